@@ -1,0 +1,1 @@
+"""The command `vhdx`: words in, words out."""

@@ -1,0 +1,1 @@
+"""A virtual disk: a chain of images or a flat file, seen as one run of bytes."""

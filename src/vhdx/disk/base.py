@@ -1,0 +1,61 @@
+"""What a virtual disk can do, whatever it is made of: the protocol that jobs and servers build on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typing_extensions import Buffer
+
+    from vhdx.extents import Extent
+
+
+class VirtualDisk(Protocol):
+    """A run of bytes of fixed size. Offsets and lengths are bytes of the virtual disk."""
+
+    @property
+    def size(self) -> int:
+        """The capacity in bytes."""
+
+    @property
+    def logical_sector_size(self) -> int:
+        """512 or 4096."""
+
+    @property
+    def physical_sector_size(self) -> int:
+        """512 or 4096."""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing can be changed through this object."""
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Exactly ``length`` bytes. Raises ValueError for a range that is not wholly inside the disk."""
+
+    def preadinto(self, buffer: Buffer, offset: int) -> None:
+        """Fill a writable buffer."""
+
+    def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
+        """What a range is made of, in order; None as ``length`` means up to the end of the disk."""
+
+    def files(self) -> tuple[tuple[int, int], ...]:
+        """Device and inode of every file that stands behind the disk, as far as they are known."""
+
+    def close(self) -> None:
+        """Let go of all files. Closing twice does no harm."""
+
+
+def check_range(offset: int, length: int, size: int) -> None:
+    """Raise ValueError unless the range is wholly inside a disk of ``size`` bytes."""
+    if offset < 0 or length < 0 or offset + length > size:
+        raise ValueError(f"{length} bytes at offset {offset} are not inside the disk of {size} bytes")
+
+
+def bytes_of(buffer: Buffer) -> memoryview:
+    """A writable, contiguous buffer as bytes. Raises TypeError for any other."""
+    view = memoryview(buffer)
+    if view.readonly:
+        raise TypeError("the buffer to read into is read-only")
+    return view.cast("B") if view.nbytes else memoryview(bytearray())

@@ -1,0 +1,54 @@
+"""A virtual disk as a file object, for everything in Python that wants one."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from vhdx.disk.base import VirtualDisk
+
+
+class DiskStream(io.RawIOBase):
+    """A cursor over a disk. Closing it leaves the disk open; wrap it in io.BufferedReader for small reads."""
+
+    def __init__(self, disk: VirtualDisk) -> None:
+        self._disk = disk
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Buffer) -> int:
+        """Read up to the length of the buffer; 0 at the end of the disk."""
+        self._check_open()
+        view = memoryview(buffer).cast("B")
+        count = max(0, min(len(view), self._disk.size - self._position))
+        self._disk.preadinto(view[:count], min(self._position, self._disk.size))
+        self._position += count
+        return count
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move the cursor; it may stand behind the end of the disk, where reads return nothing."""
+        self._check_open()
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._disk.size}
+        if whence not in bases:
+            raise ValueError(f"unknown whence: {whence}")
+        position = bases[whence] + offset
+        if position < 0:
+            raise ValueError(f"negative position: {position}")
+        self._position = position
+        return position
+
+    def tell(self) -> int:
+        self._check_open()
+        return self._position
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("the stream is closed")

@@ -1,0 +1,85 @@
+"""The errors that this library raises, and what each of them says.
+
+    VhdxError
+    ├── CorruptImageError        the file breaks a rule of the format
+    ├── UnsupportedImageError    the file is sound, but asks for something this library does not do
+    ├── ParentNotFoundError      no file that may be tried is the parent of a differencing image
+    ├── ParentMismatchError      files were found where the parent should be, none of them is the parent
+    ├── ImageLockedError         somebody else holds the image
+    └── ImageFailedError         an earlier failure made this object refuse everything until reopened
+
+Wrong arguments are ``ValueError`` or ``TypeError``; failures of the operating system stay ``OSError``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class VhdxError(Exception):
+    """A failure that has to do with an image: says whose fault, where, which rule and what to do next.
+
+    ``fault`` is ``"file"``, ``"caller"`` or ``"machine"``; ``image`` names the file, ``structure`` and
+    ``file_offset`` (bytes) the place in it, ``rule`` the section of [MS-VHDX], ``next_command`` a command
+    that helps. All of them but ``fault`` may be None.
+    """
+
+    fault: ClassVar[str] = "file"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        image: str | None = None,
+        structure: str | None = None,
+        file_offset: int | None = None,
+        rule: str | None = None,
+        next_command: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.image = image
+        self.structure = structure
+        self.file_offset = file_offset
+        self.rule = rule
+        self.next_command = next_command
+
+    def __str__(self) -> str:
+        place = self.structure or ""
+        if self.file_offset is not None:
+            place += f" at file offset {self.file_offset}"
+        lead = ": ".join(part for part in (self.image, place.strip()) if part)
+        text = f"{lead}: {self.message}" if lead else self.message
+        if self.rule:
+            text += f" ([MS-VHDX] {self.rule})"
+        if self.next_command:
+            text += f"; try: {self.next_command}"
+        return text
+
+
+class CorruptImageError(VhdxError):
+    """The file breaks a rule of the format, so no right answer can be given from it."""
+
+
+class UnsupportedImageError(VhdxError):
+    """The file is sound as far as can be seen, but needs something that this library does not do."""
+
+
+class ParentNotFoundError(VhdxError):
+    """The parent of a differencing image is at none of the places that may be tried."""
+
+
+class ParentMismatchError(VhdxError):
+    """Where the parent should be there are only files with another identity or another sector size."""
+
+
+class ImageLockedError(VhdxError):
+    """Another process, or another object of this one, holds the image in a way that excludes this use."""
+
+    fault = "machine"
+
+
+class ImageFailedError(VhdxError):
+    """An operation failed in a way that cannot be undone; the object refuses everything until reopened."""
+
+    fault = "machine"

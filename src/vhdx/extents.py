@@ -1,0 +1,83 @@
+"""Runs of a virtual disk that have one answer: the value that read, convert and map are built on."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class ExtentKind(enum.StrEnum):
+    """What a read of an extent comes from."""
+
+    DATA = "data"
+    """Bytes in a layer."""
+    ZERO = "zero"
+    """A layer says that these are zeros."""
+    UNALLOCATED = "unallocated"
+    """No layer says anything; reads as zeros."""
+
+
+class BlockState(enum.IntEnum):
+    """The state of a payload block, as numbered in a BAT entry [MS-VHDX 2.5.1.1]."""
+
+    NOT_PRESENT = 0
+    UNDEFINED = 1
+    ZERO = 2
+    UNMAPPED = 3
+    RESERVED_4 = 4
+    UNMAPPED_V095 = 5
+    """Unmapped in version 0.95 of the format, reserved since."""
+    FULLY_PRESENT = 6
+    PARTIALLY_PRESENT = 7
+
+
+class Extent(NamedTuple):
+    """A run of the virtual disk with one answer.
+
+    ``offset`` and ``length`` are bytes of the virtual disk. ``depth`` is 0 where no layer answers, 1 for
+    the image itself, 2 for its parent and so on; ``state`` is the block's state in the layer that
+    answered; ``file_offset`` is where in that layer's file the bytes stand, None where no space stands
+    behind the extent.
+    """
+
+    offset: int
+    length: int
+    kind: ExtentKind
+    state: BlockState
+    depth: int
+    file_offset: int | None
+
+    @property
+    def end(self) -> int:
+        """The disk offset just behind the extent."""
+        return self.offset + self.length
+
+    def part(self, offset: int, end: int) -> Extent:
+        """The part of this extent that lies between two disk offsets inside it."""
+        moved = None if self.file_offset is None else self.file_offset + offset - self.offset
+        return self._replace(offset=offset, length=end - offset, file_offset=moved)
+
+
+def merged(extents: Iterable[Extent]) -> Iterator[Extent]:
+    """The same extents with neighbours that continue each other made one. Expects them in order."""
+    current: Extent | None = None
+    for extent in extents:
+        if current is not None and _continues(current, extent):
+            current = current._replace(length=current.length + extent.length)
+            continue
+        if current is not None:
+            yield current
+        current = extent
+    if current is not None:
+        yield current
+
+
+def _continues(before: Extent, after: Extent) -> bool:
+    if before.kind is not after.kind or before.state != after.state or before.depth != after.depth:
+        return False
+    if before.file_offset is None or after.file_offset is None:
+        return before.file_offset is after.file_offset
+    return before.file_offset + before.length == after.file_offset

@@ -1,0 +1,95 @@
+"""The parent locator: keys and values that say which file is the parent [MS-VHDX 2.6.2.6]."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from vhdx.format import guids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PARENT_LINKAGE = "parent_linkage"
+PARENT_LINKAGE2 = "parent_linkage2"
+RELATIVE_PATH = "relative_path"
+VOLUME_PATH = "volume_path"
+ABSOLUTE_WIN32_PATH = "absolute_win32_path"
+PATH_KEYS = (RELATIVE_PATH, VOLUME_PATH, ABSOLUTE_WIN32_PATH)
+"""The keys that name a place, in the order in which the specification has them tried."""
+
+_HEADER = struct.Struct("<16s2xH")
+_ENTRY = struct.Struct("<IIHH")
+assert _HEADER.size == 16 + 2 + 2
+assert _ENTRY.size == 4 + 4 + 2 + 2
+
+
+class MalformedLocatorError(ValueError):
+    """A locator breaks a rule; ``offset`` is where, in bytes from the start of the item."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+def locator_type(item: bytes) -> UUID | None:
+    """The type that says how to read the rest; None if the item is too short to have one."""
+    return UUID(bytes_le=item[:16]) if len(item) >= _HEADER.size else None
+
+
+def unpack(item: bytes) -> dict[str, str]:
+    """The keys and values of a locator of the VHDX type, in their order.
+
+    Raises MalformedLocatorError for entries outside the item, empty or undecodable strings, strings with
+    a NUL inside, and keys that stand twice.
+    """
+    values: dict[str, str] = {}
+    total = 0
+    for offset, (key_offset, value_offset, key_length, value_length) in _rows(item):
+        total += key_length + value_length
+        if total > len(item):
+            # Entries that share bytes would make 1 MiB of item into gigabytes of text.
+            raise MalformedLocatorError("keys and values are together longer than the item", offset)
+        key = _string(item, key_offset, key_length, offset, "key")
+        if key in values:
+            raise MalformedLocatorError(f"the key {key!r} stands twice", offset)
+        values[key] = _string(item, value_offset, value_length, offset, f"value of {key!r}")
+    return values
+
+
+def _rows(item: bytes) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
+    count = _HEADER.unpack_from(item)[1]
+    end = _HEADER.size + count * _ENTRY.size
+    if end > len(item):
+        raise MalformedLocatorError(f"{count} entries need {end} bytes, the item has {len(item)}", 18)
+    for offset in range(_HEADER.size, end, _ENTRY.size):
+        yield offset, _ENTRY.unpack_from(item, offset)
+
+
+def _string(item: bytes, start: int, length: int, entry_offset: int, what: str) -> str:
+    if start == 0 or length == 0 or start + length > len(item):
+        raise MalformedLocatorError(
+            f"{what}: {length} bytes at offset {start} do not lie inside the item of {len(item)} bytes",
+            entry_offset,
+        )
+    try:
+        text = item[start : start + length].decode("utf-16-le")
+    except UnicodeDecodeError as error:
+        raise MalformedLocatorError(f"{what} is not UTF-16: {error.reason}", entry_offset) from error
+    if "\0" in text:
+        raise MalformedLocatorError(f"{what} has a NUL inside", entry_offset)
+    return text
+
+
+def pack(values: Mapping[str, str]) -> bytes:
+    """A locator of the VHDX type with these keys and values, each key followed by its value."""
+    rows, strings = [], b""
+    position = _HEADER.size + len(values) * _ENTRY.size
+    for key, value in values.items():
+        packed_key, packed_value = key.encode("utf-16-le"), value.encode("utf-16-le")
+        key_offset = position + len(strings)
+        strings += packed_key + packed_value
+        rows.append(_ENTRY.pack(key_offset, key_offset + len(packed_key), len(packed_key), len(packed_value)))
+    header = _HEADER.pack(guids.VHDX_PARENT_LOCATOR.bytes_le, len(rows))
+    return header + b"".join(rows) + strings

@@ -1,0 +1,127 @@
+"""The metadata table and the fixed items that it locates [MS-VHDX 2.6]."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from vhdx.format import guids
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SIGNATURE = b"metadata"
+TABLE_SIZE = 64 * 1024
+ITEM_SIZE_LIMIT = 1024 * 1024
+MAXIMUM_USER_ENTRIES = 1024
+
+IS_USER = 1
+IS_VIRTUAL_DISK = 2
+IS_REQUIRED = 4
+
+LEAVE_BLOCK_ALLOCATED = 1
+HAS_PARENT = 2
+
+MINIMUM_BLOCK_SIZE = 1024 * 1024
+MAXIMUM_BLOCK_SIZE = 256 * 1024 * 1024
+MAXIMUM_DISK_SIZE = 64 * 1024**4
+SECTOR_SIZES = (512, 4096)
+
+_HEADER = struct.Struct("<8s2xH20x")
+_ENTRY = struct.Struct("<16sIII4x")
+_FILE_PARAMETERS = struct.Struct("<II")
+assert _HEADER.size == 8 + 2 + 2 + 20
+assert _ENTRY.size == 16 + 4 + 4 + 4 + 4
+MAXIMUM_ENTRIES = (TABLE_SIZE - _HEADER.size) // _ENTRY.size
+assert MAXIMUM_ENTRIES == 2047
+
+
+@dataclass(frozen=True, slots=True)
+class KnownItem:
+    """What the specification says of an item: its name, its length in bytes (None: any) and its flags."""
+
+    name: str
+    length: int | None
+    flags: int
+
+
+KNOWN_ITEMS = {
+    guids.FILE_PARAMETERS: KnownItem("file parameters", _FILE_PARAMETERS.size, IS_REQUIRED),
+    guids.VIRTUAL_DISK_SIZE: KnownItem("virtual disk size", 8, IS_VIRTUAL_DISK | IS_REQUIRED),
+    guids.VIRTUAL_DISK_ID: KnownItem("virtual disk id", 16, IS_VIRTUAL_DISK | IS_REQUIRED),
+    guids.LOGICAL_SECTOR_SIZE: KnownItem("logical sector size", 4, IS_VIRTUAL_DISK | IS_REQUIRED),
+    guids.PHYSICAL_SECTOR_SIZE: KnownItem("physical sector size", 4, IS_VIRTUAL_DISK | IS_REQUIRED),
+    guids.PARENT_LOCATOR: KnownItem("parent locator", None, IS_REQUIRED),
+}
+# Written by Microsoft's own software, sometimes as required, and of no effect on what a read returns.
+TOLERATED_ITEMS = frozenset({guids.CHS_PARAMETERS, guids.PMEM_LABEL_STORAGE})
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataEntry:
+    """One row of the table; ``offset`` counts bytes from the start of the metadata region."""
+
+    item_id: UUID
+    offset: int
+    length: int
+    flags: int
+
+    @property
+    def end(self) -> int:
+        """The offset just behind the item, in bytes from the start of the metadata region."""
+        return self.offset + self.length
+
+    @property
+    def is_user(self) -> bool:
+        """Whether the item belongs to a user rather than to the system."""
+        return bool(self.flags & IS_USER)
+
+    @property
+    def is_virtual_disk(self) -> bool:
+        """Whether the item belongs to the virtual disk and follows it into copies and children."""
+        return bool(self.flags & IS_VIRTUAL_DISK)
+
+    @property
+    def is_required(self) -> bool:
+        """Whether software that does not know the item must refuse the file."""
+        return bool(self.flags & IS_REQUIRED)
+
+
+def entry_offset(index: int) -> int:
+    """Where entry ``index`` stands, in bytes from the start of the table."""
+    return _HEADER.size + index * _ENTRY.size
+
+
+def pack_table(entries: Iterable[MetadataEntry]) -> bytes:
+    """The 64 KiB of a table."""
+    packed = [_ENTRY.pack(e.item_id.bytes_le, e.offset, e.length, e.flags) for e in entries]
+    return (_HEADER.pack(SIGNATURE, len(packed)) + b"".join(packed)).ljust(TABLE_SIZE, b"\0")
+
+
+def table_signature(table: bytes) -> bytes:
+    """The first eight bytes of a table, which must be ``metadata``."""
+    return table[: len(SIGNATURE)]
+
+
+def table_count(table: bytes) -> int:
+    """How many entries a table says it has; more than MAXIMUM_ENTRIES cannot be."""
+    return int(_HEADER.unpack_from(table)[1])
+
+
+def unpack_table(table: bytes) -> tuple[MetadataEntry, ...]:
+    """The entries of a table whose count has been checked; what stands behind them is ignored."""
+    rows = _ENTRY.iter_unpack(table[_HEADER.size : entry_offset(table_count(table))])
+    return tuple(MetadataEntry(UUID(bytes_le=guid), *numbers) for guid, *numbers in rows)
+
+
+def pack_file_parameters(block_size: int, flags: int) -> bytes:
+    """The item File Parameters [2.6.2.1]."""
+    return _FILE_PARAMETERS.pack(block_size, flags)
+
+
+def unpack_file_parameters(item: bytes) -> tuple[int, int]:
+    """Block size in bytes and flags of the item File Parameters."""
+    block_size, flags = _FILE_PARAMETERS.unpack(item)
+    return block_size, flags

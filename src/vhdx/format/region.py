@@ -1,0 +1,79 @@
+"""The region table: which parts of the file are the BAT, the metadata and others [MS-VHDX 2.2.3]."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from vhdx.format import checksum
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SIGNATURE = b"regi"
+TABLE_OFFSETS = (192 * 1024, 256 * 1024)
+TABLE_SIZE = 64 * 1024
+ALIGNMENT = 1024 * 1024
+
+_HEADER = struct.Struct("<4s4xI4x")
+_ENTRY = struct.Struct("<16sQII")
+assert _HEADER.size == 4 + 4 + 4 + 4
+assert _ENTRY.size == 16 + 8 + 4 + 4
+MAXIMUM_ENTRIES = (TABLE_SIZE - _HEADER.size) // _ENTRY.size
+assert MAXIMUM_ENTRIES == 2047
+
+
+@dataclass(frozen=True, slots=True)
+class RegionEntry:
+    """One region; ``file_offset`` and ``length`` are bytes, ``required`` the field as it stands."""
+
+    guid: UUID
+    file_offset: int
+    length: int
+    required: int
+
+    @property
+    def end(self) -> int:
+        """The file offset just behind the region."""
+        return self.file_offset + self.length
+
+    @property
+    def is_required(self) -> bool:
+        """Bit 0: version 0.95 declared bits 1 to 31 reserved."""
+        return bool(self.required & 1)
+
+
+def entry_offset(index: int) -> int:
+    """Where entry ``index`` stands, in bytes from the start of a table."""
+    return _HEADER.size + index * _ENTRY.size
+
+
+def pack(entries: Iterable[RegionEntry]) -> bytes:
+    """The 64 KiB of a table, checksum included."""
+    packed = [_ENTRY.pack(e.guid.bytes_le, e.file_offset, e.length, e.required) for e in entries]
+    table = _HEADER.pack(SIGNATURE, len(packed)) + b"".join(packed)
+    return checksum.sealed(table.ljust(TABLE_SIZE, b"\0"))
+
+
+def damage(data: bytes) -> str | None:
+    """Why these bytes are no valid table (signature, checksum, count), or None if they are one."""
+    if len(data) < TABLE_SIZE:
+        return f"the file ends after {len(data)} of its {TABLE_SIZE} bytes"
+    signature, count = _HEADER.unpack_from(data)
+    if signature != SIGNATURE:
+        return f"signature is {signature!r}, must be {SIGNATURE!r}"
+    stored, computed = checksum.stored_checksum(data), checksum.structure_checksum(data)
+    if stored != computed:
+        return f"checksum is {stored:#010x}, its bytes give {computed:#010x}"
+    if count > MAXIMUM_ENTRIES:
+        return f"entry count is {count}, at most {MAXIMUM_ENTRIES} fit"
+    return None
+
+
+def unpack(data: bytes) -> tuple[RegionEntry, ...]:
+    """The entries of a valid table, in their order."""
+    count = _HEADER.unpack_from(data)[1]
+    rows = _ENTRY.iter_unpack(data[_HEADER.size : entry_offset(count)])
+    return tuple(RegionEntry(UUID(bytes_le=guid), *numbers) for guid, *numbers in rows)

@@ -1,0 +1,97 @@
+"""Pure arithmetic of blocks, chunks and table slots [MS-VHDX 2.4, 2.5]. The only place that splits ranges.
+
+Knows sizes, not contents: what a BAT entry holds is none of its business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BITMAP_BLOCK_SIZE = 1024 * 1024
+SECTORS_PER_CHUNK = BITMAP_BLOCK_SIZE * 8
+
+
+class Span(NamedTuple):
+    """The part of a range that lies in one payload block; offsets and length in bytes."""
+
+    block: int
+    offset_in_block: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """Sizes in bytes of a disk, its blocks and sectors, and everything that follows from them."""
+
+    disk_size: int
+    block_size: int
+    logical_sector_size: int
+    differencing: bool
+    block_shift: int = field(init=False)
+    chunk_ratio: int = field(init=False)
+    block_count: int = field(init=False)
+    chunk_count: int = field(init=False)
+    bat_entry_count: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        blocks = -(-self.disk_size // self.block_size)
+        ratio = SECTORS_PER_CHUNK * self.logical_sector_size // self.block_size
+        chunks = -(-blocks // ratio)
+        entries = chunks * (ratio + 1) if self.differencing else blocks + (blocks - 1) // ratio
+        derived = {
+            "block_shift": self.block_size.bit_length() - 1,
+            "chunk_ratio": ratio,
+            "block_count": blocks,
+            "chunk_count": chunks,
+            "bat_entry_count": entries if blocks else 0,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def sectors_per_block(self) -> int:
+        """Logical sectors in a payload block, and so bits in its part of a sector bitmap."""
+        return self.block_size // self.logical_sector_size
+
+    def payload_index(self, block: int) -> int:
+        """The BAT slot of a payload block."""
+        return block + block // self.chunk_ratio
+
+    def bitmap_index(self, chunk: int) -> int:
+        """The BAT slot of the sector bitmap block of a chunk."""
+        return (chunk + 1) * self.chunk_ratio + chunk
+
+    def first_bitmap_index_from(self, index: int) -> int:
+        """The first BAT slot at or behind ``index`` that belongs to a sector bitmap block."""
+        return self.bitmap_index(index // (self.chunk_ratio + 1))
+
+    def chunk_of(self, block: int) -> int:
+        """The chunk that a payload block lies in."""
+        return block // self.chunk_ratio
+
+    def first_bit(self, block: int) -> int:
+        """The bit of a block's first sector, counted in the sector bitmap block of its chunk."""
+        return block % self.chunk_ratio * self.sectors_per_block
+
+    def block_length(self, block: int) -> int:
+        """How many bytes of the disk lie in a block: the last one of an odd disk is short."""
+        return min(self.block_size, self.disk_size - block * self.block_size)
+
+    def blocks_touched(self, offset: int, length: int) -> range:
+        """The blocks that a range of the disk lies in; empty for an empty range."""
+        if length == 0:
+            return range(0)
+        return range(offset >> self.block_shift, ((offset + length - 1) >> self.block_shift) + 1)
+
+    def spans(self, offset: int, length: int) -> Iterator[Span]:
+        """The range split at block borders, in order; nothing for an empty range."""
+        end = offset + length
+        while offset < end:
+            block = offset >> self.block_shift
+            stop = min(end, (block + 1) << self.block_shift)
+            yield Span(block, offset - (block << self.block_shift), stop - offset)
+            offset = stop

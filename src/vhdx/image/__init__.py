@@ -1,0 +1,1 @@
+"""One VHDX file: its headers, regions, metadata, block table and bitmaps."""

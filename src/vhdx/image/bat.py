@@ -1,0 +1,115 @@
+"""The block allocation table of one image, read in pieces [MS-VHDX 2.5]. Knows slots, not what they mean."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.extents import BlockState
+from vhdx.format.bat import ENTRY_SIZE, STATE_MASK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.geometry import Geometry
+    from vhdx.image.pages import Pages
+
+WINDOW = 128 * 1024
+"""Slots looked at in one go: 1 MiB of table."""
+_FEW = 64
+
+
+class BlockRun(NamedTuple):
+    """Neighbouring payload blocks whose entries continue each other; ``entry`` is that of the first."""
+
+    first_block: int
+    block_count: int
+    entry: int
+
+
+class Bat:
+    """The entries of a table that begins at ``file_offset`` (bytes)."""
+
+    def __init__(self, pages: Pages, file_offset: int, geometry: Geometry) -> None:
+        self._pages = pages
+        self._file_offset = file_offset
+        self._geometry = geometry
+
+    def slot_offset(self, index: int) -> int:
+        """The file offset of a slot, in bytes."""
+        return self._file_offset + index * ENTRY_SIZE
+
+    def entry(self, index: int) -> int:
+        """The entry in a slot."""
+        return int.from_bytes(self._pages.read(ENTRY_SIZE, self.slot_offset(index)), "little")
+
+    def payload(self, block: int) -> int:
+        """The entry of a payload block."""
+        return self.entry(self._geometry.payload_index(block))
+
+    def bitmap(self, chunk: int) -> int:
+        """The entry of the sector bitmap block of a chunk."""
+        return self.entry(self._geometry.bitmap_index(chunk))
+
+    def payloads(self, block: int, count: int) -> array[int]:
+        """The entries of ``count`` payload blocks from ``block`` on, bitmap slots left out."""
+        if count <= _FEW:
+            return array("Q", map(self.payload, range(block, block + count)))
+        first = self._geometry.payload_index(block)
+        entries = self.entries(first, self._geometry.payload_index(block + count - 1) + 1 - first)
+        del entries[self._geometry.first_bitmap_index_from(first) - first :: self._geometry.chunk_ratio + 1]
+        return entries
+
+    def entries(self, index: int, count: int) -> array[int]:
+        """The entries of ``count`` slots from ``index`` on, whatever they belong to."""
+        entries = array("Q", self._pages.read_many(count * ENTRY_SIZE, self.slot_offset(index)))
+        if sys.byteorder == "big":
+            entries.byteswap()
+        return entries
+
+    def runs(self, block: int, count: int) -> Iterator[BlockRun]:
+        """``count`` payload blocks from ``block`` on as runs, in order, in bounded memory.
+
+        Present blocks continue each other where they stand back to back in the file, others where their
+        entries are equal. Partially present blocks stand alone. Runs do not reach over a window of the
+        table, so neighbouring runs may continue each other.
+        """
+        step = self._geometry.block_size
+        find_runs = _runs_of_few if count <= WINDOW else _runs_of_many
+        for start in range(block, block + count, WINDOW):
+            entries = self.payloads(start, min(WINDOW, block + count - start))
+            yield from find_runs(start, entries, step)
+
+
+def _runs_of_few(block: int, entries: array[int], step: int) -> Iterator[BlockRun]:
+    """Without numpy, whose import alone takes longer than a table of 1 MiB."""
+    first, first_entry, expected = block, -1, -1
+    for current, entry in enumerate(entries, block):
+        if entry != expected:
+            if current > first:
+                yield BlockRun(first, current - first, first_entry)
+            first, first_entry = current, entry
+        state = entry & STATE_MASK
+        if state == BlockState.FULLY_PRESENT.value:
+            expected = entry + step
+        else:
+            expected = -1 if state == BlockState.PARTIALLY_PRESENT.value else entry
+    if entries:
+        yield BlockRun(first, block + len(entries) - first, first_entry)
+
+
+def _runs_of_many(block: int, entries: array[int], step: int) -> Iterator[BlockRun]:
+    """The same, vectorised: a full table of 64 TiB has 67 million entries."""
+    import numpy as np  # noqa: PLC0415  slow to import, and of no use for small tables
+
+    values = np.frombuffer(entries, dtype=np.uint64)
+    states = values & np.uint64(STATE_MASK)
+    full = states[:-1] == BlockState.FULLY_PRESENT.value
+    steps = np.where(full, np.uint64(step), np.uint64(0))
+    breaks = values[1:] != values[:-1] + steps
+    breaks |= states[:-1] == BlockState.PARTIALLY_PRESENT.value
+    starts = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(entries)]
+    for start, stop in pairwise(starts):
+        yield BlockRun(block + start, stop - start, entries[start])

@@ -1,0 +1,100 @@
+"""The two headers: which one is current, and what it must say [MS-VHDX 2.2.2]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vhdx import rules
+from vhdx.format import guids, header, identifier
+from vhdx.format.log import LOG_ALIGNMENT
+from vhdx.rules import Finding, Place
+
+if TYPE_CHECKING:
+    from vhdx.format.header import Header
+    from vhdx.rules import Report
+    from vhdx.storage.base import ReadableStorage
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """The current header and the slot (0 or 1) it stands in."""
+
+    current: Header
+    slot: int
+
+
+def check_identifier(storage: ReadableStorage, report: Report) -> str:
+    """Report a file that is no VHDX; the creator's name otherwise."""
+    data = storage.read(min(identifier.IDENTIFIER_SIZE, storage.size()), identifier.IDENTIFIER_OFFSET)
+    if not data.startswith(identifier.SIGNATURE):
+        place = Place("file identifier", identifier.IDENTIFIER_OFFSET)
+        detail = f"this is no VHDX file: it does not begin with {identifier.SIGNATURE.decode()!r}"
+        report(Finding(rules.IDENTIFIER_SIGNATURE, place, detail))
+    return identifier.creator(data)
+
+
+def load(storage: ReadableStorage, report: Report) -> Headers | None:
+    """Find the current header and check its fields; None after reporting that there is none."""
+    size = storage.size()
+    slots = [_read_slot(storage, size, slot) for slot in (0, 1)]
+    damages = [header.damage(data) for data in slots]
+    valid = [slot for slot in (0, 1) if damages[slot] is None]
+    for slot in (0, 1):
+        if damages[slot] is not None and valid:
+            report(Finding(rules.HEADER_DAMAGED, _place(slot), f"{damages[slot]}; the other header is used"))
+    if not valid:
+        detail = f"neither header is valid: header 1: {damages[0]}; header 2: {damages[1]}"
+        report(Finding(rules.HEADER_NONE, _place(0), detail))
+        return None
+    found = {slot: header.unpack(slots[slot]) for slot in valid}
+    current = max(valid, key=lambda slot: (found[slot].sequence_number, -slot))
+    if len(valid) == 2 and found[0].sequence_number == found[1].sequence_number:
+        _report_tie(slots, report)
+    headers = Headers(found[current], current)
+    _check_fields(headers, size, report)
+    return headers
+
+
+def _read_slot(storage: ReadableStorage, size: int, slot: int) -> bytes:
+    offset = header.HEADER_OFFSETS[slot]
+    return storage.read(max(0, min(header.HEADER_SIZE, size - offset)), offset)
+
+
+def _place(slot: int) -> Place:
+    return Place(f"header {slot + 1}", header.HEADER_OFFSETS[slot])
+
+
+def _report_tie(slots: list[bytes], report: Report) -> None:
+    # By the letter no header is current then; Disk2vhd writes two identical ones, which leaves no doubt.
+    if slots[0] == slots[1]:
+        detail = "both headers are identical, sequence number included, as Disk2vhd writes them"
+        report(Finding(rules.HEADER_TWINS, _place(0), detail))
+    else:
+        detail = "both headers have the same sequence number but say different things"
+        report(Finding(rules.HEADER_TIE, _place(0), detail))
+
+
+def _check_fields(headers: Headers, size: int, report: Report) -> None:
+    current, place = headers.current, _place(headers.slot)
+    if current.version != header.VERSION:
+        report(Finding(rules.HEADER_VERSION, place, f"version is {current.version}, only 1 is known"))
+    if current.log_version != header.LOG_VERSION and current.log_guid != guids.NIL:
+        detail = f"the log is not empty and has version {current.log_version}, only 0 is known"
+        report(Finding(rules.HEADER_LOG_VERSION, place, detail))
+    _check_log_place(current, size, place, report)
+
+
+def _check_log_place(current: Header, size: int, place: Place, report: Report) -> None:
+    offset, length = current.log_offset, current.log_length
+    if offset % LOG_ALIGNMENT or length % LOG_ALIGNMENT:
+        detail = f"the log ({length} bytes at {offset}) is not aligned to 1 MiB"
+        report(Finding(rules.HEADER_LOG_PLACE, place, detail))
+    elif length and offset < header.HEADER_SECTION_SIZE:
+        detail = f"the log at {offset} would overlap the header section"
+        report(Finding(rules.HEADER_LOG_PLACE, place, detail))
+    elif length and offset + length > size:
+        detail = f"the log ends at {offset + length}, behind the end of the file at {size}"
+        report(Finding(rules.HEADER_LOG_PLACE, place, detail))
+    elif length == 0 and current.log_guid != guids.NIL:
+        report(Finding(rules.HEADER_LOG_PLACE, place, "the log is not empty but has no length"))

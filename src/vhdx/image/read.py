@@ -1,0 +1,217 @@
+"""From a range of the virtual disk to what one image says of it: a place in its file, or extents."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Final
+
+from vhdx import rules
+from vhdx.extents import BlockState, Extent, ExtentKind
+from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_LIMIT, STATE_MASK, file_offset_of, state_of
+from vhdx.geometry import BITMAP_BLOCK_SIZE
+from vhdx.image.bitmap import bit_runs
+from vhdx.image.claims import doubly_claimed
+from vhdx.image.states import KEEPS_SPACE, READ_ANSWERS, Answer
+from vhdx.rules import Finding, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.geometry import Geometry
+    from vhdx.image.bat import Bat, BlockRun
+    from vhdx.image.pages import Pages
+    from vhdx.image.regions import Regions
+    from vhdx.storage.base import ReadableStorage
+
+# What `locate` answers where it is no file offset, which is never less than 1 MiB.
+ASK_BELOW: Final = -1
+"""This image says nothing: its parent answers, or zeros."""
+ZEROS: Final = -2
+SPLIT: Final = -3
+"""There is more than one answer: ask for extents."""
+
+_REMEMBERED_BLOCKS = 64 * 1024
+
+
+class Reader:
+    """Answers where the bytes of one image's disk are. Every place it names has been checked.
+
+    Checked means: inside the file, in no other structure's space and, in tables of up to 1 MiB, claimed by
+    no other block. Raises CorruptImageError for a range that touches a block for which that does not hold.
+    """
+
+    def __init__(
+        self, storage: ReadableStorage, pages: Pages, bat: Bat, geometry: Geometry, regions: Regions
+    ) -> None:
+        self._storage = storage
+        self._pages = pages
+        self._bat = bat
+        self._geometry = geometry
+        self._regions = regions
+        self._file_size = storage.size()
+        self._block_shift = geometry.block_shift
+        self._block_size = geometry.block_size
+        self._block_mask = geometry.block_size - 1
+        self._disk_size = geometry.disk_size
+        self._located: dict[int, int] = {}
+
+    def locate(self, offset: int, length: int) -> int:
+        """The file offset of a range that lies in one present block, or ASK_BELOW, ZEROS or SPLIT.
+
+        The way of every small read: no allocation, no numpy.
+        """
+        within = offset & self._block_mask
+        if within + length > self._block_size or offset + length > self._disk_size or not length:
+            return SPLIT
+        block = offset >> self._block_shift
+        place = self._located.get(block)
+        if place is None:
+            place = self._locate_block(block)
+        return place + within if place > 0 else place
+
+    def _locate_block(self, block: int) -> int:
+        entry = self._bat.payload(block)
+        answer = READ_ANSWERS[state_of(entry)]
+        if answer is Answer.THIS_FILE:
+            place = file_offset_of(entry)
+            self._check_run(block, 1, place)
+        elif answer is Answer.NOBODY:
+            place = ASK_BELOW
+        else:
+            place = ZEROS if answer is Answer.ZEROS else SPLIT
+        if len(self._located) >= _REMEMBERED_BLOCKS:
+            self._located = {}
+        self._located[block] = place
+        return place
+
+    def extents(self, offset: int, length: int) -> Iterator[Extent]:
+        """What this image says of a range inside its disk, in order, in bounded memory.
+
+        UNALLOCATED is where it says nothing; neighbours may continue each other.
+        """
+        blocks = self._geometry.blocks_touched(offset, length)
+        for run in self._bat.runs(blocks.start, len(blocks)):
+            for extent in self._run_extents(run):
+                if extent.offset < offset or extent.end > offset + length:
+                    start, end = max(extent.offset, offset), min(extent.end, offset + length)
+                    if start < end:
+                        yield extent.part(start, end)
+                else:
+                    yield extent
+
+    def _run_extents(self, run: BlockRun) -> Iterator[Extent]:
+        state = state_of(run.entry)
+        answer = READ_ANSWERS[state]
+        place = file_offset_of(run.entry)
+        start = run.first_block << self._block_shift
+        length = min(run.block_count << self._block_shift, self._disk_size - start)
+        if answer is Answer.THIS_FILE:
+            self._check_run(run.first_block, run.block_count, place)
+            yield Extent(start, length, ExtentKind.DATA, state, 1, place)
+        elif answer is Answer.NOBODY:
+            yield Extent(start, length, ExtentKind.UNALLOCATED, state, 0, None)
+        elif answer is Answer.ZEROS:
+            yield Extent(start, length, ExtentKind.ZERO, state, 1, self._kept_space(run, state))
+        elif answer is Answer.BITMAP and self._geometry.differencing:
+            yield from self._partial_extents(run.first_block, place)
+        else:
+            detail = (
+                f"block {run.first_block} is in state {state.value}, which {self._kind()} image cannot have"
+            )
+            self._fail(rules.BAT_STATE, run.first_block, detail)
+
+    def _kind(self) -> str:
+        return "a differencing" if self._geometry.differencing else "this kind of"
+
+    def _kept_space(self, run: BlockRun, state: BlockState) -> int | None:
+        """Where the space is that a block without contents keeps, None if it keeps none."""
+        place = file_offset_of(run.entry)
+        if run.block_count > 1 or not place or state not in KEEPS_SPACE:
+            return None
+        return None if self._run_fault(run.first_block, 1, place) else place
+
+    def _partial_extents(self, block: int, place: int) -> Iterator[Extent]:
+        self._check_run(block, 1, place)
+        bitmap = self._bitmap_place(block)
+        sector_size = self._geometry.logical_sector_size
+        start = block << self._block_shift
+        sectors = self._geometry.block_length(block) // sector_size
+        first = self._geometry.first_bit(block)
+        read = partial(self._read_bitmap, bitmap)
+        for run in bit_runs(read, first, sectors):
+            within = (run.first_bit - first) * sector_size
+            length = run.bit_count * sector_size
+            state = BlockState.PARTIALLY_PRESENT
+            if run.is_set:
+                yield Extent(start + within, length, ExtentKind.DATA, state, 1, place + within)
+            else:
+                yield Extent(start + within, length, ExtentKind.UNALLOCATED, BlockState.NOT_PRESENT, 0, None)
+
+    def _read_bitmap(self, bitmap: int, length: int, offset: int) -> bytes:
+        return self._pages.read(length, bitmap + offset)
+
+    def _bitmap_place(self, block: int) -> int:
+        """The checked file offset of the sector bitmap block that covers a partially present block."""
+        chunk = self._geometry.chunk_of(block)
+        index = self._geometry.bitmap_index(chunk)
+        entry = self._bat.entry(index)
+        place = file_offset_of(entry)
+        where = Place(f"BAT entry of the sector bitmap of chunk {chunk}", self._bat.slot_offset(index))
+        if entry & STATE_MASK != BITMAP_PRESENT:
+            detail = f"there is no sector bitmap, but block {block} is partially present"
+            raise Finding(rules.BAT_BITMAP_MISSING, where, detail).error(self._storage.name)
+        fault = self._place_fault(place, BITMAP_BLOCK_SIZE, BITMAP_BLOCK_SIZE)
+        if fault is None and index in self._shared_slots:
+            fault = rules.BAT_OVERLAP, f"its space is claimed by {self._shared_slots[index]}, too"
+        if fault is not None:
+            raise Finding(fault[0], where, fault[1]).error(self._storage.name)
+        return place
+
+    @cached_property
+    def _shared_slots(self) -> dict[int, str]:
+        return doubly_claimed(self._bat, self._geometry)
+
+    def _check_run(self, block: int, count: int, place: int) -> None:
+        """Raise CorruptImageError unless ``count`` blocks back to back from ``place`` on may be read."""
+        if self._shared_slots:
+            self._check_claims(block, count)
+        if self._run_fault(block, count, place) is None:
+            return
+        sound = bisect_left(
+            range(1, count + 1), 1, key=lambda n: self._run_fault(block, n, place) is not None
+        )
+        fault = self._run_fault(block + sound, 1, place + (sound << self._block_shift))
+        if fault is not None:
+            self._fail(fault[0], block + sound, f"block {block + sound}: {fault[1]}")
+
+    def _check_claims(self, block: int, count: int) -> None:
+        for claimed in range(block, block + count):
+            other = self._shared_slots.get(self._geometry.payload_index(claimed))
+            if other is not None:
+                self._fail(
+                    rules.BAT_OVERLAP, claimed, f"the space of block {claimed} is claimed by {other}, too"
+                )
+
+    def _run_fault(self, block: int, count: int, place: int) -> tuple[rules.Rule, str] | None:
+        whole = count << self._block_shift
+        # QEMU ends fixed images with the disk, in the middle of the last block.
+        needed = whole - self._block_size + self._geometry.block_length(block + count - 1)
+        return self._place_fault(place, whole, needed)
+
+    def _place_fault(self, place: int, length: int, needed: int) -> tuple[rules.Rule, str] | None:
+        """What is wrong with ``length`` bytes at ``place`` of which ``needed`` must be in the file."""
+        if place + length > FILE_OFFSET_LIMIT:
+            return rules.BAT_PLACE, f"its place ends at {place + length}; files of over 256 TiB are refused"
+        area = self._regions.area_touching(place, length)
+        if area is not None:
+            return rules.BAT_PLACE, f"its place at {place} lies in {area.name}"
+        if place + needed > self._file_size:
+            detail = f"its place ends at {place + needed}, behind the end of the file at {self._file_size}"
+            return rules.BAT_PAST_END, detail
+        return None
+
+    def _fail(self, rule: rules.Rule, block: int, detail: str) -> None:
+        index = self._geometry.payload_index(block)
+        where = Place(f"BAT entry {index}", self._bat.slot_offset(index))
+        raise Finding(rule, where, detail).error(self._storage.name)

@@ -1,0 +1,36 @@
+"""Block states as tables [MS-VHDX 2.5.1.1]: what a read of a block in each state returns. Pure."""
+
+from __future__ import annotations
+
+import enum
+
+from vhdx.extents import BlockState
+
+
+class Answer(enum.Enum):
+    """Where a read of a block finds its bytes."""
+
+    THIS_FILE = enum.auto()
+    ZEROS = enum.auto()
+    NOBODY = enum.auto()
+    """Nothing is said here: the parent answers, or where there is none zeros are read."""
+    BITMAP = enum.auto()
+    """Sector by sector: this file or the parent."""
+    INVALID = enum.auto()
+
+
+READ_ANSWERS: dict[BlockState, Answer] = {
+    BlockState.NOT_PRESENT: Answer.NOBODY,
+    # The specification lets a read of UNDEFINED return anything; zeros leak nothing. The parent is not asked.
+    BlockState.UNDEFINED: Answer.ZEROS,
+    BlockState.ZERO: Answer.ZEROS,
+    BlockState.UNMAPPED: Answer.ZEROS,
+    BlockState.RESERVED_4: Answer.INVALID,
+    # UNMAPPED in version 0.95 of the format; QEMU reads it as zeros, too.
+    BlockState.UNMAPPED_V095: Answer.ZEROS,
+    BlockState.FULLY_PRESENT: Answer.THIS_FILE,
+    BlockState.PARTIALLY_PRESENT: Answer.BITMAP,
+}
+
+KEEPS_SPACE = frozenset({BlockState.UNDEFINED, BlockState.UNMAPPED})
+"""States without contents whose entry may still name space that is kept for the block."""

@@ -1,0 +1,31 @@
+"""Circular arithmetic of the log: sectors by position, modulo its length. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.format.log import SECTOR_SIZE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Ring(NamedTuple):
+    """A log of ``length`` bytes at ``file_offset``; ``read(length, file_offset)`` gives bytes of the file."""
+
+    file_offset: int
+    length: int
+    read: Callable[[int, int], bytes]
+
+    @property
+    def end(self) -> int:
+        """The file offset just behind the log."""
+        return self.file_offset + self.length
+
+    def sector(self, position: int) -> bytes:
+        """The 4096 bytes at a position, in bytes from the log's start; positions may run over its end."""
+        return self.read(SECTOR_SIZE, self.file_offset + position % self.length)
+
+    def overlaps(self, file_offset: int, length: int) -> bool:
+        """Whether a range of the file touches the log."""
+        return file_offset < self.end and file_offset + length > self.file_offset

@@ -1,0 +1,1 @@
+"""Jobs on virtual disks, one a file: each has one public function and one frozen result."""

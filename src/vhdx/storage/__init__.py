@@ -1,0 +1,1 @@
+"""Bytes at rest: files, file objects, memory and overlays. Knows nothing of VHDX."""

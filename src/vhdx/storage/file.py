@@ -1,0 +1,151 @@
+"""Files and block devices of the host, by positional system calls. The only opener of image files.
+
+Linux and macOS: ``pread``, ``preadv``, ``pwrite``. Where those are missing (Windows), reading goes through
+a seekable file object (`vhdx.storage.stream`) and writing is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from vhdx.storage import host, locks
+from vhdx.storage.base import ended_early
+from vhdx.storage.stream import StreamStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typing_extensions import Buffer
+
+    from vhdx.storage.base import ReadableStorage
+
+_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+# A FIFO must not hang the opener; regular files and block devices ignore the flag.
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+
+
+def open_for_reading(path: str, *, lock: bool = True) -> ReadableStorage:
+    """Open a regular file or block device to read it, holding a reader's lock unless ``lock`` is False.
+
+    Raises OSError, ImageLockedError, and ValueError for what is neither file nor block device.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _BINARY | _NO_WAITING)
+    with closing_on_failure(descriptor):
+        refuse_other_kinds(descriptor, path)
+        if lock:
+            locks.acquire_reader(descriptor, path)
+    if not host.HAS_POSITIONAL_READS:
+        return StreamStorage(os.fdopen(descriptor, "rb", buffering=0), path)
+    return FileStorage(descriptor, path)
+
+
+def refuse_other_kinds(descriptor: int, path: str) -> None:
+    """Raise OSError or ValueError unless the descriptor is a regular file or a block device."""
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise ValueError(f"{path} is neither a regular file nor a block device")
+
+
+@contextlib.contextmanager
+def closing_on_failure(descriptor: int) -> Iterator[None]:
+    """Close the descriptor if the block raises, whatever it raises."""
+    try:
+        yield
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+class FileStorage:
+    """A descriptor that is read and written by offset; owns the descriptor."""
+
+    def __init__(self, descriptor: int, name: str) -> None:
+        self._descriptor = descriptor
+        self._name = name
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """The path that was opened."""
+        return self._name
+
+    def size(self) -> int:
+        """The file's length in bytes; of a block device its capacity, which ``st_size`` does not tell."""
+        return host.size_of(self._descriptor)
+
+    def identity(self) -> tuple[int, int]:
+        """Device and inode: equal for two names of one file."""
+        status = os.fstat(self._descriptor)
+        return status.st_dev, status.st_ino
+
+    def allocated(self) -> int:
+        """How many bytes of the host's disk the file takes."""
+        return os.fstat(self._descriptor).st_blocks * 512
+
+    def read(self, length: int, file_offset: int) -> bytes:
+        """Exactly ``length`` bytes, in one system call unless the host gives fewer."""
+        data = os.pread(self._descriptor, length, file_offset)
+        return data if len(data) == length else self._read_slowly(length, file_offset)
+
+    def _read_slowly(self, length: int, file_offset: int) -> bytes:
+        buffer = bytearray(length)
+        self.read_into(memoryview(buffer), file_offset)
+        return bytes(buffer)
+
+    def read_into(self, buffer: memoryview, file_offset: int) -> None:
+        """Fill the buffer, in one system call unless the host gives fewer bytes at once."""
+        done = os.preadv(self._descriptor, (buffer,), file_offset)
+        while done < len(buffer):
+            count = os.preadv(self._descriptor, (buffer[done:],), file_offset + done)
+            if count == 0:
+                raise ended_early(self._name, file_offset, len(buffer))
+            done += count
+
+    def data_ranges(self, file_offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """The runs of a range that the host does not know to be holes."""
+        return host.data_ranges(self._descriptor, file_offset, length)
+
+    def write_at(self, data: Buffer, file_offset: int) -> None:
+        """Write all of ``data``."""
+        view = memoryview(data).cast("B")
+        done = os.pwrite(self._descriptor, view, file_offset)
+        while done < len(view):
+            done += os.pwrite(self._descriptor, view[done:], file_offset + done)
+
+    def flush(self) -> None:
+        """Return when everything written before is durable."""
+        host.synchronize(self._descriptor)
+
+    def resize(self, size: int) -> None:
+        """Cut or extend the file; what is added reads as zeros."""
+        os.ftruncate(self._descriptor, size)
+
+    def reserve(self, file_offset: int, length: int) -> bool:
+        """Claim space on the host for a range without changing the file's length.
+
+        False where the host cannot. Raises OSError (ENOSPC) when the disk is full.
+        """
+        return host.reserve(self._descriptor, file_offset, length)
+
+    def close(self) -> None:
+        """Let go of the file and its locks.
+
+        The number of the descriptor stays taken until nobody holds this object any more: a read that is
+        still running in another thread must not meet another file that was opened under the number.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        if not host.release(self._descriptor):
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)

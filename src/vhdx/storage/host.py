@@ -1,0 +1,113 @@
+"""What differs between hosts: durable flushes, holes, reservations, sizes of devices.
+
+Linux: ``fdatasync``, ``SEEK_DATA``, the ``FS_IOC_*`` ioctls that file systems took over from XFS (unlike
+``posix_fallocate`` they say so when a file system lacks them, instead of writing gigabytes of zeros).
+macOS: ``F_FULLFSYNC``, because its ``fsync`` leaves data in the drive's cache.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import struct
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HAS_POSITIONAL_READS = hasattr(os, "preadv")
+
+# struct space_resv of linux/falloc.h: type, whence, start, length, sysid, pid, four reserved words
+_SPACE = struct.Struct("=hh4xqqiI16x")
+assert _SPACE.size == 48
+_FS_IOC_RESVSP64 = 0x4030582A
+_UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM})
+
+
+def size_of(descriptor: int) -> int:
+    """The length of a file, or the capacity of a block device, in bytes."""
+    status = os.fstat(descriptor)
+    if stat.S_ISBLK(status.st_mode):
+        return os.lseek(descriptor, 0, os.SEEK_END)
+    return status.st_size
+
+
+def synchronize(descriptor: int) -> None:
+    """Make everything written to the descriptor durable, the file's length included."""
+    if sys.platform == "darwin":
+        import fcntl  # noqa: PLC0415  absent on Windows
+
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    elif hasattr(os, "fdatasync"):
+        os.fdatasync(descriptor)
+    else:
+        os.fsync(descriptor)
+
+
+def synchronize_directory(path: str) -> None:
+    """Make the names in a directory durable. Hosts that cannot open directories need no such flush."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except PermissionError:
+        return  # Windows opens no directory, and a directory that we may not read was written all the same
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF):  # file systems without directory flushes
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def reserve(descriptor: int, file_offset: int, length: int) -> bool:
+    """Claim space for a range without changing the file's length; False where the host cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    import fcntl  # noqa: PLC0415  absent on Windows
+
+    request = _SPACE.pack(0, os.SEEK_SET, file_offset, length, 0, 0)
+    try:
+        fcntl.ioctl(descriptor, _FS_IOC_RESVSP64, request)
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return False
+        raise
+    return True
+
+
+def data_ranges(descriptor: int, file_offset: int, length: int) -> Iterator[tuple[int, int]]:
+    """The (offset, length) runs of a range that the host does not know to be holes."""
+    end = file_offset + length
+    if not hasattr(os, "SEEK_DATA"):
+        if length:
+            yield file_offset, length
+        return
+    while file_offset < end:
+        try:
+            start = os.lseek(descriptor, file_offset, os.SEEK_DATA)
+            stop = min(os.lseek(descriptor, start, os.SEEK_HOLE), end)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole up to the end of the file
+                return
+            if error.errno != errno.EINVAL:
+                raise
+            start, stop = file_offset, end  # block devices and file systems without holes
+        if start >= end:
+            return
+        yield start, stop - start
+        file_offset = stop
+
+
+def release(descriptor: int) -> bool:
+    """Let go of the file behind a descriptor while its number stays taken; False if that cannot be done."""
+    try:
+        nothing = os.open(os.devnull, os.O_RDONLY)
+    except OSError:  # the process has no descriptor left
+        return False
+    try:
+        os.dup2(nothing, descriptor, inheritable=False)
+    finally:
+        os.close(nothing)
+    return True

@@ -1,0 +1,75 @@
+"""A seekable binary file object as storage: one cursor, and therefore one lock over all reads."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from vhdx.storage.base import ended_early
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class SeekableFile(Protocol):
+    """What a file object must be able to do to be read as an image."""
+
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
+
+    def read(self, size: int = ..., /) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class StreamStorage:
+    """Reads of a file object, serialised. Closes it only if it was opened here."""
+
+    def __init__(self, stream: SeekableFile, name: str | None = None, *, owned: bool = True) -> None:
+        self._stream = stream
+        self._name = name if name is not None else _name_of(stream)
+        self._owned = owned
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The path, or the file object's own name."""
+        return self._name
+
+    def size(self) -> int:
+        """The position of the end, in bytes."""
+        with self._lock:
+            return self._stream.seek(0, io.SEEK_END)
+
+    def read(self, length: int, file_offset: int) -> bytes:
+        """Exactly ``length`` bytes."""
+        pieces, missing = [], length
+        with self._lock:
+            self._stream.seek(file_offset)
+            while missing:
+                piece = self._stream.read(missing)
+                if not piece:
+                    raise ended_early(self._name, file_offset, length)
+                pieces.append(piece)
+                missing -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def read_into(self, buffer: memoryview, file_offset: int) -> None:
+        """Fill the buffer."""
+        buffer[:] = self.read(len(buffer), file_offset)
+
+    def data_ranges(self, file_offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """The whole range: file objects do not tell their holes."""
+        if length:
+            yield file_offset, length
+
+    def close(self) -> None:
+        """Close the file object if it was opened here."""
+        if self._owned:
+            self._stream.close()
+
+
+def _name_of(stream: object) -> str:
+    name = getattr(stream, "name", None)
+    return os.fsdecode(name) if isinstance(name, str | bytes) else f"<{type(stream).__name__}>"

@@ -1,0 +1,1 @@
+"""Tests of vhdx; see docs/layout.md for what stands where."""

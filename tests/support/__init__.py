@@ -1,0 +1,1 @@
+"""Images for tests, built, damaged and read without a line of the library under test."""
