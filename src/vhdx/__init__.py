@@ -1,36 +1,85 @@
 """VHDX virtual disks: open, read, create and convert them.
 
-The names below are the public face; everything else may move.
+The names in ``__all__`` are the public face; everything else may move. They are imported when they are
+first used, so that a program which only wants one of them starts quickly.
 """
 
-from vhdx.disk.chain import Disk
-from vhdx.disk.open import open_disk as open  # noqa: A004  the name people expect
-from vhdx.disk.parents import ParentPolicy
-from vhdx.errors import (
-    CorruptImageError,
-    ImageFailedError,
-    ImageLockedError,
-    ParentMismatchError,
-    ParentNotFoundError,
-    UnsupportedImageError,
-    VhdxError,
-)
-from vhdx.extents import BlockState, Extent, ExtentKind
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from vhdx.version import __version__
+
+if TYPE_CHECKING:
+    from vhdx.disk.chain import Disk
+    from vhdx.disk.open import open_disk as open  # noqa: A004  the name people expect
+    from vhdx.disk.parents import ParentPolicy
+    from vhdx.errors import (
+        CorruptImageError,
+        ImageFailedError,
+        ImageLockedError,
+        ParentMismatchError,
+        ParentNotFoundError,
+        UnsupportedImageError,
+        VhdxError,
+    )
+    from vhdx.extents import BlockState, Extent, ExtentKind
+    from vhdx.ops.convert import ConvertResult, convert
+    from vhdx.ops.create import CreateResult, create
+    from vhdx.ops.plan import ImageOptions
 
 __all__ = [
     "BlockState",
+    "ConvertResult",
     "CorruptImageError",
+    "CreateResult",
     "Disk",
     "Extent",
     "ExtentKind",
     "ImageFailedError",
     "ImageLockedError",
+    "ImageOptions",
     "ParentMismatchError",
     "ParentNotFoundError",
     "ParentPolicy",
     "UnsupportedImageError",
     "VhdxError",
     "__version__",
+    "convert",
+    "create",
     "open",
 ]
+
+_HOMES = {
+    "vhdx.disk.chain": ("Disk",),
+    "vhdx.disk.open": ("open",),
+    "vhdx.disk.parents": ("ParentPolicy",),
+    "vhdx.errors": (
+        "CorruptImageError",
+        "ImageFailedError",
+        "ImageLockedError",
+        "ParentMismatchError",
+        "ParentNotFoundError",
+        "UnsupportedImageError",
+        "VhdxError",
+    ),
+    "vhdx.extents": ("BlockState", "Extent", "ExtentKind"),
+    "vhdx.ops.convert": ("ConvertResult", "convert"),
+    "vhdx.ops.create": ("CreateResult", "create"),
+    "vhdx.ops.plan": ("ImageOptions",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_OTHER_NAMES = {"open": "open_disk"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'vhdx' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), _OTHER_NAMES.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

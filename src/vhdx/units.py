@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
@@ -26,14 +24,16 @@ def parse_size(size: int | str) -> int:
         if size < 0:
             raise ValueError(f"a size cannot be negative: {size}")
         return size
-    number, power = _split(size)
-    value = number * 1024**power
-    if value.denominator != 1:
+    whole, fraction, power = _split(size)
+    # Whole numbers all the way: "0.1T" must not depend on what a float can hold.
+    size_in_parts = int(whole + fraction) * 1024**power
+    parts = 10 ** len(fraction)
+    if size_in_parts % parts:
         raise ValueError(f"{size!r} is not a whole number of bytes")
-    return int(value)
+    return size_in_parts // parts
 
 
-def _split(word: str) -> tuple[Fraction, int]:
+def _split(word: str) -> tuple[str, str, int]:
     text = word.strip().lower()
     digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
     suffix = text[len(digits) :].strip()
@@ -45,7 +45,8 @@ def _split(word: str) -> tuple[Fraction, int]:
     plain = digits.replace(".", "", 1)
     if suffix not in _SUFFIXES or not (plain.isascii() and plain.isdigit()) or len(digits) > 40:
         raise ValueError(f"{word!r} is not a size; write it like 4096, 512M, 10GiB or 1.5T")
-    return Fraction(digits), _SUFFIXES[suffix]
+    whole, _, fraction = digits.partition(".")
+    return whole, fraction, _SUFFIXES[suffix]
 
 
 def format_size(size: int) -> str:

@@ -14,6 +14,7 @@ from vhdx.storage.stream import SeekableFile, StreamStorage
 
 if TYPE_CHECKING:
     from vhdx.disk.parents import Parents
+    from vhdx.image.image import Image
     from vhdx.storage.base import ReadableStorage
 
 
@@ -36,12 +37,27 @@ def open_disk(
     """
     if mode != "r":
         raise ValueError(f'mode is {mode!r}, must be "r"')
+    leaf = open_image(file, lock=lock)
+    try:
+        return with_parents(leaf, parents, lock=lock)
+    except BaseException:
+        leaf.storage.close()
+        raise
+
+
+def open_image(file: str | os.PathLike[str] | SeekableFile, *, lock: bool = True) -> Image:
+    """Open one file without looking for its parents: what it says of itself. Raises as `open_disk` does."""
     storage = _storage_of(file, lock=lock)
     try:
-        return Disk(open_chain(image.load(storage), policy_from(parents), lock=lock))
+        return image.load(storage)
     except BaseException:
         storage.close()
         raise
+
+
+def with_parents(leaf: Image, parents: Parents, *, lock: bool = True) -> Disk:
+    """The disk of an image that is open: its parents are looked for now. Raises as `open_disk` does."""
+    return Disk(open_chain(leaf, policy_from(parents), lock=lock))
 
 
 def _storage_of(file: str | os.PathLike[str] | SeekableFile, *, lock: bool) -> ReadableStorage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 from uuid import UUID
 
 from vhdx.format import checksum
@@ -20,8 +20,7 @@ _FIELDS = struct.Struct("<4s4xQ16s16s16sHHIQ")
 assert _FIELDS.size == 4 + 4 + 8 + 3 * 16 + 2 + 2 + 4 + 8 == 80
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The fields of a header; ``log_length`` and ``log_offset`` are bytes."""
 
     sequence_number: int

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from vhdx.format import guids
@@ -38,8 +37,7 @@ MAXIMUM_ENTRIES = (TABLE_SIZE - _HEADER.size) // _ENTRY.size
 assert MAXIMUM_ENTRIES == 2047
 
 
-@dataclass(frozen=True, slots=True)
-class KnownItem:
+class KnownItem(NamedTuple):
     """What the specification says of an item: its name, its length in bytes (None: any) and its flags."""
 
     name: str
@@ -59,8 +57,7 @@ KNOWN_ITEMS = {
 TOLERATED_ITEMS = frozenset({guids.CHS_PARAMETERS, guids.PMEM_LABEL_STORAGE})
 
 
-@dataclass(frozen=True, slots=True)
-class MetadataEntry:
+class MetadataEntry(NamedTuple):
     """One row of the table; ``offset`` counts bytes from the start of the metadata region."""
 
     item_id: UUID

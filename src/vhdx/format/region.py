@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from vhdx.format import checksum
@@ -25,8 +24,7 @@ MAXIMUM_ENTRIES = (TABLE_SIZE - _HEADER.size) // _ENTRY.size
 assert MAXIMUM_ENTRIES == 2047
 
 
-@dataclass(frozen=True, slots=True)
-class RegionEntry:
+class RegionEntry(NamedTuple):
     """One region; ``file_offset`` and ``length`` are bytes, ``required`` the field as it stands."""
 
     guid: UUID

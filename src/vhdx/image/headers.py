@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
 from vhdx.format import guids, header, identifier
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage
 
 
-@dataclass(frozen=True, slots=True)
-class Headers:
+class Headers(NamedTuple):
     """The current header and the slot (0 or 1) it stands in."""
 
     current: Header

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from vhdx import rules
 from vhdx.format import guids
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(NamedTuple):
     """What was found in one file, and the reader of its disk.
 
     ``file`` is the file as it is on the host, ``storage`` as it is after replay of its log, ``sequence``

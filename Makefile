@@ -1,0 +1,43 @@
+# Each target sets up what it needs: a fresh clone and a Python of 3.11 or newer are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help demo test lint bench clean
+
+help:
+	@echo "make demo   convert a partitioned disk to VHDX and back, on this machine"
+	@echo "make test   lint, types, import contracts and all tests"
+	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/installed
+
+demo: $(VENV)/installed
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo/demo.sh
+
+test: $(VENV)/installed-dev lint
+	@sh .ci/tools
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(VENV)/installed-dev
+	@sh .ci/tools
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) demo-work bench/results

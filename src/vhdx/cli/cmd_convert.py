@@ -1,0 +1,63 @@
+"""``vhdx convert``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vhdx.cli.options import chain_options, force_option, image_options, parent_policy
+from vhdx.cli.render import progress_bar, size_text
+
+if TYPE_CHECKING:
+    from vhdx.ops.source import Format
+
+_FORMAT = click.Choice(["raw", "vhdx"])
+
+
+@click.command()
+@click.argument("source", type=click.Path(allow_dash=True))
+@click.argument("target", type=click.Path())
+@click.option("-f", "--source-format", type=_FORMAT, help="By default told by SOURCE's content.")
+@click.option("-O", "--target-format", type=_FORMAT, help="By default told by TARGET's suffix.")
+@image_options
+@chain_options
+@force_option
+def convert(
+    source: str,
+    target: str,
+    *,
+    source_format: Format | None,
+    target_format: Format | None,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+    force: bool,
+    **options: Any,
+) -> None:
+    """Write the contents of SOURCE into the new file TARGET.
+
+    SOURCE is a raw disk (file or block device), a VHDX with all its parents, or - for raw on standard
+    input. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are kept.
+    TARGET appears whole or not at all; holes and blocks of zeros take no space in it. Options that
+    describe an image go with VHDX targets.
+    """
+    from vhdx.ops.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.plan import ImageOptions  # noqa: PLC0415
+
+    with progress_bar("converting") as progress:
+        made = convert_disk(
+            source,
+            target,
+            source_format=source_format,
+            target_format=target_format,
+            options=ImageOptions(**options),
+            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            overwrite=force,
+            progress=progress,
+        )
+    for remark in made.remarks:
+        click.echo(f"vhdx: {remark}", err=True)
+    click.echo(
+        f"{target}: {made.target_format}, {size_text(made.virtual_size)}, of which "
+        f"{size_text(made.data_size)} data; the file has {size_text(made.file_size)}"
+    )

@@ -1,0 +1,92 @@
+"""``vhdx info``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vhdx.cli.options import chain_options, json_option, parent_policy
+from vhdx.cli.render import print_json, print_rows, printable, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.ops.info import BlockInfo, ImageInfo, LogInfo
+
+
+@click.command()
+@click.argument("image", type=click.Path())
+@click.option("--chain", is_flag=True, help="Open the parents, too, and list every layer.")
+@click.option("--blocks", is_flag=True, help="Count blocks also where the table is larger than 1 MiB.")
+@chain_options
+@json_option
+def info(
+    image: str, *, chain: bool, blocks: bool, parent_dirs: tuple[str, ...], any_parent: bool, as_json: bool
+) -> None:
+    """Say what IMAGE is, without changing it.
+
+    Shows sizes, type, identities, the state of the log, blocks by state and their fragmentation, where
+    the parent is looked for, and what is unusual. A dirty log is replayed in memory.
+    """
+    from vhdx.ops.info import info as image_info  # noqa: PLC0415  --help needs no library
+
+    policy = parent_policy(parent_dirs, any_parent=any_parent)
+    found = image_info(image, chain=chain, blocks=blocks or None, parents=policy)
+    if as_json:
+        print_json(found)
+    else:
+        _print_text(found)
+
+
+def _print_text(found: ImageInfo) -> None:
+    print_rows(_rows(found))
+    if found.parent_locator is not None:
+        click.echo("parent locator:")
+        print_rows(found.parent_locator.items(), indent="  ")
+    if found.chain is not None:
+        click.echo("chain, from the image to its base:")
+        for depth, layer in enumerate(found.chain, 1):
+            size = size_text(layer.virtual_size)
+            click.echo(
+                f"  {depth}. {printable(layer.path)}: {layer.disk_type}, {size}, log {layer.log_state}"
+            )
+    for note in found.notes:
+        click.echo(f"{note.severity}: {note.structure} at file offset {note.file_offset}: {note.text}")
+
+
+def _rows(found: ImageInfo) -> Iterator[tuple[str, str]]:
+    yield "image", found.path
+    yield "type", found.disk_type
+    yield "virtual size", size_text(found.virtual_size)
+    yield "file size", size_text(found.file_size)
+    if found.allocated_size is not None:
+        yield "space on the host", size_text(found.allocated_size)
+    yield "block size", size_text(found.block_size)
+    yield "sector sizes", f"{found.logical_sector_size} logical, {found.physical_sector_size} physical"
+    yield "disk id", str(found.disk_id)
+    yield "creator", found.creator
+    yield "file write GUID", str(found.file_write_guid)
+    yield "data write GUID", str(found.data_write_guid)
+    yield "log GUID", str(found.log_guid)
+    yield "log", _log_text(found.log)
+    if found.blocks is None:
+        yield "blocks", "not counted, the table is large: add --blocks"
+    else:
+        yield "blocks", _block_text(found.blocks)
+        if found.blocks.fragmentation is not None:
+            yield "fragmentation", f"{found.blocks.fragmentation:.1%}"
+
+
+def _log_text(log: LogInfo) -> str:
+    if log.state == "clean":
+        return f"clean, {size_text(log.size)}"
+    numbers = f"sequence numbers {log.first_sequence_number} to {log.last_sequence_number}"
+    entries = "1 entry" if log.entries == 1 else f"{log.entries} entries"
+    return f"dirty, {entries} to replay ({numbers}), {size_text(log.size)}"
+
+
+def _block_text(blocks: BlockInfo) -> str:
+    states = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in blocks.by_state.items())
+    bitmaps = f"; {blocks.sector_bitmaps} sector bitmaps" if blocks.sector_bitmaps else ""
+    return f"{blocks.total}: {states}{bitmaps}"

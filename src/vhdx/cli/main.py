@@ -1,0 +1,103 @@
+"""The command's front door: verbs, exit codes, and the one place where exceptions become sentences."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from vhdx.errors import VhdxError
+from vhdx.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 64
+EXIT_INTERRUPTED = 130
+
+VERBS = ("convert", "create", "info")
+"""Each verb is the command of its name in the module ``vhdx.cli.cmd_VERB``, imported when it is used."""
+
+
+class Verbs(click.Group):
+    """A group that imports a verb only when it is called for: `vhdx info` should start quickly."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        command = getattr(importlib.import_module(f"vhdx.cli.cmd_{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "--version", prog_name="vhdx", message="%(prog)s %(version)s")
+def main() -> None:
+    """Look into, create and convert VHDX virtual disks (Hyper-V, Azure, WSL).
+
+    Sizes are bytes or words such as 512M, 10G, 10GiB or 1.5T; all of them are powers of 1024.
+
+    Exit codes: 0 success, 1 failure, 64 wrong usage, 130 interrupted.
+    """
+
+
+def run() -> NoReturn:
+    """Run the command line of this process and exit."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # so that what is half written is cleaned up
+            signal.signal(getattr(signal, name), _exit_on_signal)
+    sys.exit(exit_code_of(sys.argv[1:]))
+
+
+def exit_code_of(arguments: list[str]) -> int:
+    """Run one command line; its exit code."""
+    try:
+        result: Any = main.main(arguments, prog_name="vhdx", standalone_mode=False)
+        sys.stdout.flush()
+    except click.UsageError as error:
+        error.show(sys.stderr)
+        return EXIT_USAGE
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILURE
+    except FileExistsError as error:
+        return _complain(f"{error.filename} exists already; --force replaces it", EXIT_FAILURE)
+    except (VhdxError, OSError) as error:
+        return _complain(_sentence(error), EXIT_FAILURE)
+    except ValueError as error:
+        return _complain(str(error), EXIT_USAGE)
+    except (KeyboardInterrupt, click.Abort):
+        return _complain("interrupted; no file was created or changed", EXIT_INTERRUPTED)
+    return result if isinstance(result, int) else 0
+
+
+def _complain(sentence: str, code: int) -> int:
+    click.echo(f"vhdx: {sentence}", err=True)
+    return code
+
+
+def _sentence(error: VhdxError | OSError) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        names = [os.fsdecode(name) for name in _file_names(error)]
+        return ": ".join([*names, error.strerror])
+    return str(error)
+
+
+def _file_names(error: OSError) -> Iterator[str | bytes]:
+    for name in (error.filename, error.filename2):
+        if isinstance(name, str | bytes):
+            yield name
+
+
+def _exit_on_signal(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  the signature of a handler
+    sys.exit(128 + number)

@@ -1,0 +1,120 @@
+"""Options that several verbs share, and the types of their values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import click
+
+from vhdx.units import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vhdx.disk.parents import ParentPolicy
+
+    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+class Size(click.ParamType[int]):
+    """A size in bytes or as a word."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class DiskId(click.ParamType[UUID]):
+    """A GUID."""
+
+    name = "uuid"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> UUID:
+        try:
+            return UUID(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a UUID", param, ctx)
+
+
+class SectorSize(click.ParamType[int]):
+    """512 or 4096."""
+
+    name = "sector size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        size = SIZE.convert(value, param, ctx)
+        return size if size in (512, 4096) else self.fail(f"{value} is neither 512 nor 4096", param, ctx)
+
+
+SIZE = Size()
+DISK_ID = DiskId()
+SECTOR_SIZE = SectorSize()
+
+
+def together(*decorators: Decorator) -> Decorator:
+    """Several options as one decorator, listed in the help in their order."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: exact numbers, stable keys.")
+force_option = click.option("--force", is_flag=True, help="Replace the file if it exists and is not in use.")
+
+chain_options = together(
+    click.option(
+        "--parent-dir",
+        "parent_dirs",
+        multiple=True,
+        metavar="DIR",
+        type=click.Path(exists=True, file_okay=False),
+        help="Also look for parents in DIR, by identity, whatever their names. Repeatable.",
+    ),
+    click.option(
+        "--any-parent",
+        is_flag=True,
+        help="Follow every path that an image names, also out of its own directory.",
+    ),
+)
+
+image_options = together(
+    click.option(
+        "--type", "disk_type", type=click.Choice(["dynamic", "fixed"]), default="dynamic", show_default=True
+    ),
+    click.option(
+        "--block-size", type=SIZE, metavar="N", help="1M to 256M; by default 8M to 64M by disk size."
+    ),
+    click.option("--log-size", type=SIZE, metavar="N", default="1M", show_default=True),
+    click.option(
+        "--logical-sector-size",
+        type=SECTOR_SIZE,
+        metavar="N",
+        help="512 or 4096; else 512, or the source's.",
+    ),
+    click.option(
+        "--physical-sector-size",
+        type=SECTOR_SIZE,
+        metavar="N",
+        help="512 or 4096; else 4096, or the source's.",
+    ),
+    click.option(
+        "--disk-id", type=DISK_ID, metavar="UUID", help="By default random, or that of a VHDX source."
+    ),
+    click.option("--zero-blocks", is_flag=True, help="Mark blocks without data ZERO instead of NOT_PRESENT."),
+)
+
+
+def parent_policy(parent_dirs: tuple[str, ...], *, any_parent: bool) -> ParentPolicy:
+    """The policy that the options stand for."""
+    from vhdx.disk.parents import ParentPolicy  # noqa: PLC0415  parsing options needs no library
+
+    return ParentPolicy(directories=parent_dirs, any_parent=any_parent)

@@ -1,0 +1,72 @@
+"""Results as text for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import click
+
+from vhdx.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    Row = tuple[str, str]
+
+
+def print_json(result: Any) -> None:
+    """Print a result as JSON; its fields are the keys."""
+    click.echo(json.dumps(_plain(result), indent=2, ensure_ascii=False))
+
+
+def _plain(value: Any) -> Any:
+    """The value in the types that JSON has; results are named tuples, which JSON would take for lists."""
+    if hasattr(value, "_asdict"):
+        return {key: _plain(field) for key, field in value._asdict().items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, UUID) else value
+
+
+def print_rows(rows: Iterable[Row], indent: str = "") -> None:
+    """Print labels and values in two columns."""
+    rows = list(rows)
+    width = max((len(label) for label, _ in rows), default=0) + 1
+    for label, value in rows:
+        click.echo(f"{indent}{printable(label) + ':':<{width}} {printable(value)}".rstrip())
+
+
+def size_text(size: int) -> str:
+    """A size for people with its exact number: ``10 GiB (10737418240 bytes)``."""
+    short = format_size(size)
+    return short if short.endswith("bytes") else f"{short} ({size} bytes)"
+
+
+def printable(text: str) -> str:
+    """Text from an image, made harmless for a terminal: control characters become escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+@contextlib.contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None] | None]:
+    """A callback that moves a bar on standard error; None where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console  # noqa: PLC0415  slow to import, and of no use without a terminal
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress("{task.description}", *columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,127 @@
+"""Convert between raw disks and images, in one forward pass into a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from vhdx.disk.chain import Disk
+from vhdx.image.build import ImagePlan, UserItem
+from vhdx.ops.create import NOT_RESERVED
+from vhdx.ops.plan import ImageOptions, Rounding, disk_size_from, plan_from
+from vhdx.ops.sink import ImageSink, RawSink, nonzero_runs
+from vhdx.ops.source import SUFFIXES, open_source
+from vhdx.storage.publish import new_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vhdx.disk.parents import Parents
+    from vhdx.ops.sink import Sink
+    from vhdx.ops.source import Format, Source
+
+    Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertResult:
+    """What was made. Sizes in bytes; ``data_size`` is how much of the disk's contents was written."""
+
+    source_format: str
+    target_format: str
+    virtual_size: int
+    file_size: int
+    data_size: int
+    remarks: tuple[str, ...]
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    source_format: Format | None = None,
+    target_format: Format | None = None,
+    options: ImageOptions | None = None,
+    parents: Parents = None,
+    overwrite: bool = False,
+    lock: bool = True,
+    progress: Progress | None = None,
+) -> ConvertResult:
+    """Write the contents of ``source`` into a new file ``target``.
+
+    ``source`` is a raw file, a block device, a VHDX with all its parents, or ``"-"`` for raw on standard
+    input. Formats are told by content and by the target's suffix unless given. A VHDX target is made as
+    ``options`` say; from a VHDX it keeps disk id, sector sizes and the user items that belong to the disk.
+    Holes and blocks of zeros are not stored. ``progress`` is called with the bytes done and the size of
+    the disk (None while that is not known).
+
+    Raises what opening and `create` raise; ValueError for a target that is part of the source.
+    """
+    target = os.fspath(target)
+    wanted = target_format or _format_of(target)
+    rounding = Rounding()
+    with open_source(os.fspath(source), source_format, parents=parents, lock=lock) as opened:
+        _refuse_own_layer(opened, target)
+        plan = _plan(opened, options or ImageOptions(), rounding) if wanted == "vhdx" else None
+        disk_size = None if opened.size is None else _disk_size(opened.size, plan, rounding)
+        with new_file(target, overwrite=overwrite, lock=lock) as storage:
+            sink = RawSink(storage) if plan is None else ImageSink(storage, plan, disk_size)
+            written = _copy(opened, sink, progress)
+            if disk_size is None:
+                disk_size = _disk_size(opened.size or 0, plan, rounding)
+            file_size = sink.finish(disk_size)
+    remarks = (*rounding.sentences, *(() if sink.reserved else (NOT_RESERVED,)))
+    return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks)
+
+
+def _format_of(target: str) -> Format:
+    suffix = os.path.splitext(target)[1].lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"the suffix of {target} does not tell a format ({' '.join(SUFFIXES)}); say -O raw or -O vhdx"
+        )
+    return SUFFIXES[suffix]
+
+
+def _refuse_own_layer(source: Source, target: str) -> None:
+    if source.disk is not None and os.path.exists(target):
+        status = os.stat(target)
+        if (status.st_dev, status.st_ino) in source.disk.files():
+            raise ValueError(f"{target} is the source or one of its parents")
+
+
+def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePlan:
+    if not isinstance(source.disk, Disk):
+        return plan_from(options, source.size, rounding)
+    disk = source.disk
+    kept = replace(
+        options,
+        disk_id=options.disk_id or disk.disk_id,
+        logical_sector_size=options.logical_sector_size or disk.logical_sector_size,
+        physical_sector_size=options.physical_sector_size or disk.physical_sector_size,
+    )
+    return plan_from(kept, source.size, rounding, _user_items(disk))
+
+
+def _user_items(disk: Disk) -> Iterator[UserItem]:
+    leaf = disk.layers[0]
+    for entry in leaf.metadata.entries:
+        if entry.is_user and entry.is_virtual_disk:
+            yield UserItem(entry.item_id, leaf.metadata.item(leaf.storage, entry), entry.flags)
+
+
+def _disk_size(size: int, plan: ImagePlan | None, rounding: Rounding) -> int:
+    return size if plan is None else disk_size_from(size, plan.logical_sector_size, rounding)
+
+
+def _copy(source: Source, sink: Sink, progress: Progress | None) -> int:
+    """Copy what is not zeros; how many bytes that were."""
+    written = 0
+    for offset, piece in source.pieces():
+        for start, stop in nonzero_runs(piece):
+            sink.put(memoryview(piece)[start:stop], offset + start)
+            written += stop - start
+        if progress is not None:
+            progress(offset + len(piece), source.size)
+    return written

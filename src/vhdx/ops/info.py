@@ -1,0 +1,209 @@
+"""Say what an image is: everything that its structures tell without reading the disk."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.disk.open import open_image, with_parents
+from vhdx.extents import BlockState
+from vhdx.format import guids
+from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
+from vhdx.image.bat import WINDOW
+from vhdx.storage.file import FileStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from uuid import UUID
+
+    from vhdx.disk.parents import Parents
+    from vhdx.image.image import Image
+
+_PRESENT = (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT)
+
+
+class LogInfo(NamedTuple):
+    """The state of a log: of a dirty one, how many entries would be replayed and their numbers."""
+
+    state: str
+    size: int
+    version: int
+    entries: int
+    first_sequence_number: int | None
+    last_sequence_number: int | None
+
+
+class BlockInfo(NamedTuple):
+    """Payload blocks by state, present sector bitmap blocks, and how scattered the blocks are.
+
+    ``fragmentation`` is the share of neighbouring present blocks that are not neighbours in the file,
+    None if there are no two neighbouring blocks.
+    """
+
+    total: int
+    by_state: Mapping[str, int]
+    sector_bitmaps: int
+    fragmentation: float | None
+
+
+class LayerInfo(NamedTuple):
+    """One file of a chain."""
+
+    path: str
+    disk_type: str
+    virtual_size: int
+    file_size: int
+    block_size: int
+    data_write_guid: UUID
+    log_state: str
+
+
+class Note(NamedTuple):
+    """Something unusual, by the rule it concerns."""
+
+    code: str
+    severity: str
+    structure: str
+    file_offset: int
+    text: str
+
+
+class ImageInfo(NamedTuple):
+    """What an image is; sizes in bytes. ``blocks`` and ``chain`` are None where they were not asked for."""
+
+    path: str
+    file_size: int
+    allocated_size: int | None
+    virtual_size: int
+    disk_type: str
+    block_size: int
+    logical_sector_size: int
+    physical_sector_size: int
+    disk_id: UUID
+    creator: str
+    header_sequence_number: int
+    file_write_guid: UUID
+    data_write_guid: UUID
+    log_guid: UUID
+    log: LogInfo
+    blocks: BlockInfo | None
+    parent_locator: Mapping[str, str] | None
+    chain: tuple[LayerInfo, ...] | None
+    notes: tuple[Note, ...]
+
+
+def info(
+    path: str | os.PathLike[str],
+    *,
+    chain: bool = False,
+    blocks: bool | None = None,
+    parents: Parents = None,
+    lock: bool = True,
+) -> ImageInfo:
+    """What the image at ``path`` is.
+
+    ``blocks`` None counts the blocks only where the table is at most 1 MiB. ``chain`` opens the parents,
+    which are otherwise not looked for. Raises what opening raises.
+    """
+    path = os.fspath(path)
+    image = open_image(path, lock=lock)
+    try:
+        small = image.geometry.bat_entry_count <= WINDOW
+        layers = with_parents(image, parents, lock=lock).layers if chain else (image,)
+        try:
+            described = tuple(map(_layer_info, layers)) if chain else None
+            return _image_info(image, described, count_blocks=small if blocks is None else blocks)
+        finally:
+            for parent in layers[1:]:
+                parent.storage.close()
+    finally:
+        image.storage.close()
+
+
+def _layer_info(layer: Image) -> LayerInfo:
+    return LayerInfo(
+        path=layer.name,
+        disk_type=layer.metadata.disk_type,
+        virtual_size=layer.geometry.disk_size,
+        file_size=layer.file.size(),
+        block_size=layer.geometry.block_size,
+        data_write_guid=layer.header.data_write_guid,
+        log_state=_log_state(layer),
+    )
+
+
+def _image_info(image: Image, layers: tuple[LayerInfo, ...] | None, *, count_blocks: bool) -> ImageInfo:
+    header, items = image.header, image.metadata
+    return ImageInfo(
+        path=image.name,
+        file_size=image.file.size(),
+        allocated_size=image.file.allocated() if isinstance(image.file, FileStorage) else None,
+        virtual_size=items.disk_size,
+        disk_type=items.disk_type,
+        block_size=items.block_size,
+        logical_sector_size=items.logical_sector_size,
+        physical_sector_size=items.physical_sector_size,
+        disk_id=items.disk_id,
+        creator=image.creator,
+        header_sequence_number=header.sequence_number,
+        file_write_guid=header.file_write_guid,
+        data_write_guid=header.data_write_guid,
+        log_guid=header.log_guid,
+        log=_log_info(image),
+        blocks=_block_info(image) if count_blocks else None,
+        parent_locator=items.locator,
+        chain=layers,
+        notes=tuple(
+            Note(f.rule.code, f.rule.severity.value, f.place.structure, f.place.file_offset, f.detail)
+            for f in image.findings
+        ),
+    )
+
+
+def _log_state(image: Image) -> str:
+    return "clean" if image.header.log_guid == guids.NIL else "dirty"
+
+
+def _log_info(image: Image) -> LogInfo:
+    sequence = image.sequence
+    return LogInfo(
+        state=_log_state(image),
+        size=image.header.log_length,
+        version=image.header.log_version,
+        entries=len(sequence.positions) if sequence else 0,
+        first_sequence_number=sequence.first_sequence_number if sequence else None,
+        last_sequence_number=sequence.head.sequence_number if sequence else None,
+    )
+
+
+def _block_info(image: Image) -> BlockInfo:
+    counts: Counter[BlockState] = Counter()
+    neighbours = apart = 0
+    end_block = end_place = -1
+    for run in image.bat.runs(0, image.geometry.block_count):
+        state = state_of(run.entry)
+        counts[state] += run.block_count
+        if state not in _PRESENT:
+            continue
+        place = file_offset_of(run.entry)
+        if run.first_block == end_block:
+            neighbours += 1
+            apart += place != end_place
+        neighbours += run.block_count - 1
+        end_block = run.first_block + run.block_count
+        end_place = place + run.block_count * image.geometry.block_size
+    return BlockInfo(
+        total=image.geometry.block_count,
+        by_state={state.name.lower(): counts[state] for state in BlockState if counts[state]},
+        sector_bitmaps=_bitmap_count(image),
+        fragmentation=apart / neighbours if neighbours else None,
+    )
+
+
+def _bitmap_count(image: Image) -> int:
+    if not image.geometry.differencing:
+        return 0
+    return sum(
+        image.bat.bitmap(chunk) & STATE_MASK == BITMAP_PRESENT for chunk in range(image.geometry.chunk_count)
+    )

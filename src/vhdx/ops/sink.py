@@ -1,0 +1,94 @@
+"""Where a conversion writes to: a flat file or a new image. What is not written reads as zeros."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from vhdx.image.build import ImageBuilder, ImagePlan
+
+if TYPE_CHECKING:
+    from vhdx.storage.base import Storage
+
+_UNIT = 16 * 1024
+"""What is tested for zeros in one go within a piece that is not all zeros."""
+_ZERO_UNIT = bytes(_UNIT)
+_ZERO_PROBE = bytes(32)
+
+
+class Sink(Protocol):
+    """Takes pieces in ascending order, none of them over a multiple of 1 MiB."""
+
+    @property
+    def reserved(self) -> bool:
+        """False where space was to be reserved on the host and could not be."""
+
+    def put(self, data: memoryview, offset: int) -> None:
+        """Write data to a disk offset."""
+
+    def finish(self, disk_size: int) -> int:
+        """Complete the file; its length in bytes."""
+
+
+class RawSink:
+    """A flat file; what is not written stays a hole."""
+
+    reserved = True
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def put(self, data: memoryview, offset: int) -> None:
+        """Write data where it belongs."""
+        self._storage.write_at(data, offset)
+
+    def finish(self, disk_size: int) -> int:
+        """Give the file its length."""
+        self._storage.resize(disk_size)
+        return disk_size
+
+
+class ImageSink:
+    """An image: a block gets its place when the first data for it arrives."""
+
+    def __init__(self, storage: Storage, plan: ImagePlan, disk_size: int | None) -> None:
+        self._storage = storage
+        self._block_shift = plan.block_size.bit_length() - 1
+        self._builder = ImageBuilder(storage, plan, disk_size)
+        self._block = -1
+        self._place = 0
+
+    @property
+    def reserved(self) -> bool:
+        """Whether the host could reserve the space of a fixed image."""
+        return self._builder.reserved
+
+    def put(self, data: memoryview, offset: int) -> None:
+        """Write data into its block."""
+        block = offset >> self._block_shift
+        if block != self._block:
+            self._block, self._place = block, self._builder.place(block)
+        self._storage.write_at(data, self._place + offset - (block << self._block_shift))
+
+    def finish(self, disk_size: int) -> int:
+        """Write what points at the blocks."""
+        return self._builder.finish(disk_size)
+
+
+def nonzero_runs(piece: bytearray) -> list[tuple[int, int]]:
+    """Where a piece of at most 1 MiB is not zero, as (start, stop), in units of 16 KiB.
+
+    Compares memory with memory: a bytearray with bytes is one C loop, and most units that hold data show
+    it in their first bytes.
+    """
+    if piece == bytes(len(piece)):
+        return []
+    runs: list[tuple[int, int]] = []
+    for start in range(0, len(piece), _UNIT):
+        stop = min(start + _UNIT, len(piece))
+        if piece.startswith(_ZERO_PROBE, start) and piece[start:stop] == _ZERO_UNIT[: stop - start]:
+            continue
+        if runs and runs[-1][1] == start:
+            runs[-1] = runs[-1][0], stop
+        else:
+            runs.append((start, stop))
+    return runs

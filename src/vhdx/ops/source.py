@@ -1,0 +1,152 @@
+"""Where a conversion reads from: a disk of any kind, or a stream of raw bytes of unknown length."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+
+from vhdx.disk.open import is_vhdx, open_disk
+from vhdx.disk.raw import RawDisk
+from vhdx.extents import ExtentKind
+from vhdx.storage.file import FileStorage, open_for_reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.parents import Parents
+
+PIECE_SIZE = 1024 * 1024
+STANDARD_INPUT = "-"
+
+Format = Literal["raw", "vhdx"]
+SUFFIXES: dict[str, Format] = {
+    ".vhdx": "vhdx",
+    ".avhdx": "vhdx",
+    ".raw": "raw",
+    ".img": "raw",
+    ".dd": "raw",
+    ".bin": "raw",
+}
+
+
+class Source(Protocol):
+    """Pieces of a disk, read in ascending order."""
+
+    @property
+    def format(self) -> Format: ...
+
+    @property
+    def disk(self) -> VirtualDisk | None:
+        """The disk that is read, None for a stream."""
+
+    @property
+    def size(self) -> int | None:
+        """The size in bytes; of a stream it is known once all pieces were read."""
+
+    def pieces(self) -> Iterator[tuple[int, bytearray]]:
+        """(offset, bytes) of everything that may not be zeros; the bytes are valid until the next piece.
+
+        No piece reaches over a multiple of PIECE_SIZE.
+        """
+
+
+class DiskSource:
+    """A disk; what it knows to be zeros is passed over."""
+
+    def __init__(self, disk: VirtualDisk, name: Format) -> None:
+        self.disk: VirtualDisk | None = disk
+        self.format = name
+        self.size: int | None = disk.size
+        self._disk = disk
+
+    def pieces(self) -> Iterator[tuple[int, bytearray]]:
+        """The data extents of the disk."""
+        whole = bytearray(PIECE_SIZE)
+        for extent in self._disk.extents():
+            offset = extent.offset
+            while extent.kind is ExtentKind.DATA and offset < extent.end:
+                length = min(PIECE_SIZE - offset % PIECE_SIZE, extent.end - offset)
+                piece = whole if length == PIECE_SIZE else bytearray(length)
+                self._disk.preadinto(piece, offset)
+                yield offset, piece
+                offset += length
+
+
+class StreamSource:
+    """Raw bytes from a pipe."""
+
+    disk = None
+    format: Format = "raw"
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.size: int | None = None
+
+    def pieces(self) -> Iterator[tuple[int, bytearray]]:
+        """All that comes, up to its end."""
+        offset, piece = 0, bytearray(PIECE_SIZE)
+        while length := self._fill(memoryview(piece)):
+            yield offset, piece if length == PIECE_SIZE else piece[:length]
+            offset += length
+        self.size = offset
+
+    def _fill(self, piece: memoryview) -> int:
+        """Pipes give what is there: read on until the piece is full or the stream ends."""
+        done = 0
+        while done < len(piece) and (count := self._stream.readinto(piece[done:])):  # type: ignore[attr-defined]
+            done += count
+        return done
+
+
+@contextlib.contextmanager
+def open_source(source: str, name: Format | None, *, parents: Parents, lock: bool) -> Iterator[Source]:
+    """Open what is to be converted; closed at the end of the ``with``.
+
+    Raises ValueError where the format cannot be told without doubt.
+    """
+    if source == STANDARD_INPUT:
+        yield _standard_input(name)
+        return
+    disk = _open_vhdx_or_raw(source, name, parents=parents, lock=lock)
+    try:
+        yield disk
+    finally:
+        if disk.disk is not None:
+            disk.disk.close()
+
+
+def _standard_input(name: Format | None) -> Source:
+    if name == "vhdx":
+        raise ValueError("only a raw disk can come from standard input: a VHDX is not read front to back")
+    stream = sys.stdin.buffer
+    descriptor = stream.fileno()
+    if stat.S_ISREG(os.fstat(descriptor).st_mode) and os.lseek(descriptor, 0, os.SEEK_CUR) == 0:
+        return DiskSource(RawDisk(FileStorage(os.dup(descriptor), "standard input")), "raw")
+    return StreamSource(stream)
+
+
+def _open_vhdx_or_raw(source: str, name: Format | None, *, parents: Parents, lock: bool) -> DiskSource:
+    storage = open_for_reading(source, lock=lock and name != "vhdx")
+    try:
+        found = name or _format_of_contents(source, looks_like_vhdx=is_vhdx(storage))
+        if found == "raw":
+            return DiskSource(RawDisk(storage), "raw")
+    except BaseException:
+        storage.close()
+        raise
+    storage.close()
+    return DiskSource(open_disk(source, parents=parents, lock=lock), "vhdx")
+
+
+def _format_of_contents(source: str, *, looks_like_vhdx: bool) -> Format:
+    by_suffix = SUFFIXES.get(os.path.splitext(source)[1].lower())
+    if looks_like_vhdx and (by_suffix == "raw" or stat.S_ISBLK(os.stat(source).st_mode)):
+        # Whoever may write to a raw disk, a guest for one, can make it look like an image that names files.
+        raise ValueError(f"{source} is named like a raw disk but begins like a VHDX; say -f raw or -f vhdx")
+    if not looks_like_vhdx and by_suffix == "vhdx":
+        raise ValueError(f"{source} is named like a VHDX but does not begin like one; say -f raw or -f vhdx")
+    return "vhdx" if looks_like_vhdx else "raw"

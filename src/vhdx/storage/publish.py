@@ -1,0 +1,84 @@
+"""A new file that appears under its name whole or not at all.
+
+It is written under a temporary name in the same directory, flushed, then given its name: by a hard link,
+which fails if the name is taken, or by renaming over a file that is locked and meant to be replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from vhdx.storage import host, locks
+from vhdx.storage.file import FileStorage, closing_on_failure, refuse_other_kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
+
+
+@contextlib.contextmanager
+def new_file(path: str, *, overwrite: bool, lock: bool = True) -> Iterator[FileStorage]:
+    """A file to be filled inside the ``with``; published at its end, gone if the block raises.
+
+    ``overwrite`` replaces an existing regular file, which is locked as by a writer until then. Raises
+    FileExistsError, ImageLockedError, ValueError for something that is no regular file, OSError.
+    """
+    with _replaced(path, overwrite=overwrite, lock=lock) as final:
+        directory = os.path.dirname(final) or "."
+        temporary = os.path.join(directory, f".vhdx-{os.urandom(8).hex()}.part")
+        # Permissions follow the umask, as for any new file.
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+        storage = FileStorage(descriptor, path)
+        try:
+            yield storage
+            storage.flush()
+            _publish(temporary, final, overwrite=overwrite)
+        finally:
+            storage.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
+        host.synchronize_directory(directory)
+
+
+@contextlib.contextmanager
+def _replaced(path: str, *, overwrite: bool, lock: bool) -> Iterator[str]:
+    """The final name, what stands under it held as by a writer."""
+    if not os.path.lexists(path):
+        yield path
+        return
+    if not overwrite:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+    final = os.path.realpath(path)  # what a link points at is replaced, not the link
+    if not os.path.exists(final):
+        yield final
+        return
+    descriptor = os.open(final, os.O_RDONLY | _CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    with closing_on_failure(descriptor):
+        refuse_other_kinds(descriptor, path)
+        if lock:
+            locks.acquire_writer(descriptor, path)
+    try:
+        yield final
+    finally:
+        os.close(descriptor)
+
+
+def _publish(temporary: str, final: str, *, overwrite: bool) -> None:
+    if overwrite:
+        os.replace(temporary, final)
+        return
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), final) from None
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # Claim the name for ourselves first: then the renaming can replace nobody else's file.
+        os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666))
+        os.replace(temporary, final)
