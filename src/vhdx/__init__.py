@@ -1,4 +1,4 @@
-"""VHDX virtual disks: open, read, create and convert them.
+"""VHDX virtual disks: open, read, write, create and convert them.
 
 The names in ``__all__`` are the public face; everything else may move. They are imported when they are
 first used, so that a program which only wants one of them starts quickly.
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vhdx.ops.convert import ConvertResult, convert
     from vhdx.ops.create import CreateResult, create
     from vhdx.ops.plan import ImageOptions
+    from vhdx.ops.repair import RepairResult, repair
 
 __all__ = [
     "BlockState",
@@ -43,12 +44,14 @@ __all__ = [
     "ParentMismatchError",
     "ParentNotFoundError",
     "ParentPolicy",
+    "RepairResult",
     "UnsupportedImageError",
     "VhdxError",
     "__version__",
     "convert",
     "create",
     "open",
+    "repair",
 ]
 
 _HOMES = {
@@ -68,6 +71,7 @@ _HOMES = {
     "vhdx.ops.convert": ("ConvertResult", "convert"),
     "vhdx.ops.create": ("CreateResult", "create"),
     "vhdx.ops.plan": ("ImageOptions",),
+    "vhdx.ops.repair": ("RepairResult", "repair"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _OTHER_NAMES = {"open": "open_disk"}

@@ -87,6 +87,36 @@ class Geometry:
             return range(0)
         return range(offset >> self.block_shift, ((offset + length - 1) >> self.block_shift) + 1)
 
+    def covered(self, offset: int, length: int) -> range:
+        """The blocks that lie wholly in a range; up to the disk's end also a short last one."""
+        first = -(-offset // self.block_size)
+        end = offset + length
+        last = self.block_count if end == self.disk_size else end >> self.block_shift
+        return range(first, max(first, last))
+
+    def spans_outside(self, offset: int, length: int, blocks: range) -> Iterator[Span]:
+        """The spans of a range that lie in none of ``blocks``, which it covers."""
+        if not blocks:
+            yield from self.spans(offset, length)
+            return
+        yield from self.spans(offset, blocks.start * self.block_size - offset)
+        behind = min(blocks.stop * self.block_size, offset + length)
+        yield from self.spans(behind, offset + length - behind)
+
+    def offset_of(self, span: Span) -> int:
+        """The disk offset at which a span begins."""
+        return (span.block << self.block_shift) + span.offset_in_block
+
+    def slot_runs(self, block: int, count: int, slots: int) -> Iterator[tuple[int, int, int]]:
+        """(block, its BAT slot, how many) with slots side by side, none over a multiple of ``slots``."""
+        end = block + count
+        while block < end:
+            index = self.payload_index(block)
+            in_chunk = self.chunk_ratio - block % self.chunk_ratio
+            part = min(end - block, in_chunk, slots - index % slots)
+            yield block, index, part
+            block += part
+
     def spans(self, offset: int, length: int) -> Iterator[Span]:
         """The range split at block borders, in order; nothing for an empty range."""
         end = offset + length

@@ -26,8 +26,8 @@ def parse_size(size: int | str) -> int:
         return size
     whole, fraction, power = _split(size)
     # Whole numbers all the way: "0.1T" must not depend on what a float can hold.
-    size_in_parts = int(whole + fraction) * 1024**power
-    parts = 10 ** len(fraction)
+    size_in_parts: int = int(whole + fraction) * 1024**power
+    parts: int = 10 ** len(fraction)
     if size_in_parts % parts:
         raise ValueError(f"{size!r} is not a whole number of bytes")
     return size_in_parts // parts

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vhdx.cli.options import chain_options, force_option, image_options, parent_policy
+from vhdx.cli.options import chain_options, force_option, force_share_option, image_options, parent_policy
 from vhdx.cli.render import progress_bar, size_text
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _FORMAT = click.Choice(["raw", "vhdx"])
 @click.option("-O", "--target-format", type=_FORMAT, help="By default told by TARGET's suffix.")
 @image_options
 @chain_options
+@force_share_option
 @force_option
 def convert(
     source: str,
@@ -31,6 +32,7 @@ def convert(
     target_format: Format | None,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
+    force_share: bool,
     force: bool,
     **options: Any,
 ) -> None:
@@ -53,6 +55,7 @@ def convert(
             options=ImageOptions(**options),
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             overwrite=force,
+            lock=not force_share,
             progress=progress,
         )
     for remark in made.remarks:

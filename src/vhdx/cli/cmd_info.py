@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import chain_options, json_option, parent_policy
+from vhdx.cli.options import chain_options, force_share_option, json_option, parent_policy
 from vhdx.cli.render import print_json, print_rows, printable, size_text
 
 if TYPE_CHECKING:
@@ -20,9 +20,17 @@ if TYPE_CHECKING:
 @click.option("--chain", is_flag=True, help="Open the parents, too, and list every layer.")
 @click.option("--blocks", is_flag=True, help="Count blocks also where the table is larger than 1 MiB.")
 @chain_options
+@force_share_option
 @json_option
 def info(
-    image: str, *, chain: bool, blocks: bool, parent_dirs: tuple[str, ...], any_parent: bool, as_json: bool
+    image: str,
+    *,
+    chain: bool,
+    blocks: bool,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+    force_share: bool,
+    as_json: bool,
 ) -> None:
     """Say what IMAGE is, without changing it.
 
@@ -32,7 +40,7 @@ def info(
     from vhdx.ops.info import info as image_info  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    found = image_info(image, chain=chain, blocks=blocks or None, parents=policy)
+    found = image_info(image, chain=chain, blocks=blocks or None, parents=policy, lock=not force_share)
     if as_json:
         print_json(found)
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from vhdx.cli.options import InterruptedChangeError
 from vhdx.errors import VhdxError
 from vhdx.version import __version__
 
@@ -21,7 +22,7 @@ EXIT_FAILURE = 1
 EXIT_USAGE = 64
 EXIT_INTERRUPTED = 130
 
-VERBS = ("convert", "create", "info")
+VERBS = ("convert", "create", "info", "read", "repair", "trim", "write", "zero")
 """Each verb is the command of its name in the module ``vhdx.cli.cmd_VERB``, imported when it is used."""
 
 
@@ -42,7 +43,7 @@ class Verbs(click.Group):
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name="vhdx", message="%(prog)s %(version)s")
 def main() -> None:
-    """Look into, create and convert VHDX virtual disks (Hyper-V, Azure, WSL).
+    """Look into, create, convert and change VHDX virtual disks (Hyper-V, Azure, WSL).
 
     Sizes are bytes or words such as 512M, 10G, 10GiB or 1.5T; all of them are powers of 1024.
 
@@ -76,6 +77,8 @@ def exit_code_of(arguments: list[str]) -> int:
         return _complain(_sentence(error), EXIT_FAILURE)
     except ValueError as error:
         return _complain(str(error), EXIT_USAGE)
+    except InterruptedChangeError as error:
+        return _complain(str(error), EXIT_INTERRUPTED)
     except (KeyboardInterrupt, click.Abort):
         return _complain("interrupted; no file was created or changed", EXIT_INTERRUPTED)
     return result if isinstance(result, int) else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import click
 from vhdx.units import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from vhdx.disk.parents import ParentPolicy
 
@@ -68,6 +69,11 @@ def together(*decorators: Decorator) -> Decorator:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: exact numbers, stable keys.")
+force_share_option = click.option(
+    "--force-share",
+    is_flag=True,
+    help="Read also while somebody writes to the image; what is read may be torn.",
+)
 force_option = click.option("--force", is_flag=True, help="Replace the file if it exists and is not in use.")
 
 chain_options = together(
@@ -111,6 +117,21 @@ image_options = together(
     ),
     click.option("--zero-blocks", is_flag=True, help="Mark blocks without data ZERO instead of NOT_PRESENT."),
 )
+
+
+class InterruptedChangeError(Exception):
+    """Ctrl-C in the middle of a change of an image; the message says what state it is in."""
+
+
+@contextlib.contextmanager
+def changing() -> Iterator[None]:
+    """Around a change of an image: says after Ctrl-C what became of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedChangeError(
+            "interrupted; the image is whole, what was under way is done in part or not at all"
+        ) from None
 
 
 def parent_policy(parent_dirs: tuple[str, ...], *, any_parent: bool) -> ParentPolicy:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
+import warnings
+import weakref
 from itertools import accumulate, chain
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_of, check_range
 from vhdx.disk.stream import DiskStream
+from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Extent, ExtentKind, merged
-from vhdx.image.read import ASK_BELOW, ZEROS
+from vhdx.image.read import ASK_BELOW, SPLIT, ZEROS
 from vhdx.storage.base import fill_zeros
 from vhdx.storage.file import FileStorage
 
@@ -21,32 +26,47 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from vhdx.image.image import Image
+    from vhdx.image.read import Reader
+    from vhdx.image.write import Writer
+    from vhdx.storage.base import ReadableStorage
+
+    Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
 
 
 class Disk:
-    """A VHDX disk opened for reading; what ``vhdx.open`` returns. Safe to use from several threads.
+    """A VHDX disk; what ``vhdx.open`` returns. Safe to use from several threads.
 
-    Reads of a path run in parallel. Raises CorruptImageError for a range whose bytes the file cannot
-    give, ValueError after `close`.
+    Reads of a path run in parallel, and so do writes into blocks that are present. Raises
+    CorruptImageError for a range whose bytes the file cannot give, ValueError after `close`,
+    ImageFailedError after a failure that could not be undone, and in a child process after a fork.
     """
 
-    read_only = True
-
-    def __init__(self, layers: Sequence[Image]) -> None:
+    def __init__(
+        self, layers: Sequence[Image], make_writer: Callable[[Callable[[], None]], Writer] | None = None
+    ) -> None:
         self._layers = tuple(layers)
         self._leaf = self._layers[0]
+        self._leaf_reader = self._leaf.reader
         self._size = self._leaf.geometry.disk_size
         self._closed = False
-        self._answers: tuple[tuple[Callable[[int, int], int], Image], ...] = tuple(
-            (layer.reader.locate, layer) for layer in self._layers
+        self._forked = False
+        self._answers: tuple[Answer, ...] = tuple(
+            (layer.reader.locate, layer.reader, layer.storage) for layer in self._layers
         )
         # A layer is asked only for what every layer over it has: past the end of a short parent are zeros.
         self._visible = tuple(accumulate((layer.geometry.disk_size for layer in self._layers), min))
+        self._writer = make_writer(self._refuse_everything) if make_writer else None
+        _open_disks.add(self)
 
     @property
     def size(self) -> int:
         """The capacity in bytes."""
         return self._size
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the disk was opened for reading only."""
+        return self._writer is None
 
     @property
     def disk_type(self) -> str:
@@ -91,52 +111,55 @@ class Disk:
         if offset < 0 or length < 0 or offset + length > self._size:
             check_range(offset, length, self._size)
         place = ASK_BELOW
-        for locate, layer in self._answers:
+        for locate, reader, storage in self._answers:
+            generation = reader.generation
             place = locate(offset, length)
             if place > 0:
-                return layer.storage.read(length, place)
+                data = storage.read(length, place)
+                if reader.generation == generation:
+                    return data
             if place != ASK_BELOW:
                 break
         if place in (ZEROS, ASK_BELOW):
             return bytes(length)
-        return self._pread_pieces(length, offset)
-
-    def _pread_pieces(self, length: int, offset: int) -> bytes:
-        pieces = []
-        for extent in merged(self._resolved(offset, length)):
-            if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-                storage = self._layers[extent.depth - 1].storage
-                pieces.append(storage.read(extent.length, extent.file_offset))
-            else:
-                pieces.append(bytes(extent.length))
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        buffer = bytearray(length)
+        self._read_extents(memoryview(buffer), offset)
+        return bytes(buffer)
 
     def preadinto(self, buffer: Buffer, offset: int) -> None:
         """Fill a writable, contiguous buffer with the bytes of the disk from ``offset`` on."""
         view = bytes_of(buffer)
         length = len(view)
         check_range(offset, length, self._size)
-        for locate, layer in self._answers:
+        for locate, reader, storage in self._answers:
+            generation = reader.generation
             place = locate(offset, length)
             if place > 0:
-                layer.storage.read_into(view, place)
-                return
+                storage.read_into(view, place)
+                if reader.generation == generation:
+                    return
             if place != ASK_BELOW:
                 break
-        for extent in merged(self._resolved(offset, length)):
-            piece = view[extent.offset - offset : extent.end - offset]
-            if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-                self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
-            else:
-                fill_zeros(piece)
+        self._read_extents(view, offset)
+
+    def _read_extents(self, view: memoryview, offset: int) -> None:
+        """Fill a buffer piece by piece; once more if space that was read may have got another owner."""
+        generation = -1
+        while generation != self._leaf_reader.generation:
+            generation = self._leaf_reader.generation
+            for extent in merged(self._resolved(offset, len(view))):
+                piece = view[extent.offset - offset : extent.end - offset]
+                if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
+                    self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                else:
+                    fill_zeros(piece)
 
     def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
         """What a range is made of, in order, neighbours that continue each other made one.
 
         ``length`` None means up to the end of the disk. Bounded memory, whatever the disk's size.
         """
-        if self._closed:
-            _refuse_closed()
+        self._check()
         length = self._size - offset if length is None else length
         check_range(offset, length, self._size)
         return merged(self._resolved(offset, length))
@@ -167,6 +190,53 @@ class Disk:
         )
         return chain(reader(offset, seen), (nothing,))
 
+    def pwrite(self, data: Buffer, offset: int) -> None:
+        """Write all of ``data`` at ``offset``, any byte offset and length inside the disk.
+
+        Durable after the next `flush`. Raises ValueError for a range that is not wholly inside the disk.
+        """
+        view = data if type(data) is bytes else memoryview(data).cast("B")
+        length = len(view)
+        if offset < 0 or offset + length > self._size:
+            check_range(offset, length, self._size)
+        writer = self._writer
+        if writer is None or self._forked:
+            writer = self._writable()
+        if length:
+            writer.pwrite(view, offset)
+
+    def zero(
+        self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
+    ) -> None:
+        """Make a range read as zeros, exactly. Whole blocks give their space back, except on fixed images.
+
+        ``keep_allocated`` keeps what space there is behind the zeros; ``fast_only`` raises OSError
+        (ENOTSUP) at once, before anything changed, where zeros would have to be written.
+        """
+        check_range(offset, length, self._size)
+        self._writable().zero(length, offset, keep_allocated=keep_allocated, fast_only=fast_only)
+
+    def trim(self, length: int, offset: int) -> None:
+        """Say that nobody needs the contents of a range any more. Advisory.
+
+        Whole blocks read as zeros afterwards and give their space back; of parts of blocks the host may
+        take back what it can. Fixed images stay as they are.
+        """
+        check_range(offset, length, self._size)
+        self._writable().trim(length, offset)
+
+    def flush(self) -> None:
+        """Return when everything written before is durable. Costs nothing when nothing was written."""
+        self._check()
+        if self._writer is not None:
+            self._writer.flush()
+
+    def _writable(self) -> Writer:
+        self._check()
+        if self._writer is None:
+            raise io.UnsupportedOperation('the disk was opened for reading; open it with mode "r+"')
+        return self._writer
+
     def files(self) -> tuple[tuple[int, int], ...]:
         """Device and inode of every file of the chain, as far as they are known."""
         files = (layer.file for layer in self._layers)
@@ -177,11 +247,46 @@ class Disk:
         return DiskStream(self)
 
     def close(self) -> None:
-        """Let go of all files. Reads from then on raise ValueError."""
+        """Make everything durable, leave the image clean, and let go of all files.
+
+        Reads and writes from then on raise ValueError. Closing twice does no harm.
+        """
+        if self._closed:
+            return
         self._closed = True
-        self._answers = ((_refuse_locating, self._leaf),)
-        for layer in self._layers:
-            layer.storage.close()
+        self._refuse_everything()
+        try:
+            if self._writer is not None and not self._forked:
+                self._writer.close()
+        finally:
+            self._writer = None
+            for layer in self._layers:
+                layer.storage.close()
+
+    def _refuse_everything(self) -> None:
+        """Let every further read find out why there is none."""
+        self._answers = ((self._refuse_locating, self._leaf_reader, self._leaf.storage),)
+
+    def _refuse_locating(self, offset: int, length: int) -> int:  # noqa: ARG002  stands in for Reader.locate
+        self._check()
+        return SPLIT
+
+    def _check(self) -> None:
+        """Raise if the disk can no longer be used: closed, on the wrong side of a fork, or failed."""
+        if self._closed:
+            raise ValueError("the disk is closed")
+        if self._forked:
+            raise ImageFailedError(
+                "the disk was opened before a fork; only the process that opened it may use it",
+                image=self._leaf.name,
+            )
+        if self._writer is not None:
+            self._writer.check()
+
+    def _abandon(self) -> None:
+        """In the child of a fork: refuse everything, touch no lock and no file."""
+        self._forked = True
+        self._refuse_everything()
 
     def __enter__(self) -> Self:
         return self
@@ -191,13 +296,21 @@ class Disk:
     ) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        if getattr(self, "_writer", None) is not None and not self._closed and not self._forked:
+            warnings.warn(f"{self!r} was never closed; what was not flushed is lost", ResourceWarning, 1)
+
     def __repr__(self) -> str:
         return f"<vhdx.Disk {self._leaf.name!r}, {self.disk_type}, {self._size} bytes>"
 
 
-def _refuse_locating(offset: int, length: int) -> int:  # noqa: ARG001  stands in for Reader.locate
-    _refuse_closed()
+_open_disks: weakref.WeakSet[Disk] = weakref.WeakSet()
 
 
-def _refuse_closed() -> NoReturn:
-    raise ValueError("the disk is closed")
+def _abandon_all() -> None:
+    for disk in list(_open_disks):
+        disk._abandon()  # noqa: SLF001  the other half of the class
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)

@@ -91,6 +91,17 @@ def unpack_descriptors(data: bytes) -> Iterator[Descriptor | None]:
             yield None
 
 
+def pack_data_descriptor(file_offset: int, sector: bytes, sequence_number: int) -> bytes:
+    """The descriptor of one sector, which keeps the bytes that its data sector has no place for."""
+    return _DESCRIPTOR.pack(DATA_DESCRIPTOR_SIGNATURE, sector[-4:], sector[:8], file_offset, sequence_number)
+
+
+def pack_data_sector(sector: bytes, sequence_number: int) -> bytes:
+    """The data sector of one sector, with the sequence number at both its ends."""
+    high, low = sequence_number >> 32, sequence_number & 0xFFFF_FFFF
+    return _DATA_SECTOR.pack(DATA_SECTOR_SIGNATURE, high, sector[8:-4], low)
+
+
 def data_sector_sequence(sector: bytes) -> int | None:
     """The sequence number that a data sector carries at both its ends, None if it is no data sector."""
     if sector[:4] != DATA_SECTOR_SIGNATURE:

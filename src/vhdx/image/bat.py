@@ -69,6 +69,13 @@ class Bat:
             entries.byteswap()
         return entries
 
+    def put(self, block: int, entries: array[int]) -> None:
+        """Change the entries of payload blocks whose slots stand side by side in one page, in memory."""
+        packed = array("Q", entries)
+        if sys.byteorder == "big":
+            packed.byteswap()
+        self._pages.put(packed.tobytes(), self.slot_offset(self._geometry.payload_index(block)))
+
     def runs(self, block: int, count: int) -> Iterator[BlockRun]:
         """``count`` payload blocks from ``block`` on as runs, in order, in bounded memory.
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx import rules
 from vhdx.format import guids, header, identifier
+from vhdx.format.header import Header
 from vhdx.format.log import LOG_ALIGNMENT
 from vhdx.rules import Finding, Place
 
 if TYPE_CHECKING:
-    from vhdx.format.header import Header
+    from uuid import UUID
+
     from vhdx.rules import Report
-    from vhdx.storage.base import ReadableStorage
+    from vhdx.storage.base import ReadableStorage, Storage
 
 
 class Headers(NamedTuple):
@@ -20,6 +22,35 @@ class Headers(NamedTuple):
 
     current: Header
     slot: int
+
+
+class HeaderPair:
+    """Both header slots of a file that is written to: changes them by the two-slot protocol [2.2.2.1]."""
+
+    def __init__(self, storage: Storage, headers: Headers) -> None:
+        self._storage = storage
+        self._current = headers.current
+        self._slot = headers.slot
+
+    @property
+    def current(self) -> Header:
+        """The header that is in force."""
+        return self._current
+
+    def update(self, changes: dict[str, UUID]) -> None:
+        """Put a header with changed fields into force, durably.
+
+        The slot that is not in force is overwritten first, so one good header stands at every instant;
+        then the other follows, so that both say the same. Two writes, each flushed.
+        """
+        for _ in header.HEADER_OFFSETS:
+            fields: dict[str, Any] = {**self._current._asdict(), **changes, "log_version": header.LOG_VERSION}
+            fields["sequence_number"] += 1
+            following = Header(**fields)
+            slot = 1 - self._slot
+            self._storage.write_at(following.pack(), header.HEADER_OFFSETS[slot])
+            self._storage.flush()
+            self._current, self._slot = following, slot
 
 
 def check_identifier(storage: ReadableStorage, report: Report) -> str:

@@ -20,6 +20,7 @@ from vhdx.storage.overlay import OverlayFullError
 
 if TYPE_CHECKING:
     from vhdx.format.header import Header
+    from vhdx.image.headers import Headers
     from vhdx.image.metadata import Metadata
     from vhdx.image.regions import Regions
     from vhdx.journal.scan import ActiveSequence
@@ -38,14 +39,26 @@ class Image(NamedTuple):
     file: ReadableStorage
     storage: ReadableStorage
     creator: str
-    header: Header
+    headers: Headers
     sequence: ActiveSequence | None
     regions: Regions
     metadata: Metadata
     geometry: Geometry
+    pages: Pages
     bat: Bat
     reader: Reader
     findings: tuple[Finding, ...]
+
+    @property
+    def header(self) -> Header:
+        """The current header, as it was when the file was opened."""
+        return self.headers.current
+
+    @property
+    def needs_mending(self) -> bool:
+        """Whether the log is dirty, or one of two copies is damaged or disagrees with the other."""
+        damaged = any(finding.rule is rules.HEADER_DAMAGED for finding in self.findings)
+        return self.header.log_guid != guids.NIL or damaged or bool(self.regions.to_mend)
 
     @property
     def name(self) -> str:
@@ -60,7 +73,8 @@ def load(file: ReadableStorage) -> Image:
     """
     report = OpeningReport(file.name)
     creator = headers.check_identifier(file, report)
-    header = _present(headers.load(file, report)).current
+    pair = _present(headers.load(file, report))
+    header = pair.current
     sequence, storage = _replayed(file, header)
     table = _present(regions.load(storage, header, report))
     items = _present(metadata.load(storage, table.metadata, report))
@@ -72,11 +86,12 @@ def load(file: ReadableStorage) -> Image:
         file=file,
         storage=storage,
         creator=creator,
-        header=header,
+        headers=pair,
         sequence=sequence,
         regions=table,
         metadata=items,
         geometry=geometry,
+        pages=pages,
         bat=bat,
         reader=Reader(storage, pages, bat, geometry, table),
         findings=tuple(report.findings),

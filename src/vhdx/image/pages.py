@@ -1,4 +1,4 @@
-"""Pages of 4 KiB of the structures in a file, read when needed and kept in bounded memory."""
+"""Pages of 4 KiB of a file's structures: read when needed, kept in bounded memory, changed here first."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ CACHED_PAGES = 2048
 
 
 class Pages:
-    """The pages of one file's BAT and sector bitmaps, by file offset."""
+    """The pages of one file's tables and bitmaps, by file offset.
+
+    A page that was changed is dirty until `settle` says that it stands in the file; until then its new
+    bytes are what everybody reads. ``lock`` is held for moments only, never while anything is flushed.
+    """
 
     def __init__(self, storage: ReadableStorage) -> None:
         self._storage = storage
-        self._pages: dict[int, bytes] = {}
-        self._lock = threading.Lock()
+        self._clean: dict[int, bytes] = {}
+        self._dirty: dict[int, bytes] = {}
+        self.lock = threading.RLock()
 
     def read(self, length: int, file_offset: int) -> bytes:
         """A few bytes at ``file_offset``, kept for the next time."""
@@ -32,14 +37,56 @@ class Pages:
 
     def read_many(self, length: int, file_offset: int) -> bytes:
         """Many bytes at ``file_offset``, not kept."""
-        return self._storage.read(length, file_offset)
+        with self.lock:
+            data = self._storage.read(length, file_offset)
+            if not self._dirty:
+                return data
+            patched = bytearray(data)
+            for offset, page in self._dirty.items():
+                if file_offset - PAGE_SIZE < offset < file_offset + length:
+                    start, stop = max(offset, file_offset), min(offset + PAGE_SIZE, file_offset + length)
+                    patched[start - file_offset : stop - file_offset] = page[start - offset : stop - offset]
+            return bytes(patched)
 
     def _page(self, file_offset: int) -> bytes:
-        page = self._pages.get(file_offset)
-        if page is None:
-            page = self._storage.read(PAGE_SIZE, file_offset)
-            with self._lock:
-                if len(self._pages) >= CACHED_PAGES:
-                    del self._pages[next(iter(self._pages))]
-                self._pages[file_offset] = page
-        return page
+        page = self._clean.get(file_offset)
+        return page if page is not None else self._load(file_offset)
+
+    def _load(self, file_offset: int) -> bytes:
+        with self.lock:  # a page that is loaded while it changes must not replace its new bytes
+            page = self._dirty.get(file_offset) or self._clean.get(file_offset)
+            if page is None:
+                page = self._storage.read(PAGE_SIZE, file_offset)
+                self._keep(file_offset, page)
+            return page
+
+    def _keep(self, file_offset: int, page: bytes) -> None:
+        if len(self._clean) >= CACHED_PAGES:
+            del self._clean[next(iter(self._clean))]
+        self._clean[file_offset] = page
+
+    def put(self, data: bytes, file_offset: int) -> None:
+        """Change bytes of one page, in memory."""
+        start = file_offset % PAGE_SIZE
+        with self.lock:
+            page = self._page(file_offset - start)
+            self._clean.pop(file_offset - start, None)
+            self._dirty[file_offset - start] = page[:start] + data + page[start + len(data) :]
+
+    @property
+    def dirty_count(self) -> int:
+        """How many pages were changed and do not stand in the file yet."""
+        return len(self._dirty)
+
+    def dirty(self) -> list[tuple[int, bytes]]:
+        """(file offset, bytes) of the pages that were changed, by file offset, highest first."""
+        with self.lock:
+            return sorted(self._dirty.items(), reverse=True)
+
+    def settle(self, pages: list[tuple[int, bytes]]) -> None:
+        """Say that these pages stand in the file as given."""
+        with self.lock:
+            for file_offset, page in pages:
+                if self._dirty.get(file_offset) is page:
+                    del self._dirty[file_offset]
+                    self._keep(file_offset, page)

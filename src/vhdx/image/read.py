@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from vhdx import rules
 from vhdx.extents import BlockState, Extent, ExtentKind
@@ -49,7 +49,10 @@ class Reader:
         self._bat = bat
         self._geometry = geometry
         self._regions = regions
-        self._file_size = storage.size()
+        self.file_size = storage.size()
+        """How far places may reach; whoever extends the file says so here first."""
+        self.generation = 0
+        """Grows before space that blocks gave up gets a new owner: who read in between reads again."""
         self._block_shift = geometry.block_shift
         self._block_size = geometry.block_size
         self._block_mask = geometry.block_size - 1
@@ -70,20 +73,29 @@ class Reader:
             place = self._locate_block(block)
         return place + within if place > 0 else place
 
+    def forget(self, block: int, count: int = 1) -> None:
+        """Drop what is remembered of blocks whose entries were changed; the caller holds the pages' lock."""
+        for changed in range(block, block + count):
+            self._located.pop(changed, None)
+
     def _locate_block(self, block: int) -> int:
+        with self._pages.lock:  # what is remembered must not be older than the table
+            place = self._place_of_block(block)
+            if len(self._located) >= _REMEMBERED_BLOCKS:
+                self._located.clear()
+            self._located[block] = place
+            return place
+
+    def _place_of_block(self, block: int) -> int:
         entry = self._bat.payload(block)
         answer = READ_ANSWERS[state_of(entry)]
         if answer is Answer.THIS_FILE:
             place = file_offset_of(entry)
             self._check_run(block, 1, place)
-        elif answer is Answer.NOBODY:
-            place = ASK_BELOW
-        else:
-            place = ZEROS if answer is Answer.ZEROS else SPLIT
-        if len(self._located) >= _REMEMBERED_BLOCKS:
-            self._located = {}
-        self._located[block] = place
-        return place
+            return place
+        if answer is Answer.NOBODY:
+            return ASK_BELOW
+        return ZEROS if answer is Answer.ZEROS else SPLIT
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """What this image says of a range inside its disk, in order, in bounded memory.
@@ -92,7 +104,7 @@ class Reader:
         """
         blocks = self._geometry.blocks_touched(offset, length)
         for run in self._bat.runs(blocks.start, len(blocks)):
-            for extent in self._run_extents(run):
+            for extent in self._run_extents(run, offset, offset + length):
                 if extent.offset < offset or extent.end > offset + length:
                     start, end = max(extent.offset, offset), min(extent.end, offset + length)
                     if start < end:
@@ -100,7 +112,7 @@ class Reader:
                 else:
                     yield extent
 
-    def _run_extents(self, run: BlockRun) -> Iterator[Extent]:
+    def _run_extents(self, run: BlockRun, offset: int, end: int) -> Iterator[Extent]:
         state = state_of(run.entry)
         answer = READ_ANSWERS[state]
         place = file_offset_of(run.entry)
@@ -114,15 +126,15 @@ class Reader:
         elif answer is Answer.ZEROS:
             yield Extent(start, length, ExtentKind.ZERO, state, 1, self._kept_space(run, state))
         elif answer is Answer.BITMAP and self._geometry.differencing:
-            yield from self._partial_extents(run.first_block, place)
+            yield from self._partial_extents(run.first_block, place, offset, end)
         else:
-            detail = (
-                f"block {run.first_block} is in state {state.value}, which {self._kind()} image cannot have"
-            )
-            self._fail(rules.BAT_STATE, run.first_block, detail)
+            self.refuse_state(run.entry, run.first_block)
 
-    def _kind(self) -> str:
-        return "a differencing" if self._geometry.differencing else "this kind of"
+    def refuse_state(self, entry: int, block: int) -> NoReturn:
+        """Raise CorruptImageError for a block in a state that this kind of image cannot have."""
+        kind = "a differencing" if self._geometry.differencing else "this kind of"
+        detail = f"block {block} is in state {state_of(entry).value}, which {kind} image cannot have"
+        self._fail(rules.BAT_STATE, block, detail)
 
     def _kept_space(self, run: BlockRun, state: BlockState) -> int | None:
         """Where the space is that a block without contents keeps, None if it keeps none."""
@@ -131,15 +143,17 @@ class Reader:
             return None
         return None if self._run_fault(run.first_block, 1, place) else place
 
-    def _partial_extents(self, block: int, place: int) -> Iterator[Extent]:
+    def _partial_extents(self, block: int, place: int, offset: int, end: int) -> Iterator[Extent]:
+        """The sectors of a partially present block that a range touches."""
         self._check_run(block, 1, place)
-        bitmap = self._bitmap_place(block)
         sector_size = self._geometry.logical_sector_size
         start = block << self._block_shift
-        sectors = self._geometry.block_length(block) // sector_size
+        length = self._geometry.block_length(block)
+        first_sector = max(0, offset - start) // sector_size
+        stop_sector = -(-min(length, end - start) // sector_size)
         first = self._geometry.first_bit(block)
-        read = partial(self._read_bitmap, bitmap)
-        for run in bit_runs(read, first, sectors):
+        read = partial(self._read_bitmap, self._bitmap_place(block))
+        for run in bit_runs(read, first + first_sector, stop_sector - first_sector):
             within = (run.first_bit - first) * sector_size
             length = run.bit_count * sector_size
             state = BlockState.PARTIALLY_PRESENT
@@ -206,12 +220,12 @@ class Reader:
         area = self._regions.area_touching(place, length)
         if area is not None:
             return rules.BAT_PLACE, f"its place at {place} lies in {area.name}"
-        if place + needed > self._file_size:
-            detail = f"its place ends at {place + needed}, behind the end of the file at {self._file_size}"
+        if place + needed > self.file_size:
+            detail = f"its place ends at {place + needed}, behind the end of the file at {self.file_size}"
             return rules.BAT_PAST_END, detail
         return None
 
-    def _fail(self, rule: rules.Rule, block: int, detail: str) -> None:
+    def _fail(self, rule: rules.Rule, block: int, detail: str) -> NoReturn:
         index = self._geometry.payload_index(block)
         where = Place(f"BAT entry {index}", self._bat.slot_offset(index))
         raise Finding(rule, where, detail).error(self._storage.name)

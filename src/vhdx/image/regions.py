@@ -32,7 +32,11 @@ class Area(NamedTuple):
 class Regions:
     """The regions of a file and everything else that blocks must not touch."""
 
-    def __init__(self, entries: tuple[RegionEntry, ...], current: Header) -> None:
+    def __init__(
+        self, entries: tuple[RegionEntry, ...], current: Header, to_mend: tuple[tuple[int, bytes], ...] = ()
+    ) -> None:
+        self.to_mend = to_mend
+        """(file offset, right bytes) of a table copy that is damaged or disagrees."""
         self.entries = entries
         self.by_guid = {entry.guid: entry for entry in entries}
         areas = [Area(0, HEADER_SECTION_SIZE, "the header section")]
@@ -86,7 +90,10 @@ def load(storage: ReadableStorage, current: Header, report: Report) -> Regions |
     _check_entries(entries, used, size, report)
     if any(guid not in {entry.guid for entry in entries} for guid in KNOWN_REGIONS):
         return None
-    regions = Regions(entries, current)
+    to_mend = tuple(
+        (region.TABLE_OFFSETS[copy], copies[used]) for copy in (0, 1) if copies[copy] != copies[used]
+    )
+    regions = Regions(entries, current, to_mend)
     _check_overlaps(regions, _table_place(used), report)
     return regions
 

@@ -1,4 +1,4 @@
-"""Block states as tables [MS-VHDX 2.5.1.1]: what a read of a block in each state returns. Pure."""
+"""Block states as tables [MS-VHDX 2.5.1.1]: what a read of a block returns, what becomes of it. Pure."""
 
 from __future__ import annotations
 
@@ -34,3 +34,30 @@ READ_ANSWERS: dict[BlockState, Answer] = {
 
 KEEPS_SPACE = frozenset({BlockState.UNDEFINED, BlockState.UNMAPPED})
 """States without contents whose entry may still name space that is kept for the block."""
+
+
+class Event(enum.Enum):
+    """What can happen to a whole block."""
+
+    ZERO = enum.auto()
+    """It is to read as zeros, exactly."""
+    TRIM = enum.auto()
+    """Nobody needs its contents any more."""
+
+
+TRANSITIONS: dict[Event, dict[BlockState, BlockState]] = {
+    # The specification lets NOT_PRESENT, UNDEFINED and UNMAPPED return old contents; only ZERO is exact.
+    Event.ZERO: {
+        BlockState.NOT_PRESENT: BlockState.ZERO,
+        BlockState.UNDEFINED: BlockState.ZERO,
+        BlockState.UNMAPPED: BlockState.ZERO,
+        BlockState.UNMAPPED_V095: BlockState.ZERO,
+        BlockState.FULLY_PRESENT: BlockState.ZERO,
+        BlockState.PARTIALLY_PRESENT: BlockState.ZERO,
+    },
+    Event.TRIM: {
+        BlockState.FULLY_PRESENT: BlockState.UNMAPPED,
+        BlockState.PARTIALLY_PRESENT: BlockState.UNMAPPED,
+    },
+}
+"""(event, state) to the state after it, without space behind it; states not listed stay as they are."""

@@ -62,5 +62,6 @@ class TableWriter:
         if self._pending:
             if sys.byteorder == "big":
                 self._pending.byteswap()
-            self._storage.write_at(self._pending, self._file_offset + self._pending_index * ENTRY_SIZE)
+            place = self._file_offset + self._pending_index * ENTRY_SIZE
+            self._storage.write_at(memoryview(self._pending).cast("B"), place)
             self._pending = array("Q")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.format import log
-from vhdx.format.log import SECTOR_SIZE
+from vhdx.format.log import LOG_ALIGNMENT, SECTOR_SIZE
 from vhdx.journal.scan import descriptor_bytes
 from vhdx.storage.overlay import Overlay
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from vhdx.journal.ring import Ring
     from vhdx.journal.scan import ActiveSequence
-    from vhdx.storage.base import ReadableStorage
+    from vhdx.storage.base import ReadableStorage, Storage
 
 OVERLAY_LIMIT = 64 * 1024
 """Sectors, and runs of zeros, that a replay in memory may hold: 256 MiB of sectors."""
@@ -28,21 +28,47 @@ class Change(NamedTuple):
     sector: bytes | None
 
 
-def changes_newest_first(ring: Ring, sequence: ActiveSequence) -> Iterator[Change]:
-    """Every change of the sequence, last one first."""
-    for position in reversed(sequence.positions):
-        header = log.unpack_entry_header(ring.sector(position))
-        data_position = position + header.entry_length
-        for index in reversed(range(log.descriptor_sector_count(header.descriptor_count))):
-            sector = ring.sector(position + index * SECTOR_SIZE)
-            packed = descriptor_bytes(sector, index, header.descriptor_count)
-            for descriptor in reversed([*log.unpack_descriptors(packed)]):
-                if isinstance(descriptor, log.DataDescriptor):
-                    data_position -= SECTOR_SIZE
-                    data = log.restored_sector(descriptor, ring.sector(data_position))
-                    yield Change(descriptor.file_offset, SECTOR_SIZE, data)
-                elif descriptor is not None:
-                    yield Change(descriptor.file_offset, descriptor.length, None)
+def changes(ring: Ring, sequence: ActiveSequence, *, newest_first: bool = False) -> Iterator[Change]:
+    """Every change of the sequence, in the order in which they were made or the other way round."""
+    positions = sequence.positions
+    for position in reversed(positions) if newest_first else positions:
+        yield from _entry_changes(ring, position, step=-1 if newest_first else 1)
+
+
+def _entry_changes(ring: Ring, position: int, *, step: int) -> Iterator[Change]:
+    """The changes of one entry, front to back (``step`` 1) or back to front (-1), one sector in memory."""
+    header = log.unpack_entry_header(ring.sector(position))
+    descriptor_sectors = log.descriptor_sector_count(header.descriptor_count)
+    data_sectors = header.entry_length // SECTOR_SIZE - descriptor_sectors
+    data_index = descriptor_sectors + (0 if step > 0 else data_sectors - 1)
+    for index in range(descriptor_sectors)[::step]:
+        sector = ring.sector(position + index * SECTOR_SIZE)
+        packed = descriptor_bytes(sector, index, header.descriptor_count)
+        for descriptor in [*log.unpack_descriptors(packed)][::step]:
+            if isinstance(descriptor, log.DataDescriptor):
+                data = log.restored_sector(descriptor, ring.sector(position + data_index * SECTOR_SIZE))
+                data_index += step
+                yield Change(descriptor.file_offset, SECTOR_SIZE, data)
+            elif descriptor is not None:
+                yield Change(descriptor.file_offset, descriptor.length, None)
+
+
+def replay(storage: Storage, ring: Ring, sequence: ActiveSequence) -> None:
+    """Put the changes of a sequence in their places. The caller flushes.
+
+    Doing it again after a crash in the middle ends alike, as long as the log stands untouched.
+    """
+    for change in changes(ring, sequence):
+        size = storage.size()
+        if size < change.file_offset + change.length:
+            storage.resize(change.file_offset + change.length)
+        if change.sector is not None:
+            storage.write_at(change.sector, change.file_offset)
+        elif change.file_offset < size:
+            storage.zero(change.file_offset, min(change.length, size - change.file_offset))
+    last = -(-sequence.head.last_file_offset // LOG_ALIGNMENT) * LOG_ALIGNMENT
+    if storage.size() < last:
+        storage.resize(last)
 
 
 def replayed_overlay(base: ReadableStorage, ring: Ring, sequence: ActiveSequence) -> Overlay:
@@ -51,7 +77,7 @@ def replayed_overlay(base: ReadableStorage, ring: Ring, sequence: ActiveSequence
     Raises OverlayFullError if the sequence changes more than OVERLAY_LIMIT sectors or runs of zeros.
     """
     overlay = Overlay(base, OVERLAY_LIMIT)
-    for change in changes_newest_first(ring, sequence):
+    for change in changes(ring, sequence, newest_first=True):
         if change.sector is None:
             overlay.put_zeros(change.file_offset, change.length)
         else:

@@ -54,7 +54,7 @@ def convert(
     input. Formats are told by content and by the target's suffix unless given. A VHDX target is made as
     ``options`` say; from a VHDX it keeps disk id, sector sizes and the user items that belong to the disk.
     Holes and blocks of zeros are not stored. ``progress`` is called with the bytes done and the size of
-    the disk (None while that is not known).
+    the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes to.
 
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
@@ -65,7 +65,7 @@ def convert(
         _refuse_own_layer(opened, target)
         plan = _plan(opened, options or ImageOptions(), rounding) if wanted == "vhdx" else None
         disk_size = None if opened.size is None else _disk_size(opened.size, plan, rounding)
-        with new_file(target, overwrite=overwrite, lock=lock) as storage:
+        with new_file(target, overwrite=overwrite) as storage:
             sink = RawSink(storage) if plan is None else ImageSink(storage, plan, disk_size)
             written = _copy(opened, sink, progress)
             if disk_size is None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from typing_extensions import Buffer
 
 ZEROS = bytes(1024 * 1024)
 
@@ -39,14 +38,20 @@ class ReadableStorage(Protocol):
 class Storage(ReadableStorage, Protocol):
     """Bytes that can be changed, too."""
 
-    def write_at(self, data: Buffer, file_offset: int) -> None:
-        """Write all of ``data``, growing the file if need be."""
+    def write_at(self, data: bytes | bytearray | memoryview, file_offset: int) -> None:
+        """Write all of ``data``, a run of bytes, growing the file if need be."""
 
     def flush(self) -> None:
         """Return when everything written before is durable."""
 
     def resize(self, size: int) -> None:
         """Cut or extend; what is added reads as zeros."""
+
+    def zero(self, file_offset: int, length: int) -> None:
+        """Make a range inside the file read as zeros, keeping its space."""
+
+    def punch(self, file_offset: int, length: int) -> bool:
+        """Give the space of a range back, so that it reads as zeros; False where the host cannot."""
 
     def reserve(self, file_offset: int, length: int) -> bool:
         """Claim space on the host for a range; False where the host cannot. Raises OSError when full."""

@@ -13,13 +13,11 @@ import stat
 from typing import TYPE_CHECKING
 
 from vhdx.storage import host, locks
-from vhdx.storage.base import ended_early
+from vhdx.storage.base import ZEROS, ended_early
 from vhdx.storage.stream import StreamStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from typing_extensions import Buffer
 
     from vhdx.storage.base import ReadableStorage
 
@@ -40,6 +38,21 @@ def open_for_reading(path: str, *, lock: bool = True) -> ReadableStorage:
             locks.acquire_reader(descriptor, path)
     if not host.HAS_POSITIONAL_READS:
         return StreamStorage(os.fdopen(descriptor, "rb", buffering=0), path)
+    return FileStorage(descriptor, path)
+
+
+def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
+    """Open a regular file or block device to change it, as its only user unless ``lock`` is False.
+
+    Raises OSError, ImageLockedError, and ValueError for what is neither file nor block device.
+    """
+    if not host.HAS_POSITIONAL_READS:
+        raise OSError(errno.ENOTSUP, "images are written only on hosts with positional system calls", path)
+    descriptor = os.open(path, os.O_RDWR | _BINARY | _NO_WAITING)
+    with closing_on_failure(descriptor):
+        refuse_other_kinds(descriptor, path)
+        if lock:
+            locks.acquire_writer(descriptor, path)
     return FileStorage(descriptor, path)
 
 
@@ -111,12 +124,11 @@ class FileStorage:
         """The runs of a range that the host does not know to be holes."""
         return host.data_ranges(self._descriptor, file_offset, length)
 
-    def write_at(self, data: Buffer, file_offset: int) -> None:
-        """Write all of ``data``."""
-        view = memoryview(data).cast("B")
-        done = os.pwrite(self._descriptor, view, file_offset)
-        while done < len(view):
-            done += os.pwrite(self._descriptor, view[done:], file_offset + done)
+    def write_at(self, data: bytes | bytearray | memoryview, file_offset: int) -> None:
+        """Write all of ``data``, in one system call unless the host takes fewer bytes at once."""
+        done = os.pwrite(self._descriptor, data, file_offset)
+        while done < len(data):
+            done += os.pwrite(self._descriptor, memoryview(data)[done:], file_offset + done)
 
     def flush(self) -> None:
         """Return when everything written before is durable."""
@@ -125,6 +137,17 @@ class FileStorage:
     def resize(self, size: int) -> None:
         """Cut or extend the file; what is added reads as zeros."""
         os.ftruncate(self._descriptor, size)
+
+    def zero(self, file_offset: int, length: int) -> None:
+        """Make a range inside the file read as zeros, keeping its space."""
+        if host.zero_range(self._descriptor, file_offset, length):
+            return
+        for start in range(0, length, len(ZEROS)):
+            self.write_at(ZEROS[: min(len(ZEROS), length - start)], file_offset + start)
+
+    def punch(self, file_offset: int, length: int) -> bool:
+        """Give the space of a range back, so that it reads as zeros; False where the host cannot."""
+        return host.punch(self._descriptor, file_offset, length)
 
     def reserve(self, file_offset: int, length: int) -> bool:
         """Claim space on the host for a range without changing the file's length.

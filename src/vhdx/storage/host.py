@@ -23,6 +23,8 @@ HAS_POSITIONAL_READS = hasattr(os, "preadv")
 _SPACE = struct.Struct("=hh4xqqiI16x")
 assert _SPACE.size == 48
 _FS_IOC_RESVSP64 = 0x4030582A
+_FS_IOC_UNRESVSP64 = 0x4030582B
+_FS_IOC_ZERO_RANGE = 0x40305839
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM})
 
 
@@ -63,13 +65,27 @@ def synchronize_directory(path: str) -> None:
 
 def reserve(descriptor: int, file_offset: int, length: int) -> bool:
     """Claim space for a range without changing the file's length; False where the host cannot."""
+    return _space_request(descriptor, _FS_IOC_RESVSP64, file_offset, length)
+
+
+def punch(descriptor: int, file_offset: int, length: int) -> bool:
+    """Give a range back to the host, so that it reads as zeros; False where the host cannot."""
+    return _space_request(descriptor, _FS_IOC_UNRESVSP64, file_offset, length)
+
+
+def zero_range(descriptor: int, file_offset: int, length: int) -> bool:
+    """Make a range zeros and keep its space, without writing them; False where the host cannot."""
+    return _space_request(descriptor, _FS_IOC_ZERO_RANGE, file_offset, length)
+
+
+def _space_request(descriptor: int, code: int, file_offset: int, length: int) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     import fcntl  # noqa: PLC0415  absent on Windows
 
     request = _SPACE.pack(0, os.SEEK_SET, file_offset, length, 0, 0)
     try:
-        fcntl.ioctl(descriptor, _FS_IOC_RESVSP64, request)
+        fcntl.ioctl(descriptor, code, request)
     except OSError as error:
         if error.errno in _UNSUPPORTED:
             return False

@@ -78,6 +78,12 @@ class Overlay:
         """Say that nothing more will be put in; reading may begin."""
         self._sector_offsets = sorted(self._sectors)
 
+    def dissolve(self) -> None:
+        """Let the base alone answer: everything that was laid over it stands in it now."""
+        self._size = self._base_size = self._base.size()
+        self._sectors, self._sector_offsets = {}, []
+        self._zero_starts, self._zero_ends = [], []
+
     def _zeros_reach(self, file_offset: int) -> int:
         """The end of the run of zeros that covers ``file_offset``, 0 if none does."""
         run = bisect_right(self._zero_starts, file_offset) - 1

@@ -22,13 +22,13 @@ _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 
 @contextlib.contextmanager
-def new_file(path: str, *, overwrite: bool, lock: bool = True) -> Iterator[FileStorage]:
+def new_file(path: str, *, overwrite: bool) -> Iterator[FileStorage]:
     """A file to be filled inside the ``with``; published at its end, gone if the block raises.
 
     ``overwrite`` replaces an existing regular file, which is locked as by a writer until then. Raises
     FileExistsError, ImageLockedError, ValueError for something that is no regular file, OSError.
     """
-    with _replaced(path, overwrite=overwrite, lock=lock) as final:
+    with _replaced(path, overwrite=overwrite) as final:
         directory = os.path.dirname(final) or "."
         temporary = os.path.join(directory, f".vhdx-{os.urandom(8).hex()}.part")
         # Permissions follow the umask, as for any new file.
@@ -46,7 +46,7 @@ def new_file(path: str, *, overwrite: bool, lock: bool = True) -> Iterator[FileS
 
 
 @contextlib.contextmanager
-def _replaced(path: str, *, overwrite: bool, lock: bool) -> Iterator[str]:
+def _replaced(path: str, *, overwrite: bool) -> Iterator[str]:
     """The final name, what stands under it held as by a writer."""
     if not os.path.lexists(path):
         yield path
@@ -60,8 +60,7 @@ def _replaced(path: str, *, overwrite: bool, lock: bool) -> Iterator[str]:
     descriptor = os.open(final, os.O_RDONLY | _CLOEXEC | getattr(os, "O_NONBLOCK", 0))
     with closing_on_failure(descriptor):
         refuse_other_kinds(descriptor, path)
-        if lock:
-            locks.acquire_writer(descriptor, path)
+        locks.acquire_writer(descriptor, path)
     try:
         yield final
     finally:

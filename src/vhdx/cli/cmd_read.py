@@ -1,0 +1,33 @@
+"""``vhdx read``."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from vhdx.cli.options import SIZE, chain_options, force_share_option, parent_policy
+
+_PIECE_SIZE = 1024 * 1024
+
+
+@click.command()
+@click.argument("image", type=click.Path())
+@click.argument("offset", type=SIZE)
+@click.argument("length", type=SIZE)
+@chain_options
+@force_share_option
+def read(
+    image: str, offset: int, length: int, *, parent_dirs: tuple[str, ...], any_parent: bool, force_share: bool
+) -> None:
+    """Print a part of the disk in IMAGE: LENGTH bytes from OFFSET on, as they are."""
+    from vhdx.disk.base import check_range  # noqa: PLC0415  --help needs no library
+    from vhdx.disk.open import open_disk  # noqa: PLC0415
+
+    policy = parent_policy(parent_dirs, any_parent=any_parent)
+    output = sys.stdout.buffer
+    with open_disk(image, parents=policy, lock=not force_share) as disk:
+        check_range(offset, length, disk.size)
+        for start in range(offset, offset + length, _PIECE_SIZE):
+            output.write(disk.pread(min(_PIECE_SIZE, offset + length - start), start))
+    output.flush()

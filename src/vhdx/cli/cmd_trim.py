@@ -1,0 +1,28 @@
+"""``vhdx trim``."""
+
+from __future__ import annotations
+
+import click
+
+from vhdx.cli.options import SIZE, chain_options, changing, parent_policy
+
+
+@click.command()
+@click.argument("image", type=click.Path())
+@click.argument("offset", type=SIZE)
+@click.argument("length", type=SIZE)
+@chain_options
+def trim(image: str, offset: int, length: int, *, parent_dirs: tuple[str, ...], any_parent: bool) -> None:
+    """Let go of a part of the disk in IMAGE.
+
+    Nobody needs the contents of LENGTH bytes from OFFSET on any more. Whole blocks read as zeros
+    afterwards and give their space back; of parts of blocks the host may take back what it can. Fixed
+    images stay as they are.
+    """
+    from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
+
+    policy = parent_policy(parent_dirs, any_parent=any_parent)
+    with changing(), open_disk(image, "r+", parents=policy) as disk:
+        disk.trim(length, offset)
+        note = "; a fixed image keeps its space, so nothing changed" if disk.disk_type == "fixed" else ""
+    click.echo(f"{image}: let go of {length} bytes at offset {offset}{note}")

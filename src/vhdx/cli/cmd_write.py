@@ -1,0 +1,58 @@
+"""``vhdx write``."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from vhdx.cli.options import SIZE, chain_options, changing, parent_policy
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+    from vhdx.disk.chain import Disk
+
+_PIECE_SIZE = 1024 * 1024
+
+
+@click.command()
+@click.argument("image", type=click.Path())
+@click.argument("offset", type=SIZE)
+@chain_options
+def write(image: str, offset: int, *, parent_dirs: tuple[str, ...], any_parent: bool) -> None:
+    """Write standard input to the disk in IMAGE, from OFFSET on.
+
+    What was written is durable when the command ends.
+    """
+    from vhdx.disk.base import check_range  # noqa: PLC0415  --help needs no library
+    from vhdx.disk.open import open_disk  # noqa: PLC0415
+
+    policy = parent_policy(parent_dirs, any_parent=any_parent)
+    source = sys.stdin.buffer
+    with changing(), open_disk(image, "r+", parents=policy) as disk:
+        check_range(offset, _known_length(source), disk.size)
+        count = _copy(source, disk, offset)
+    click.echo(f"{image}: wrote {count} bytes at offset {offset}")
+
+
+def _known_length(source: BinaryIO) -> int:
+    """How many bytes will come, 0 if that is not known: a file that does not fit is refused as a whole."""
+    status = os.fstat(source.fileno())
+    return status.st_size - source.tell() if stat.S_ISREG(status.st_mode) else 0
+
+
+def _copy(source: BinaryIO, disk: Disk, offset: int) -> int:
+    start = offset
+    while piece := source.read(_PIECE_SIZE):
+        if offset + len(piece) > disk.size:
+            raise ValueError(
+                f"standard input is longer than the disk: it ends at {disk.size}; "
+                f"{offset - start} bytes were written, the rest was not"
+            )
+        disk.pwrite(piece, offset)
+        offset += len(piece)
+    return offset - start

@@ -1,0 +1,34 @@
+"""``vhdx zero``."""
+
+from __future__ import annotations
+
+import click
+
+from vhdx.cli.options import SIZE, chain_options, changing, parent_policy
+
+
+@click.command()
+@click.argument("image", type=click.Path())
+@click.argument("offset", type=SIZE)
+@click.argument("length", type=SIZE)
+@click.option("--keep-allocated", is_flag=True, help="Keep what space there is behind the zeros.")
+@chain_options
+def zero(
+    image: str,
+    offset: int,
+    length: int,
+    *,
+    keep_allocated: bool,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+) -> None:
+    """Make a part of the disk in IMAGE read as zeros.
+
+    The part is LENGTH bytes from OFFSET on. Whole blocks give their space back, except in fixed images.
+    """
+    from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
+
+    policy = parent_policy(parent_dirs, any_parent=any_parent)
+    with changing(), open_disk(image, "r+", parents=policy) as disk:
+        disk.zero(length, offset, keep_allocated=keep_allocated)
+    click.echo(f"{image}: {length} bytes at offset {offset} are zeros")
