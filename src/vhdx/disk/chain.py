@@ -55,7 +55,7 @@ class Disk:
         )
         # A layer is asked only for what every layer over it has: past the end of a short parent are zeros.
         self._visible = tuple(accumulate((layer.geometry.disk_size for layer in self._layers), min))
-        self._writer = make_writer(self._refuse_everything) if make_writer else None
+        self._writer = make_writer(_refuse_later(self)) if make_writer else None
         _open_disks.add(self)
 
     @property
@@ -305,6 +305,18 @@ class Disk:
 
 
 _open_disks: weakref.WeakSet[Disk] = weakref.WeakSet()
+
+
+def _refuse_later(disk: Disk) -> Callable[[], None]:
+    """What to call when the disk must refuse everything; does not keep it alive."""
+    reference = weakref.ref(disk)
+
+    def refuse() -> None:
+        alive = reference()
+        if alive is not None:
+            alive._refuse_everything()  # noqa: SLF001  the other half of the class
+
+    return refuse
 
 
 def _abandon_all() -> None:

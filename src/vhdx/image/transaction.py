@@ -43,7 +43,8 @@ class Door:
         self._journal = LogWriter(file, image.header.log_offset, length, together=together)
         self._page_limit = self._journal.page_limit
         self._began = False
-        self._contents_began = False
+        self.contents_began = False
+        """Whether contents may be changed: the headers say so, and nothing has failed for good."""
         self.payload_written = False
         """Whether something was written that the next flush has to make durable."""
         self.failure: BaseException | None = None
@@ -71,6 +72,7 @@ class Door:
             yield
         except BaseException as error:
             self.failure = error
+            self.contents_began = False
             self._on_failure()
             raise
 
@@ -79,7 +81,7 @@ class Door:
 
         The first call also replays a dirty log in its place and lays out what is to be mended.
         """
-        if self._began and (self._contents_began or not contents):
+        if self._began and (self.contents_began or not contents):
             self.check()
             return
         with self._failing_for_good():
@@ -89,7 +91,7 @@ class Door:
             if changes:
                 self._headers.update(changes)
             self._began = True
-            self._contents_began = self._contents_began or contents
+            self.contents_began = self.contents_began or contents
 
     def _begin_session(self, changes: dict[str, uuid.UUID]) -> dict[str, uuid.UUID]:
         """Replay what is to be replayed; the header fields that are still to be changed."""

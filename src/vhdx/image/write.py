@@ -49,14 +49,8 @@ class Writer:
         self._keeps_blocks = image.metadata.disk_type == "fixed"
         self._lock = threading.RLock()
         self._pins = Pins()
-        self._ready = False
-        self._on_failure = on_failure
-        self._door = Door(file, image, self._failed)
+        self._door = Door(file, image, on_failure)
         self._known_space: Space | None = None
-
-    def _failed(self) -> None:
-        self._ready = False
-        self._on_failure()
 
     def check(self) -> None:
         """Raise ImageFailedError after a failure that could not be undone."""
@@ -83,7 +77,6 @@ class Writer:
             self._door.begin(contents=True)
             if first:
                 self._door.mend()
-            self._ready = True
 
     def mend(self) -> bool:
         """Replay a dirty log and put right what disagrees, contents untouched; whether it was needed."""
@@ -98,7 +91,7 @@ class Writer:
 
     def pwrite(self, data: bytes | memoryview, offset: int) -> None:
         """Write bytes of a range inside the disk."""
-        if not self._ready:
+        if not self._door.contents_began:
             self._begin()
         if self._write_in_place(data, offset):
             return
@@ -198,7 +191,7 @@ class Writer:
         return self._reader.locate(self._geometry.offset_of(span), span.length)
 
     def _begin_once(self) -> None:
-        if not self._ready:
+        if not self._door.contents_began:
             self._begin()
 
     def trim(self, length: int, offset: int) -> None:

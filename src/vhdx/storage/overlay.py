@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.storage.base import fill_zeros
 
@@ -19,6 +19,17 @@ class OverlayFullError(Exception):
     """More was put into an overlay than it may hold in memory."""
 
 
+class _Laid(NamedTuple):
+    """What lies over the base: sectors by file offset, runs of zeros from starts to ends, both in order."""
+
+    sectors: dict[int, bytes]
+    sector_offsets: list[int]
+    zero_starts: list[int]
+    zero_ends: list[int]
+    base_size: int
+    size: int
+
+
 class Overlay:
     """A base storage with sectors and runs of zeros laid over it. Filled newest first, then only read.
 
@@ -30,11 +41,8 @@ class Overlay:
     def __init__(self, base: ReadableStorage, limit: int) -> None:
         self._base = base
         self._limit = limit
-        self._size = self._base_size = base.size()
-        self._sectors: dict[int, bytes] = {}
-        self._sector_offsets: list[int] = []
-        self._zero_starts: list[int] = []
-        self._zero_ends: list[int] = []
+        size = base.size()
+        self._laid = _Laid({}, [], [], [], size, size)
 
     @property
     def name(self) -> str:
@@ -43,20 +51,22 @@ class Overlay:
 
     def size(self) -> int:
         """The length in bytes, with everything that was laid over the base."""
-        return self._size
+        return self._laid.size
 
     def extend(self, size: int) -> None:
         """Make the whole at least ``size`` bytes long; what is added reads as zeros."""
-        self._size = max(self._size, size)
+        if size > self._laid.size:
+            self._laid = self._laid._replace(size=size)
 
     def put_sector(self, file_offset: int, sector: bytes) -> None:
         """Lay 4096 bytes under everything that was put in before."""
         self.extend(file_offset + SECTOR_SIZE)
-        if file_offset in self._sectors or self._zeros_reach(file_offset) > file_offset:
+        sectors = self._laid.sectors
+        if file_offset in sectors or self._is_zero(file_offset):
             return
-        if len(self._sectors) >= self._limit:
+        if len(sectors) >= self._limit:
             raise OverlayFullError
-        self._sectors[file_offset] = sector
+        sectors[file_offset] = sector
 
     def put_zeros(self, file_offset: int, length: int) -> None:
         """Lay a run of zeros under everything that was put in before."""
@@ -64,43 +74,34 @@ class Overlay:
             return
         end = file_offset + length
         self.extend(end)
-        first = bisect_left(self._zero_ends, file_offset)
-        last = bisect_right(self._zero_starts, end)
+        starts, ends = self._laid.zero_starts, self._laid.zero_ends
+        first = bisect_left(ends, file_offset)
+        last = bisect_right(starts, end)
         if first < last:  # runs that it touches become one with it
-            file_offset = min(file_offset, self._zero_starts[first])
-            end = max(end, self._zero_ends[last - 1])
-        elif len(self._zero_starts) >= self._limit:
+            file_offset = min(file_offset, starts[first])
+            end = max(end, ends[last - 1])
+        elif len(starts) >= self._limit:
             raise OverlayFullError
-        self._zero_starts[first:last] = [file_offset]
-        self._zero_ends[first:last] = [end]
+        starts[first:last] = [file_offset]
+        ends[first:last] = [end]
+
+    def _is_zero(self, file_offset: int) -> bool:
+        run = bisect_right(self._laid.zero_starts, file_offset) - 1
+        return run >= 0 and self._laid.zero_ends[run] > file_offset
 
     def seal(self) -> None:
         """Say that nothing more will be put in; reading may begin."""
-        self._sector_offsets = sorted(self._sectors)
+        self._laid = self._laid._replace(sector_offsets=sorted(self._laid.sectors))
 
     def dissolve(self) -> None:
         """Let the base alone answer: everything that was laid over it stands in it now."""
-        self._size = self._base_size = self._base.size()
-        self._sectors, self._sector_offsets = {}, []
-        self._zero_starts, self._zero_ends = [], []
-
-    def _zeros_reach(self, file_offset: int) -> int:
-        """The end of the run of zeros that covers ``file_offset``, 0 if none does."""
-        run = bisect_right(self._zero_starts, file_offset) - 1
-        return self._zero_ends[run] if run >= 0 and self._zero_ends[run] > file_offset else 0
-
-    def _untouched(self, file_offset: int, end: int) -> bool:
-        """Whether the base alone answers for a range."""
-        offsets = self._sector_offsets
-        sector = bisect_right(offsets, file_offset - SECTOR_SIZE)
-        if sector < len(offsets) and offsets[sector] < end:
-            return False
-        run = bisect_right(self._zero_ends, file_offset)
-        return end <= self._base_size and not (run < len(self._zero_starts) and self._zero_starts[run] < end)
+        size = self._base.size()
+        # In one step: a read that runs meanwhile sees all of the old or all of the new.
+        self._laid = _Laid({}, [], [], [], size, size)
 
     def read(self, length: int, file_offset: int) -> bytes:
         """Exactly ``length`` bytes."""
-        if self._untouched(file_offset, file_offset + length):
+        if _untouched(self._laid, file_offset, file_offset + length):
             return self._base.read(length, file_offset)
         buffer = bytearray(length)
         self.read_into(memoryview(buffer), file_offset)
@@ -108,25 +109,22 @@ class Overlay:
 
     def read_into(self, buffer: memoryview, file_offset: int) -> None:
         """Fill the buffer: base first, then zeros, then sectors, each over what is below it."""
-        end = file_offset + len(buffer)
-        if self._untouched(file_offset, end):
-            self._base.read_into(buffer, file_offset)
+        laid, end = self._laid, file_offset + len(buffer)
+        if end > laid.size or _untouched(laid, file_offset, end):
+            self._base.read_into(buffer, file_offset)  # which raises its own error past the end
             return
-        if end > self._size:
-            self._base.read_into(buffer, file_offset)  # raises the base's own error
-        self._read_base(buffer, file_offset, end)
-        for run in range(bisect_right(self._zero_ends, file_offset), bisect_left(self._zero_starts, end)):
-            start, stop = max(file_offset, self._zero_starts[run]), min(end, self._zero_ends[run])
+        self._read_base(buffer, file_offset, min(end, laid.base_size))
+        starts, ends, offsets = laid.zero_starts, laid.zero_ends, laid.sector_offsets
+        for run in range(bisect_right(ends, file_offset), bisect_left(starts, end)):
+            start, stop = max(file_offset, starts[run]), min(end, ends[run])
             fill_zeros(buffer[start - file_offset : stop - file_offset])
-        first = bisect_right(self._sector_offsets, file_offset - SECTOR_SIZE)
-        for offset in self._sector_offsets[first : bisect_left(self._sector_offsets, end)]:
+        first = bisect_right(offsets, file_offset - SECTOR_SIZE)
+        for offset in offsets[first : bisect_left(offsets, end)]:
             start, stop = max(file_offset, offset), min(end, offset + SECTOR_SIZE)
-            buffer[start - file_offset : stop - file_offset] = self._sectors[offset][
-                start - offset : stop - offset
-            ]
+            sector = memoryview(laid.sectors[offset])
+            buffer[start - file_offset : stop - file_offset] = sector[start - offset : stop - offset]
 
-    def _read_base(self, buffer: memoryview, file_offset: int, end: int) -> None:
-        stop = min(end, self._base_size)
+    def _read_base(self, buffer: memoryview, file_offset: int, stop: int) -> None:
         if file_offset < stop:
             self._base.read_into(buffer[: stop - file_offset], file_offset)
         fill_zeros(buffer[max(0, stop - file_offset) :])
@@ -139,3 +137,12 @@ class Overlay:
     def close(self) -> None:
         """Close the base."""
         self._base.close()
+
+
+def _untouched(laid: _Laid, file_offset: int, end: int) -> bool:
+    """Whether the base alone answers for a range."""
+    sector = bisect_right(laid.sector_offsets, file_offset - SECTOR_SIZE)
+    if sector < len(laid.sector_offsets) and laid.sector_offsets[sector] < end:
+        return False
+    run = bisect_right(laid.zero_ends, file_offset)
+    return end <= laid.base_size and not (run < len(laid.zero_starts) and laid.zero_starts[run] < end)
