@@ -10,7 +10,7 @@ from vhdx.cli.options import chain_options, force_option, force_share_option, im
 from vhdx.cli.render import progress_bar, size_text
 
 if TYPE_CHECKING:
-    from vhdx.ops.source import Format
+    from vhdx.disk.open import Format
 
 _FORMAT = click.Choice(["raw", "vhdx"])
 

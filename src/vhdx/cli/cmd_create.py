@@ -12,18 +12,20 @@ from vhdx.cli.render import size_text
 
 @click.command()
 @click.argument("image", type=click.Path())
-@click.argument("size", type=SIZE)
+@click.argument("size", type=SIZE, required=False)
+@click.option("--parent", type=click.Path(), help="Make a differencing image: a child of this image.")
 @image_options
 @force_option
-def create(image: str, size: int, *, force: bool, **options: Any) -> None:
-    """Create an empty disk of SIZE in the new file IMAGE.
+def create(image: str, size: int | None, *, parent: str | None, force: bool, **options: Any) -> None:
+    """Create an empty disk of SIZE in the new file IMAGE, or a child of another image.
 
     The file appears whole or not at all. Sizes that the format cannot have are rounded up, and the
-    command says so. A fixed image reserves its space on the host.
+    command says so. A fixed image reserves its space on the host. With --parent the size may be left
+    out; disk id, sector sizes and the user metadata of the disk are the parent's.
     """
     from vhdx.ops.create import create as create_image  # noqa: PLC0415  --help needs no library
 
-    made = create_image(image, size, overwrite=force, **options)
+    made = create_image(image, size, parent=parent, overwrite=force, **options)
     for remark in made.remarks:
         click.echo(f"vhdx: {remark}", err=True)
     blocks = f"blocks of {size_text(made.block_size)}"

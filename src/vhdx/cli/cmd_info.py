@@ -55,10 +55,11 @@ def _print_text(found: ImageInfo) -> None:
     if found.chain is not None:
         click.echo("chain, from the image to its base:")
         for depth, layer in enumerate(found.chain, 1):
+            total = sum(each.data_size for each in found.chain)
             size = size_text(layer.virtual_size)
-            click.echo(
-                f"  {depth}. {printable(layer.path)}: {layer.disk_type}, {size}, log {layer.log_state}"
-            )
+            share = f"{layer.data_size / total:.1%}" if total else "none"
+            about = f"{layer.disk_type}, {size}, {share} of the data, log {layer.log_state}"
+            click.echo(f"  {depth}. {printable(layer.path)}: {about}")
     for note in found.notes:
         click.echo(f"{note.severity}: {note.structure} at file offset {note.file_offset}: {note.text}")
 

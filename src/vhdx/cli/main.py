@@ -22,7 +22,19 @@ EXIT_FAILURE = 1
 EXIT_USAGE = 64
 EXIT_INTERRUPTED = 130
 
-VERBS = ("convert", "create", "info", "read", "repair", "trim", "write", "zero")
+VERBS = (
+    "compare",
+    "convert",
+    "create",
+    "diff",
+    "info",
+    "read",
+    "rebase",
+    "repair",
+    "trim",
+    "write",
+    "zero",
+)
 """Each verb is the command of its name in the module ``vhdx.cli.cmd_VERB``, imported when it is used."""
 
 

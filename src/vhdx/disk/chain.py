@@ -13,6 +13,7 @@ from vhdx.disk.base import bytes_of, check_range
 from vhdx.disk.stream import DiskStream
 from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Extent, ExtentKind, merged
+from vhdx.format import guids, locator
 from vhdx.image.read import ASK_BELOW, SPLIT, ZEROS
 from vhdx.storage.base import fill_zeros
 from vhdx.storage.file import FileStorage
@@ -164,8 +165,41 @@ class Disk:
         check_range(offset, length, self._size)
         return merged(self._resolved(offset, length))
 
-    def _resolved(self, offset: int, length: int) -> Iterator[Extent]:
+    def changed_extents(self, *, since: int | str | None = None) -> Iterator[Extent]:
+        """What the image, or a run of layers from it downwards, changed: extents of data and of zeros.
+
+        ``since`` is the layer that is looked at from: its depth (2 is the parent, which None means, too) or
+        its file. Sector-exact, in order, from the tables and bitmaps alone: no contents are read. Space
+        behind the end of that layer that nobody wrote to is not a change.
+        Raises ValueError if the chain has no such layer under the image.
+        """
+        self._check()
+        above = self._layers_above(since)
+        changed = self._resolved(0, self._size, above)
+        return merged(extent for extent in changed if extent.kind is not ExtentKind.UNALLOCATED)
+
+    def extents_below(self) -> Iterator[Extent]:
+        """The ranges that the image itself says nothing about: its parents answer, or nobody does."""
+        self._check()
+        own = self._resolved(0, self._size, 1)
+        return merged(extent for extent in own if extent.kind is ExtentKind.UNALLOCATED)
+
+    def _layers_above(self, since: int | str | None) -> int:
+        if isinstance(since, str):
+            status = os.stat(since)
+            files = [layer.file for layer in self._layers]
+            found = (status.st_dev, status.st_ino)
+            matches = [isinstance(file, FileStorage) and file.identity() == found for file in files]
+            above = matches.index(True) if True in matches else 0
+        else:
+            above = 1 if since is None else since - 1
+        if not 0 < above < len(self._layers):
+            raise ValueError(f"{since or 'a parent'} is not a layer under {self._leaf.name}")
+        return above
+
+    def _resolved(self, offset: int, length: int, layers: int | None = None) -> Iterator[Extent]:
         """Layer over layer without recursion: one iterator for each layer that is being asked."""
+        layers = len(self._layers) if layers is None else layers
         asked = [self._answers_of(0, offset, length)] if length else []
         while asked:
             extent = next(asked[-1], None)
@@ -173,7 +207,7 @@ class Disk:
             if extent is None:
                 asked.pop()
             elif extent.kind is ExtentKind.UNALLOCATED:
-                if depth < len(self._layers) and extent.offset < self._visible[depth]:
+                if depth < layers and extent.offset < self._visible[depth]:
                     asked.append(self._answers_of(depth, extent.offset, extent.length))
                 else:
                     yield extent
@@ -230,6 +264,10 @@ class Disk:
         self._check()
         if self._writer is not None:
             self._writer.flush()
+
+    def replace_locator(self, values: dict[str, str]) -> None:
+        """Rewrite the parent locator of the image, durably; its contents keep their identity."""
+        self._writable().replace_item(guids.PARENT_LOCATOR, locator.pack(values))
 
     def _writable(self) -> Writer:
         self._check()

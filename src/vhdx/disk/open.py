@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from vhdx.disk.chain import Disk
 from vhdx.disk.parents import open_chain, policy_from
-from vhdx.errors import UnsupportedImageError
+from vhdx.disk.raw import RawDisk
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
 from vhdx.storage.file import open_for_reading, open_for_writing
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
     from vhdx.disk.parents import Parents
     from vhdx.image.image import Image
     from vhdx.storage.base import ReadableStorage, Storage
+
+Format = Literal["raw", "vhdx"]
+SUFFIXES: dict[str, Format] = {
+    ".vhdx": "vhdx",
+    ".avhdx": "vhdx",
+    ".raw": "raw",
+    ".img": "raw",
+    ".dd": "raw",
+    ".bin": "raw",
+}
+"""What the name of a file says of its format."""
 
 
 def open_disk(
@@ -60,13 +72,9 @@ def writable_disk(storage: Storage, parents: Parents = None, *, lock: bool = Tru
     from vhdx.image.write import Writer  # noqa: PLC0415  readers need not wait for it
 
     leaf = image.load(storage)
-    if leaf.metadata.has_parent:
-        raise UnsupportedImageError(
-            "differencing images can be read but not written to",
-            image=leaf.name,
-            next_command=f"vhdx convert {leaf.name} FLAT.vhdx",
-        )
-    return Disk(open_chain(leaf, policy_from(parents), lock=lock), partial(Writer, storage, leaf))
+    layers = open_chain(leaf, policy_from(parents), lock=lock)
+    below = Disk(layers[1:]) if layers[1:] else None
+    return Disk(layers, partial(Writer, storage, leaf, below=below))
 
 
 @contextlib.contextmanager
@@ -99,6 +107,36 @@ def _storage_of(file: str | os.PathLike[str] | SeekableFile, *, lock: bool) -> R
     return StreamStorage(file, owned=False)
 
 
-def is_vhdx(storage: ReadableStorage) -> bool:
-    """Whether a file says of itself that it is a VHDX."""
-    return storage.size() >= len(SIGNATURE) and storage.read(len(SIGNATURE), 0) == SIGNATURE
+def lone_disk(storage: Storage) -> Disk:
+    """The image in a storage without its parents: for changes of its metadata. Takes the storage over."""
+    from vhdx.image.write import Writer  # noqa: PLC0415  readers need not wait for it
+
+    leaf = image.load(storage)
+    return Disk([leaf], partial(Writer, storage, leaf))
+
+
+def open_any(
+    path: str, name: Format | None = None, *, parents: Parents = None, lock: bool = True
+) -> Disk | RawDisk:
+    """Open a raw disk or a VHDX with its parents for reading; None as ``name`` tells by the contents.
+
+    Raises what `open_disk` raises, and ValueError where the format cannot be told without doubt.
+    """
+    storage = open_for_reading(path, lock=lock and name != "vhdx")
+    with closing_on_failure(storage):
+        found = name or _format_of_contents(path, storage)
+        if found == "raw":
+            return RawDisk(storage)
+    storage.close()
+    return open_disk(path, parents=parents, lock=lock)
+
+
+def _format_of_contents(path: str, storage: ReadableStorage) -> Format:
+    by_suffix = SUFFIXES.get(os.path.splitext(path)[1].lower())
+    is_vhdx = storage.size() >= len(SIGNATURE) and storage.read(len(SIGNATURE), 0) == SIGNATURE
+    if is_vhdx and (by_suffix == "raw" or stat.S_ISBLK(os.stat(path).st_mode)):
+        # Whoever may write to a raw disk, a guest for one, can make it look like an image that names files.
+        raise ValueError(f"{path} is named like a raw disk but begins like a VHDX; say -f raw or -f vhdx")
+    if not is_vhdx and by_suffix == "vhdx":
+        raise ValueError(f"{path} is named like a VHDX but does not begin like one; say -f raw or -f vhdx")
+    return "vhdx" if is_vhdx else "raw"

@@ -208,7 +208,7 @@ class _Search:
             image=self._child.name,
             structure="parent locator",
             rule="2.6.2.6",
-            next_command=f"vhdx info {self._child.name} --chain --parent-dir DIRECTORY",
+            next_command=f"vhdx rebase {self._child.name} --parent FILE",
         )
 
 

@@ -91,9 +91,14 @@ def entry_offset(index: int) -> int:
     return _HEADER.size + index * _ENTRY.size
 
 
+def pack_entry(entry: MetadataEntry) -> bytes:
+    """The 32 bytes of one row of the table."""
+    return _ENTRY.pack(entry.item_id.bytes_le, entry.offset, entry.length, entry.flags)
+
+
 def pack_table(entries: Iterable[MetadataEntry]) -> bytes:
     """The 64 KiB of a table."""
-    packed = [_ENTRY.pack(e.item_id.bytes_le, e.offset, e.length, e.flags) for e in entries]
+    packed = [pack_entry(entry) for entry in entries]
     return (_HEADER.pack(SIGNATURE, len(packed)) + b"".join(packed)).ljust(TABLE_SIZE, b"\0")
 
 

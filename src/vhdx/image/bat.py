@@ -76,6 +76,11 @@ class Bat:
             packed.byteswap()
         self._pages.put(packed.tobytes(), self.slot_offset(self._geometry.payload_index(block)))
 
+    def put_bitmap(self, chunk: int, entry: int) -> None:
+        """Change the entry of the sector bitmap block of a chunk, in memory."""
+        place = self.slot_offset(self._geometry.bitmap_index(chunk))
+        self._pages.put(entry.to_bytes(ENTRY_SIZE, "little"), place)
+
     def runs(self, block: int, count: int) -> Iterator[BlockRun]:
         """``count`` payload blocks from ``block`` on as runs, in order, in bounded memory.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from vhdx.extents import BlockState
-from vhdx.format import bat, guids, header, identifier, metadata, region
+from vhdx.format import bat, guids, header, identifier, locator, metadata, region
 from vhdx.format.header import Header
 from vhdx.format.metadata import IS_USER, IS_VIRTUAL_DISK, KNOWN_ITEMS, MetadataEntry
 from vhdx.format.region import RegionEntry
@@ -48,10 +48,12 @@ class ImagePlan:
     disk_id: UUID
     absent: BlockState = BlockState.NOT_PRESENT
     user_items: tuple[UserItem, ...] = ()
+    locator: tuple[tuple[str, str], ...] = ()
+    """Keys and values of the parent locator; empty if there is no parent."""
 
     def geometry(self, disk_size: int) -> Geometry:
         """The geometry of a disk of ``disk_size`` bytes."""
-        return Geometry(disk_size, self.block_size, self.logical_sector_size, differencing=False)
+        return Geometry(disk_size, self.block_size, self.logical_sector_size, bool(self.locator))
 
 
 class ImageBuilder:
@@ -173,7 +175,7 @@ class ImageBuilder:
 
 def _items(plan: ImagePlan, disk_size: int) -> list[tuple[UUID, bytes, int]]:
     """Id, value and flags of every item, in the order in which Windows writes them."""
-    flags = metadata.LEAVE_BLOCK_ALLOCATED if plan.fixed else 0
+    flags = metadata.HAS_PARENT if plan.locator else metadata.LEAVE_BLOCK_ALLOCATED if plan.fixed else 0
     known = {
         guids.FILE_PARAMETERS: metadata.pack_file_parameters(plan.block_size, flags),
         guids.VIRTUAL_DISK_SIZE: disk_size.to_bytes(8, "little"),
@@ -181,5 +183,7 @@ def _items(plan: ImagePlan, disk_size: int) -> list[tuple[UUID, bytes, int]]:
         guids.PHYSICAL_SECTOR_SIZE: plan.physical_sector_size.to_bytes(4, "little"),
         guids.VIRTUAL_DISK_ID: plan.disk_id.bytes_le,
     }
+    if plan.locator:
+        known[guids.PARENT_LOCATOR] = locator.pack(dict(plan.locator))
     items = [(item_id, value, KNOWN_ITEMS[item_id].flags) for item_id, value in known.items()]
     return items + [(item.item_id, item.value, item.flags) for item in plan.user_items]

@@ -73,6 +73,16 @@ class Pages:
             self._clean.pop(file_offset - start, None)
             self._dirty[file_offset - start] = page[:start] + data + page[start + len(data) :]
 
+    def put_all(self, data: bytes, file_offset: int) -> None:
+        """Change bytes that may reach over several pages, in memory; pages that stay alike stay clean."""
+        start = 0
+        while start < len(data):
+            length = min(PAGE_SIZE - (file_offset + start) % PAGE_SIZE, len(data) - start)
+            piece = data[start : start + length]
+            if self.read(length, file_offset + start) != piece:
+                self.put(piece, file_offset + start)
+            start += length
+
     @property
     def dirty_count(self) -> int:
         """How many pages were changed and do not stand in the file yet."""

@@ -58,6 +58,8 @@ class Reader:
         self._block_mask = geometry.block_size - 1
         self._disk_size = geometry.disk_size
         self._located: dict[int, int] = {}
+        """Per block what `locate` answers; less than SPLIT: minus the place of a partially present block."""
+        self._bitmap_places: dict[int, int] = {}
 
     def locate(self, offset: int, length: int) -> int:
         """The file offset of a range that lies in one present block, or ASK_BELOW, ZEROS or SPLIT.
@@ -71,7 +73,25 @@ class Reader:
         place = self._located.get(block)
         if place is None:
             place = self._locate_block(block)
-        return place + within if place > 0 else place
+        if place > 0:
+            return place + within
+        return place if place >= SPLIT else self._locate_sectors(block, within, length, -place)
+
+    def _locate_sectors(self, block: int, within: int, length: int, place: int) -> int:
+        """The answer for a range in a partially present block at ``place``."""
+        sector_size = self._geometry.logical_sector_size
+        first = self._geometry.first_bit(block) + within // sector_size
+        stop = self._geometry.first_bit(block) + -(-(within + length) // sector_size)
+        bits = self.bits(block, first, stop - first)
+        if bits == 0:
+            return ASK_BELOW
+        return place + within if bits == (1 << (stop - first)) - 1 else SPLIT
+
+    def bits(self, block: int, first_bit: int, count: int) -> int:
+        """``count`` bits of the sector bitmap that covers a partially present block, first one lowest."""
+        start = first_bit // 8
+        data = self._pages.read((first_bit + count + 7) // 8 - start, self._bitmap_place(block) + start)
+        return int.from_bytes(data, "little") >> first_bit % 8 & (1 << count) - 1
 
     def forget(self, block: int, count: int = 1) -> None:
         """Drop what is remembered of blocks whose entries were changed; the caller holds the pages' lock."""
@@ -95,7 +115,13 @@ class Reader:
             return place
         if answer is Answer.NOBODY:
             return ASK_BELOW
-        return ZEROS if answer is Answer.ZEROS else SPLIT
+        if answer is Answer.ZEROS:
+            return ZEROS
+        if answer is Answer.INVALID or not self._geometry.differencing:
+            return SPLIT
+        place = file_offset_of(entry)
+        self._check_run(block, 1, place)
+        return -place
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """What this image says of a range inside its disk, in order, in bounded memory.
@@ -168,6 +194,12 @@ class Reader:
     def _bitmap_place(self, block: int) -> int:
         """The checked file offset of the sector bitmap block that covers a partially present block."""
         chunk = self._geometry.chunk_of(block)
+        place = self._bitmap_places.get(chunk)
+        if place is None:
+            place = self._bitmap_places[chunk] = self._checked_bitmap_place(block, chunk)
+        return place
+
+    def _checked_bitmap_place(self, block: int, chunk: int) -> int:
         index = self._geometry.bitmap_index(chunk)
         entry = self._bat.entry(index)
         place = file_offset_of(entry)

@@ -43,6 +43,7 @@ class Event(enum.Enum):
     """It is to read as zeros, exactly."""
     TRIM = enum.auto()
     """Nobody needs its contents any more."""
+    TRIM_OVER_PARENT = enum.auto()
 
 
 TRANSITIONS: dict[Event, dict[BlockState, BlockState]] = {
@@ -56,6 +57,12 @@ TRANSITIONS: dict[Event, dict[BlockState, BlockState]] = {
         BlockState.PARTIALLY_PRESENT: BlockState.ZERO,
     },
     Event.TRIM: {
+        BlockState.FULLY_PRESENT: BlockState.UNMAPPED,
+        BlockState.PARTIALLY_PRESENT: BlockState.UNMAPPED,
+    },
+    # Where there is a parent, letting go of a block also means that the parent's data is not wanted.
+    Event.TRIM_OVER_PARENT: {
+        BlockState.NOT_PRESENT: BlockState.UNMAPPED,
         BlockState.FULLY_PRESENT: BlockState.UNMAPPED,
         BlockState.PARTIALLY_PRESENT: BlockState.UNMAPPED,
     },

@@ -65,7 +65,7 @@ class Door:
         return self._began
 
     @contextlib.contextmanager
-    def _failing_for_good(self) -> Iterator[None]:
+    def failing_for_good(self) -> Iterator[None]:
         """Whatever goes wrong inside cannot be undone: refuse everything from then on."""
         self.check()
         try:
@@ -84,7 +84,7 @@ class Door:
         if self._began and (self.contents_began or not contents):
             self.check()
             return
-        with self._failing_for_good():
+        with self.failing_for_good():
             changes = {"data_write_guid": uuid.uuid4()} if contents else {}
             if not self._began:
                 changes |= self._begin_session(changes)
@@ -125,7 +125,7 @@ class Door:
         pages = self._pages.dirty()
         if not pages and not self.payload_written:
             return False
-        with self._failing_for_good():
+        with self.failing_for_good():
             self.payload_written = False
             self._file.flush()
             if pages:
@@ -154,7 +154,7 @@ class Door:
         if not self._began:
             return
         self.commit()
-        with self._failing_for_good():
+        with self.failing_for_good():
             if self._headers.current.log_guid != guids.NIL:
                 self._file.flush()
                 self._headers.update({"log_guid": guids.NIL})

@@ -7,19 +7,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vhdx.disk.chain import Disk
-from vhdx.image.build import ImagePlan, UserItem
+from vhdx.disk.open import SUFFIXES
+from vhdx.ops.child import user_items_of
 from vhdx.ops.create import NOT_RESERVED
 from vhdx.ops.plan import ImageOptions, Rounding, disk_size_from, plan_from
 from vhdx.ops.sink import ImageSink, RawSink, nonzero_runs
-from vhdx.ops.source import SUFFIXES, open_source
+from vhdx.ops.source import open_source
 from vhdx.storage.publish import new_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from vhdx.disk.open import Format
     from vhdx.disk.parents import Parents
+    from vhdx.image.build import ImagePlan
     from vhdx.ops.sink import Sink
-    from vhdx.ops.source import Format, Source
+    from vhdx.ops.source import Source
 
     Progress = Callable[[int, int | None], None]
 
@@ -101,14 +104,7 @@ def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePla
         logical_sector_size=options.logical_sector_size or disk.logical_sector_size,
         physical_sector_size=options.physical_sector_size or disk.physical_sector_size,
     )
-    return plan_from(kept, source.size, rounding, _user_items(disk))
-
-
-def _user_items(disk: Disk) -> Iterator[UserItem]:
-    leaf = disk.layers[0]
-    for entry in leaf.metadata.entries:
-        if entry.is_user and entry.is_virtual_disk:
-            yield UserItem(entry.item_id, leaf.metadata.item(leaf.storage, entry), entry.flags)
+    return plan_from(kept, source.size, rounding, user_items_of(disk.layers[0]))
 
 
 def _disk_size(size: int, plan: ImagePlan | None, rounding: Rounding) -> int:

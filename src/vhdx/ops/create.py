@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vhdx.image.build import ImageBuilder
+from vhdx.ops.child import child_plan, is_found_by_default
 from vhdx.ops.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
 from vhdx.storage.publish import new_file
 from vhdx.units import parse_size
 
 if TYPE_CHECKING:
     from uuid import UUID
+
+    from vhdx.image.build import ImagePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +37,15 @@ class CreateResult:
 NOT_RESERVED = "the host cannot reserve space here: the disk may become full while the image is used"
 
 
+NOT_FOUND_BY_DEFAULT = (
+    "the parent is not at or below the child's directory: to open the child will take "
+    "--parent-dir or --any-parent"
+)
+
+
 def create(
     path: str | os.PathLike[str],
-    size: int | str,
+    size: int | str | None = None,
     *,
     disk_type: DiskType = "dynamic",
     block_size: int | str | None = None,
@@ -45,6 +54,7 @@ def create(
     physical_sector_size: int | None = None,
     disk_id: UUID | str | None = None,
     zero_blocks: bool = False,
+    parent: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> CreateResult:
     """Create an empty disk of ``size`` (bytes, or a word such as ``"10GiB"``) in a new file.
@@ -55,28 +65,54 @@ def create(
     Physical sectors have 4096 bytes unless 512 are asked for. A fixed image reserves its space on the
     host. ``zero_blocks`` marks blocks ZERO instead of NOT_PRESENT.
 
-    Raises FileExistsError unless ``overwrite``, ImageLockedError if the file to be replaced is in use,
-    ValueError for sizes past the format's limits, OSError (ENOSPC for a fixed image on a full disk).
+    With ``parent`` the new image is a differencing one: it has the parent's disk id, sector sizes and
+    user items, blocks of 2 MiB unless told otherwise, and the parent's size unless a larger one is given.
+
+    Raises FileExistsError unless ``overwrite``, ImageLockedError if a file is in use, ValueError for sizes
+    past the format's limits, UnsupportedImageError for a parent with a dirty log, OSError (ENOSPC for a
+    fixed image on a full disk).
     """
     options = ImageOptions(
         disk_type, block_size, log_size, logical_sector_size, physical_sector_size, disk_id, zero_blocks
     )
     rounding = Rounding()
-    asked = parse_size(size)
-    plan = plan_from(options, asked, rounding)
-    disk_size = disk_size_from(asked, plan.logical_sector_size, rounding)
-    with new_file(os.fspath(path), overwrite=overwrite) as storage:
+    path = os.fspath(path)
+    asked = None if size is None else parse_size(size)
+    plan, disk_size = _plan(path, asked, parent, options, rounding)
+    with new_file(path, overwrite=overwrite) as storage:
         builder = ImageBuilder(storage, plan, disk_size)
         file_size = builder.finish(disk_size)
+    remarks = rounding.sentences
+    if not builder.reserved:
+        remarks.append(NOT_RESERVED)
+    if parent is not None and not is_found_by_default(path, os.fspath(parent)):
+        remarks.append(NOT_FOUND_BY_DEFAULT)
     return CreateResult(
-        path=os.fspath(path),
+        path=path,
         virtual_size=disk_size,
         file_size=file_size,
-        disk_type=disk_type,
+        disk_type=disk_type if parent is None else "differencing",
         block_size=plan.block_size,
         log_size=plan.log_length,
         logical_sector_size=plan.logical_sector_size,
         physical_sector_size=plan.physical_sector_size,
         disk_id=plan.disk_id,
-        remarks=(*rounding.sentences, *(() if builder.reserved else (NOT_RESERVED,))),
+        remarks=tuple(remarks),
     )
+
+
+def _plan(
+    path: str,
+    size: int | None,
+    parent: str | os.PathLike[str] | None,
+    options: ImageOptions,
+    rounding: Rounding,
+) -> tuple[ImagePlan, int]:
+    if parent is not None:
+        if os.path.exists(path) and os.path.samefile(path, parent):
+            raise ValueError(f"{path} cannot be its own parent")
+        return child_plan(path, os.fspath(parent), size, options, rounding)
+    if size is None:
+        raise ValueError("a disk without a parent needs a size")
+    plan = plan_from(options, size, rounding)
+    return plan, disk_size_from(size, plan.logical_sector_size, rounding)

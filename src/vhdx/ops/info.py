@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.open import open_image, with_parents
-from vhdx.extents import BlockState
+from vhdx.extents import BlockState, ExtentKind
 from vhdx.format import guids
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
+    from vhdx.disk.chain import Disk
     from vhdx.disk.parents import Parents
     from vhdx.image.image import Image
 
@@ -57,6 +58,8 @@ class LayerInfo(NamedTuple):
     block_size: int
     data_write_guid: UUID
     log_state: str
+    data_size: int
+    """Bytes of the disk that are read from this layer."""
 
 
 class Note(NamedTuple):
@@ -110,9 +113,10 @@ def info(
     image = open_image(path, lock=lock)
     try:
         small = image.geometry.bat_entry_count <= WINDOW
-        layers = with_parents(image, parents, lock=lock).layers if chain else (image,)
+        disk = with_parents(image, parents, lock=lock) if chain else None
+        layers = (image,) if disk is None else disk.layers
         try:
-            described = tuple(map(_layer_info, layers)) if chain else None
+            described = None if disk is None else _layer_infos(disk)
             return _image_info(image, described, count_blocks=small if blocks is None else blocks)
         finally:
             for parent in layers[1:]:
@@ -121,7 +125,15 @@ def info(
         image.storage.close()
 
 
-def _layer_info(layer: Image) -> LayerInfo:
+def _layer_infos(disk: Disk) -> tuple[LayerInfo, ...]:
+    shares: Counter[int] = Counter()
+    for extent in disk.extents():
+        if extent.kind is ExtentKind.DATA:
+            shares[extent.depth] += extent.length
+    return tuple(_layer_info(layer, shares[depth]) for depth, layer in enumerate(disk.layers, 1))
+
+
+def _layer_info(layer: Image, data_size: int) -> LayerInfo:
     return LayerInfo(
         path=layer.name,
         disk_type=layer.metadata.disk_type,
@@ -130,6 +142,7 @@ def _layer_info(layer: Image) -> LayerInfo:
         block_size=layer.geometry.block_size,
         data_write_guid=layer.header.data_write_guid,
         log_state=_log_state(layer),
+        data_size=data_size,
     )
 
 

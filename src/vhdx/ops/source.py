@@ -6,31 +6,22 @@ import contextlib
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 
-from vhdx.disk.open import is_vhdx, open_disk
+from vhdx.disk.open import open_any
 from vhdx.disk.raw import RawDisk
 from vhdx.extents import ExtentKind
-from vhdx.storage.file import FileStorage, open_for_reading
+from vhdx.storage.file import FileStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.open import Format
     from vhdx.disk.parents import Parents
 
 PIECE_SIZE = 1024 * 1024
 STANDARD_INPUT = "-"
-
-Format = Literal["raw", "vhdx"]
-SUFFIXES: dict[str, Format] = {
-    ".vhdx": "vhdx",
-    ".avhdx": "vhdx",
-    ".raw": "raw",
-    ".img": "raw",
-    ".dd": "raw",
-    ".bin": "raw",
-}
 
 
 class Source(Protocol):
@@ -111,12 +102,8 @@ def open_source(source: str, name: Format | None, *, parents: Parents, lock: boo
     if source == STANDARD_INPUT:
         yield _standard_input(name)
         return
-    disk = _open_vhdx_or_raw(source, name, parents=parents, lock=lock)
-    try:
-        yield disk
-    finally:
-        if disk.disk is not None:
-            disk.disk.close()
+    with open_any(source, name, parents=parents, lock=lock) as disk:
+        yield DiskSource(disk, "raw" if isinstance(disk, RawDisk) else "vhdx")
 
 
 def _standard_input(name: Format | None) -> Source:
@@ -127,26 +114,3 @@ def _standard_input(name: Format | None) -> Source:
     if stat.S_ISREG(os.fstat(descriptor).st_mode) and os.lseek(descriptor, 0, os.SEEK_CUR) == 0:
         return DiskSource(RawDisk(FileStorage(os.dup(descriptor), "standard input")), "raw")
     return StreamSource(stream)
-
-
-def _open_vhdx_or_raw(source: str, name: Format | None, *, parents: Parents, lock: bool) -> DiskSource:
-    storage = open_for_reading(source, lock=lock and name != "vhdx")
-    try:
-        found = name or _format_of_contents(source, looks_like_vhdx=is_vhdx(storage))
-        if found == "raw":
-            return DiskSource(RawDisk(storage), "raw")
-    except BaseException:
-        storage.close()
-        raise
-    storage.close()
-    return DiskSource(open_disk(source, parents=parents, lock=lock), "vhdx")
-
-
-def _format_of_contents(source: str, *, looks_like_vhdx: bool) -> Format:
-    by_suffix = SUFFIXES.get(os.path.splitext(source)[1].lower())
-    if looks_like_vhdx and (by_suffix == "raw" or stat.S_ISBLK(os.stat(source).st_mode)):
-        # Whoever may write to a raw disk, a guest for one, can make it look like an image that names files.
-        raise ValueError(f"{source} is named like a raw disk but begins like a VHDX; say -f raw or -f vhdx")
-    if not looks_like_vhdx and by_suffix == "vhdx":
-        raise ValueError(f"{source} is named like a VHDX but does not begin like one; say -f raw or -f vhdx")
-    return "vhdx" if looks_like_vhdx else "raw"

@@ -1,0 +1,66 @@
+"""``vhdx compare``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vhdx.cli.options import chain_options, json_option, parent_policy
+from vhdx.cli.render import print_json, progress_bar, size_text
+
+if TYPE_CHECKING:
+    from vhdx.disk.open import Format
+
+_FORMAT = click.Choice(["raw", "vhdx"])
+
+
+@click.command()
+@click.argument("first", type=click.Path())
+@click.argument("second", type=click.Path())
+@click.option("-f", "--first-format", type=_FORMAT, help="By default told by FIRST's content.")
+@click.option("-F", "--second-format", type=_FORMAT, help="By default told by SECOND's content.")
+@chain_options
+@json_option
+def compare(
+    first: str,
+    second: str,
+    *,
+    first_format: Format | None,
+    second_format: Format | None,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+    as_json: bool,
+) -> int:
+    """Compare the contents of two disks, raw or VHDX.
+
+    Exit code 0 if they are identical, 1 if not, 2 if they could not be compared. Disks of different size
+    are not identical.
+    """
+    from vhdx.errors import VhdxError  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.compare import compare as compare_disks  # noqa: PLC0415
+
+    policy = parent_policy(parent_dirs, any_parent=any_parent)
+    try:
+        with progress_bar("comparing") as progress:
+            found = compare_disks(
+                first,
+                second,
+                first_format=first_format,
+                second_format=second_format,
+                parents=policy,
+                progress=progress,
+            )
+    except (VhdxError, OSError) as error:
+        click.echo(f"vhdx: {error}", err=True)
+        return 2
+    if as_json:
+        print_json(found)
+    elif found.first_difference is not None:
+        click.echo(f"the disks differ, first at offset {found.first_difference}")
+    elif not found.identical:
+        sizes = f"{size_text(found.first_size)} and {size_text(found.second_size)}"
+        click.echo(f"the disks have different sizes, {sizes}; what both have is identical")
+    else:
+        click.echo("the disks are identical")
+    return 0 if found.identical else 1

@@ -1,0 +1,48 @@
+"""``vhdx rebase``."""
+
+from __future__ import annotations
+
+import click
+
+from vhdx.cli.options import chain_options, changing, parent_policy
+from vhdx.cli.render import printable, progress_bar, size_text
+
+
+@click.command()
+@click.argument("child", type=click.Path())
+@click.option("--parent", required=True, type=click.Path(), help="The image that is to be the parent.")
+@click.option("--ignore-identity", is_flag=True, help="Trust that the parent's contents are the right ones.")
+@click.option("--safe", is_flag=True, help="First copy into CHILD what would read differently.")
+@chain_options
+def rebase(
+    child: str,
+    *,
+    parent: str,
+    ignore_identity: bool,
+    safe: bool,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+) -> None:
+    """Give the differencing image CHILD another parent.
+
+    Rewrites only the parent locator, through the journal: for a parent that was moved or renamed, or,
+    with --safe, for another one. Without --safe or --ignore-identity the parent must be the one that
+    CHILD knows by its identity.
+    """
+    from vhdx.ops.create import NOT_FOUND_BY_DEFAULT  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.rebase import rebase as rebase_image  # noqa: PLC0415
+
+    with changing(), progress_bar("comparing") as progress:
+        done = rebase_image(
+            child,
+            parent,
+            ignore_identity=ignore_identity,
+            safe=safe,
+            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            progress=progress,
+        )
+    click.echo(f"{child}: the parent is {printable(done.new_values['relative_path'])}")
+    if safe:
+        click.echo(f"{child}: {size_text(done.copied_size)} copied that the new parent has otherwise")
+    if not done.found_by_default:
+        click.echo(f"vhdx: {NOT_FOUND_BY_DEFAULT}", err=True)

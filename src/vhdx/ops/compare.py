@@ -1,0 +1,89 @@
+"""Compare the contents of two disks of any kind, reading only what is not known to be equal."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.disk.open import open_any
+from vhdx.extents import Extent, ExtentKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.open import Format
+    from vhdx.disk.parents import Parents
+
+_PIECE_SIZE = 1024 * 1024
+
+
+class CompareResult(NamedTuple):
+    """What was found. Offsets and sizes in bytes; disks of different size are never identical."""
+
+    identical: bool
+    first_difference: int | None
+    """The first disk offset at which both disks have a byte and the bytes differ."""
+    first_size: int
+    second_size: int
+
+
+def compare(
+    first: str | os.PathLike[str],
+    second: str | os.PathLike[str],
+    *,
+    first_format: Format | None = None,
+    second_format: Format | None = None,
+    parents: Parents = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> CompareResult:
+    """Whether two disks, raw or VHDX with their parents, have the same contents.
+
+    Raises what opening raises; ValueError where a format cannot be told without doubt.
+    """
+    with (
+        open_any(os.fspath(first), first_format, parents=parents) as one,
+        open_any(os.fspath(second), second_format, parents=parents) as other,
+    ):
+        difference = _first_difference(one, other, progress)
+        same = difference is None and one.size == other.size
+        return CompareResult(same, difference, one.size, other.size)
+
+
+def _first_difference(
+    one: VirtualDisk, other: VirtualDisk, progress: Callable[[int, int | None], None] | None
+) -> int | None:
+    length = min(one.size, other.size)
+    for ours, theirs in side_by_side(one.extents(length=length), other.extents(length=length)):
+        if progress is not None:
+            progress(ours.offset, length)
+        if ours.kind is not ExtentKind.DATA and theirs.kind is not ExtentKind.DATA:
+            continue
+        for start in range(ours.offset, ours.end, _PIECE_SIZE):
+            count = min(_PIECE_SIZE, ours.end - start)
+            left, right = one.pread(count, start), other.pread(count, start)
+            if left != right:
+                return start + _first_unequal(left, right)
+    return None
+
+
+def side_by_side(ours: Iterator[Extent], theirs: Iterator[Extent]) -> Iterator[tuple[Extent, Extent]]:
+    """The parts of two runs of extents over the same range, cut so that the parts of a pair are alike."""
+    left, right = next(ours, None), next(theirs, None)
+    while left is not None and right is not None:
+        end = min(left.end, right.end)
+        yield left.part(left.offset, end), right.part(right.offset, end)
+        left = left.part(end, left.end) if end < left.end else next(ours, None)
+        right = right.part(end, right.end) if end < right.end else next(theirs, None)
+
+
+def _first_unequal(left: bytes, right: bytes) -> int:
+    """Where two runs of bytes of one length, which are not equal, differ first: by halving."""
+    low, high = 0, len(left)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if left[low:middle] != right[low:middle]:
+            high = middle
+        else:
+            low = middle
+    return low

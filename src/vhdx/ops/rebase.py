@@ -1,0 +1,126 @@
+"""Give a differencing image another parent, or its parent under another name."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.disk.open import closing_on_failure, lone_disk, open_disk, writable_disk
+from vhdx.errors import ParentMismatchError, UnsupportedImageError
+from vhdx.image import metadata
+from vhdx.ops.child import is_found_by_default, locator_values
+from vhdx.storage.file import FileStorage, open_for_writing
+from vhdx.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vhdx.disk.chain import Disk
+    from vhdx.disk.parents import Parents
+    from vhdx.image.image import Image
+
+    Progress = Callable[[int, int | None], None]
+
+
+class RebaseResult(NamedTuple):
+    """What was done: the parent as it was named before and is now; bytes that were copied into the child."""
+
+    path: str
+    old_values: dict[str, str]
+    new_values: dict[str, str]
+    copied_size: int
+    found_by_default: bool
+
+
+def rebase(
+    child: str | os.PathLike[str],
+    parent: str | os.PathLike[str],
+    *,
+    ignore_identity: bool = False,
+    safe: bool = False,
+    parents: Parents = None,
+    progress: Progress | None = None,
+) -> RebaseResult:
+    """Make ``parent`` the parent of the differencing image ``child``.
+
+    Only the locator is rewritten, through the journal; the child's own identity stays. ``parent`` must be
+    the image that the child knows, unless ``ignore_identity`` says that its contents are known to be the
+    same, or ``safe`` first copies into the child whatever would read differently from the new parent.
+    ``parents`` says where other parents may be found.
+
+    Raises ParentMismatchError for another parent, UnsupportedImageError for a child that has none,
+    ValueError for a loop, and what opening raises.
+    """
+    child = os.fspath(child)
+    with (
+        open_disk(os.fspath(parent), parents=parents) as new_parent,
+        _opened(child, parents, safe=safe) as disk,
+    ):
+        leaf = disk.layers[0]
+        _check(leaf, new_parent, any_identity=ignore_identity or safe)
+        old_values = dict(leaf.metadata.locator or {})
+        copied = _copy_differences(disk, new_parent, progress) if safe else 0
+        disk.flush()
+        new_values = dict(locator_values(child, new_parent.layers[0]))
+        disk.replace_locator(new_values)
+    found = is_found_by_default(child, os.fspath(parent))
+    return RebaseResult(child, old_values, new_values, copied, found)
+
+
+def _opened(child: str, parents: Parents, *, safe: bool) -> Disk:
+    """The child, to be written to: with its old parents where their contents matter."""
+    storage = open_for_writing(child)
+    with closing_on_failure(storage):
+        return writable_disk(storage, parents) if safe else lone_disk(storage)
+
+
+def _check(leaf: Image, new_parent: Disk, *, any_identity: bool) -> None:
+    if not leaf.metadata.has_parent:
+        raise UnsupportedImageError("this is no differencing image: it has no parent", image=leaf.name)
+    if isinstance(leaf.file, FileStorage) and leaf.file.identity() in new_parent.files():
+        raise ValueError(f"{leaf.name} would be its own ancestor")
+    ours, theirs = leaf.geometry.logical_sector_size, new_parent.logical_sector_size
+    if ours != theirs:
+        raise ParentMismatchError(
+            f"its logical sectors have {theirs} bytes, those of the child {ours}", image=new_parent.chain[0]
+        )
+    identity = new_parent.layers[0].header.data_write_guid
+    known = metadata.linkages(leaf.metadata.locator or {})
+    if identity not in known and not any_identity:
+        raise ParentMismatchError(
+            f"its DataWriteGuid is {identity}; the child knows its parent as {' or '.join(map(str, known))}",
+            image=new_parent.chain[0],
+            rule="2.6.2.6.3",
+            next_command=f"vhdx rebase {leaf.name} --parent {new_parent.chain[0]} --safe",
+        )
+
+
+def _copy_differences(disk: Disk, new_parent: Disk, progress: Progress | None) -> int:
+    """Copy into the child, sector by sector, what the new parent would show differently; how many bytes."""
+    copied = 0
+    for extent in disk.extents_below():
+        for offset in range(extent.offset, extent.end, MIB):
+            length = min(MIB, extent.end - offset)
+            old = disk.pread(length, offset)
+            new = padded_read(new_parent, length, offset)
+            if old != new:
+                copied += _write_unequal(disk, old, new, offset)
+            if progress is not None:
+                progress(offset + length, disk.size)
+    return copied
+
+
+def _write_unequal(disk: Disk, old: bytes, new: bytes, offset: int) -> int:
+    size, copied = disk.logical_sector_size, 0
+    for start in range(0, len(old), size):
+        sector = old[start : start + size]
+        if sector != new[start : start + size]:
+            disk.pwrite(sector, offset + start)
+            copied += len(sector)
+    return copied
+
+
+def padded_read(disk: Disk, length: int, offset: int) -> bytes:
+    """Bytes of a disk, zeros past its end."""
+    there = max(0, min(length, disk.size - offset))
+    return (disk.pread(there, offset) if there else b"") + bytes(length - there)
