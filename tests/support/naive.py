@@ -5,7 +5,8 @@ has no right answer. A dirty log is replayed into memory.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -43,6 +44,7 @@ from .layout import (
 )
 
 Path = str | os.PathLike[str]
+UNMAPPED_V095 = 5
 
 
 class NaiveError(Exception):
@@ -204,9 +206,13 @@ def _replay(image: _Image, header: bytes) -> None:
         raise NaiveError("the log has a GUID and no active sequence")
     if image.length < sequence[-1].flushed_file_offset:
         raise NaiveError("the file was truncated")
+    stored = image.length
     for entry in naive_replayed(sequence):
         for target, size, data in entry.writes:
-            for at in range(target, target + size, SECTOR):
+            # behind the end of the file only what an earlier entry put there can be anything but zeros
+            there = {*range(target, min(target + size, stored), SECTOR)}
+            there |= {at for at in image.overlay if target <= at < target + size}
+            for at in there if data is None else (target,):
                 image.overlay[at] = bytes(SECTOR) if data is None else data
             image.length = max(image.length, target + size)
     image.length = max(image.length, -(-sequence[-1].last_file_offset // MIB) * MIB)
@@ -215,8 +221,8 @@ def _replay(image: _Image, header: bytes) -> None:
 def _regions(image: _Image) -> dict[UUID, int]:
     for offset in REGION_TABLE_OFFSETS.values():
         table = image.read(offset, TABLE_SIZE)
-        if table[:4] == b"regi" and seal(table) == table:
-            count = REGION_TABLE.number(table, "entry_count")
+        count = REGION_TABLE.number(table, "entry_count")
+        if table[:4] == b"regi" and seal(table) == table and count <= 2047:
             entries = [table[16 + 32 * index : 48 + 32 * index] for index in range(count)]
             return {
                 REGION_ENTRY.guid(entry, "guid"): REGION_ENTRY.number(entry, "file_offset")
@@ -270,19 +276,30 @@ def naive_size(path: Path) -> int:
 
 def naive_content(path: Path, offset: int, length: int, parents: Sequence[Path] = ()) -> bytes:
     """Bytes of the virtual disk; `parents` are the files below it, the nearest first."""
+    with naive_reader(path, parents) as read:
+        return read(offset, length)
+
+
+@contextmanager
+def naive_reader(path: Path, parents: Sequence[Path] = ()) -> Iterator[Callable[[int, int], bytes]]:
+    """The same for several ranges of one image, which is looked through only once."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         image = _load(descriptor)
-        if offset + length > image.disk_size:
-            raise NaiveError("the range passes the end of the disk")
-        content = bytearray()
-        while len(content) < length:
-            block, inside = divmod(offset + len(content), image.block_size)
-            step = min(image.block_size - inside, length - len(content))
-            content += _block_content(image, block, inside, step, parents)
-        return bytes(content)
+        yield lambda offset, length: _content(image, offset, length, parents)
     finally:
         os.close(descriptor)
+
+
+def _content(image: _Image, offset: int, length: int, parents: Sequence[Path]) -> bytes:
+    if offset + length > image.disk_size:
+        raise NaiveError("the range passes the end of the disk")
+    content = bytearray()
+    while len(content) < length:
+        block, inside = divmod(offset + len(content), image.block_size)
+        step = min(image.block_size - inside, length - len(content))
+        content += _block_content(image, block, inside, step, parents)
+    return bytes(content)
 
 
 def _block_content(image: _Image, block: int, inside: int, length: int, parents: Sequence[Path]) -> bytes:
@@ -293,7 +310,7 @@ def _block_content(image: _Image, block: int, inside: int, length: int, parents:
     disk_offset = block * image.block_size + inside
     if state == FULLY_PRESENT:
         return image.read(file_offset + inside, length)
-    if state in (UNDEFINED, ZERO, UNMAPPED) or (state == NOT_PRESENT and not image.has_parent):
+    if state in (UNDEFINED, ZERO, UNMAPPED, UNMAPPED_V095) or (state == NOT_PRESENT and not image.has_parent):
         return bytes(length)
     if state == NOT_PRESENT:
         return _parent_content(disk_offset, length, parents)

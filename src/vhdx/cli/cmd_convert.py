@@ -8,6 +8,7 @@ import click
 
 from vhdx.cli.options import chain_options, force_option, force_share_option, image_options, parent_policy
 from vhdx.cli.render import progress_bar, size_text
+from vhdx.text import printable
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
@@ -61,6 +62,6 @@ def convert(
     for remark in made.remarks:
         click.echo(f"vhdx: {remark}", err=True)
     click.echo(
-        f"{target}: {made.target_format}, {size_text(made.virtual_size)}, of which "
+        f"{printable(target)}: {made.target_format}, {size_text(made.virtual_size)}, of which "
         f"{size_text(made.data_size)} data; the file has {size_text(made.file_size)}"
     )

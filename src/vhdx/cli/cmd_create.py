@@ -8,6 +8,7 @@ import click
 
 from vhdx.cli.options import SIZE, force_option, image_options
 from vhdx.cli.render import size_text
+from vhdx.text import printable
 
 
 @click.command()
@@ -29,4 +30,4 @@ def create(image: str, size: int | None, *, parent: str | None, force: bool, **o
     for remark in made.remarks:
         click.echo(f"vhdx: {remark}", err=True)
     blocks = f"blocks of {size_text(made.block_size)}"
-    click.echo(f"{made.path}: {made.disk_type}, {size_text(made.virtual_size)}, {blocks}")
+    click.echo(f"{printable(made.path)}: {made.disk_type}, {size_text(made.virtual_size)}, {blocks}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.options import chain_options, force_share_option, json_option, parent_policy
-from vhdx.cli.render import print_json, print_rows, printable, size_text
+from vhdx.cli.render import print_json, print_rows, size_text
+from vhdx.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from vhdx.cli.options import chain_options, changing, parent_policy
-from vhdx.cli.render import printable, progress_bar, size_text
+from vhdx.cli.render import progress_bar, size_text
+from vhdx.text import printable
 
 
 @click.command()

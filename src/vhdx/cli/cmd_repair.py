@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from vhdx.cli.options import changing
-from vhdx.cli.render import printable
+from vhdx.text import printable
 
 
 @click.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ import click
 
 from vhdx.cli.options import InterruptedChangeError
 from vhdx.errors import VhdxError
+from vhdx.text import printable
 from vhdx.version import __version__
 
 if TYPE_CHECKING:
@@ -66,8 +68,12 @@ def main() -> None:
 def run() -> NoReturn:
     """Run the command line of this process and exit."""
     for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # so that what is half written is cleaned up
-            signal.signal(getattr(signal, name), _exit_on_signal)
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, _exit_on_signal)  # so that what is half written is cleaned up
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # file names need not be text
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(exit_code_of(sys.argv[1:]))
 
 
@@ -75,7 +81,8 @@ def exit_code_of(arguments: list[str]) -> int:
     """Run one command line; its exit code."""
     try:
         result: Any = main.main(arguments, prog_name="vhdx", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by whoever called us
+            sys.stdout.flush()
     except click.UsageError as error:
         error.show(sys.stderr)
         return EXIT_USAGE
@@ -97,7 +104,8 @@ def exit_code_of(arguments: list[str]) -> int:
 
 
 def _complain(sentence: str, code: int) -> int:
-    click.echo(f"vhdx: {sentence}", err=True)
+    lines = [printable(line) for line in f"vhdx: {sentence}".split("\n")]
+    click.echo("\n".join(lines), err=True)
     return code
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import click
 
+from vhdx.text import printable
 from vhdx.units import format_size
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def print_json(result: Any) -> None:
     """Print a result as JSON; its fields are the keys."""
-    click.echo(json.dumps(_plain(result), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(_plain(result), indent=2))
 
 
 def _plain(value: Any) -> Any:
@@ -44,11 +45,6 @@ def size_text(size: int) -> str:
     """A size for people with its exact number: ``10 GiB (10737418240 bytes)``."""
     short = format_size(size)
     return short if short.endswith("bytes") else f"{short} ({size} bytes)"
-
-
-def printable(text: str) -> str:
-    """Text from an image, made harmless for a terminal: control characters become escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 @contextlib.contextmanager

@@ -40,6 +40,9 @@ class VirtualDisk(Protocol):
     def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
         """What a range is made of, in order; None as ``length`` means up to the end of the disk."""
 
+    def data_ranges(self) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs, in order, that may hold something; all else is known to be zeros."""
+
     def files(self) -> tuple[tuple[int, int], ...]:
         """Device and inode of every file that stands behind the disk, as far as they are known."""
 

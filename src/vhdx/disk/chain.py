@@ -178,6 +178,18 @@ class Disk:
         changed = self._resolved(0, self._size, above)
         return merged(extent for extent in changed if extent.kind is not ExtentKind.UNALLOCATED)
 
+    def data_ranges(self) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs, in order, that may hold something; all else is known to be zeros.
+
+        Finer than `extents`: holes of the host's files inside present blocks are left out.
+        """
+        for extent in self.extents():
+            if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
+                storage = self._layers[extent.depth - 1].storage
+                moved = extent.offset - extent.file_offset
+                for start, length in storage.data_ranges(extent.file_offset, extent.length):
+                    yield start + moved, length
+
     def extents_below(self) -> Iterator[Extent]:
         """The ranges that the image itself says nothing about: its parents answer, or nobody does."""
         self._check()

@@ -15,6 +15,7 @@ from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedIma
 from vhdx.format import locator
 from vhdx.image import image, metadata
 from vhdx.storage.file import FileStorage, open_for_reading
+from vhdx.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -202,7 +203,9 @@ class _Search:
     def _failure(self) -> VhdxError:
         kind = ParentMismatchError if self._mismatch else ParentNotFoundError
         wanted = " or ".join(str(guid) for guid in sorted(self._linkages))
-        tried = "".join(f"\n  {path}: {reason}" for path, reason in self._refused.items())
+        tried = "".join(
+            f"\n  {printable(path)}: {printable(reason)}" for path, reason in self._refused.items()
+        )
         return kind(
             f"the parent with DataWriteGuid {wanted} was not found. Tried:{tried or ' nothing'}\n",
             image=self._child.name,

@@ -31,8 +31,9 @@ class RawDisk:
 
     def __init__(self, storage: ReadableStorage) -> None:
         self._storage = storage
-        self._stored = storage.size()
-        self.size = -(-self._stored // SECTOR_SIZE) * SECTOR_SIZE
+        self.stored_size = storage.size()
+        """The length of the file in bytes, its last sector not filled up."""
+        self.size = -(-self.stored_size // SECTOR_SIZE) * SECTOR_SIZE
 
     def pread(self, length: int, offset: int) -> bytes:
         """Exactly ``length`` bytes."""
@@ -50,7 +51,7 @@ class RawDisk:
         fill_zeros(view[stored:])
 
     def _stored_part(self, length: int, offset: int) -> int:
-        return max(0, min(length, self._stored - offset))
+        return max(0, min(length, self.stored_size - offset))
 
     def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
         """What a range is made of: data, and holes that the host knows of."""
@@ -66,6 +67,10 @@ class RawDisk:
             offset = start + count
         if offset < end:
             yield _hole(offset, end)
+
+    def data_ranges(self) -> Iterator[tuple[int, int]]:
+        """The runs of the file that are no holes."""
+        return self._storage.data_ranges(0, self.stored_size)
 
     def files(self) -> tuple[tuple[int, int], ...]:
         """Device and inode of the file."""

@@ -14,6 +14,7 @@ from vhdx.ops.plan import ImageOptions, Rounding, disk_size_from, plan_from
 from vhdx.ops.sink import ImageSink, RawSink, nonzero_runs
 from vhdx.ops.source import open_source
 from vhdx.storage.publish import new_file
+from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from vhdx.image.build import ImagePlan
     from vhdx.ops.sink import Sink
     from vhdx.ops.source import Source
+    from vhdx.storage.file import FileStorage
 
     Progress = Callable[[int, int | None], None]
+
+_WRITE_BACK_EVERY = 32 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def convert(
         disk_size = None if opened.size is None else _disk_size(opened.size, plan, rounding)
         with new_file(target, overwrite=overwrite) as storage:
             sink = RawSink(storage) if plan is None else ImageSink(storage, plan, disk_size)
-            written = _copy(opened, sink, progress)
+            written = _copy(opened, sink, storage, progress)
             if disk_size is None:
                 disk_size = _disk_size(opened.size or 0, plan, rounding)
             file_size = sink.finish(disk_size)
@@ -108,16 +112,19 @@ def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePla
 
 
 def _disk_size(size: int, plan: ImagePlan | None, rounding: Rounding) -> int:
-    return size if plan is None else disk_size_from(size, plan.logical_sector_size, rounding)
+    return disk_size_from(size, 1 if plan is None else plan.logical_sector_size, rounding)
 
 
-def _copy(source: Source, sink: Sink, progress: Progress | None) -> int:
+def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
-    written = 0
+    written = started = 0
     for offset, piece in source.pieces():
         for start, stop in nonzero_runs(piece):
             sink.put(memoryview(piece)[start:stop], offset + start)
             written += stop - start
+        if written - started >= _WRITE_BACK_EVERY:
+            storage.start_writing_back(0, 0)  # while we go on reading
+            started = written
         if progress is not None:
             progress(offset + len(piece), source.size)
     return written

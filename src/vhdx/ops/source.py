@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from vhdx.disk.open import open_any
 from vhdx.disk.raw import RawDisk
-from vhdx.extents import ExtentKind
 from vhdx.storage.file import FileStorage
 
 if TYPE_CHECKING:
@@ -51,20 +50,21 @@ class DiskSource:
     def __init__(self, disk: VirtualDisk, name: Format) -> None:
         self.disk: VirtualDisk | None = disk
         self.format = name
-        self.size: int | None = disk.size
+        # Of a flat file what it has, not what its last sector is filled up to.
+        self.size: int | None = disk.stored_size if isinstance(disk, RawDisk) else disk.size
         self._disk = disk
 
     def pieces(self) -> Iterator[tuple[int, bytearray]]:
-        """The data extents of the disk."""
+        """What the disk and the files behind it do not know to be zeros."""
         whole = bytearray(PIECE_SIZE)
-        for extent in self._disk.extents():
-            offset = extent.offset
-            while extent.kind is ExtentKind.DATA and offset < extent.end:
-                length = min(PIECE_SIZE - offset % PIECE_SIZE, extent.end - offset)
-                piece = whole if length == PIECE_SIZE else bytearray(length)
+        for start, length in self._disk.data_ranges():
+            offset, end = start, start + length
+            while offset < end:
+                count = min(PIECE_SIZE - offset % PIECE_SIZE, end - offset)
+                piece = whole if count == PIECE_SIZE else bytearray(count)
                 self._disk.preadinto(piece, offset)
                 yield offset, piece
-                offset += length
+                offset += count
 
 
 class StreamSource:
@@ -109,6 +109,8 @@ def open_source(source: str, name: Format | None, *, parents: Parents, lock: boo
 def _standard_input(name: Format | None) -> Source:
     if name == "vhdx":
         raise ValueError("only a raw disk can come from standard input: a VHDX is not read front to back")
+    if sys.stdin is None:
+        raise ValueError("standard input is closed")
     stream = sys.stdin.buffer
     descriptor = stream.fileno()
     if stat.S_ISREG(os.fstat(descriptor).st_mode) and os.lseek(descriptor, 0, os.SEEK_CUR) == 0:

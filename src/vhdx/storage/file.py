@@ -103,7 +103,10 @@ class FileStorage:
 
     def read(self, length: int, file_offset: int) -> bytes:
         """Exactly ``length`` bytes, in one system call unless the host gives fewer."""
-        data = os.pread(self._descriptor, length, file_offset)
+        try:
+            data = os.pread(self._descriptor, length, file_offset)
+        except OSError as error:
+            raise self._named(error) from None
         return data if len(data) == length else self._read_slowly(length, file_offset)
 
     def _read_slowly(self, length: int, file_offset: int) -> bytes:
@@ -113,9 +116,12 @@ class FileStorage:
 
     def read_into(self, buffer: memoryview, file_offset: int) -> None:
         """Fill the buffer, in one system call unless the host gives fewer bytes at once."""
-        done = os.preadv(self._descriptor, (buffer,), file_offset)
+        done = 0
         while done < len(buffer):
-            count = os.preadv(self._descriptor, (buffer[done:],), file_offset + done)
+            try:
+                count = os.preadv(self._descriptor, (buffer[done:],), file_offset + done)
+            except OSError as error:
+                raise self._named(error) from None
             if count == 0:
                 raise ended_early(self._name, file_offset, len(buffer))
             done += count
@@ -126,35 +132,62 @@ class FileStorage:
 
     def write_at(self, data: bytes | bytearray | memoryview, file_offset: int) -> None:
         """Write all of ``data``, in one system call unless the host takes fewer bytes at once."""
-        done = os.pwrite(self._descriptor, data, file_offset)
-        while done < len(data):
-            done += os.pwrite(self._descriptor, memoryview(data)[done:], file_offset + done)
+        try:
+            done = os.pwrite(self._descriptor, data, file_offset)
+            while done < len(data):
+                done += os.pwrite(self._descriptor, memoryview(data)[done:], file_offset + done)
+        except OSError as error:
+            raise self._named(error) from None
 
     def flush(self) -> None:
         """Return when everything written before is durable."""
-        host.synchronize(self._descriptor)
+        with self._naming():
+            host.synchronize(self._descriptor)
+
+    def start_writing_back(self, file_offset: int, length: int) -> None:
+        """Let the host begin to write a range to its disk, so that the next flush finds less to do.
+
+        A length of 0 means up to the end of the file.
+        """
+        host.start_writing_back(self._descriptor, file_offset, length)
 
     def resize(self, size: int) -> None:
         """Cut or extend the file; what is added reads as zeros."""
-        os.ftruncate(self._descriptor, size)
+        with self._naming():
+            os.ftruncate(self._descriptor, size)
 
     def zero(self, file_offset: int, length: int) -> None:
         """Make a range inside the file read as zeros, keeping its space."""
-        if host.zero_range(self._descriptor, file_offset, length):
-            return
+        with self._naming():
+            if host.zero_range(self._descriptor, file_offset, length):
+                return
         for start in range(0, length, len(ZEROS)):
             self.write_at(ZEROS[: min(len(ZEROS), length - start)], file_offset + start)
 
     def punch(self, file_offset: int, length: int) -> bool:
         """Give the space of a range back, so that it reads as zeros; False where the host cannot."""
-        return host.punch(self._descriptor, file_offset, length)
+        with self._naming():
+            return host.punch(self._descriptor, file_offset, length)
 
     def reserve(self, file_offset: int, length: int) -> bool:
         """Claim space on the host for a range without changing the file's length.
 
         False where the host cannot. Raises OSError (ENOSPC) when the disk is full.
         """
-        return host.reserve(self._descriptor, file_offset, length)
+        with self._naming():
+            return host.reserve(self._descriptor, file_offset, length)
+
+    @contextlib.contextmanager
+    def _naming(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise self._named(error) from None
+
+    def _named(self, error: OSError) -> OSError:
+        """The error with the file's name, which calls on a descriptor do not know."""
+        error.filename = self._name
+        return error
 
     def close(self) -> None:
         """Let go of the file and its locks.

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from typing import TYPE_CHECKING
 
 from vhdx.storage import host, locks
-from vhdx.storage.file import FileStorage, closing_on_failure, refuse_other_kinds
+from vhdx.storage.file import FileStorage, closing_on_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 @contextlib.contextmanager
 def new_file(path: str, *, overwrite: bool) -> Iterator[FileStorage]:
-    """A file to be filled inside the ``with``; published at its end, gone if the block raises.
+    """A file to be filled inside the ``with``; published at its end, gone if anything raises.
 
     ``overwrite`` replaces an existing regular file, which is locked as by a writer until then. Raises
     FileExistsError, ImageLockedError, ValueError for something that is no regular file, OSError.
@@ -31,18 +32,50 @@ def new_file(path: str, *, overwrite: bool) -> Iterator[FileStorage]:
     with _replaced(path, overwrite=overwrite) as final:
         directory = os.path.dirname(final) or "."
         temporary = os.path.join(directory, f".vhdx-{os.urandom(8).hex()}.part")
-        # Permissions follow the umask, as for any new file.
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
-        storage = FileStorage(descriptor, path)
-        try:
+        with _removed_at_end(temporary), _created(temporary, path) as storage:
             yield storage
             storage.flush()
-            _publish(temporary, final, overwrite=overwrite)
-        finally:
-            storage.close()
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-        host.synchronize_directory(directory)
+            with _withdrawn_on_failure(final, storage.identity(), overwrite=overwrite):
+                _publish(temporary, final, overwrite=overwrite)
+                host.synchronize_directory(directory)
+
+
+@contextlib.contextmanager
+def _created(temporary: str, path: str) -> Iterator[FileStorage]:
+    """A new file under its temporary name; what goes wrong with it is said of ``path``."""
+    try:
+        # Permissions follow the umask, as for any new file.
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, path) from None
+    storage = FileStorage(descriptor, path)
+    try:
+        yield storage
+    finally:
+        storage.close()
+
+
+@contextlib.contextmanager
+def _removed_at_end(path: str) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+
+
+@contextlib.contextmanager
+def _withdrawn_on_failure(final: str, identity: tuple[int, int], *, overwrite: bool) -> Iterator[None]:
+    """Take a new name away again if publishing fails: who is told of a failure must find no file."""
+    try:
+        yield
+    except BaseException:
+        if not overwrite:
+            with contextlib.suppress(OSError):
+                status = os.lstat(final)
+                if (status.st_dev, status.st_ino) == identity:
+                    os.unlink(final)
+        raise
 
 
 @contextlib.contextmanager
@@ -57,9 +90,10 @@ def _replaced(path: str, *, overwrite: bool) -> Iterator[str]:
     if not os.path.exists(final):
         yield final
         return
-    descriptor = os.open(final, os.O_RDONLY | _CLOEXEC | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.stat(final).st_mode):
+        raise ValueError(f"{path} is not a regular file, so it is not replaced")
+    descriptor = os.open(final, os.O_RDONLY | _CLOEXEC)
     with closing_on_failure(descriptor):
-        refuse_other_kinds(descriptor, path)
         locks.acquire_writer(descriptor, path)
     try:
         yield final
@@ -78,6 +112,14 @@ def _publish(temporary: str, final: str, *, overwrite: bool) -> None:
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        # Claim the name for ourselves first: then the renaming can replace nobody else's file.
-        os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666))
+        _publish_without_links(temporary, final)
+
+
+def _publish_without_links(temporary: str, final: str) -> None:
+    """Claim the name for ourselves first: then the renaming can replace nobody else's file."""
+    os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666))
+    try:
         os.replace(temporary, final)
+    except BaseException:
+        os.unlink(final)
+        raise

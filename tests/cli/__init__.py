@@ -1,0 +1,1 @@
+"""Tests of the command: words in, words out, exit codes."""

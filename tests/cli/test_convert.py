@@ -1,0 +1,102 @@
+"""``vhdx convert``: words in, words out. That contents survive is tested in ``tests/ops``."""
+
+import os
+import pty
+import subprocess
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from tests.support.build import ImageBuilder
+from tests.support.layout import MIB
+from tests.support.parts import Block
+from tests.support.patterns import pattern
+
+from .running import COMMAND, USAGE, info, run, succeed
+
+IMAGE = ImageBuilder(4 * MIB, MIB, blocks={1: Block(pattern(1, MIB)), 3: Block(b"x" * 512)})
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path) -> Path:
+    IMAGE.write(tmp_path / "a.vhdx")
+    return tmp_path
+
+
+def test_what_it_says(folder: Path) -> None:
+    done = run("convert", "a.vhdx", "a.raw", cwd=folder)
+    assert (done.code, done.err) == (0, "")
+    assert done.out == (
+        "a.raw: raw, 4 MiB (4194304 bytes), of which 1 MiB (1052672 bytes) data; "
+        "the file has 4 MiB (4194304 bytes)\n"
+    )
+    assert (folder / "a.raw").read_bytes() == IMAGE.content()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--type", "fixed", "--block-size", "2M", "--log-size", "2M"),
+        ("--logical-sector-size", "4096", "--physical-sector-size", "512"),
+        ("--disk-id", str(UUID(int=9)), "--zero-blocks"),
+    ],
+)
+def test_the_options_of_create(folder: Path, arguments: tuple[str, ...]) -> None:
+    succeed("convert", folder / "a.vhdx", folder / "b.vhdx", *arguments)
+    succeed("create", folder / "c.vhdx", "4M", *arguments)
+    made, empty = info(folder / "b.vhdx"), info(folder / "c.vhdx")
+    for key in ("disk_type", "logical_sector_size", "physical_sector_size", "log"):
+        assert made[key] == empty[key], key
+    assert (made["disk_id"] == str(UUID(int=9))) == ("--disk-id" in arguments)
+    succeed("convert", folder / "b.vhdx", folder / "b.raw")
+    assert (folder / "b.raw").read_bytes() == IMAGE.content()
+
+
+def test_formats_can_be_said(folder: Path) -> None:
+    (folder / "a.vhdx").rename(folder / "a.raw")
+    done = run("convert", "a.raw", "b.raw", cwd=folder)
+    assert done.code == USAGE
+    assert "say -f raw or -f vhdx" in done.sentence
+    succeed("convert", "-f", "vhdx", "a.raw", "b", "-O", "raw", cwd=folder)
+    assert (folder / "b").read_bytes() == IMAGE.content()
+    succeed("convert", "-f", "raw", "a.raw", "c", "-O", "raw", cwd=folder)
+    assert (folder / "c").read_bytes() == (folder / "a.raw").read_bytes()
+
+
+def test_the_source_is_no_target(folder: Path) -> None:
+    done = run("convert", "a.vhdx", "./a.vhdx", "--force", cwd=folder)
+    assert done.code == USAGE
+    assert done.sentence == "./a.vhdx is the source or one of its parents"
+
+
+def test_parents(folder: Path) -> None:
+    (folder / "sub").mkdir()
+    IMAGE.child("elsewhere.vhdx").write(folder / "sub" / "child.vhdx")
+    child = folder / "sub" / "child.vhdx"
+    done = run("convert", child, folder / "b.raw")
+    assert done.code == 1
+    assert "elsewhere.vhdx: No such file or directory" in done.err
+    succeed("convert", child, folder / "b.raw", "--parent-dir", folder)
+    assert (folder / "b.raw").read_bytes() == IMAGE.content()
+
+
+def test_progress_on_a_terminal_only(folder: Path) -> None:
+    """On standard error, never in the way of what standard output carries."""
+    ours, theirs = pty.openpty()
+    command = [*COMMAND, "convert", "a.vhdx", "a.raw"]
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=theirs, cwd=folder, env=environment
+    ) as process:
+        os.close(theirs)
+        assert process.stdout is not None
+        assert process.stdout.read().startswith(b"a.raw: raw, 4 MiB")
+    seen = b""
+    try:
+        while piece := os.read(ours, 65536):
+            seen += piece
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert b"converting" in seen

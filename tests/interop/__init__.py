@@ -1,0 +1,1 @@
+"""Agreement with the programs of others."""
