@@ -19,7 +19,8 @@ ROOMS = [
 ]
 
 FACE = {
-    *("open", "create", "convert", "repair", "RepairResult", "Disk", "Extent", "ExtentKind", "BlockState"),
+    *("open", "create", "convert", "repair", "RepairResult", "rebase", "RebaseResult", "compare"),
+    *("CompareResult", "Disk", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
     *("ParentMismatchError", "ImageLockedError", "ImageFailedError"),

@@ -25,13 +25,16 @@ if TYPE_CHECKING:
         VhdxError,
     )
     from vhdx.extents import BlockState, Extent, ExtentKind
+    from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.convert import ConvertResult, convert
     from vhdx.ops.create import CreateResult, create
     from vhdx.ops.plan import ImageOptions
+    from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, repair
 
 __all__ = [
     "BlockState",
+    "CompareResult",
     "ConvertResult",
     "CorruptImageError",
     "CreateResult",
@@ -44,13 +47,16 @@ __all__ = [
     "ParentMismatchError",
     "ParentNotFoundError",
     "ParentPolicy",
+    "RebaseResult",
     "RepairResult",
     "UnsupportedImageError",
     "VhdxError",
     "__version__",
+    "compare",
     "convert",
     "create",
     "open",
+    "rebase",
     "repair",
 ]
 
@@ -68,9 +74,11 @@ _HOMES = {
         "VhdxError",
     ),
     "vhdx.extents": ("BlockState", "Extent", "ExtentKind"),
+    "vhdx.ops.compare": ("CompareResult", "compare"),
     "vhdx.ops.convert": ("ConvertResult", "convert"),
     "vhdx.ops.create": ("CreateResult", "create"),
     "vhdx.ops.plan": ("ImageOptions",),
+    "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "repair"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
