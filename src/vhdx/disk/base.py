@@ -37,6 +37,9 @@ class VirtualDisk(Protocol):
     def preadinto(self, buffer: Buffer, offset: int) -> None:
         """Fill a writable buffer."""
 
+    def pwrite(self, data: Buffer, offset: int) -> None:
+        """Write all of ``data``. Raises io.UnsupportedOperation for a disk that is read-only."""
+
     def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
         """What a range is made of, in order; None as ``length`` means up to the end of the disk."""
 

@@ -16,7 +16,6 @@ from vhdx.extents import BlockState, Extent, ExtentKind, merged
 from vhdx.format import guids, locator
 from vhdx.image.read import ASK_BELOW, SPLIT, ZEROS
 from vhdx.storage.base import fill_zeros
-from vhdx.storage.file import FileStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -199,10 +198,9 @@ class Disk:
     def _layers_above(self, since: int | str | None) -> int:
         if isinstance(since, str):
             status = os.stat(since)
-            files = [layer.file for layer in self._layers]
+            identities = [layer.file.identity() for layer in self._layers]
             found = (status.st_dev, status.st_ino)
-            matches = [isinstance(file, FileStorage) and file.identity() == found for file in files]
-            above = matches.index(True) if True in matches else 0
+            above = identities.index(found) if found in identities else 0
         else:
             above = 1 if since is None else since - 1
         if not 0 < above < len(self._layers):
@@ -289,8 +287,8 @@ class Disk:
 
     def files(self) -> tuple[tuple[int, int], ...]:
         """Device and inode of every file of the chain, as far as they are known."""
-        files = (layer.file for layer in self._layers)
-        return tuple(file.identity() for file in files if isinstance(file, FileStorage))
+        identities = (layer.file.identity() for layer in self._layers)
+        return tuple(identity for identity in identities if identity is not None)
 
     def stream(self) -> DiskStream:
         """The disk as a file object with a cursor of its own."""

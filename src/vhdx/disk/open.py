@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 from functools import partial
@@ -104,6 +105,8 @@ def _storage_of(file: str | os.PathLike[str] | SeekableFile, *, lock: bool) -> R
         return open_for_reading(os.fspath(file), lock=lock)
     if not (hasattr(file, "seek") and hasattr(file, "read")):
         raise TypeError(f"a path or a seekable binary file object is needed, not {type(file).__name__}")
+    if not getattr(file, "seekable", lambda: True)():
+        raise io.UnsupportedOperation("the file object is not seekable, so no image can be read from it")
     return StreamStorage(file, owned=False)
 
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
 from vhdx.format import locator
 from vhdx.image import image, metadata
-from vhdx.storage.file import FileStorage, open_for_reading
-from vhdx.text import printable
+from vhdx.storage.file import open_for_reading
+from vhdx.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -82,10 +82,10 @@ class _Search:
         self._lock = lock
         self._values = self._child.metadata.locator or {}
         self._linkages = metadata.linkages(self._values)
-        self._in_chain = {layer.file.identity() for layer in layers if isinstance(layer.file, FileStorage)}
+        self._in_chain = {layer.file.identity() for layer in layers}
         self._home = (
             os.path.dirname(os.path.realpath(self._child.name))
-            if isinstance(self._child.file, FileStorage)
+            if self._child.file.identity() is not None
             else None
         )
         self._refused: dict[str, str] = {}
@@ -156,7 +156,7 @@ class _Search:
             self._refused[path] = getattr(error, "strerror", None) or str(error)
             return None
         try:
-            if isinstance(file, FileStorage) and file.identity() in self._in_chain:
+            if file.identity() in self._in_chain:
                 self._refused[path] = "is in the chain already"
                 return None
             return image.write_identity(file).data_write_guid
@@ -203,9 +203,7 @@ class _Search:
     def _failure(self) -> VhdxError:
         kind = ParentMismatchError if self._mismatch else ParentNotFoundError
         wanted = " or ".join(str(guid) for guid in sorted(self._linkages))
-        tried = "".join(
-            f"\n  {printable(path)}: {printable(reason)}" for path, reason in self._refused.items()
-        )
+        tried = "".join(f"\n  {quoted(path)}: {quoted(reason)}" for path, reason in self._refused.items())
         return kind(
             f"the parent with DataWriteGuid {wanted} was not found. Tried:{tried or ' nothing'}\n",
             image=self._child.name,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_of, check_range
 from vhdx.disk.stream import DiskStream
 from vhdx.extents import BlockState, Extent, ExtentKind
 from vhdx.storage.base import fill_zeros
-from vhdx.storage.file import FileStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,10 @@ class RawDisk:
             self._storage.read_into(view[:stored], offset)
         fill_zeros(view[stored:])
 
+    def pwrite(self, data: Buffer, offset: int) -> None:  # noqa: ARG002  the protocol's signature
+        """Refused: a flat file is only read."""
+        raise io.UnsupportedOperation("a raw disk is only read")
+
     def _stored_part(self, length: int, offset: int) -> int:
         return max(0, min(length, self.stored_size - offset))
 
@@ -74,7 +78,8 @@ class RawDisk:
 
     def files(self) -> tuple[tuple[int, int], ...]:
         """Device and inode of the file."""
-        return (self._storage.identity(),) if isinstance(self._storage, FileStorage) else ()
+        identity = self._storage.identity()
+        return () if identity is None else (identity,)
 
     def stream(self) -> DiskStream:
         """The disk as a file object."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,23 @@ class DiskStream(io.RawIOBase):
         view = memoryview(buffer).cast("B")
         count = max(0, min(len(view), self._disk.size - self._position))
         self._disk.preadinto(view[:count], min(self._position, self._disk.size))
+        self._position += count
+        return count
+
+    def writable(self) -> bool:
+        return not self._disk.read_only
+
+    def write(self, data: Buffer, /) -> int:
+        """Write up to the end of the disk; how many bytes that were. Durable after ``flush`` of the disk.
+
+        Raises io.UnsupportedOperation for a disk that is read-only, OSError (ENOSPC) at its end.
+        """
+        self._check_open()
+        view = memoryview(data).cast("B")
+        count = max(0, min(len(view), self._disk.size - self._position))
+        if len(view) and not count and not self._disk.read_only:
+            raise OSError(errno.ENOSPC, "the disk ends here")
+        self._disk.pwrite(view[:count], min(self._position, self._disk.size))
         self._position += count
         return count
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from vhdx.format import guids
+from vhdx.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,8 +54,8 @@ def unpack(item: bytes) -> dict[str, str]:
             raise MalformedLocatorError("keys and values are together longer than the item", offset)
         key = _string(item, key_offset, key_length, offset, "key")
         if key in values:
-            raise MalformedLocatorError(f"the key {key!r} stands twice", offset)
-        values[key] = _string(item, value_offset, value_length, offset, f"value of {key!r}")
+            raise MalformedLocatorError(f"the key '{quoted(key)}' stands twice", offset)
+        values[key] = _string(item, value_offset, value_length, offset, f"value of '{quoted(key)}'")
     return values
 
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from vhdx import rules
 from vhdx.format import guids
-from vhdx.format.bat import ENTRY_SIZE, FILE_OFFSET_LIMIT
+from vhdx.format.bat import ENTRY_SIZE
 from vhdx.geometry import Geometry
 from vhdx.image import headers, metadata, regions
 from vhdx.image.bat import Bat
 from vhdx.image.pages import Pages
 from vhdx.image.read import Reader
-from vhdx.journal.replay import OVERLAY_LIMIT, replayed_overlay
+from vhdx.journal.replay import OVERLAY_LIMIT, GrowthError, replayed_overlay
 from vhdx.journal.ring import Ring
 from vhdx.journal.scan import active_sequence
 from vhdx.rules import Finding, OpeningReport, Place
@@ -114,17 +114,17 @@ def _replayed(file: ReadableStorage, header: Header) -> tuple[ActiveSequence | N
     if sequence is None:
         detail = f"the log is not empty, but has no complete sequence of entries of {header.log_guid}"
         raise Finding(rules.LOG_NO_SEQUENCE, place, detail).error(file.name)
-    flushed, last = sequence.head.flushed_file_offset, sequence.head.last_file_offset
+    flushed = sequence.head.flushed_file_offset
     if file.size() < flushed:
         detail = (
             f"the file was cut: it has {file.size()} bytes, and had at least {flushed} when it was written"
         )
         raise Finding(rules.LOG_FILE_TRUNCATED, place, detail).error(file.name)
-    if last > FILE_OFFSET_LIMIT:
-        detail = f"replay would make the file {last} bytes long; files of over 256 TiB are refused"
-        raise Finding(rules.LOG_GROWTH, place, detail).error(file.name)
     try:
         return sequence, replayed_overlay(file, ring, sequence)
+    except GrowthError as error:
+        detail = f"replay would make the file {error} bytes long; files of over 256 TiB are refused"
+        raise Finding(rules.LOG_GROWTH, place, detail).error(file.name) from None
     except OverlayFullError:
         detail = f"the log changes more than {OVERLAY_LIMIT} sectors, too many to replay in memory"
         raise Finding(rules.LOG_TOO_LARGE, place, detail).error(file.name) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.format import log
+from vhdx.format.bat import FILE_OFFSET_LIMIT
 from vhdx.format.log import LOG_ALIGNMENT, SECTOR_SIZE
 from vhdx.journal.scan import descriptor_bytes
 from vhdx.storage.overlay import Overlay
@@ -26,6 +27,15 @@ class Change(NamedTuple):
     file_offset: int
     length: int
     sector: bytes | None
+
+
+class GrowthError(Exception):
+    """Replay would make a file too long; the argument says how long, in bytes."""
+
+
+def final_size(sequence: ActiveSequence) -> int:
+    """How long the file must be at least after replay; QEMU writes lengths that are no whole MiB."""
+    return -(-sequence.head.last_file_offset // LOG_ALIGNMENT) * LOG_ALIGNMENT
 
 
 def changes(ring: Ring, sequence: ActiveSequence, *, newest_first: bool = False) -> Iterator[Change]:
@@ -66,22 +76,26 @@ def replay(storage: Storage, ring: Ring, sequence: ActiveSequence) -> None:
             storage.write_at(change.sector, change.file_offset)
         elif change.file_offset < size:
             storage.zero(change.file_offset, min(change.length, size - change.file_offset))
-    last = -(-sequence.head.last_file_offset // LOG_ALIGNMENT) * LOG_ALIGNMENT
-    if storage.size() < last:
-        storage.resize(last)
+    if storage.size() < final_size(sequence):
+        storage.resize(final_size(sequence))
 
 
 def replayed_overlay(base: ReadableStorage, ring: Ring, sequence: ActiveSequence) -> Overlay:
     """The file as it will be after replay, without changing it.
 
-    Raises OverlayFullError if the sequence changes more than OVERLAY_LIMIT sectors or runs of zeros.
+    Raises OverlayFullError if the sequence changes more than OVERLAY_LIMIT sectors or runs of zeros, and
+    GrowthError if it would make the file 256 TiB long or more.
     """
     overlay = Overlay(base, OVERLAY_LIMIT)
+    last = final_size(sequence)
     for change in changes(ring, sequence, newest_first=True):
+        last = max(last, change.file_offset + change.length)
+        if last > FILE_OFFSET_LIMIT:
+            raise GrowthError(last)
         if change.sector is None:
             overlay.put_zeros(change.file_offset, change.length)
         else:
             overlay.put_sector(change.file_offset, change.sector)
-    overlay.extend(sequence.head.last_file_offset)
+    overlay.extend(last)
     overlay.seal()
     return overlay

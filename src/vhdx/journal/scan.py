@@ -14,7 +14,6 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.format import checksum, log
-from vhdx.format.bat import FILE_OFFSET_LIMIT
 from vhdx.format.log import SECTOR_SIZE, EntryHeader
 
 if TYPE_CHECKING:
@@ -145,6 +144,6 @@ def _may_be_target(ring: Ring, file_offset: int, length: int) -> bool:
         file_offset % SECTOR_SIZE == 0
         and length % SECTOR_SIZE == 0
         and file_offset >= log.FIRST_TARGET
-        and file_offset + length <= FILE_OFFSET_LIMIT
+        and file_offset + length < 1 << 64
         and not ring.overlaps(file_offset, length)
     )

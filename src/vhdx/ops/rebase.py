@@ -9,7 +9,7 @@ from vhdx.disk.open import closing_on_failure, lone_disk, open_disk, writable_di
 from vhdx.errors import ParentMismatchError, UnsupportedImageError
 from vhdx.image import metadata
 from vhdx.ops.child import is_found_by_default, locator_values
-from vhdx.storage.file import FileStorage, open_for_writing
+from vhdx.storage.file import open_for_writing
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _opened(child: str, parents: Parents, *, safe: bool) -> Disk:
 def _check(leaf: Image, new_parent: Disk, *, any_identity: bool) -> None:
     if not leaf.metadata.has_parent:
         raise UnsupportedImageError("this is no differencing image: it has no parent", image=leaf.name)
-    if isinstance(leaf.file, FileStorage) and leaf.file.identity() in new_parent.files():
+    if leaf.file.identity() in new_parent.files():
         raise ValueError(f"{leaf.name} would be its own ancestor")
     ours, theirs = leaf.geometry.logical_sector_size, new_parent.logical_sector_size
     if ours != theirs:

@@ -22,6 +22,9 @@ class ReadableStorage(Protocol):
     def size(self) -> int:
         """How many bytes there are."""
 
+    def identity(self) -> tuple[int, int] | None:
+        """Device and inode, equal for two names of one file; None where no file is known."""
+
     def read(self, length: int, file_offset: int) -> bytes:
         """Exactly ``length`` bytes. Raises OSError if there are not so many."""
 

@@ -53,6 +53,10 @@ class Overlay:
         """The length in bytes, with everything that was laid over the base."""
         return self._laid.size
 
+    def identity(self) -> tuple[int, int] | None:
+        """The identity of the base."""
+        return self._base.identity()
+
     def extend(self, size: int) -> None:
         """Make the whole at least ``size`` bytes long; what is added reads as zeros."""
         if size > self._laid.size:

@@ -42,6 +42,14 @@ class StreamStorage:
         with self._lock:
             return self._stream.seek(0, io.SEEK_END)
 
+    def identity(self) -> tuple[int, int] | None:
+        """Device and inode of a file that was opened here; None for somebody's file object."""
+        fileno = getattr(self._stream, "fileno", None)
+        if not self._owned or fileno is None:
+            return None
+        status = os.fstat(fileno())
+        return status.st_dev, status.st_ino
+
     def read(self, length: int, file_offset: int) -> bytes:
         """Exactly ``length`` bytes."""
         pieces, missing = [], length
