@@ -58,6 +58,8 @@ def raises_after(error: type[BaseException]) -> Fault:
 
 def does_half(really: Really, call: Call) -> Any:
     """A read or write moves half its bytes and says so; other calls do what they should."""
+    if call.name not in ("pwrite", "pread", "preadv"):
+        return really(*call.arguments)
     descriptor, what, *rest = call.arguments
     if call.name == "pwrite" and len(what) > 1:
         return really(descriptor, memoryview(what).cast("B")[: len(what) // 2], *rest)
@@ -69,9 +71,12 @@ def does_half(really: Really, call: Call) -> Any:
 
 
 def fails_after_half(really: Really, call: Call) -> Any:
-    """A write moves half its bytes and then finds the disk full; other calls find it full at once."""
+    """A write moves half its sectors and then finds the disk full; other calls find it full at once."""
     if call.name == "pwrite":
-        does_half(really, call)
+        descriptor, data, file_offset = call.arguments
+        border = (file_offset + len(data) // 2) // 512 * 512
+        if border > file_offset:
+            really(descriptor, memoryview(data).cast("B")[: border - file_offset], file_offset)
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

@@ -173,7 +173,12 @@ class Crash(NamedTuple):
 
 
 def crashes(
-    record: Record, chance: random.Random, samples: int, *, again: type | tuple[type, ...] = ()
+    record: Record,
+    chance: random.Random,
+    samples: int,
+    *,
+    one_in: int = 1,
+    again: type | tuple[type, ...] = (),
 ) -> Iterator[Crash | Operation]:
     """Play a record back: its operations, and after each one the crashes that it makes possible.
 
@@ -196,8 +201,9 @@ def crashes(
                 for parts in _subsets(waiting, None, chance, samples):
                     yield durable.after(parts).crash(position, parts)
         else:
-            for parts in _subsets(waiting, operation, chance, samples):
-                yield durable.after(parts).crash(position, parts)
+            if chance.randrange(one_in) == 0:
+                for parts in _subsets(waiting, operation, chance, samples):
+                    yield durable.after(parts).crash(position, parts)
             waiting.append(operation)
 
 
@@ -263,7 +269,7 @@ class _State(NamedTuple):
             contents[file] = contents[file].copy()
         for operation, kept in parts:
             if operation.kind != "rename":
-                _apply(contents[operation.file], operation, kept)
+                apply(contents[operation.file], Part(operation, kept))
             elif isinstance(operation.mark, tuple):
                 old, new = operation.mark
                 names[new] = names.pop(old)
@@ -274,7 +280,9 @@ class _State(NamedTuple):
         return Crash(position, files, parts)
 
 
-def _apply(content: Content, operation: Operation, kept: frozenset[int] | None) -> None:
+def apply(content: Content, part: Part) -> None:
+    """Let a part of an operation reach the disk."""
+    operation, kept = part
     if operation.kind == "resize":
         content.resize(operation.end)
         return

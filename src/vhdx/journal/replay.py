@@ -90,12 +90,12 @@ def replayed_overlay(base: ReadableStorage, ring: Ring, sequence: ActiveSequence
     last = final_size(sequence)
     for change in changes(ring, sequence, newest_first=True):
         last = max(last, change.file_offset + change.length)
-        if last > FILE_OFFSET_LIMIT:
-            raise GrowthError(last)
         if change.sector is None:
             overlay.put_zeros(change.file_offset, change.length)
         else:
             overlay.put_sector(change.file_offset, change.sector)
+    if last > FILE_OFFSET_LIMIT:
+        raise GrowthError(last)
     overlay.extend(last)
     overlay.seal()
     return overlay
