@@ -41,7 +41,7 @@ def _split(word: str) -> tuple[str, str, int]:
         raise ValueError(
             f"{word!r} is ambiguous: write {digits.strip()}{suffix[0].upper()}iB for powers of 1024, or bytes"
         )
-    suffix = suffix.removesuffix("ib") if len(suffix) == 3 else suffix
+    suffix = suffix[0] if len(suffix) == 3 and suffix.endswith("ib") and suffix[0] != "b" else suffix
     plain = digits.replace(".", "", 1)
     if suffix not in _SUFFIXES or not (plain.isascii() and plain.isdigit()) or len(digits) > 40:
         raise ValueError(f"{word!r} is not a size; write it like 4096, 512M, 10GiB or 1.5T")

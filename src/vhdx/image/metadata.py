@@ -126,7 +126,7 @@ class _Loader:
             if entry.flags != known.flags:
                 detail = f"flags are {entry.flags:#x}, the specification says {known.flags:#x}"
                 self._report(rules.METADATA_FLAGS, structure, offset, detail)
-        elif entry.item_id == guids.INCOMPLETE_FILE:
+        elif entry.item_id == guids.INCOMPLETE_FILE and not entry.is_user:
             detail = "the program that created the file has not finished it"
             self._report(rules.METADATA_INCOMPLETE_FILE, structure, offset, detail)
         elif entry.is_required and entry.item_id not in metadata.TOLERATED_ITEMS:

@@ -198,10 +198,7 @@ class FileStorage:
         if self._closed:
             return
         self._closed = True
-        if not host.release(self._descriptor):
-            os.close(self._descriptor)
-            self._descriptor = -1
+        host.release(self._descriptor)
 
     def __del__(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        os.close(self._descriptor)

@@ -122,14 +122,13 @@ def data_ranges(descriptor: int, file_offset: int, length: int) -> Iterator[tupl
         file_offset = stop
 
 
-def release(descriptor: int) -> bool:
-    """Let go of the file behind a descriptor while its number stays taken; False if that cannot be done."""
+def release(descriptor: int) -> None:
+    """Let go of the file behind a descriptor while its number stays taken."""
     try:
         nothing = os.open(os.devnull, os.O_RDONLY)
-    except OSError:  # the process has no descriptor left
-        return False
+    except OSError:  # the process has no descriptor left: the file is let go of with the number
+        return
     try:
         os.dup2(nothing, descriptor, inheritable=False)
     finally:
         os.close(nothing)
-    return True

@@ -1,0 +1,1 @@
+"""Real images, as Windows, QEMU and Disk2vhd wrote them."""
