@@ -1,0 +1,147 @@
+"""What every change of one image needs: its parts, space for blocks, entries changed in memory, commits.
+
+Begins lazily: nothing is modified before the first change. Knows when, not what, is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from typing import TYPE_CHECKING
+
+from vhdx.errors import UnsupportedImageError
+from vhdx.extents import BlockState
+from vhdx.format.bat import file_offset_of, state_of
+from vhdx.image.pins import Pins
+from vhdx.image.space import Conflict, survey
+from vhdx.image.states import READ_ANSWERS, Answer
+from vhdx.image.transaction import Door
+
+if TYPE_CHECKING:
+    from array import array
+    from collections.abc import Callable, Iterator
+
+    from vhdx.image.image import Image
+    from vhdx.image.space import Space
+    from vhdx.storage.base import Storage
+
+_LAST_SEQUENCE_NUMBER = 2**63
+"""No session gets near the end of 64 bits from here."""
+
+
+class Session:
+    """The changes of one image. ``lock`` orders everything that changes the table, a bitmap or an item."""
+
+    def __init__(self, file: Storage, image: Image, on_failure: Callable[[], None]) -> None:
+        _refuse_unwritable(image)
+        self.file = file
+        self.image = image
+        self.geometry = image.geometry
+        self.reader = image.reader
+        self.bat = image.bat
+        self.pages = image.pages
+        self.keeps_blocks = image.metadata.disk_type == "fixed"
+        self.lock = threading.RLock()
+        self.pins = Pins()
+        self.door = Door(file, image, on_failure)
+        self._known_space: Space | None = None
+
+    @property
+    def space(self) -> Space:
+        """Which space is free. Raises CorruptImageError where the image contradicts itself."""
+        if self._known_space is None:
+            try:
+                self._known_space = survey(self.image.regions, self.bat, self.geometry, self.reader.file_size)
+            except Conflict as conflict:
+                raise conflict.finding.error(self.image.name) from None
+        return self._known_space
+
+    def begin(self, *, contents: bool = True) -> None:
+        """Before a change: the image is sound, its headers say that it is being written to."""
+        self.door.check()
+        if contents and self.door.contents_began:
+            return
+        with self.lock:
+            first = not self.door.began
+            _ = self.space  # an image that contradicts itself is not modified at all
+            self.door.begin(contents=contents)
+            if first:
+                self.door.mend()
+
+    def make_room(self, pages: int) -> None:
+        """Commit early if so many more changed pages would not fit half the log."""
+        if not self.door.has_room(pages):
+            self.commit()
+
+    def commit(self) -> None:
+        """Make everything durable, then free what waited: the entries that named it are durably gone now."""
+        if self.door.commit():
+            self._release()
+
+    def _release(self) -> None:
+        """Only when no write that resolved to it still runs; reads that did notice by the generation."""
+        if self._known_space is None or not self._known_space.waiting:
+            return
+        self.pins.drain()
+        self.reader.generation += 1
+        for file_offset, length in self._known_space.waiting:
+            self.file.punch(file_offset, length)
+        self._known_space.release_waiting()
+
+    def close(self) -> None:
+        """Commit, empty the log, cut the file behind its last used MiB. Does nothing to an unchanged file."""
+        with self.lock:
+            if self.door.failure is not None:
+                return
+            self.commit()
+            cut = not self.keeps_blocks and self._known_space is not None
+            self.door.close(self.space.used_end if cut else None)
+
+    @contextlib.contextmanager
+    def taken(self, length: int, named: Callable[[], int]) -> Iterator[tuple[int, bool]]:
+        """Space, and whether it reads as zeros; given back unless ``named`` by the table at the end."""
+        place = self.space.take(length)
+        is_new = place is None
+        if place is None:
+            place = self.space.extend(length)
+        try:
+            if place + length > self.reader.file_size:
+                self.file.resize(place + length)
+                self.reader.file_size = place + length
+            self.door.payload_written = True
+            yield place, is_new
+        finally:
+            if named() != place:
+                self.space.give_back(place, length)
+
+    def allocated(self, block: int) -> contextlib.AbstractContextManager[tuple[int, bool]]:
+        """Space for a payload block, and whether it reads as zeros."""
+        return self.taken(self.geometry.block_size, lambda: file_offset_of(self.bat.payload(block)))
+
+    def put_entries(self, block: int, entries: array[int]) -> None:
+        """Change the entries of blocks, in memory; readers follow at once."""
+        with self.pages.lock:
+            self.bat.put(block, entries)
+            self.reader.forget(block, len(entries))
+
+    def refuse_invalid(self, block: int) -> None:
+        """Raise CorruptImageError for a block in a state that this kind of image cannot have."""
+        entry = self.bat.payload(block)
+        answer = READ_ANSWERS[state_of(entry)]
+        if answer is Answer.INVALID or (answer is Answer.BITMAP and not self.geometry.differencing):
+            self.reader.refuse_state(entry, block)
+
+
+def is_present(entry: int) -> bool:
+    """Whether a block has its contents, or part of them, in the file."""
+    return state_of(entry) in (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT)
+
+
+def _refuse_unwritable(image: Image) -> None:
+    reason = None
+    if image.header.log_length == 0:
+        reason = "the image has no log, so it cannot be changed safely"
+    elif image.header.sequence_number > _LAST_SEQUENCE_NUMBER:
+        reason = "the header's sequence number cannot grow any more"
+    if reason is not None:
+        raise UnsupportedImageError(reason, image=image.name)
