@@ -76,6 +76,8 @@ def merged(extents: Iterable[Extent]) -> Iterator[Extent]:
 
 
 def _continues(before: Extent, after: Extent) -> bool:
+    if before.end != after.offset:  # extents between them may have been left out
+        return False
     if before.kind is not after.kind or before.state != after.state or before.depth != after.depth:
         return False
     if before.file_offset is None or after.file_offset is None:

@@ -137,7 +137,6 @@ PHYSICAL_SECTOR_SIZE = _error("metadata.physical_sector_size", "2.6.2.5")
 LOCATOR_MISSING = _error("locator.missing", "2.6.2.1")
 LOCATOR_TYPE = _unsupported("locator.type", "2.6.2.6.1")
 LOCATOR_ENTRY = _error("locator.entry", "2.6.2.6.2")
-LOCATOR_DUPLICATE = _error("locator.duplicate", "2.6.2.6.2")
 LOCATOR_LINKAGE = _error("locator.linkage", "2.6.2.6.3")
 LOCATOR_NO_PATH = _warning("locator.no_path", "2.6.2.6.3")
 

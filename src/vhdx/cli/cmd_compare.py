@@ -37,23 +37,18 @@ def compare(
     Exit code 0 if they are identical, 1 if not, 2 if they could not be compared. Disks of different size
     are not identical.
     """
-    from vhdx.errors import VhdxError  # noqa: PLC0415  --help needs no library
-    from vhdx.ops.compare import compare as compare_disks  # noqa: PLC0415
+    from vhdx.ops.compare import compare as compare_disks  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    try:
-        with progress_bar("comparing") as progress:
-            found = compare_disks(
-                first,
-                second,
-                first_format=first_format,
-                second_format=second_format,
-                parents=policy,
-                progress=progress,
-            )
-    except (VhdxError, OSError) as error:
-        click.echo(f"vhdx: {error}", err=True)
-        return 2
+    with progress_bar("comparing") as progress:
+        found = compare_disks(
+            first,
+            second,
+            first_format=first_format,
+            second_format=second_format,
+            parents=policy,
+            progress=progress,
+        )
     if as_json:
         print_json(found)
     elif found.first_difference is not None:

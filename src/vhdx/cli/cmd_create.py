@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vhdx.cli.options import SIZE, force_option, image_options
+from vhdx.cli.options import SIZE, chain_options, force_option, image_options, parent_policy
 from vhdx.cli.render import size_text
 from vhdx.text import printable
 
@@ -16,17 +16,29 @@ from vhdx.text import printable
 @click.argument("size", type=SIZE, required=False)
 @click.option("--parent", type=click.Path(), help="Make a differencing image: a child of this image.")
 @image_options
+@chain_options
 @force_option
-def create(image: str, size: int | None, *, parent: str | None, force: bool, **options: Any) -> None:
+def create(
+    image: str,
+    size: int | None,
+    *,
+    parent: str | None,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+    force: bool,
+    **options: Any,
+) -> None:
     """Create an empty disk of SIZE in the new file IMAGE, or a child of another image.
 
     The file appears whole or not at all. Sizes that the format cannot have are rounded up, and the
     command says so. A fixed image reserves its space on the host. With --parent the size may be left
-    out; disk id, sector sizes and the user metadata of the disk are the parent's.
+    out; disk id, sector sizes and the user metadata of the disk are the parent's,
+    blocks have 2M unless told otherwise.
     """
     from vhdx.ops.create import create as create_image  # noqa: PLC0415  --help needs no library
 
-    made = create_image(image, size, parent=parent, overwrite=force, **options)
+    policy = parent_policy(parent_dirs, any_parent=any_parent)
+    made = create_image(image, size, parent=parent, parents=policy, overwrite=force, **options)
     for remark in made.remarks:
         click.echo(f"vhdx: {remark}", err=True)
     blocks = f"blocks of {size_text(made.block_size)}"

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from vhdx.cli.options import SIZE, chain_options, force_share_option, parent_policy
+from vhdx.cli.options import SIZE, chain_options, force_share_option, parent_policy, standard
 
 _PIECE_SIZE = 1024 * 1024
 
@@ -25,7 +25,7 @@ def read(
     from vhdx.disk.open import open_disk  # noqa: PLC0415
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    output = sys.stdout.buffer
+    output = standard(sys.stdout).buffer
     with open_disk(image, parents=policy, lock=not force_share) as disk:
         check_range(offset, length, disk.size)
         for start in range(offset, offset + length, _PIECE_SIZE):

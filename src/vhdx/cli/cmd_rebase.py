@@ -42,8 +42,10 @@ def rebase(
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             progress=progress,
         )
-    click.echo(f"{child}: the parent is {printable(done.new_values['relative_path'])}")
+    click.echo(f"{printable(child)}: the parent is {printable(done.new_values['relative_path'])}")
     if safe:
-        click.echo(f"{child}: {size_text(done.copied_size)} copied that the new parent has otherwise")
+        click.echo(
+            f"{printable(child)}: {size_text(done.copied_size)} copied that the new parent has otherwise"
+        )
     if not done.found_by_default:
         click.echo(f"vhdx: {NOT_FOUND_BY_DEFAULT}", err=True)

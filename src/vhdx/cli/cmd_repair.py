@@ -21,4 +21,4 @@ def repair(image: str) -> None:
     with changing():
         result = repair_image(image)
     for sentence in result.done or ("nothing to repair",):
-        click.echo(f"{image}: {printable(sentence)}")
+        click.echo(f"{printable(image)}: {printable(sentence)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from vhdx.cli.options import SIZE, chain_options, changing, parent_policy
+from vhdx.text import printable
 
 
 @click.command()
@@ -25,4 +26,4 @@ def trim(image: str, offset: int, length: int, *, parent_dirs: tuple[str, ...], 
     with changing(), open_disk(image, "r+", parents=policy) as disk:
         disk.trim(length, offset)
         note = "; a fixed image keeps its space, so nothing changed" if disk.disk_type == "fixed" else ""
-    click.echo(f"{image}: let go of {length} bytes at offset {offset}{note}")
+    click.echo(f"{printable(image)}: let go of {length} bytes at offset {offset}{note}")

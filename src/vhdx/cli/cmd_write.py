@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import SIZE, chain_options, changing, parent_policy
+from vhdx.cli.options import SIZE, chain_options, changing, parent_policy, standard
+from vhdx.text import printable
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -32,11 +34,11 @@ def write(image: str, offset: int, *, parent_dirs: tuple[str, ...], any_parent: 
     from vhdx.disk.open import open_disk  # noqa: PLC0415
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    source = sys.stdin.buffer
+    source = standard(sys.stdin).buffer
     with changing(), open_disk(image, "r+", parents=policy) as disk:
         check_range(offset, _known_length(source), disk.size)
         count = _copy(source, disk, offset)
-    click.echo(f"{image}: wrote {count} bytes at offset {offset}")
+    click.echo(f"{printable(image)}: wrote {count} bytes at offset {offset}")
 
 
 def _known_length(source: BinaryIO) -> int:
@@ -49,9 +51,10 @@ def _copy(source: BinaryIO, disk: Disk, offset: int) -> int:
     start = offset
     while piece := source.read(_PIECE_SIZE):
         if offset + len(piece) > disk.size:
-            raise ValueError(
-                f"standard input is longer than the disk: it ends at {disk.size}; "
-                f"{offset - start} bytes were written, the rest was not"
+            raise OSError(
+                errno.ENOSPC,
+                f"standard input is longer than the disk, which ends at {disk.size}; "
+                f"{offset - start} bytes were written, the rest was not",
             )
         disk.pwrite(piece, offset)
         offset += len(piece)

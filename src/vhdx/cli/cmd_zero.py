@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from vhdx.cli.options import SIZE, chain_options, changing, parent_policy
+from vhdx.text import printable
 
 
 @click.command()
@@ -31,4 +32,4 @@ def zero(
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with changing(), open_disk(image, "r+", parents=policy) as disk:
         disk.zero(length, offset, keep_allocated=keep_allocated)
-    click.echo(f"{image}: {length} bytes at offset {offset} are zeros")
+    click.echo(f"{printable(image)}: {length} bytes at offset {offset} are zeros")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 EXIT_FAILURE = 1
 EXIT_USAGE = 64
 EXIT_INTERRUPTED = 130
+_FAILURE_OF = {"compare": 2}
+"""Verbs that say something else with 1."""
 
 VERBS = (
     "compare",
@@ -93,13 +95,13 @@ def exit_code_of(arguments: list[str]) -> int:
     except FileExistsError as error:
         return _complain(f"{error.filename} exists already; --force replaces it", EXIT_FAILURE)
     except (VhdxError, OSError) as error:
-        return _complain(_sentence(error), EXIT_FAILURE)
+        return _complain(_sentence(error), _FAILURE_OF.get(next(iter(arguments), ""), EXIT_FAILURE))
     except ValueError as error:
         return _complain(str(error), EXIT_USAGE)
     except InterruptedChangeError as error:
         return _complain(str(error), EXIT_INTERRUPTED)
     except (KeyboardInterrupt, click.Abort):
-        return _complain("interrupted; no file was created or changed", EXIT_INTERRUPTED)
+        return _complain("interrupted; no file was left half done", EXIT_INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
 
 import click
@@ -117,6 +117,13 @@ image_options = together(
     ),
     click.option("--zero-blocks", is_flag=True, help="Mark blocks without data ZERO instead of NOT_PRESENT."),
 )
+
+
+def standard(stream: TextIO | None) -> TextIO:
+    """A standard stream of this process. Raises ValueError if whoever called us closed it."""
+    if stream is None:
+        raise ValueError("standard input or output is closed")
+    return stream
 
 
 class InterruptedChangeError(Exception):

@@ -59,6 +59,12 @@ def check_range(offset: int, length: int, size: int) -> None:
         raise ValueError(f"{length} bytes at offset {offset} are not inside the disk of {size} bytes")
 
 
+def bytes_in(data: Buffer) -> memoryview:
+    """A contiguous buffer as bytes to be written. Raises TypeError for any other."""
+    view = memoryview(data)
+    return view.cast("B") if view.nbytes else memoryview(b"")
+
+
 def bytes_of(buffer: Buffer) -> memoryview:
     """A writable, contiguous buffer as bytes. Raises TypeError for any other."""
     view = memoryview(buffer)

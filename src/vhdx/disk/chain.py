@@ -9,7 +9,7 @@ import weakref
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
-from vhdx.disk.base import bytes_of, check_range
+from vhdx.disk.base import bytes_in, bytes_of, check_range
 from vhdx.disk.stream import DiskStream
 from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Extent, ExtentKind, merged
@@ -164,7 +164,7 @@ class Disk:
         check_range(offset, length, self._size)
         return merged(self._resolved(offset, length))
 
-    def changed_extents(self, *, since: int | str | None = None) -> Iterator[Extent]:
+    def changed_extents(self, *, since: int | str | os.PathLike[str] | None = None) -> Iterator[Extent]:
         """What the image, or a run of layers from it downwards, changed: extents of data and of zeros.
 
         ``since`` is the layer that is looked at from: its depth (2 is the parent, which None means, too) or
@@ -174,8 +174,17 @@ class Disk:
         """
         self._check()
         above = self._layers_above(since)
-        changed = self._resolved(0, self._size, above)
-        return merged(extent for extent in changed if extent.kind is not ExtentKind.UNALLOCATED)
+        return merged(self._changes(above))
+
+    def _changes(self, above: int) -> Iterator[Extent]:
+        """What the first ``above`` layers say; zeros where one of them is too short to show what was there."""
+        shown, had = self._visible[above - 1], self._layers[above].geometry.disk_size
+        for extent in self._resolved(0, self._size, above):
+            if extent.kind is not ExtentKind.UNALLOCATED:
+                yield extent
+            elif max(extent.offset, shown) < min(extent.end, had):
+                hidden = extent.part(max(extent.offset, shown), min(extent.end, had))
+                yield hidden._replace(kind=ExtentKind.ZERO)
 
     def data_ranges(self) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs, in order, that may hold something; all else is known to be zeros.
@@ -195,8 +204,8 @@ class Disk:
         own = self._resolved(0, self._size, 1)
         return merged(extent for extent in own if extent.kind is ExtentKind.UNALLOCATED)
 
-    def _layers_above(self, since: int | str | None) -> int:
-        if isinstance(since, str):
+    def _layers_above(self, since: int | str | os.PathLike[str] | None) -> int:
+        if isinstance(since, str | os.PathLike):
             status = os.stat(since)
             identities = [layer.file.identity() for layer in self._layers]
             found = (status.st_dev, status.st_ino)
@@ -204,7 +213,8 @@ class Disk:
         else:
             above = 1 if since is None else since - 1
         if not 0 < above < len(self._layers):
-            raise ValueError(f"{since or 'a parent'} is not a layer under {self._leaf.name}")
+            wanted = f"{since} under it" if since else "a parent"
+            raise ValueError(f"{self._leaf.name} has not {wanted}: its layers are {', '.join(self.chain)}")
         return above
 
     def _resolved(self, offset: int, length: int, layers: int | None = None) -> Iterator[Extent]:
@@ -239,7 +249,7 @@ class Disk:
 
         Durable after the next `flush`. Raises ValueError for a range that is not wholly inside the disk.
         """
-        view = data if type(data) is bytes else memoryview(data).cast("B")
+        view = data if type(data) is bytes else bytes_in(data)
         length = len(view)
         if offset < 0 or offset + length > self._size:
             check_range(offset, length, self._size)
@@ -275,6 +285,10 @@ class Disk:
         if self._writer is not None:
             self._writer.flush()
 
+    def keep_identity(self) -> None:
+        """Before the first write: say that no read will ever tell the difference; the DataWriteGuid stays."""
+        self._writable().keep_identity()
+
     def replace_locator(self, values: dict[str, str]) -> None:
         """Rewrite the parent locator of the image, durably; its contents keep their identity."""
         self._writable().replace_item(guids.PARENT_LOCATOR, locator.pack(values))
@@ -299,13 +313,12 @@ class Disk:
 
         Reads and writes from then on raise ValueError. Closing twice does no harm.
         """
-        if self._closed:
-            return
+        writer = None if self._closed or self._forked else self._writer
         self._closed = True
-        self._refuse_everything()
         try:
-            if self._writer is not None and not self._forked:
-                self._writer.close()
+            self._refuse_everything()
+            if writer is not None:
+                writer.close()
         finally:
             self._writer = None
             for layer in self._layers:

@@ -1,4 +1,4 @@
-"""Opening: a path or a file object becomes a virtual disk. Each file is opened once."""
+"""Opening: a path or a file object becomes a virtual disk. Nothing is read before its kind is known."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ import errno
 import io
 from typing import TYPE_CHECKING
 
+from vhdx.disk.base import bytes_in, bytes_of
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
@@ -28,7 +30,7 @@ class DiskStream(io.RawIOBase):
     def readinto(self, buffer: Buffer) -> int:
         """Read up to the length of the buffer; 0 at the end of the disk."""
         self._check_open()
-        view = memoryview(buffer).cast("B")
+        view = bytes_of(buffer)
         count = max(0, min(len(view), self._disk.size - self._position))
         self._disk.preadinto(view[:count], min(self._position, self._disk.size))
         self._position += count
@@ -43,7 +45,7 @@ class DiskStream(io.RawIOBase):
         Raises io.UnsupportedOperation for a disk that is read-only, OSError (ENOSPC) at its end.
         """
         self._check_open()
-        view = memoryview(data).cast("B")
+        view = bytes_in(data)
         count = max(0, min(len(view), self._disk.size - self._position))
         if len(view) and not count and not self._disk.read_only:
             raise OSError(errno.ENOSPC, "the disk ends here")

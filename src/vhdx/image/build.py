@@ -136,12 +136,12 @@ class ImageBuilder:
         table.write()
 
     def _write_metadata(self, disk_size: int) -> None:
-        start, entries, values = metadata.TABLE_SIZE, [], b""
+        offset, entries = metadata.TABLE_SIZE, []
         for item_id, value, flags in _items(self._plan, disk_size):
-            offset = start + len(values) if value else 0
-            entries.append(MetadataEntry(item_id, offset, len(value), flags))
-            values += value
-        self._storage.write_at(metadata.pack_table(entries) + values, self._layout.metadata_offset)
+            entries.append(MetadataEntry(item_id, offset if value else 0, len(value), flags))
+            self._storage.write_at(value, self._layout.metadata_offset + offset)
+            offset += len(value)
+        self._storage.write_at(metadata.pack_table(entries), self._layout.metadata_offset)
 
     def _write_regions(self, bat_offset: int, length: int) -> None:
         layout = self._layout

@@ -8,37 +8,35 @@ from typing import TYPE_CHECKING
 
 from vhdx.extents import BlockState, ExtentKind
 from vhdx.format import bat
-from vhdx.format.bat import file_offset_of, state_of
+from vhdx.format.bat import STATE_MASK, file_offset_of, state_of
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.session import is_present
 from vhdx.image.states import TRANSITIONS, Event
 from vhdx.storage.base import ZEROS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from vhdx.geometry import Span
+    from vhdx.image.blocks import BlockWriter
     from vhdx.image.sectors import Below
     from vhdx.image.session import Session
 
 _SLOTS_IN_PAGE = PAGE_SIZE // bat.ENTRY_SIZE
+_SUSPECT = frozenset({BlockState.RESERVED_4.value, BlockState.PARTIALLY_PRESENT.value})
+"""States that some kinds of images cannot have."""
 
 
 class Eraser:
-    """Changes the state of whole blocks, and parts of blocks in their place.
+    """Changes the state of whole blocks, and parts of blocks in their place."""
 
-    ``write_block`` writes data to part of a block, whatever its state.
-    """
-
-    def __init__(
-        self, session: Session, below: Below | None, write_block: Callable[[Span, memoryview], None]
-    ) -> None:
+    def __init__(self, session: Session, below: Below | None, blocks: BlockWriter) -> None:
         self._session = session
         self._geometry = session.geometry
         self._reader = session.reader
         self._bat = session.bat
         self._below = below
-        self._write_block = write_block
+        self._blocks = blocks
 
     def zero(self, length: int, offset: int, *, keep_allocated: bool, fast_only: bool) -> None:
         """Make a range read as zeros, exactly.
@@ -89,7 +87,7 @@ class Eraser:
         for start in range(0, span.length, len(ZEROS)):
             length = min(len(ZEROS), span.length - start)
             part = span._replace(offset_in_block=span.offset_in_block + start, length=length)
-            self._write_block(part, memoryview(ZEROS)[:length])
+            self._blocks.write(part, memoryview(ZEROS)[:length])
 
     def trim(self, length: int, offset: int) -> None:
         """Let go of a range: whole blocks give their space back, parts of present ones are punched."""
@@ -116,7 +114,13 @@ class Eraser:
         session, table = self._session, TRANSITIONS[event]
         for block, _, count in self._geometry.slot_runs(blocks.start, len(blocks), _SLOTS_IN_PAGE):
             old = self._bat.payloads(block, count)
-            new = array("Q", (_after(entry, table, only_absent=only_absent) for entry in old))
+            if not _SUSPECT.isdisjoint(entry & STATE_MASK for entry in old):
+                for number, entry in enumerate(old, block):
+                    session.refuse_invalid(number, entry)
+            if old.count(old[0]) == count:  # as most pages of large disks are
+                new = array("Q", (_after(old[0], table, only_absent=only_absent),)) * count
+            else:
+                new = array("Q", (_after(entry, table, only_absent=only_absent) for entry in old))
             if new == old:
                 continue
             session.begin()

@@ -95,8 +95,9 @@ class Reader:
 
     def forget(self, block: int, count: int = 1) -> None:
         """Drop what is remembered of blocks whose entries were changed; the caller holds the pages' lock."""
-        for changed in range(block, block + count):
-            self._located.pop(changed, None)
+        if self._located:
+            for changed in range(block, block + count):
+                self._located.pop(changed, None)
 
     def _locate_block(self, block: int) -> int:
         with self._pages.lock:  # what is remembered must not be older than the table

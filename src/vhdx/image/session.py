@@ -84,15 +84,18 @@ class Session:
             return
         self.pins.drain()
         self.reader.generation += 1
-        for file_offset, length in self._known_space.waiting:
+        # Taken off the list first: an interrupt or a failing punch wastes space, and never frees it twice.
+        for file_offset, length in self._known_space.take_waiting():
             self.file.punch(file_offset, length)
-        self._known_space.release_waiting()
+            self._known_space.give_back(file_offset, length)
 
     def close(self) -> None:
         """Commit, empty the log, cut the file behind its last used MiB. Does nothing to an unchanged file."""
         with self.lock:
             if self.door.failure is not None:
                 return
+            self.door.contents_began = False  # writes that begin now wait for the lock, and are refused
+            self.pins.drain()
             self.commit()
             cut = not self.keeps_blocks and self._known_space is not None
             self.door.close(self.space.used_end if cut else None)
@@ -121,12 +124,11 @@ class Session:
     def put_entries(self, block: int, entries: array[int]) -> None:
         """Change the entries of blocks, in memory; readers follow at once."""
         with self.pages.lock:
+            self.reader.forget(block, len(entries))  # first: an interrupt must not leave an old place behind
             self.bat.put(block, entries)
-            self.reader.forget(block, len(entries))
 
-    def refuse_invalid(self, block: int) -> None:
-        """Raise CorruptImageError for a block in a state that this kind of image cannot have."""
-        entry = self.bat.payload(block)
+    def refuse_invalid(self, block: int, entry: int) -> None:
+        """Raise CorruptImageError for a block whose entry has a state that this kind of image cannot have."""
         answer = READ_ANSWERS[state_of(entry)]
         if answer is Answer.INVALID or (answer is Answer.BITMAP and not self.geometry.differencing):
             self.reader.refuse_state(entry, block)

@@ -14,7 +14,7 @@ from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_MASK, STATE_MASK, file_o
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bat import WINDOW
-from vhdx.image.states import KEEPS_SPACE
+from vhdx.image.states import MAY_OWN_SPACE
 from vhdx.rules import Finding, Place
 from vhdx.units import MIB
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vhdx.geometry import Geometry
     from vhdx.image.bat import Bat
     from vhdx.image.regions import Regions
+    from vhdx.rules import Rule
 
 _FREE, _USED, _WAITING = 0, 1, 2
 _PRESENT = (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT)
@@ -95,7 +96,7 @@ class Space:
         return first * MIB
 
     def give_back(self, file_offset: int, length: int) -> None:
-        """Free space that was taken and that no entry ever named."""
+        """Free space that no entry names any more, durably, or ever named."""
         first, count = file_offset // MIB, length // MIB
         self._map[first : first + count] = bytes(count)
         self._search_from = min(self._search_from, first)
@@ -111,19 +112,18 @@ class Space:
         """(file offset, length) of what waits."""
         return tuple(self._waiting)
 
-    def release_waiting(self) -> None:
-        """Free what waits: the entries that named it are durably gone, and nobody uses it."""
-        for file_offset, length in self._waiting:
-            self.give_back(file_offset, length)
-        self._waiting = []
+    def take_waiting(self) -> list[tuple[int, int]]:
+        """What waits, no longer on the list; to be given back when nobody uses it any more."""
+        waiting, self._waiting = self._waiting, []
+        return waiting
 
 
 class Conflict(Exception):  # noqa: N818  not an error by itself: whoever surveys decides
     """Two structures claim the same space, or one claims space that the file does not have."""
 
-    def __init__(self, place: Place, detail: str) -> None:
+    def __init__(self, rule: Rule, place: Place, detail: str) -> None:
         super().__init__(detail)
-        self.finding = Finding(rules.BAT_OVERLAP, place, detail)
+        self.finding = Finding(rule, place, detail)
 
 
 def survey(regions: Regions, bat: Bat, geometry: Geometry, file_size: int) -> Space:
@@ -131,20 +131,21 @@ def survey(regions: Regions, bat: Bat, geometry: Geometry, file_size: int) -> Sp
     space = Space(file_size)
     for area in regions.areas:
         if area.end > space.end:
-            raise Conflict(Place(area.name, area.start), "it reaches behind the end of the file")
+            detail = f"{area.name} reaches behind the end of the file"
+            raise Conflict(rules.REGION_PAST_END, Place(area.name, area.start), detail)
         space.claim(area.start, area.end - area.start)
-    return _Survey(space, bat, geometry).complete()
+    return _Survey(space, bat, geometry, file_size).complete()
 
 
 class _Survey:
     """Marks what the table claims."""
 
-    def __init__(self, space: Space, bat: Bat, geometry: Geometry) -> None:
+    def __init__(self, space: Space, bat: Bat, geometry: Geometry, file_size: int) -> None:
         self._space = space
         self._bat = bat
         self._geometry = geometry
+        self._file_size = file_size
         self._kept: list[int] = []
-        self._limit = space.end + geometry.block_size  # the last block may be short in the file
 
     def complete(self) -> Space:
         """The map with every claim of the table."""
@@ -163,29 +164,35 @@ class _Survey:
     def _claim_runs(self, block: int, count: int) -> None:
         for run in self._bat.runs(block, count):
             state, place = state_of(run.entry), file_offset_of(run.entry)
-            if state in KEEPS_SPACE and place:
+            if state in MAY_OWN_SPACE and place:
                 self._kept.append(place)
             elif state in _PRESENT:
-                index = self._geometry.payload_index(run.first_block)
-                self._claim(
-                    index, f"block {run.first_block}", place, run.block_count * self._geometry.block_size
-                )
+                length = run.block_count * self._geometry.block_size
+                missing = self._missing(run.first_block + run.block_count - 1)
+                where = self._where(self._geometry.payload_index(run.first_block))
+                self._claim(where, f"block {run.first_block}", range(place, place + length), missing)
+
+    def _missing(self, block: int) -> int:
+        """How much of a block need not be in the file: QEMU ends fixed images with the disk."""
+        return self._geometry.block_size - self._geometry.block_length(block)
+
+    def _where(self, index: int) -> Place:
+        return Place(f"BAT entry {index}", self._bat.slot_offset(index))
 
     def _claim_bitmaps(self) -> None:
         for chunk in range(self._geometry.chunk_count):
             entry = self._bat.bitmap(chunk)
             if entry & STATE_MASK == BITMAP_PRESENT:
-                name = f"the sector bitmap of chunk {chunk}"
-                self._claim(
-                    self._geometry.bitmap_index(chunk), name, file_offset_of(entry), BITMAP_BLOCK_SIZE
-                )
+                place = file_offset_of(entry)
+                where = self._where(self._geometry.bitmap_index(chunk))
+                whole = range(place, place + BITMAP_BLOCK_SIZE)
+                self._claim(where, f"the sector bitmap of chunk {chunk}", whole)
 
-    def _claim(self, index: int, name: str, place: int, length: int) -> None:
-        where = Place(f"BAT entry {index}", self._bat.slot_offset(index))
-        if place + length > self._limit:
-            raise Conflict(where, f"the place of {name} lies behind the end of the file")
-        if not self._space.claim(place, length):
-            raise Conflict(where, f"the space of {name} is claimed by something else, too")
+    def _claim(self, where: Place, name: str, whole: range, missing: int = 0) -> None:
+        if whole.stop - missing > self._file_size:
+            raise Conflict(rules.BAT_PAST_END, where, f"{name} reaches behind the end of the file")
+        if not self._space.claim(whole.start, len(whole)):
+            raise Conflict(rules.BAT_OVERLAP, where, f"the space of {name} is claimed twice")
 
     def _claim_window(self, block: int, count: int) -> None:
         """As `_claim_runs`, vectorised: a full table of 64 TiB has 67 million entries."""
@@ -194,12 +201,23 @@ class _Survey:
         values = np.frombuffer(self._bat.payloads(block, count), dtype=np.uint64)
         states = values & np.uint64(STATE_MASK)
         places = values & np.uint64(FILE_OFFSET_MASK)
-        keeping = np.isin(states, [state.value for state in KEEPS_SPACE]) & (places > 0)
+        keeping = np.isin(states, [state.value for state in MAY_OWN_SPACE]) & (places > 0)
         self._kept += places[keeping].tolist()
         present = np.isin(states, [state.value for state in _PRESENT])
+        missing = np.zeros(count, dtype=np.uint64)
+        missing[-1] = self._missing(block + count - 1)
+        where = Place(
+            f"BAT from entry {self._geometry.payload_index(block)} on", self._bat.slot_offset(block)
+        )
+        named = f"a block from {block} to {block + count - 1}"
+        # Entries near 2^64 must not wrap: what is compared is where a block may begin at the latest.
+        latest = np.uint64(max(0, self._file_size - self._geometry.block_size)) + missing
+        if (places[present] > latest[present]).any():
+            raise Conflict(
+                rules.BAT_PAST_END, where, f"the place of {named} reaches behind the end of the file"
+            )
         firsts = np.sort(places[present] // np.uint64(MIB))
         if not self._space.claim_many(firsts, self._geometry.block_size // MIB):
-            index = self._geometry.payload_index(block)
-            where = Place(f"BAT from entry {index} on", self._bat.slot_offset(index))
-            detail = f"a block from {block} to {block + count - 1} claims space that is not free or not there"
-            raise Conflict(where, detail)
+            raise Conflict(
+                rules.BAT_OVERLAP, where, f"the space of {named} is claimed by something else, too"
+            )

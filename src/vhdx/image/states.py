@@ -34,6 +34,8 @@ READ_ANSWERS: dict[BlockState, Answer] = {
 
 KEEPS_SPACE = frozenset({BlockState.UNDEFINED, BlockState.UNMAPPED})
 """States without contents whose entry may still name space that is kept for the block."""
+MAY_OWN_SPACE = KEEPS_SPACE | {BlockState.RESERVED_4, BlockState.UNMAPPED_V095}
+"""States that are not read from a place, but whose place, if they name one, is nobody else's."""
 
 
 class Event(enum.Enum):

@@ -47,11 +47,16 @@ class Door:
         """Whether contents may be changed: the headers say so, and nothing has failed for good."""
         self.payload_written = False
         """Whether something was written that the next flush has to make durable."""
+        self.keeps_identity = False
+        """Whether contents change only in ways that no read can tell: the DataWriteGuid stays then."""
         self.failure: BaseException | None = None
         """What went wrong for good, None as long as nothing has."""
+        self._closed = False
 
     def check(self) -> None:
-        """Raise ImageFailedError after a failure that could not be undone."""
+        """Raise ImageFailedError after a failure that could not be undone, ValueError after `close`."""
+        if self._closed:
+            raise ValueError("the disk is closed")
         if self.failure is not None:
             raise ImageFailedError(
                 f"an earlier operation failed for good ({self.failure!r}); what was flushed before is safe, "
@@ -85,7 +90,7 @@ class Door:
             self.check()
             return
         with self.failing_for_good():
-            changes = {"data_write_guid": uuid.uuid4()} if contents else {}
+            changes = {"data_write_guid": uuid.uuid4()} if contents and not self.keeps_identity else {}
             if not self._began:
                 changes |= self._begin_session(changes)
             if changes:
@@ -150,14 +155,16 @@ class Door:
         self._headers.update({"log_guid": log_guid})
 
     def close(self, file_size: int | None) -> None:
-        """Commit, empty the log, then cut the file to ``file_size`` bytes unless that is None."""
-        if not self._began:
-            return
+        """Commit, empty the log, then cut the file to ``file_size`` bytes unless that is None.
+
+        Nothing is let through from then on: a write that comes too late must not be taken for written.
+        """
         self.commit()
         with self.failing_for_good():
-            if self._headers.current.log_guid != guids.NIL:
+            if self._headers.current.log_guid != guids.NIL and self._began:
                 self._file.flush()
                 self._headers.update({"log_guid": guids.NIL})
-            if file_size is not None and file_size < self._file.size():
+            if self._began and file_size is not None and file_size < self._file.size():
                 self._file.resize(file_size)
                 self._file.flush()
+        self._closed = True

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 PAGES_IN_ONE_DESCRIPTOR_SECTOR = (SECTOR_SIZE - log.ENTRY_HEADER_SIZE) // log.DESCRIPTOR_SIZE
 assert PAGES_IN_ONE_DESCRIPTOR_SECTOR == 126
+_LARGEST_COMMIT = 4096
+"""Sectors that a commit takes at most, 16 MiB, however large the log: changed pages are kept in memory, and
+a replay in memory must be able to hold them."""
+_ANY_PAGE = (0, b"")
 
 
 class LogWriter:
@@ -42,9 +46,9 @@ class LogWriter:
     @property
     def page_limit(self) -> int:
         """How many pages a commit may have at most, so that it takes no more than half the log."""
-        sectors = self._length // SECTOR_SIZE // 2
+        sectors = min(self._length // SECTOR_SIZE // 2, _LARGEST_COMMIT)
         pages = sectors - 1
-        while _sectors_of(self._entries([(0, b"")] * pages)) > sectors:
+        while _sectors_of(self._entries([_ANY_PAGE] * pages)) > sectors:
             pages -= 1
         return pages
 

@@ -7,7 +7,6 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vhdx.disk.open import open_image
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, locator
 from vhdx.image.build import UserItem
@@ -17,54 +16,59 @@ from vhdx.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vhdx.disk.chain import Disk
     from vhdx.image.build import ImagePlan
     from vhdx.image.image import Image
     from vhdx.ops.plan import ImageOptions
 
 DEFAULT_BLOCK_SIZE = 2 * MIB
 """As Windows makes differencing images."""
+_USER_ITEMS_LIMIT = 40 * MIB
 
 
 def child_plan(
-    child: str, parent: str, size: int | None, options: ImageOptions, rounding: Rounding
+    child: str, parent: Disk, size: int | None, options: ImageOptions, rounding: Rounding
 ) -> tuple[ImagePlan, int]:
     """The plan of an empty child of ``parent`` and its disk size in bytes.
 
-    Raises UnsupportedImageError for a parent with a dirty log, ImageLockedError for one that is being
-    written to, ValueError for options that contradict the parent.
+    Raises UnsupportedImageError for a parent with a dirty log, ValueError for options that contradict the
+    parent, and for a child that would take the place of one of its ancestors.
     """
-    image = open_image(parent)
-    try:
-        if image.header.log_guid != guids.NIL:
-            raise UnsupportedImageError(
-                "the log is dirty: a replay would change what the child is based on",
-                image=parent,
-                structure="log",
-                file_offset=image.header.log_offset,
-                next_command=f"vhdx repair {parent}",
-            )
-        if size is not None and size < image.metadata.disk_size:
-            raise ValueError(f"a child cannot be smaller than its parent of {image.metadata.disk_size} bytes")
-        kept = _options_from(image, options)
-        wanted = image.metadata.disk_size if size is None else size
-        plan = plan_from(kept, wanted, rounding, user_items_of(image))
-        return replace(plan, locator=tuple(locator_values(child, image))), disk_size_from(
-            wanted, plan.logical_sector_size, rounding
+    image = parent.layers[0]
+    if os.path.exists(child) and identity_of(child) in parent.files():
+        raise ValueError(f"{child} is the parent or one of its parents")
+    if image.header.log_guid != guids.NIL:
+        raise UnsupportedImageError(
+            "the log is dirty: a replay would change what the child is based on",
+            image=image.name,
+            structure="log",
+            file_offset=image.header.log_offset,
+            next_command=f"vhdx repair {image.name}",
         )
-    finally:
-        image.storage.close()
+    wanted = parent.size if size is None else size
+    if wanted < parent.size:
+        raise ValueError(f"a child cannot be smaller than its parent of {parent.size} bytes")
+    plan = plan_from(_options_from(image, options), wanted, rounding, user_items_of(image))
+    disk_size = disk_size_from(wanted, plan.logical_sector_size, rounding)
+    return replace(plan, locator=tuple(locator_values(child, image))), disk_size
+
+
+def identity_of(path: str) -> tuple[int, int]:
+    """Device and inode of the file under a name."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def _options_from(image: Image, options: ImageOptions) -> ImageOptions:
     items = image.metadata
+    if options.disk_type != "dynamic" or options.zero_blocks:
+        raise ValueError("a child is neither fixed nor dynamic, and its blocks begin as not present")
     for name, asked, given in (
-        ("type", options.disk_type, "dynamic"),
         ("logical sector size", options.logical_sector_size, items.logical_sector_size),
         ("physical sector size", options.physical_sector_size, items.physical_sector_size),
         ("disk id", options.disk_id, items.disk_id),
-        ("zero blocks", options.zero_blocks or None, None),
     ):
-        if asked is not None and str(asked) != str(given):
+        if asked is not None and str(asked).lower() != str(given).lower():
             raise ValueError(f"{name}: a child has what its parent has, {given}, not {asked}")
     return replace(
         options,
@@ -76,10 +80,17 @@ def _options_from(image: Image, options: ImageOptions) -> ImageOptions:
 
 
 def user_items_of(image: Image) -> Iterator[UserItem]:
-    """The user items that belong to the virtual disk and follow it into copies and children."""
-    for entry in image.metadata.entries:
-        if entry.is_user and entry.is_virtual_disk:
-            yield UserItem(entry.item_id, image.metadata.item(image.storage, entry), entry.flags)
+    """The user items that belong to the virtual disk and follow it into copies and children.
+
+    Raises UnsupportedImageError if they are larger than 40 MiB in all, more than Microsoft's own code takes.
+    """
+    entries = [entry for entry in image.metadata.entries if entry.is_user and entry.is_virtual_disk]
+    if sum(entry.length for entry in entries) > _USER_ITEMS_LIMIT:
+        raise UnsupportedImageError(
+            "the user items have more than 40 MiB", image=image.name, structure="metadata"
+        )
+    for entry in entries:
+        yield UserItem(entry.item_id, image.metadata.item(image.storage, entry), entry.flags)
 
 
 def locator_values(child: str, parent: Image) -> Iterator[tuple[str, str]]:

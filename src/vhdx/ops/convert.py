@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.disk.chain import Disk
 from vhdx.disk.open import SUFFIXES
-from vhdx.ops.child import user_items_of
+from vhdx.ops.child import identity_of, user_items_of
 from vhdx.ops.create import NOT_RESERVED
 from vhdx.ops.plan import ImageOptions, Rounding, disk_size_from, plan_from
 from vhdx.ops.sink import ImageSink, RawSink, nonzero_runs
@@ -67,6 +67,8 @@ def convert(
     """
     target = os.fspath(target)
     wanted = target_format or _format_of(target)
+    if wanted == "raw" and options not in (None, ImageOptions()):
+        raise ValueError("a raw target has no type, block size, log, sector sizes or disk id")
     rounding = Rounding()
     with open_source(os.fspath(source), source_format, parents=parents, lock=lock) as opened:
         _refuse_own_layer(opened, target)
@@ -83,6 +85,8 @@ def convert(
 
 
 def _format_of(target: str) -> Format:
+    if target == "-":
+        raise ValueError("a disk is converted into a file, not to standard output")
     suffix = os.path.splitext(target)[1].lower()
     if suffix not in SUFFIXES:
         raise ValueError(
@@ -92,10 +96,8 @@ def _format_of(target: str) -> Format:
 
 
 def _refuse_own_layer(source: Source, target: str) -> None:
-    if source.disk is not None and os.path.exists(target):
-        status = os.stat(target)
-        if (status.st_dev, status.st_ino) in source.disk.files():
-            raise ValueError(f"{target} is the source or one of its parents")
+    if source.disk is not None and os.path.exists(target) and identity_of(target) in source.disk.files():
+        raise ValueError(f"{target} is the source or one of its parents")
 
 
 def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePlan:

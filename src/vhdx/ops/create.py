@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vhdx.disk.open import open_disk
 from vhdx.image.build import ImageBuilder
 from vhdx.ops.child import child_plan, is_found_by_default
 from vhdx.ops.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
@@ -15,7 +17,7 @@ from vhdx.units import parse_size
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from vhdx.image.build import ImagePlan
+    from vhdx.disk.parents import Parents
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ def create(
     disk_id: UUID | str | None = None,
     zero_blocks: bool = False,
     parent: str | os.PathLike[str] | None = None,
+    parents: Parents = None,
     overwrite: bool = False,
 ) -> CreateResult:
     """Create an empty disk of ``size`` (bytes, or a word such as ``"10GiB"``) in a new file.
@@ -67,6 +70,7 @@ def create(
 
     With ``parent`` the new image is a differencing one: it has the parent's disk id, sector sizes and
     user items, blocks of 2 MiB unless told otherwise, and the parent's size unless a larger one is given.
+    ``parents`` says where the parent's own parents are, as for ``vhdx.open``.
 
     Raises FileExistsError unless ``overwrite``, ImageLockedError if a file is in use, ValueError for sizes
     past the format's limits, UnsupportedImageError for a parent with a dirty log, OSError (ENOSPC for a
@@ -78,10 +82,18 @@ def create(
     rounding = Rounding()
     path = os.fspath(path)
     asked = None if size is None else parse_size(size)
-    plan, disk_size = _plan(path, asked, parent, options, rounding)
-    with new_file(path, overwrite=overwrite) as storage:
-        builder = ImageBuilder(storage, plan, disk_size)
-        file_size = builder.finish(disk_size)
+    with contextlib.ExitStack() as held:  # the parents stay locked until their child is there
+        if parent is not None:
+            opened = held.enter_context(open_disk(os.fspath(parent), parents=parents))
+            plan, disk_size = child_plan(path, opened, asked, options, rounding)
+        elif asked is None:
+            raise ValueError("a disk without a parent needs a size")
+        else:
+            plan = plan_from(options, asked, rounding)
+            disk_size = disk_size_from(asked, plan.logical_sector_size, rounding)
+        with new_file(path, overwrite=overwrite) as storage:
+            builder = ImageBuilder(storage, plan, disk_size)
+            file_size = builder.finish(disk_size)
     remarks = rounding.sentences
     if not builder.reserved:
         remarks.append(NOT_RESERVED)
@@ -99,20 +111,3 @@ def create(
         disk_id=plan.disk_id,
         remarks=tuple(remarks),
     )
-
-
-def _plan(
-    path: str,
-    size: int | None,
-    parent: str | os.PathLike[str] | None,
-    options: ImageOptions,
-    rounding: Rounding,
-) -> tuple[ImagePlan, int]:
-    if parent is not None:
-        if os.path.exists(path) and os.path.samefile(path, parent):
-            raise ValueError(f"{path} cannot be its own parent")
-        return child_plan(path, os.fspath(parent), size, options, rounding)
-    if size is None:
-        raise ValueError("a disk without a parent needs a size")
-    plan = plan_from(options, size, rounding)
-    return plan, disk_size_from(size, plan.logical_sector_size, rounding)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.open import closing_on_failure, lone_disk, open_disk, writable_disk
 from vhdx.errors import ParentMismatchError, UnsupportedImageError
 from vhdx.image import metadata
-from vhdx.ops.child import is_found_by_default, locator_values
+from vhdx.ops.child import identity_of, is_found_by_default, locator_values
 from vhdx.storage.file import open_for_writing
 from vhdx.units import MIB
 
@@ -52,13 +54,15 @@ def rebase(
     ValueError for a loop, and what opening raises.
     """
     child = os.fspath(child)
-    with (
-        open_disk(os.fspath(parent), parents=parents) as new_parent,
-        _opened(child, parents, safe=safe) as disk,
-    ):
+    with contextlib.ExitStack() as opened:
+        new_parent = opened.enter_context(open_disk(os.fspath(parent), parents=parents))
+        if identity_of(child) in new_parent.files():
+            raise ValueError(f"{child} would be its own ancestor")
+        disk = opened.enter_context(_opened(child, parents, safe=safe))
         leaf = disk.layers[0]
         _check(leaf, new_parent, any_identity=ignore_identity or safe)
         old_values = dict(leaf.metadata.locator or {})
+        disk.keep_identity()
         copied = _copy_differences(disk, new_parent, progress) if safe else 0
         disk.flush()
         new_values = dict(locator_values(child, new_parent.layers[0]))
@@ -77,8 +81,6 @@ def _opened(child: str, parents: Parents, *, safe: bool) -> Disk:
 def _check(leaf: Image, new_parent: Disk, *, any_identity: bool) -> None:
     if not leaf.metadata.has_parent:
         raise UnsupportedImageError("this is no differencing image: it has no parent", image=leaf.name)
-    if leaf.file.identity() in new_parent.files():
-        raise ValueError(f"{leaf.name} would be its own ancestor")
     ours, theirs = leaf.geometry.logical_sector_size, new_parent.logical_sector_size
     if ours != theirs:
         raise ParentMismatchError(
@@ -111,12 +113,16 @@ def _copy_differences(disk: Disk, new_parent: Disk, progress: Progress | None) -
 
 
 def _write_unequal(disk: Disk, old: bytes, new: bytes, offset: int) -> int:
-    size, copied = disk.logical_sector_size, 0
-    for start in range(0, len(old), size):
-        sector = old[start : start + size]
-        if sector != new[start : start + size]:
-            disk.pwrite(sector, offset + start)
-            copied += len(sector)
+    """Write the runs of sectors in which two pieces differ, as they are in the old one; how many bytes."""
+    size, copied, start = disk.logical_sector_size, 0, 0
+    for differs, run in groupby(
+        range(0, len(old), size), lambda at: old[at : at + size] != new[at : at + size]
+    ):
+        stop = min(start + len(list(run)) * size, len(old))
+        if differs:
+            disk.pwrite(old[start:stop], offset + start)
+            copied += stop - start
+        start = stop
     return copied
 
 

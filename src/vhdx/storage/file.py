@@ -42,15 +42,17 @@ def open_for_reading(path: str, *, lock: bool = True) -> ReadableStorage:
 
 
 def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
-    """Open a regular file or block device to change it, as its only user unless ``lock`` is False.
+    """Open a regular file to change it, as its only user unless ``lock`` is False.
 
-    Raises OSError, ImageLockedError, and ValueError for what is neither file nor block device.
+    Raises OSError, ImageLockedError, and ValueError for what is no regular file: images grow and shrink.
     """
     if not host.HAS_POSITIONAL_READS:
         raise OSError(errno.ENOTSUP, "images are written only on hosts with positional system calls", path)
     descriptor = os.open(path, os.O_RDWR | _BINARY | _NO_WAITING)
     with closing_on_failure(descriptor):
         refuse_other_kinds(descriptor, path)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{path} is a block device; only images in files are written to")
         if lock:
             locks.acquire_writer(descriptor, path)
     return FileStorage(descriptor, path)
@@ -82,6 +84,7 @@ class FileStorage:
         self._descriptor = descriptor
         self._name = name
         self._closed = False
+        self._process = os.getpid()
 
     @property
     def name(self) -> str:
@@ -197,7 +200,17 @@ class FileStorage:
         """
         if self._closed:
             return
-        self._closed = True
+        try:
+            self._let_go()
+        except BaseException:  # an interrupt must not leave the file locked
+            self._let_go()
+            raise
+        finally:
+            self._closed = True
+
+    def _let_go(self) -> None:
+        if os.getpid() == self._process:  # a fork shares the locks, which are not the child's to undo
+            locks.release(self._descriptor)
         host.release(self._descriptor)
 
     def __del__(self) -> None:

@@ -48,6 +48,20 @@ def acquire_writer(descriptor: int, path: str) -> None:
         )
 
 
+def release(descriptor: int) -> None:
+    """Let go of every lock on the file, also for processes that inherited the descriptor by a fork."""
+    if sys.platform == "win32":
+        return
+    import fcntl  # noqa: PLC0415  absent on Windows
+
+    with contextlib.suppress(OSError):  # file systems without locks; /dev/null behind a released descriptor
+        if sys.platform.startswith("linux"):
+            everything = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, everything)
+        else:
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 def _acquire(descriptor: int, path: str, does: Iterable[int], *, exclusive: bool) -> bool:
     try:
         if sys.platform.startswith("linux"):
@@ -75,7 +89,11 @@ def _acquire_bytes(descriptor: int, path: str, does: tuple[int, ...]) -> None:
 
     forbids = (_WRITES, _RESIZES)
     for byte in (*(_DOES + what for what in does), *(_LETS_NOBODY + what for what in forbids)):
-        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
+        wanted = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, wanted)
+        except (BlockingIOError, PermissionError):  # somebody has an exclusive lock, which QEMU never takes
+            raise ImageLockedError(_conflict(descriptor, byte), image=path) from None
     for byte in (*(_DOES + what for what in forbids), *(_LETS_NOBODY + what for what in does)):
         asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
         answer = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))

@@ -35,7 +35,8 @@ def new_file(path: str, *, overwrite: bool) -> Iterator[FileStorage]:
         with _removed_at_end(temporary), _created(temporary, path) as storage:
             yield storage
             storage.flush()
-            with _withdrawn_on_failure(final, storage.identity(), overwrite=overwrite):
+            replaces = overwrite and os.path.lexists(final)
+            with _withdrawn_on_failure(final, storage.identity(), replaces=replaces):
                 _publish(temporary, final, overwrite=overwrite)
                 host.synchronize_directory(directory)
 
@@ -65,12 +66,12 @@ def _removed_at_end(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _withdrawn_on_failure(final: str, identity: tuple[int, int], *, overwrite: bool) -> Iterator[None]:
+def _withdrawn_on_failure(final: str, identity: tuple[int, int], *, replaces: bool) -> Iterator[None]:
     """Take a new name away again if publishing fails: who is told of a failure must find no file."""
     try:
         yield
     except BaseException:
-        if not overwrite:
+        if not replaces:
             with contextlib.suppress(OSError):
                 status = os.lstat(final)
                 if (status.st_dev, status.st_ino) == identity:
@@ -84,14 +85,14 @@ def _replaced(path: str, *, overwrite: bool) -> Iterator[str]:
     if not os.path.lexists(path):
         yield path
         return
+    final = os.path.realpath(path)  # what a link points at is replaced, not the link
+    if os.path.exists(final) and not stat.S_ISREG(os.stat(final).st_mode):
+        raise ValueError(f"{path} is there and no regular file, so it is not replaced")
     if not overwrite:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-    final = os.path.realpath(path)  # what a link points at is replaced, not the link
     if not os.path.exists(final):
         yield final
         return
-    if not stat.S_ISREG(os.stat(final).st_mode):
-        raise ValueError(f"{path} is not a regular file, so it is not replaced")
     descriptor = os.open(final, os.O_RDONLY | _CLOEXEC)
     with closing_on_failure(descriptor):
         locks.acquire_writer(descriptor, path)
