@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test crash lint bench clean
 
 help:
 	@echo "make demo   convert a partitioned disk to VHDX and back, on this machine"
 	@echo "make test   lint, types, import contracts and all tests"
+	@echo "make crash  power losses at random, for ten minutes"
 	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls"
 
 $(BIN)/python:
@@ -28,6 +29,9 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev lint
 	@sh .ci/tools
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+crash: $(VENV)/installed-dev
+	$(BIN)/python -m tests.crash --seconds 600
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -13,7 +13,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
-CALLS = ((os, "pread"), (os, "preadv"), (os, "pwrite"), (os, "ftruncate"), (os, "fdatasync"), (fcntl, "ioctl"))
+CALLS = (
+    (os, "pread"),
+    (os, "preadv"),
+    (os, "pwrite"),
+    (os, "ftruncate"),
+    (os, "fdatasync"),
+    (fcntl, "ioctl"),
+)
 Really = Callable[..., Any]
 
 
@@ -81,7 +88,7 @@ def fails_after_half(really: Really, call: Call) -> Any:
 
 
 class Host:
-    """The calls that are made on a file, or on the files of a folder, and the fault that awaits one of them."""
+    """The calls that are made on the files of a folder, or on one file, and the fault that awaits one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
@@ -105,7 +112,7 @@ class Host:
         if not os.readlink(f"/proc/self/fd/{call.arguments[0]}").startswith(self._folder):
             return really(*call.arguments)
         self.calls.append(call)
-        if self.fault is None or self.at is None or len(self.calls) - 1 != self.at:
+        if self.fault is None or len(self.calls) - 1 != self.at:
             return really(*call.arguments)
         self.struck = call
         return self.fault(really, call)

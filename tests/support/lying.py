@@ -17,11 +17,12 @@ from typing import Literal, NamedTuple
 
 from typing_extensions import Buffer
 
-from .sparse import PAGE, SECTOR, SECTORS_OF_A_PAGE, Content, ContentStorage, touched
+from .sparse import PAGE, SECTOR, SECTORS_OF_A_PAGE, ZERO_PAGE, Content, ContentStorage, touched
 
 FOLDER = "."
 """The name of the folder as a file: renames wait for a flush of it."""
 
+WHOLE_PAGE = (1 << SECTORS_OF_A_PAGE) - 1
 Kind = Literal["write", "zero", "punch", "resize", "rename", "flush", "mark"]
 
 
@@ -149,15 +150,15 @@ class LyingStorage(ContentStorage):
 
 
 class Part(NamedTuple):
-    """How much of an unflushed operation reaches the disk: sectors by number, None for all of it."""
+    """How much of an unflushed operation reaches the disk: a bit for each sector, None for all of it."""
 
     operation: Operation
-    kept: frozenset[int] | None = None
+    kept: int | None = None
 
     def __str__(self) -> str:
         if self.kept is None:
             return str(self.operation)
-        return f"{self.operation}, only {sorted(self.kept)} of {self.operation.sectors} sectors"
+        return f"{self.operation}, of {self.operation.sectors} sectors only {self.kept:#b}"
 
 
 class Crash(NamedTuple):
@@ -220,7 +221,7 @@ def _subsets(
         for others in ([], [*map(Part, waiting)]):
             yield [*others, Part(newest, _torn(newest, chance))]
     if not waiting:
-        samples = min(samples, 2 * newest.sectors) if newest is not None and torn else 0
+        samples = min(samples, 8 * newest.sectors) if newest is not None and torn else 0
     elif not torn and len(waiting) < 4:
         samples = min(samples, 3 ** len(waiting))
     for _ in range(samples):
@@ -239,21 +240,21 @@ def _maybe(operation: Operation, chance: random.Random) -> Part | None:
     return Part(operation, _torn(operation, chance))
 
 
-def _torn(operation: Operation, chance: random.Random) -> frozenset[int]:
+def _torn(operation: Operation, chance: random.Random) -> int:
     """Some of the sectors, but not all: from one end, all but one, only one, or any."""
     count = operation.sectors
-    everything = range(count)
+    everything = (1 << count) - 1
+    one = 1 << chance.randrange(count)
     way = chance.randrange(5)
-    cut = chance.randrange(1, count)
     if way == 0:
-        return frozenset(everything[:cut])
+        return (one - 1) or 1
     if way == 1:
-        return frozenset(everything[cut:])
+        return everything - (one - 1) if one > 1 else everything - 1
     if way == 2:
-        return frozenset(everything) - {cut}
+        return everything - one
     if way == 3:
-        return frozenset({cut - 1})
-    return frozenset(chance.sample(everything, cut))
+        return one
+    return chance.getrandbits(count) & (everything - one)
 
 
 class _State(NamedTuple):
@@ -286,25 +287,32 @@ def apply(content: Content, part: Part) -> None:
     if operation.kind == "resize":
         content.resize(operation.end)
         return
-    sector = 0
-    reached = 0
+    reached = sector = 0
     for number, first, last, page in operation.pages:
-        if kept is None and last - first == SECTORS_OF_A_PAGE:
-            content.put_page(number, page)
-            reached = (number + 1) * PAGE
-            continue
-        spliced = content.page(number)
-        for index in range(first, last):
-            if kept is None or sector + index - first in kept:
-                start, stop = index * SECTOR, (index + 1) * SECTOR
-                spliced = spliced[:start] + page[start:stop] + spliced[stop:]
-                reached = number * PAGE + stop
+        whole = (1 << last - first) - 1
+        bits = whole if kept is None else kept >> sector & whole
         sector += last - first
-        content.put_page(number, spliced)
+        if bits and (page is not ZERO_PAGE or number in content.pages):
+            if bits == WHOLE_PAGE:
+                content.put_page(number, page)
+            else:
+                content.put_page(number, _spliced(content.page(number), page, bits << first))
+        if bits:
+            reached = number * PAGE + (first + bits.bit_length()) * SECTOR
     if operation.kind == "write":
         content.size = max(content.size, min(reached, operation.end))
     else:
         _forget_behind_the_end(content, operation)
+
+
+def _spliced(old: bytes, new: bytes, bits: int) -> bytes:
+    """A page whose sectors are new where their bits are set."""
+    return b"".join(
+        [
+            (new if bits >> index & 1 else old)[index * SECTOR : (index + 1) * SECTOR]
+            for index in range(SECTORS_OF_A_PAGE)
+        ]
+    )
 
 
 def _forget_behind_the_end(content: Content, operation: Operation) -> None:

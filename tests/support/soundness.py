@@ -47,6 +47,8 @@ _T = TypeVar("_T")
 Words = NDArray[np.uint64]
 _KEEPS_SPACE = (UNDEFINED, UNMAPPED)
 _FILE_OFFSET = ~0xFFFFF
+SHORT = "the last block is short in the file"
+"""As QEMU leaves fixed images; nobody else may."""
 
 
 class UnsoundError(AssertionError):
@@ -138,10 +140,9 @@ class Surveyor:
         self._seen: dict[Any, Any] = {}
 
     def _once(self, key: object, find: Callable[[], _T]) -> _T:
-        try:
-            found: _T = self._seen[key]
-        except KeyError:
-            found = self._seen[key] = find()
+        if key not in self._seen:
+            self._seen[key] = find()
+        found: _T = self._seen[key]
         return found
 
     def survey(self, content: Content) -> Survey:
@@ -160,7 +161,7 @@ class Surveyor:
         _require(disk.entries * 8 <= length, "the BAT region is too small")
         pages = replayed.whole_pages(at, -(-disk.entries * 8 // PAGE) * PAGE)
         key = ("bat", pages, replayed.size, disk, tuple(areas))
-        words, blocks, owners = self._once(key, partial(_blocks, pages, disk, areas, replayed.size))
+        words, blocks, owners, short = self._once(key, partial(_blocks, pages, disk, areas, replayed.size))
         return Survey(
             content,
             replayed,
@@ -172,7 +173,7 @@ class Surveyor:
             words,
             blocks,
             owners,
-            frozenset({*warnings, *damaged}),
+            frozenset({*warnings, *damaged, *short}),
         )
 
     def _header(self, content: Content) -> tuple[bytes, int, list[str]]:
@@ -328,7 +329,7 @@ def _areas(log: Log, regions: dict[UUID, tuple[int, int]]) -> list[tuple[int, in
 
 def _blocks(
     pages: tuple[bytes, ...], disk: Disk, areas: list[tuple[int, int]], file_size: int
-) -> tuple[Words, dict[int, int], dict[int, int]]:
+) -> tuple[Words, dict[int, int], dict[int, int], list[str]]:
     """The entries of a BAT and where the blocks are, after every rule about them has been tested."""
     words = np.frombuffer(b"".join(pages), dtype="<u8", count=disk.entries)
     _require(not np.any(words & np.uint64(0xFFFF8)), "reserved bits of a BAT entry are not zero")
@@ -357,7 +358,8 @@ def _blocks(
         _require(end <= start, f"space at {start:#x} is claimed twice")
     count = disk.block_size // MIB
     owners = {at // MIB + i: block * count + i for block, at in blocks.items() for i in range(count)}
-    return words, blocks, owners
+    short = any(place + disk.block_size > file_size for place in blocks.values())
+    return words, blocks, owners, [SHORT] if short else []
 
 
 def _claim(what: str, place: int, length: int, needed: int, file_size: int) -> tuple[int, int]:

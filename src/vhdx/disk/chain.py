@@ -177,7 +177,7 @@ class Disk:
         return merged(self._changes(above))
 
     def _changes(self, above: int) -> Iterator[Extent]:
-        """What the first ``above`` layers say; zeros where one of them is too short to show what was there."""
+        """What the first ``above`` layers say; zeros where one is too short to show what was there."""
         shown, had = self._visible[above - 1], self._layers[above].geometry.disk_size
         for extent in self._resolved(0, self._size, above):
             if extent.kind is not ExtentKind.UNALLOCATED:
@@ -213,8 +213,10 @@ class Disk:
         else:
             above = 1 if since is None else since - 1
         if not 0 < above < len(self._layers):
-            wanted = f"{since} under it" if since else "a parent"
-            raise ValueError(f"{self._leaf.name} has not {wanted}: its layers are {', '.join(self.chain)}")
+            wanted = "its parent" if since is None else since
+            raise ValueError(
+                f"{wanted} is not a layer under {self._leaf.name}; its layers: {', '.join(self.chain)}"
+            )
         return above
 
     def _resolved(self, offset: int, length: int, layers: int | None = None) -> Iterator[Extent]:

@@ -1,0 +1,1 @@
+"""Differencing images: writing through chains, making children, rebasing, telling what changed."""

@@ -1,0 +1,231 @@
+"""What is done to children and grandchildren while power may fail."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from tests.crash.scenarios.scenario import junk
+from tests.crash.scenarios.wandering import wander
+from tests.crash.session import reproducible
+from tests.support.build import ImageBuilder
+from tests.support.layout import GIB, MIB, PARTIALLY_PRESENT, UNMAPPED, ZERO
+from tests.support.parts import Block
+from tests.support.patterns import pattern
+from tests.support.sparse import content_of
+
+from .crash_session import ChainSession, Family
+
+PAGE = 4096
+Made = tuple[ImageBuilder, list[list[ImageBuilder]]]
+"""A leaf, and the chains under it that it may have, the one that it has first."""
+
+
+@dataclass(frozen=True)
+class ChainScenario:
+    """`least` is how many distinct contents of the leaf its exploration examines at least."""
+
+    name: str
+    images: Callable[[], Made]
+    script: Callable[[ChainSession], None]
+    least: int
+    samples: int = 9
+    one_in: int = 1
+
+    def __str__(self) -> str:
+        return self.name
+
+    def recorded(self, seed: int = 0) -> ChainSession:
+        """A session in which the script was played, on fresh images."""
+        leaf, chains = self.images()
+        family = Family([[content_of(image) for image in chain] for chain in chains])
+        with reproducible(seed):
+            session = ChainSession(content_of(leaf), family, seed, story=f"chain {self.name}, seed {seed}")
+            try:
+                self.script(session)
+            finally:
+                session.forget()
+        return session
+
+
+def some_data(number: int, owner: int, block_size: int = MIB) -> Block:
+    """A block with something at its start, in its middle and at its end."""
+    places = (0, 2 * PAGE, block_size // 2 - 512, block_size - PAGE)
+    return Block({at: pattern(number, PAGE, owner, at) for at in places})
+
+
+def part(number: int, present: set[int] | range, owner: int, block_size: int = MIB) -> Block:
+    """A partially present block; where its bits are not set stands junk."""
+    block = some_data(number, owner, block_size)
+    return Block(block.data, PARTIALLY_PRESENT, present=present)
+
+
+def base(sector: int = 512, seed: int = 1, block_size: int = MIB, disk_size: int = 12 * MIB) -> ImageBuilder:
+    """A disk whose first half has data."""
+    count = min(6, -(-disk_size // block_size))
+    blocks = {n: some_data(n, 100 + seed, block_size) for n in range(count)}
+    return ImageBuilder(disk_size, block_size, sector, seed=seed, blocks=blocks)
+
+
+def child(
+    sector: int = 512, *, mixed: bool = True, gap: bool = False, block_size: int = MIB, log: int = MIB
+) -> Made:
+    """One layer over a base."""
+    parent = base(sector)
+    leaf = parent.child()
+    leaf.block_size = block_size
+    leaf.log_length = log
+    if mixed:
+        leaf.blocks = {
+            0: part(0, {0, 1, 2, MIB // sector - 1}, 7),
+            1: some_data(1, 7),
+            2: Block(state=ZERO),
+            3: Block(state=UNMAPPED),
+        }
+    if gap:
+        leaf.gap = 4 * MIB
+        junk(leaf, leaf.plan().blocks_offset // MIB - 4, 4)
+    return leaf, [[parent]]
+
+
+def grandchild(sector: int = 512) -> Made:
+    """Two layers over a base of other block sizes."""
+    bottom = base(sector, block_size=2 * MIB)
+    middle = bottom.child()
+    middle.block_size = MIB
+    middle.blocks = {0: part(0, {0, 5}, 5), 1: Block(state=ZERO), 4: some_data(4, 5), 7: some_data(7, 5)}
+    leaf = middle.child()
+    leaf.blocks = {4: part(4, {0}, 7), 5: Block(state=ZERO)}
+    return leaf, [[middle, bottom]]
+
+
+def two_parents(sector: int = 512) -> Made:
+    """A child, its parent, and another one."""
+    leaf, chains = child(sector)
+    other = base(sector, seed=9)
+    other.blocks.pop(5)
+    other.blocks[8] = some_data(8, 109)
+    return leaf, [*chains, [other]]
+
+
+def first_write(session: ChainSession) -> None:
+    session.write(4 * MIB + 512, 1024)
+    session.flush()
+    session.write(4 * MIB + 300, 10)
+    session.write(8 * MIB + 700, 5000)
+    session.close()
+
+
+def many_bits(session: ChainSession) -> None:
+    for number in range(10):
+        session.write(4 * MIB + number * 24_576, 512 if number % 2 else 4096)
+        session.write(number % 3 * MIB + 65_536 + number * 8192 + 100, 600)
+        if number % 3 == 2:
+            session.flush()
+    session.close()
+
+
+def from_part_to_full(session: ChainSession) -> None:
+    session.write(0, MIB)
+    session.flush()
+    session.write(4 * MIB, 4096)
+    session.write(4 * MIB, MIB)
+    session.write(5 * MIB, MIB)
+    session.flush()
+    session.write(4 * MIB + 100, 100)
+    session.close()
+
+
+def hidden(session: ChainSession) -> None:
+    session.write(2 * MIB + 512, 512)
+    session.write(3 * MIB + 100, 512)
+    session.flush()
+    session.zero(0, MIB)
+    session.write(512, 512)
+    session.zero(4 * MIB + 300, 10_000)
+    session.flush()
+    session.trim(4 * MIB, MIB)
+    session.write(4 * MIB + 4096, 512)
+    session.trim(5 * MIB, MIB)
+    session.flush()
+    session.write(5 * MIB + 4096, 512)
+    session.zero(MIB - 5000, 2 * MIB, keep_allocated=True)
+    session.trim(MIB // 2, 4096)
+    session.close()
+
+
+def killed(session: ChainSession) -> None:
+    session.write(4 * MIB + 512, 1024)
+    session.flush()
+    session.write(5 * MIB + 300, 1024)
+    session.zero(MIB, MIB)
+    session.flush()
+    session.abandon()
+    session.write(4 * MIB + 1024, 2048)
+    session.flush()
+    session.abandon()
+    session.mend_or_close()
+
+
+def rebased(session: ChainSession, *, safe: bool) -> None:
+    first, second = session.family.known()
+    session.write(4 * MIB + 512, 1024)
+    if safe:
+        session.rebase(second, safe=True)
+        session.write(5 * MIB + 512, 1024)
+        session.close()
+        session.rebase(first, safe=True)
+    else:
+        session.close()
+        session.rebase(first, safe=False)
+        session.write(5 * MIB + 512, 1024)
+        session.close()
+
+
+def large() -> Made:
+    """Blocks of 256 MiB, whose bits take 16 pages; a log of 1 MiB is full after 14 commits of them all."""
+    parent = base(block_size=32 * MIB, disk_size=GIB)
+    leaf = parent.child()
+    leaf.block_size = 256 * MIB
+    return leaf, [[parent]]
+
+
+def laps(session: ChainSession) -> None:
+    for round_ in range(16):
+        for page in range(16):
+            session.write(page * 16 * MIB + round_ * 4096, 512)
+        session.flush()
+    session.close()
+
+
+BOTH = (512, 4096)
+SCENARIOS = (
+    *(
+        ChainScenario(f"{name}, sectors of {sector}", partial(images, sector), script, 20)
+        for sector in BOTH
+        for name, images, script in (
+            ("first write of a child", partial(child, mixed=False), first_write),
+            ("a new bitmap block among junk", partial(child, mixed=False, gap=True), first_write),
+            ("many bits", child, many_bits),
+            ("from part to full", child, from_part_to_full),
+            ("zeroed and trimmed", child, hidden),
+            ("a replay interrupted", child, killed),
+            ("a grandchild", grandchild, many_bits),
+            ("zeroed and trimmed in a grandchild", grandchild, hidden),
+            ("wandering on a grandchild", grandchild, wander),
+            ("wandering among junk", partial(child, gap=True), wander),
+            ("rebased", two_parents, partial(rebased, safe=False)),
+        )
+    ),
+    *(
+        ChainScenario(
+            f"rebased safely, sectors of {sector}",
+            partial(two_parents, sector),
+            partial(rebased, safe=True),
+            20,
+            samples=3,
+            one_in=10,
+        )
+        for sector in BOTH
+    ),
+    ChainScenario("blocks of 256 MiB", large, laps, 20, samples=1, one_in=30),
+)

@@ -1,0 +1,230 @@
+"""Mistakes that a writer could make, each put into the library for one test: the harness has to find them."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.lying import LyingStorage
+from vhdx.format import guids, header
+from vhdx.image.headers import HeaderPair
+from vhdx.image.session import Session
+from vhdx.image.space import Space
+from vhdx.image.transaction import Door
+from vhdx.journal.writer import LogWriter
+
+Mistake = Callable[[pytest.MonkeyPatch], None]
+MISTAKES: dict[str, Mistake] = {}
+
+
+def mistake(make: Mistake) -> Mistake:
+    """Enter a mistake into the list, by its name."""
+    MISTAKES[make.__name__.replace("_", " ")] = make
+    return make
+
+
+def _forgotten(method: Any, flushes: slice) -> Any:
+    """The method, with some of the flushes that it makes forgotten."""
+
+    def wrapped(self: Any, *arguments: Any, **options: Any) -> Any:
+        storage = self._file if hasattr(self, "_file") else self._storage
+        really, count = storage.flush, [0]
+        forgotten = range(100)[flushes]
+
+        def flush() -> None:
+            count[0] += 1
+            if count[0] - 1 not in forgotten:
+                really()
+
+        storage.flush = flush
+        try:
+            return method(self, *arguments, **options)
+        finally:
+            storage.flush = really
+
+    return wrapped
+
+
+@mistake
+def no_flush_before_the_log_entry(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Door, "commit", _forgotten(Door.commit, slice(0, 1)))
+
+
+@mistake
+def no_flush_behind_the_log_entry(patch: pytest.MonkeyPatch) -> None:
+    def commit_pages(door: Any, pages: list[tuple[int, bytes]]) -> None:
+        size = door._file.size()
+        if not door._journal.has_room(pages):
+            door._start_log(size)
+        door._journal.append(pages, size)
+        for file_offset, page in pages:
+            door._file.write_at(page, file_offset)
+        door._file.flush()
+        door._pages.settle(pages)
+
+    patch.setattr(Door, "_commit_pages", commit_pages)
+
+
+@mistake
+def a_flush_that_does_nothing_after_writes_in_place(patch: pytest.MonkeyPatch) -> None:
+    really = Door.commit
+
+    def commit(door: Any) -> bool:
+        return really(door) if door._pages.dirty() else False
+
+    patch.setattr(Door, "commit", commit)
+
+
+@mistake
+def space_given_away_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Space, "give_up", Space.give_back)
+
+
+@mistake
+def space_punched_before_the_commit(patch: pytest.MonkeyPatch) -> None:
+    really = Session.commit
+
+    def commit(session: Any) -> None:
+        for file_offset, length in session._known_space.waiting if session._known_space else ():
+            session.file.punch(file_offset, length)
+        really(session)
+
+    patch.setattr(Session, "commit", commit)
+
+
+@mistake
+def free_space_taken_for_zeros(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(LyingStorage, "zero", lambda *_: None)
+
+
+@mistake
+def headers_before_the_first_entry(patch: pytest.MonkeyPatch) -> None:
+    def start_log(door: Any, file_size: int) -> None:
+        log_guid = uuid.uuid4()
+        door._headers.update({"log_guid": log_guid})
+        door._journal.start(log_guid, file_size)
+        door._file.flush()
+
+    patch.setattr(Door, "_start_log", start_log)
+
+
+@mistake
+def the_first_entry_not_flushed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Door, "_start_log", _forgotten(Door._start_log, slice(0, 1)))
+
+
+@mistake
+def the_file_cut_before_the_log_is_emptied(patch: pytest.MonkeyPatch) -> None:
+    really = Door.close
+
+    def close(door: Any, file_size: int | None) -> None:
+        if door.began and file_size is not None and file_size < door._file.size():
+            door.commit()
+            door._file.resize(file_size)
+            door._file.flush()
+        really(door, None)
+
+    patch.setattr(Door, "close", close)
+
+
+@mistake
+def the_log_emptied_before_its_pages_are_in_place(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Door, "close", _forgotten(Door.close, slice(0, 1)))
+
+
+@mistake
+def both_headers_in_one_flush(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(HeaderPair, "update", _forgotten(HeaderPair.update, slice(0, 1)))
+
+
+@mistake
+def the_header_in_force_overwritten(patch: pytest.MonkeyPatch) -> None:
+    def update(pair: Any, changes: dict[str, Any]) -> None:
+        fields = {**pair._current._asdict(), **changes}
+        fields["sequence_number"] += 1
+        pair._current = header.Header(**fields)
+        pair._storage.write_at(pair._current.pack(), header.HEADER_OFFSETS[pair._slot])
+        pair._storage.flush()
+
+    patch.setattr(HeaderPair, "update", update)
+
+
+@mistake
+def tables_written_without_the_log(patch: pytest.MonkeyPatch) -> None:
+    def commit_pages(door: Any, pages: list[tuple[int, bytes]]) -> None:
+        for file_offset, page in pages:
+            door._file.write_at(page, file_offset)
+        door._file.flush()
+        door._pages.settle(pages)
+
+    patch.setattr(Door, "_commit_pages", commit_pages)
+
+
+@mistake
+def the_log_guid_cleared_before_the_replay(patch: pytest.MonkeyPatch) -> None:
+    really = Door._begin_session
+
+    def begin(door: Any, changes: dict[str, uuid.UUID]) -> dict[str, uuid.UUID]:
+        if door._image.header.log_guid != guids.NIL:
+            door._headers.update({"log_guid": guids.NIL, "file_write_guid": uuid.uuid4()})
+        return really(door, changes)
+
+    patch.setattr(Door, "_begin_session", begin)
+
+
+@mistake
+def the_replay_not_flushed(patch: pytest.MonkeyPatch) -> None:
+    def begin(door: Any, changes: dict[str, uuid.UUID]) -> dict[str, uuid.UUID]:
+        with pytest.MonkeyPatch.context() as inner:
+            storage = door._file
+            if door._image.header.log_guid != guids.NIL:
+                door._headers.update({"file_write_guid": uuid.uuid4()})
+                inner.setattr(storage, "flush", bool)
+                inner.setattr(door._headers, "update", bool)
+            return really(door, changes)
+
+    really = Door._begin_session
+    patch.setattr(Door, "_begin_session", begin)
+
+
+@mistake
+def a_ring_that_begins_again_at_its_start_under_the_same_guid(patch: pytest.MonkeyPatch) -> None:
+    def start_log(door: Any, file_size: int) -> None:
+        if door._journal._log_guid is None:
+            really(door, file_size)
+        else:
+            door._journal._position = 0
+
+    really = Door._start_log
+    patch.setattr(Door, "_start_log", start_log)
+
+
+@mistake
+def an_old_tail(patch: pytest.MonkeyPatch) -> None:
+    """Replay of what was applied long ago, from the first entry on: once space was reused that is harmful."""
+
+    def append(writer: Any, pages: list[tuple[int, bytes]], file_size: int) -> None:
+        for entry in writer._entries(pages):
+            writer._append(entry, 0, file_size)
+
+    patch.setattr(LogWriter, "append", append)
+
+
+@mistake
+def no_new_file_write_guid(patch: pytest.MonkeyPatch) -> None:
+    _without(patch, "file_write_guid")
+
+
+@mistake
+def no_new_data_write_guid(patch: pytest.MonkeyPatch) -> None:
+    _without(patch, "data_write_guid")
+
+
+def _without(patch: pytest.MonkeyPatch, field: str) -> None:
+    really = HeaderPair.update
+
+    def update(pair: HeaderPair, changes: dict[str, Any]) -> None:
+        really(pair, {name: value for name, value in changes.items() if name != field})
+
+    patch.setattr(HeaderPair, "update", update)

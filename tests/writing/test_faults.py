@@ -1,0 +1,72 @@
+"""Each system call of each operation fails once, in every way in which the host lets it fail.
+
+Afterwards the object goes on as if nothing had been asked of it, or refuses everything; in both cases the
+file as it stands opens, is sound, and each of its sectors is old or new (promises 7, 13 and 21).
+"""
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.faults import (
+    Call,
+    Fault,
+    Host,
+    does_half,
+    failing_host,
+    fails_after_half,
+    fails_with,
+    raises_after,
+    raises_before,
+)
+
+from .scenarios import SCENARIOS
+from .trials import Trial
+
+ERRORS = (errno.ENOSPC, errno.EIO, errno.EINTR)
+FAULTS: dict[str, Callable[[int], Fault]] = {
+    "error": lambda at: fails_with(ERRORS[at % 3]),
+    "half": lambda at: does_half,
+    "half, then error": lambda at: fails_after_half,
+    "exception before": lambda at: raises_before((KeyboardInterrupt, MemoryError)[at % 2]),
+    "exception after": lambda at: raises_after((MemoryError, KeyboardInterrupt)[at % 2]),
+}
+
+
+@contextmanager
+def failing(path: Path, at: int | None, fault: Fault | None, hosts: list[Host]) -> Iterator[None]:
+    """One call on a file fails; what happened is appended to ``hosts``."""
+    with failing_host(path) as host:
+        hosts.append(host)
+        host.at, host.fault = at, fault
+        yield
+
+
+def calls_of(trial: Trial) -> list[Call]:
+    """The calls of the step on a sound host."""
+    hosts: list[Host] = []
+    assert trial.run(failing(trial.image, None, None, hosts)) == (False, False)
+    return hosts[0].calls
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_promises_7_13_and_21_a_call_that_fails(name: str, fault: str, tmp_path: Path) -> None:
+    trial = Trial(SCENARIOS[name], tmp_path)
+    calls = calls_of(trial)
+    assert {"pwrite", "fdatasync"} <= {call.name for call in calls}
+    hosts: list[Host] = []
+    for at in range(len(calls)):
+        # of many calls in a row that do the same (pages put in their places) a few are enough
+        row = [call.name for call in calls[max(0, at - 3) : at + 4]]
+        if row == ["pwrite"] * 7 and at % 8:
+            continue
+        raised, failed = trial.run(failing(trial.image, at, FAULTS[fault](at), hosts))
+        struck = hosts[-1].struck
+        assert struck is not None
+        assert raised != (fault == "half")
+        if raised and struck.name == "fdatasync" and not name.startswith("close"):
+            assert failed, "a flush that failed was taken as if it had worked"
