@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 WINDOW = 128 * 1024
 """Slots looked at in one go: 1 MiB of table."""
 _FEW = 64
+_FULL, _PARTIAL = BlockState.FULLY_PRESENT.value, BlockState.PARTIALLY_PRESENT.value
 
 
 class BlockRun(NamedTuple):
@@ -104,10 +105,10 @@ def _runs_of_few(block: int, entries: array[int], step: int) -> Iterator[BlockRu
                 yield BlockRun(first, current - first, first_entry)
             first, first_entry = current, entry
         state = entry & STATE_MASK
-        if state == BlockState.FULLY_PRESENT.value:
+        if state == _FULL:
             expected = entry + step
         else:
-            expected = -1 if state == BlockState.PARTIALLY_PRESENT.value else entry
+            expected = -1 if state == _PARTIAL else entry
     if entries:
         yield BlockRun(first, block + len(entries) - first, first_entry)
 
@@ -118,10 +119,10 @@ def _runs_of_many(block: int, entries: array[int], step: int) -> Iterator[BlockR
 
     values = np.frombuffer(entries, dtype=np.uint64)
     states = values & np.uint64(STATE_MASK)
-    full = states[:-1] == BlockState.FULLY_PRESENT.value
+    full = states[:-1] == _FULL
     steps = np.where(full, np.uint64(step), np.uint64(0))
     breaks = values[1:] != values[:-1] + steps
-    breaks |= states[:-1] == BlockState.PARTIALLY_PRESENT.value
+    breaks |= states[:-1] == _PARTIAL
     starts = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(entries)]
     for start, stop in pairwise(starts):
         yield BlockRun(block + start, stop - start, entries[start])

@@ -38,6 +38,7 @@ class Space:
         self._map = bytearray(-(-file_size // MIB))
         self._search_from = 0
         self._waiting: list[tuple[int, int]] = []
+        self._beyond: list[tuple[int, int]] = []  # MiB kept behind the map's end, last ones first
 
     @property
     def end(self) -> int:
@@ -91,9 +92,25 @@ class Space:
 
     def extend(self, length: int) -> int:
         """Space behind everything, marked as used."""
+        while self._beyond and self._beyond[-1][0] < len(self._map) + length // MIB:
+            first, count = self._beyond.pop()
+            self._map.extend(bytes(max(0, first - len(self._map))))
+            self._map.extend(bytes((_USED,)) * max(0, first + count - len(self._map)))
         first = len(self._map)
         self._map.extend(bytes((_USED,)) * (length // MIB))
         return first * MIB
+
+    def keep(self, places: list[int], length: int) -> None:
+        """Mark space of ``length`` from each of ``places`` on as nobody else's, whatever stands there.
+
+        Also where the file does not reach yet: it may grow.
+        """
+        count = length // MIB
+        for first in sorted((place // MIB for place in places), reverse=True):
+            inside = len(self._map[first : first + count])
+            self._map[first : first + inside] = bytes((_USED,)) * inside
+            if inside < count:
+                self._beyond.append((first, count))
 
     def give_back(self, file_offset: int, length: int) -> None:
         """Free space that no entry names any more, durably, or ever named."""
@@ -156,9 +173,7 @@ class _Survey:
         if self._geometry.differencing:
             self._claim_bitmaps()
         # Kept space is claimed last and whatever stands there: it is never read, and never given up.
-        for place in self._kept:
-            if place + self._geometry.block_size <= self._space.end:
-                self._space.claim(place, self._geometry.block_size)
+        self._space.keep(self._kept, self._geometry.block_size)
         return self._space
 
     def _claim_runs(self, block: int, count: int) -> None:
