@@ -15,7 +15,9 @@ from .scenarios.scenario import block, dynamic
 def test_space_kept_behind_the_end_of_the_file_gets_no_second_owner(missing: int) -> None:
     """A block without contents names space of which so many MiB are not in the file, as a cut file has it."""
     image = dynamic(present=0, disk_size=20 * MIB, block_size=2 * MIB, blocks={0: block(0, 2 * MIB)})
-    image.bat = {5: (image.length() - (2 - missing) * MIB) | UNMAPPED}
+    kept = image.length()
+    image.bat = {5: kept | UNMAPPED}
+    image.file_length = kept + (2 - missing) * MIB
     storage = Record().storage("image.vhdx", content_of(image))
     with writable_disk(storage) as disk:
         disk.pwrite(b"new", 12 * MIB)

@@ -107,8 +107,10 @@ def _runs_of_few(block: int, entries: array[int], step: int) -> Iterator[BlockRu
         state = entry & STATE_MASK
         if state == _FULL:
             expected = entry + step
+        elif state == _PARTIAL:
+            expected = -1
         else:
-            expected = -1 if state == _PARTIAL else entry
+            expected = entry
     if entries:
         yield BlockRun(first, block + len(entries) - first, first_entry)
 
