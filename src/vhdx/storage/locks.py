@@ -44,7 +44,8 @@ def acquire_writer(descriptor: int, path: str) -> None:
     """
     if not _acquire(descriptor, path, does=(_READS, _WRITES, _RESIZES), exclusive=True):
         raise ImageLockedError(
-            "the file system has no locks, so other writers cannot be kept out", image=path
+            "the file system has no locks to keep other writers out; lock=False writes all the same",
+            image=path,
         )
 
 
