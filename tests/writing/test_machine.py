@@ -160,9 +160,8 @@ class Machine(RuleBasedStateMachine):
         assert found.length <= self.at_first.length + most * found.block_size
         if not self.fixed and self.changed:
             assert found.length == max(claim.end for claim in found.claims)
-        self.waiting = 0
         self.changed = False
-        if self.kind.qemu_reads and self.step % 4 == 1:
+        if self.kind.qemu_reads and self.step % 4 == 1 and is_clean(self.path):
             qemu_check(self.path)
 
     @rule(mend=st.booleans())

@@ -37,15 +37,16 @@ class BlockWriter:
         gets no other owner.
         """
         pin = object()
-        try:  # entered inside and left first: wherever an interrupt comes, no pin stays behind
+        try:  # entered inside, left before any other call: wherever an interrupt comes, no pin stays behind
             self._pins.enter(pin)
             place = self._locate(offset, len(data))
             if place > 0:
                 self._file.write_at(data, place)
         finally:
-            self._pins.leave(pin)
             # Set when the bytes are there and not before: a flush that runs meanwhile may have missed them.
+            # And before the pin goes: whoever waits for it flushes next.
             self._door.payload_written = True
+            self._pins.leave(pin)
         return place > 0
 
     def write(self, span: Span, data: memoryview) -> None:
