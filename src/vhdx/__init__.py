@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.convert import ConvertResult, convert
     from vhdx.ops.create import CreateResult, create
+    from vhdx.ops.merge import MergeResult, merge
     from vhdx.ops.plan import ImageOptions
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, repair
@@ -44,6 +45,7 @@ __all__ = [
     "ImageFailedError",
     "ImageLockedError",
     "ImageOptions",
+    "MergeResult",
     "ParentMismatchError",
     "ParentNotFoundError",
     "ParentPolicy",
@@ -55,6 +57,7 @@ __all__ = [
     "compare",
     "convert",
     "create",
+    "merge",
     "open",
     "rebase",
     "repair",
@@ -77,6 +80,7 @@ _HOMES = {
     "vhdx.ops.compare": ("CompareResult", "compare"),
     "vhdx.ops.convert": ("ConvertResult", "convert"),
     "vhdx.ops.create": ("CreateResult", "create"),
+    "vhdx.ops.merge": ("MergeResult", "merge"),
     "vhdx.ops.plan": ("ImageOptions",),
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "repair"),

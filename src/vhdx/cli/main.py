@@ -32,6 +32,7 @@ VERBS = (
     "create",
     "diff",
     "info",
+    "merge",
     "read",
     "rebase",
     "repair",

@@ -192,17 +192,20 @@ class Disk:
         Finer than `extents`: holes of the host's files inside present blocks are left out.
         """
         for extent in self.extents():
-            if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-                storage = self._layers[extent.depth - 1].storage
-                moved = extent.offset - extent.file_offset
-                for start, length in storage.data_ranges(extent.file_offset, extent.length):
-                    yield start + moved, length
+            yield from self.stored_ranges(extent)
 
-    def extents_below(self) -> Iterator[Extent]:
-        """The ranges that the image itself says nothing about: its parents answer, or nobody does."""
+    def stored_ranges(self, extent: Extent) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs of one of the disk's extents that are no holes in the host's files."""
+        if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
+            storage = self._layers[extent.depth - 1].storage
+            moved = extent.offset - extent.file_offset
+            for start, length in storage.data_ranges(extent.file_offset, extent.length):
+                yield start + moved, length
+
+    def own_extents(self) -> Iterator[Extent]:
+        """What the image itself says, its parents not asked: UNALLOCATED is where it says nothing."""
         self._check()
-        own = self._resolved(0, self._size, 1)
-        return merged(extent for extent in own if extent.kind is ExtentKind.UNALLOCATED)
+        return merged(self._resolved(0, self._size, 1))
 
     def _layers_above(self, since: int | str | os.PathLike[str] | None) -> int:
         if isinstance(since, str | os.PathLike):
@@ -290,6 +293,10 @@ class Disk:
     def keep_identity(self) -> None:
         """Before the first write: say that no read will ever tell the difference; the DataWriteGuid stays."""
         self._writable().keep_identity()
+
+    def take_identity(self, data_write_guid: UUID) -> None:
+        """Before the first write: give the contents this DataWriteGuid, durably."""
+        self._writable().take_identity(data_write_guid)
 
     def replace_locator(self, values: dict[str, str]) -> None:
         """Rewrite the parent locator of the image, durably; its contents keep their identity."""

@@ -66,9 +66,10 @@ class Image(NamedTuple):
         return self.file.name
 
 
-def load(file: ReadableStorage) -> Image:
+def load(file: ReadableStorage, *, disk_size: int | None = None) -> Image:
     """Open an image for reading; nothing is written, a dirty log is replayed in memory.
 
+    ``disk_size`` looks at it as if its disk had that many bytes already: for whoever is resizing it.
     Raises CorruptImageError or UnsupportedImageError for the first rule that the file breaks.
     """
     report = OpeningReport(file.name)
@@ -78,7 +79,8 @@ def load(file: ReadableStorage) -> Image:
     sequence, storage = _replayed(file, header)
     table = _present(regions.load(storage, header, report))
     items = _present(metadata.load(storage, table.metadata, report))
-    geometry = Geometry(items.disk_size, items.block_size, items.logical_sector_size, items.has_parent)
+    size = items.disk_size if disk_size is None else disk_size
+    geometry = Geometry(size, items.block_size, items.logical_sector_size, items.has_parent)
     _check_table_size(table, geometry, report)
     pages = Pages(storage)
     bat = Bat(pages, table.bat.file_offset, geometry)
