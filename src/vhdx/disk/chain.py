@@ -10,6 +10,7 @@ from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
+from vhdx.disk.contexts import BLOCK_CONTEXTS
 from vhdx.disk.stream import DiskStream
 from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Extent, ExtentKind, merged
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from vhdx.disk.base import Contexts
     from vhdx.image.image import Image
     from vhdx.image.read import Reader
     from vhdx.image.write import Writer
@@ -186,17 +188,22 @@ class Disk:
                 hidden = extent.part(max(extent.offset, shown), min(extent.end, had))
                 yield hidden._replace(kind=ExtentKind.ZERO)
 
-    def data_ranges(self) -> Iterator[tuple[int, int]]:
-        """The (offset, length) runs, in order, that may hold something; all else is known to be zeros.
+    @property
+    def contexts(self) -> Contexts:
+        """What can be told of an extent beside its kind: the block's state and the layer that answered."""
+        return BLOCK_CONTEXTS
+
+    def data_ranges(self, *, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs of a range, in order, that may hold something; all else is zeros.
 
         Finer than `extents`: holes of the host's files inside present blocks are left out.
         """
-        for extent in self.extents():
+        for extent in self.extents(offset=offset, length=length):
             if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
                 storage = self._layers[extent.depth - 1].storage
                 moved = extent.offset - extent.file_offset
-                for start, length in storage.data_ranges(extent.file_offset, extent.length):
-                    yield start + moved, length
+                for start, count in storage.data_ranges(extent.file_offset, extent.length):
+                    yield start + moved, count
 
     def extents_below(self) -> Iterator[Extent]:
         """The ranges that the image itself says nothing about: its parents answer, or nobody does."""
