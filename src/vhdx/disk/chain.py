@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vhdx.image.image import Image
     from vhdx.image.read import Reader
     from vhdx.image.write import Writer
+    from vhdx.partitions.table import Partition, PartitionTable
     from vhdx.storage.base import ReadableStorage
 
     Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
@@ -312,6 +313,16 @@ class Disk:
         """Device and inode of every file of the chain, as far as they are known."""
         identities = (layer.file.identity() for layer in self._layers)
         return tuple(identity for identity in identities if identity is not None)
+
+    def partition_table(self) -> PartitionTable:
+        """The partitions of the disk and what is unusual about their table."""
+        from vhdx.disk.partitions import partition_table  # noqa: PLC0415  most uses of a disk need no tables
+
+        return partition_table(self)
+
+    def partitions(self) -> tuple[Partition, ...]:
+        """The partitions of the disk; none where there is no table."""
+        return self.partition_table().partitions
 
     def stream(self) -> DiskStream:
         """The disk as a file object with a cursor of its own."""
