@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vhdx.cli.options import chain_options, force_option, force_share_option, image_options, parent_policy
+from vhdx.cli.options import (
+    chain_options,
+    force_option,
+    force_share_option,
+    image_options,
+    parent_policy,
+    partition_option,
+)
 from vhdx.cli.render import progress_bar, size_text
 from vhdx.text import printable
 
@@ -21,6 +28,7 @@ _FORMAT = click.Choice(["raw", "vhdx"])
 @click.argument("target", type=click.Path())
 @click.option("-f", "--source-format", type=_FORMAT, help="By default told by SOURCE's content.")
 @click.option("-O", "--target-format", type=_FORMAT, help="By default told by TARGET's suffix.")
+@partition_option
 @image_options
 @chain_options
 @force_share_option
@@ -31,6 +39,7 @@ def convert(
     *,
     source_format: Format | None,
     target_format: Format | None,
+    partition: int | None,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     force_share: bool,
@@ -41,8 +50,8 @@ def convert(
 
     SOURCE is a raw disk (file or block device), a VHDX with all its parents, or - for raw on standard
     input. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are kept.
-    TARGET appears whole or not at all; holes and blocks of zeros take no space in it. Options that
-    describe an image go with VHDX targets.
+    With --partition TARGET has that partition only, as a disk of its own. TARGET appears whole or not at
+    all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets.
     """
     from vhdx.ops.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.plan import ImageOptions  # noqa: PLC0415
@@ -54,6 +63,7 @@ def convert(
             source_format=source_format,
             target_format=target_format,
             options=ImageOptions(**options),
+            partition=partition,
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             overwrite=force,
             lock=not force_share,

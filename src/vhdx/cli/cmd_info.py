@@ -13,7 +13,7 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.ops.info import BlockInfo, ImageInfo, LogInfo
+    from vhdx.ops.info import BlockInfo, ImageInfo, LogInfo, TableInfo
 
 
 @click.command()
@@ -61,8 +61,25 @@ def _print_text(found: ImageInfo) -> None:
             share = f"{layer.data_size / total:.1%}" if total else "none"
             about = f"{layer.disk_type}, {size}, {share} of the data, log {layer.log_state}"
             click.echo(f"  {depth}. {printable(layer.path)}: {about}")
+    if found.partition_table is not None:
+        print_table(found.partition_table)
     for note in found.notes:
         click.echo(f"{note.severity}: {note.structure} at file offset {note.file_offset}: {note.text}")
+
+
+def print_table(table: TableInfo) -> None:
+    """Print what a partition table says."""
+    if table.kind != "none":
+        identity = "" if table.disk_id is None else f", disk id {table.disk_id}"
+        click.echo(f"partitions ({table.kind}{identity}):")
+    for partition in table.partitions:
+        kind = partition.type_name or partition.type
+        name = f" {printable(partition.name)!r}" if partition.name else ""
+        boot = ", bootable" if partition.bootable else ""
+        size = size_text(partition.length)
+        click.echo(f"  {partition.number}. at {partition.offset}: {size}, {kind}{name}{boot}")
+    for finding in table.findings:
+        click.echo(f"note: partitions: {printable(finding)}")
 
 
 def _rows(found: ImageInfo) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
+from vhdx.disk.contexts import BLOCK_CONTEXTS
 from vhdx.disk.stream import DiskStream
 from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Extent, ExtentKind, merged
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from vhdx.disk.base import Contexts
     from vhdx.image.image import Image
     from vhdx.image.read import Reader
     from vhdx.image.write import Writer
+    from vhdx.partitions.table import Partition, PartitionTable
     from vhdx.storage.base import ReadableStorage
 
     Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
@@ -186,12 +189,17 @@ class Disk:
                 hidden = extent.part(max(extent.offset, shown), min(extent.end, had))
                 yield hidden._replace(kind=ExtentKind.ZERO)
 
-    def data_ranges(self) -> Iterator[tuple[int, int]]:
-        """The (offset, length) runs, in order, that may hold something; all else is known to be zeros.
+    @property
+    def contexts(self) -> Contexts:
+        """What can be told of an extent beside its kind: the block's state and the layer that answered."""
+        return BLOCK_CONTEXTS
+
+    def data_ranges(self, *, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs of a range, in order, that may hold something; all else is zeros.
 
         Finer than `extents`: holes of the host's files inside present blocks are left out.
         """
-        for extent in self.extents():
+        for extent in self.extents(offset=offset, length=length):
             yield from self.stored_ranges(extent)
 
     def stored_ranges(self, extent: Extent) -> Iterator[tuple[int, int]]:
@@ -312,6 +320,16 @@ class Disk:
         """Device and inode of every file of the chain, as far as they are known."""
         identities = (layer.file.identity() for layer in self._layers)
         return tuple(identity for identity in identities if identity is not None)
+
+    def partition_table(self) -> PartitionTable:
+        """The partitions of the disk and what is unusual about their table."""
+        from vhdx.disk.partitions import partition_table  # noqa: PLC0415  most uses of a disk need no tables
+
+        return partition_table(self)
+
+    def partitions(self) -> tuple[Partition, ...]:
+        """The partitions of the disk; none where there is no table."""
+        return self.partition_table().partitions
 
     def stream(self) -> DiskStream:
         """The disk as a file object with a cursor of its own."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage, Storage
 
 Format = Literal["raw", "vhdx"]
+Mode = Literal["r", "r+"]
 SUFFIXES: dict[str, Format] = {
     ".vhdx": "vhdx",
     ".avhdx": "vhdx",
@@ -38,7 +39,7 @@ SUFFIXES: dict[str, Format] = {
 
 def open_disk(
     file: str | os.PathLike[str] | SeekableFile,
-    mode: Literal["r", "r+"] = "r",
+    mode: Mode = "r",
     *,
     parents: Parents = None,
     lock: bool = True,
@@ -119,12 +120,20 @@ def lone_disk(storage: Storage) -> Disk:
 
 
 def open_any(
-    path: str, name: Format | None = None, *, parents: Parents = None, lock: bool = True
+    path: str,
+    name: Format | None = None,
+    mode: Mode = "r",
+    *,
+    parents: Parents = None,
+    lock: bool = True,
 ) -> Disk | RawDisk:
-    """Open a raw disk or a VHDX with its parents for reading; None as ``name`` tells by the contents.
+    """Open a raw disk or a VHDX with its parents; None as ``name`` tells by the contents.
 
-    Raises what `open_disk` raises, and ValueError where the format cannot be told without doubt.
+    Raises what `open_disk` raises, and ValueError where the format cannot be told without doubt and for
+    a raw disk that is to be written to and is no file of whole sectors.
     """
+    if mode == "r+":
+        return _any_writable(path, name, parents, lock=lock)
     storage = open_for_reading(path, lock=lock and name != "vhdx")
     with closing_on_failure(storage):
         found = name or _format_of_contents(path, storage)
@@ -132,6 +141,14 @@ def open_any(
             return RawDisk(storage)
     storage.close()
     return open_disk(path, parents=parents, lock=lock)
+
+
+def _any_writable(path: str, name: Format | None, parents: Parents, *, lock: bool) -> Disk | RawDisk:
+    storage = open_for_writing(path, lock=lock)
+    with closing_on_failure(storage):
+        if (name or _format_of_contents(path, storage)) == "raw":
+            return RawDisk(storage, storage)
+        return writable_disk(storage, parents, lock=lock)
 
 
 def _format_of_contents(path: str, storage: ReadableStorage) -> Format:

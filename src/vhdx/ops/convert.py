@@ -50,6 +50,7 @@ def convert(
     source_format: Format | None = None,
     target_format: Format | None = None,
     options: ImageOptions | None = None,
+    partition: int | None = None,
     parents: Parents = None,
     overwrite: bool = False,
     lock: bool = True,
@@ -60,8 +61,9 @@ def convert(
     ``source`` is a raw file, a block device, a VHDX with all its parents, or ``"-"`` for raw on standard
     input. Formats are told by content and by the target's suffix unless given. A VHDX target is made as
     ``options`` say; from a VHDX it keeps disk id, sector sizes and the user items that belong to the disk.
-    Holes and blocks of zeros are not stored. ``progress`` is called with the bytes done and the size of
-    the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes to.
+    ``partition`` takes the partition of this number alone, which becomes a disk of its own. Holes and blocks
+    of zeros are not stored. ``progress`` is called with the bytes done and the size of the disk (None while
+    that is not known). ``lock=False`` reads a source that somebody else writes to.
 
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
@@ -70,7 +72,9 @@ def convert(
     if wanted == "raw" and options not in (None, ImageOptions()):
         raise ValueError("a raw target has no type, block size, log, sector sizes or disk id")
     rounding = Rounding()
-    with open_source(os.fspath(source), source_format, parents=parents, lock=lock) as opened:
+    with open_source(
+        os.fspath(source), source_format, parents=parents, lock=lock, partition=partition
+    ) as opened:
         _refuse_own_layer(opened, target)
         plan = _plan(opened, options or ImageOptions(), rounding) if wanted == "vhdx" else None
         disk_size = None if opened.size is None else _disk_size(opened.size, plan, rounding)
@@ -101,15 +105,17 @@ def _refuse_own_layer(source: Source, target: str) -> None:
 
 
 def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePlan:
-    if not isinstance(source.disk, Disk):
-        return plan_from(options, source.size, rounding)
     disk = source.disk
+    if disk is None or source.format == "raw":
+        return plan_from(options, source.size, rounding)
     kept = replace(
         options,
-        disk_id=options.disk_id or disk.disk_id,
         logical_sector_size=options.logical_sector_size or disk.logical_sector_size,
         physical_sector_size=options.physical_sector_size or disk.physical_sector_size,
     )
+    if not isinstance(disk, Disk):  # a partition is another disk
+        return plan_from(kept, source.size, rounding)
+    kept = replace(kept, disk_id=options.disk_id or disk.disk_id)
     return plan_from(kept, source.size, rounding, user_items_of(disk.layers[0]))
 
 

@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from vhdx.disk.open import open_any
+from vhdx.disk.partitions import one_partition
 from vhdx.disk.raw import RawDisk
 from vhdx.storage.file import FileStorage
 
@@ -94,16 +95,26 @@ class StreamSource:
 
 
 @contextlib.contextmanager
-def open_source(source: str, name: Format | None, *, parents: Parents, lock: bool) -> Iterator[Source]:
-    """Open what is to be converted; closed at the end of the ``with``.
+def open_source(
+    source: str, name: Format | None, *, parents: Parents, lock: bool, partition: int | None = None
+) -> Iterator[Source]:
+    """Open what is to be converted, or one of its partitions; closed at the end of the ``with``.
 
-    Raises ValueError where the format cannot be told without doubt.
+    Raises ValueError where the format cannot be told without doubt, and for a partition that is not there.
     """
     if source == STANDARD_INPUT:
-        yield _standard_input(name)
+        found = _standard_input(name)
+        yield found if partition is None else _partition_of(found, partition)
         return
     with open_any(source, name, parents=parents, lock=lock) as disk:
-        yield DiskSource(disk, "raw" if isinstance(disk, RawDisk) else "vhdx")
+        found = DiskSource(disk, "raw" if isinstance(disk, RawDisk) else "vhdx")
+        yield found if partition is None else _partition_of(found, partition)
+
+
+def _partition_of(source: Source, number: int) -> Source:
+    if source.disk is None:
+        raise ValueError("a partition cannot be picked out of a pipe: its table may stand behind its end")
+    return DiskSource(one_partition(source.disk, number), source.format)
 
 
 def _standard_input(name: Format | None) -> Source:
