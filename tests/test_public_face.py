@@ -20,7 +20,7 @@ ROOMS = [
 
 FACE = {
     *("open", "create", "convert", "repair", "RepairResult", "rebase", "RebaseResult", "compare"),
-    *("merge", "MergeResult"),
+    *("merge", "MergeResult", "resize", "ResizeResult"),
     *("CompareResult", "Disk", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vhdx.ops.plan import ImageOptions
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, repair
+    from vhdx.ops.resize import ResizeResult, resize
 
 __all__ = [
     "BlockState",
@@ -51,6 +52,7 @@ __all__ = [
     "ParentPolicy",
     "RebaseResult",
     "RepairResult",
+    "ResizeResult",
     "UnsupportedImageError",
     "VhdxError",
     "__version__",
@@ -61,6 +63,7 @@ __all__ = [
     "open",
     "rebase",
     "repair",
+    "resize",
 ]
 
 _HOMES = {
@@ -84,6 +87,7 @@ _HOMES = {
     "vhdx.ops.plan": ("ImageOptions",),
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "repair"),
+    "vhdx.ops.resize": ("ResizeResult", "resize"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _OTHER_NAMES = {"open": "open_disk"}

@@ -36,6 +36,7 @@ VERBS = (
     "read",
     "rebase",
     "repair",
+    "resize",
     "trim",
     "write",
     "zero",
