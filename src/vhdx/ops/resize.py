@@ -175,7 +175,7 @@ def _loss(disk: Disk, table: PartitionTable, first: int, new_size: int) -> Unsup
 
 
 def _left_behind(disk: Disk, table: PartitionTable, new_size: int) -> range:
-    """What stays of the old backup when the new one stands behind it: free space, which is to look like it."""
+    """What stays of the old backup when the new one stands behind it: free space, to be cleared."""
     backup = _backup(disk, table)
     new_start = new_size - table.gpt.backup_length if table.gpt is not None else 0
     return range(backup.start, min(backup.stop, new_start))
