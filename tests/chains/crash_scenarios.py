@@ -197,6 +197,75 @@ def laps(session: ChainSession) -> None:
     session.close()
 
 
+def like_its_parent(sector: int = 512, block_size: int = MIB) -> Made:
+    """A child that says again what its parent says, whole blocks and parts, and zeros; bitmaps at the end.
+
+    Behind 8 MiB nobody says anything. Junk stands in a gap, and where bits are not set.
+    """
+    parent = base(sector)
+    leaf = parent.child()
+    leaf.block_size = block_size
+    same = {at: parent.blocks[0].pieces()[at] for at in parent.blocks[0].pieces()}
+    changed = {**same, MIB // 2: pattern(77, PAGE)}
+    partial_same = Block({at: parent.blocks[1].pieces()[at] for at in (0, 2 * PAGE)}, PARTIALLY_PRESENT)
+    partial_same.present = range(4 * PAGE // sector)
+    leaf.blocks = {
+        0: Block(changed),
+        1: partial_same,
+        2: Block(dict(parent.blocks[2].pieces())),
+        3: Block(),
+        4: part(4, {0, 1, 2, MIB // sector - 1}, 7),
+        6: Block(state=PARTIALLY_PRESENT, present=range(MIB // sector)),
+        7: some_data(7, 7),
+    }
+    leaf.gap = 3 * MIB
+    junk(leaf, leaf.plan().blocks_offset // MIB - 3, 3)
+    return leaf, [[parent]]
+
+
+def bitmap_for_nobody(sector: int = 512) -> Made:
+    """No block is partially present, but there is a bitmap, in front of a block that moves to its place."""
+    leaf, chains = child(sector)
+    leaf.blocks = {0: part(0, {0, 1}, 7), 1: some_data(1, 7), 5: some_data(5, 7)}
+    return leaf, chains
+
+
+def compacted(session: ChainSession) -> None:
+    session.compact()
+    session.write(4 * MIB + 512, 1024)
+    session.write(9 * MIB + 512, 1024)
+    session.close()
+    session.compact(punch=True)
+
+
+def scanned(session: ChainSession) -> None:
+    session.compact(scan_zeros=True, punch=True)
+    session.write(MIB + 8192, 1024)
+    session.write(2 * MIB + 512, 1024)
+    session.flush()
+    session.zero(4 * MIB, MIB)
+    session.close()
+    session.compact(scan_zeros=True)
+
+
+def without_bitmaps(session: ChainSession) -> None:
+    """The bitmap goes, a block moves to its place, and another bitmap comes."""
+    session.zero(0, MIB)
+    session.close()
+    session.compact()
+    session.write(9 * MIB + 512, 512)
+    session.flush()
+    session.compact(scan_zeros=True)
+    session.write(9 * MIB + 1024, 512)
+    session.close()
+
+
+def interrupted(session: ChainSession) -> None:
+    session.compact(scan_zeros=True, killed=True, interrupted=5)
+    session.compact(scan_zeros=True, interrupted=4)
+    session.compact(scan_zeros=True)
+
+
 BOTH = (512, 4096)
 SCENARIOS = (
     *(
@@ -214,6 +283,11 @@ SCENARIOS = (
             ("wandering on a grandchild", grandchild, wander),
             ("wandering among junk", partial(child, gap=True), wander),
             ("rebased", two_parents, partial(rebased, safe=False)),
+            ("compacted among junk", partial(child, gap=True), compacted),
+            ("compacted, a grandchild", grandchild, scanned),
+            ("compacted, like its parent", like_its_parent, scanned),
+            ("compacted without bitmaps", bitmap_for_nobody, without_bitmaps),
+            ("compacted, interrupted", like_its_parent, interrupted),
         )
     ),
     *(

@@ -56,6 +56,19 @@ class Session:
                 raise conflict.finding.error(self.image.name) from None
         return self._known_space
 
+    def survey_anew(self, *, bitmaps_went: bool) -> None:
+        """Make everything durable; then what no entry names any more is free, whatever kept it so far.
+
+        Where ``bitmaps_went`` the log begins anew: what it wrote into them must never come back over a new
+        owner.
+        """
+        self.commit()
+        if bitmaps_went:
+            self.door.renew_log()
+            self.pins.drain()
+            self.reader.generation += 1
+        self._known_space = None
+
     def begin(self, *, contents: bool = True) -> None:
         """Before a change: the image is sound, its headers say that it is being written to."""
         self.door.check()
