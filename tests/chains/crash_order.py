@@ -8,6 +8,8 @@ from tests.support.soundness import Survey
 
 from .crash_session import ChainSession
 
+PAGE = 4096
+
 
 def bitmaps_of(survey: Survey) -> set[int]:
     """File offsets of the bitmap blocks."""
@@ -30,10 +32,13 @@ def watch_chain(session: ChainSession) -> list[NaiveEntry]:
     """Raise AssertionError for the first operation out of order; the entries that were written."""
     scene = Scene(session.record)
     entries = []
+    targets: dict[object, set[int]] = {}
+    """The pages that the log wrote to under a GUID."""
     for position, operation in enumerate(session.record.operations):
         if operation.kind in CHANGES and operation.kind != "resize":
             try:
                 _watch(scene, operation, session)
+                _watch_targets(scene, operation, targets.get(scene.survey.log.guid, set()))
             except AssertionError as error:
                 raise AssertionError(
                     f"{error}\nby operation {position}, {operation}\n{session.story}"
@@ -41,6 +46,8 @@ def watch_chain(session: ChainSession) -> list[NaiveEntry]:
             entry = entry_of(scene, operation)
             if entry is not None and entry.writes:
                 entries.append(entry)
+                pages = targets.setdefault(scene.survey.log.guid, set())
+                pages |= {target // PAGE for target, _, _ in entry.writes}
         scene.follow(operation)
     return entries
 
@@ -67,6 +74,15 @@ def _watch(scene: Scene, operation: Operation, session: ChainSession) -> None:
             end = min(at + stop - start, session.size)
             assert first <= at, f"{asked} changes the disk from {at} on"
             assert end <= last, f"{asked} changes the disk up to {end}"
+
+
+def _watch_targets(scene: Scene, operation: Operation, pages: set[int]) -> None:
+    """Promise 10: what the log wrote to has another owner only after the log GUID changed."""
+    if header_of(operation) or in_log(scene, operation) or scene.is_replay(operation):
+        return
+    if entry_of(scene, operation) is None:
+        touched = pages.intersection(range(operation.start // PAGE, -(-operation.end // PAGE)))
+        assert not touched, f"the log of this session wrote to {min(touched) * PAGE:#x}"
 
 
 def _watch_entry(scene: Scene, entry: NaiveEntry) -> None:

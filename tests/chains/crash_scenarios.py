@@ -9,7 +9,7 @@ from tests.crash.scenarios.wandering import wander
 from tests.crash.session import reproducible
 from tests.support.build import ImageBuilder
 from tests.support.layout import GIB, MIB, PARTIALLY_PRESENT, UNMAPPED, ZERO
-from tests.support.parts import Block
+from tests.support.parts import Bitmap, Block
 from tests.support.patterns import pattern
 from tests.support.sparse import content_of
 
@@ -230,6 +230,26 @@ def bitmap_for_nobody(sector: int = 512) -> Made:
     return leaf, chains
 
 
+def two_chunks() -> Made:
+    """The bitmap of the first chunk goes, and that of the second moves to its place."""
+    parent = base(disk_size=5 * GIB)
+    leaf = parent.child()
+    leaf.block_size = 2 * MIB
+    chunk = 4 * GIB // (2 * MIB)
+    leaf.blocks = {
+        0: Block({0: pattern(0, PAGE, 101)}, PARTIALLY_PRESENT, present=range(8)),
+        chunk: Block({0: b"", PAGE: pattern(9, PAGE)}, PARTIALLY_PRESENT, present=range(8, 16)),
+    }
+    low = leaf.plan().blocks_offset
+    leaf.bitmaps = {0: Bitmap(file_offset=low), 1: Bitmap(file_offset=low + 7 * MIB)}
+    leaf.blocks[0].file_offset, leaf.blocks[chunk].file_offset = low + 3 * MIB, low + MIB
+    return leaf, [[parent]]
+
+
+def scanned_and_punched(session: ChainSession) -> None:
+    session.compact(scan_zeros=True, punch=True)
+
+
 def compacted(session: ChainSession) -> None:
     session.compact()
     session.write(4 * MIB + 512, 1024)
@@ -301,5 +321,6 @@ SCENARIOS = (
         )
         for sector in BOTH
     ),
+    ChainScenario("compacted, two chunks", two_chunks, scanned_and_punched, 20, samples=4),
     ChainScenario("blocks of 256 MiB", large, laps, 20, samples=1, one_in=30),
 )

@@ -367,6 +367,25 @@ def test_a_hole_of_the_host_stays_one(tmp_path: Path) -> None:
         assert disk.pread(6, 197 * MIB) == b"little"
 
 
+def test_what_an_old_owner_left_does_not_show_through_a_hole(tmp_path: Path) -> None:
+    """The target of a move is full of other bytes, the block that moves is all hole but for a little."""
+    path = tmp_path / "a.vhdx"
+    vhdx.create(path, "16MiB", block_size="4MiB")
+    with vhdx.open(path, "r+") as disk:
+        disk.pwrite(b"\xee" * 4 * MIB, 0)
+        disk.pwrite(b"little", 5 * MIB)
+        place = next(iter(disk.extents())).file_offset
+        disk.flush()
+        disk.zero(4 * MIB, 0)
+    assert place is not None
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(b"\xee" * 4 * MIB)
+    model = model_of(path)
+    assert vhdx.compact(path).moved_blocks == 1
+    assert_sound(path, model)
+
+
 def test_a_table_of_64_tib_is_looked_through_in_bounded_time(tmp_path: Path) -> None:
     """67 million entries; few of them are anything but NOT_PRESENT."""
     path = tmp_path / "a.vhdx"

@@ -44,7 +44,7 @@ class Relocator:
         self._bat = session.bat
         self._pages = session.pages
         self._copied = 0
-        self._unsettled = self._bitmaps_went = False
+        self._unsettled = False
         self._transparent: list[
             tuple[int, int]
         ] = []  # runs in blocks whose bits are cleared, not yet durably
@@ -99,9 +99,8 @@ class Relocator:
             self._punch_transparent()
 
     def drop_bitmap(self, chunk: int, place: int) -> None:
-        """Its pages were written through the log: `settle` lets go of that, too."""
+        """Nothing wrote to it in this session: bits are cleared only where a block needs them still."""
         self._begin(1)
-        self._bitmaps_went = True
         with self._pages.lock:
             self._session.reader.forget_bitmap(chunk)
             self._bat.put_bitmap(chunk, 0)
@@ -112,8 +111,8 @@ class Relocator:
         if not self._unsettled or not self._session.door.began:
             return
         self._punch_transparent()
-        self._session.survey_anew(bitmaps_went=self._bitmaps_went)
-        self._unsettled = self._bitmaps_went = False
+        self._session.survey_anew()
+        self._unsettled = False
         self._copied = 0
 
     def _punch_transparent(self) -> None:
@@ -159,8 +158,10 @@ class Relocator:
         self.space.give_up(source, length)
 
     def _move_bitmap(self, chunk: int, source: int, target: int) -> None:
-        """The old place stays taken until `settle`: entries of the log in force may still be about it."""
-        self._bitmaps_went = True
+        """The old place, which the log may have written to in this session, is only cut off.
+
+        It lies behind all that is moved later, and closing cuts when the log is empty.
+        """
         self._file.write_at(self._pages.read_many(BITMAP_BLOCK_SIZE, source), target)
         self._pages.forget(target, BITMAP_BLOCK_SIZE)
         with self._pages.lock:

@@ -56,17 +56,9 @@ class Session:
                 raise conflict.finding.error(self.image.name) from None
         return self._known_space
 
-    def survey_anew(self, *, bitmaps_went: bool) -> None:
-        """Make everything durable; then what no entry names any more is free, whatever kept it so far.
-
-        Where ``bitmaps_went`` the log begins anew: what it wrote into them must never come back over a new
-        owner.
-        """
+    def survey_anew(self) -> None:
+        """Make everything durable; then what no entry names any more is free, whatever kept it so far."""
         self.commit()
-        if bitmaps_went:
-            self.door.renew_log()
-            self.pins.drain()
-            self.reader.generation += 1
         self._known_space = None
 
     def begin(self, *, contents: bool = True) -> None:

@@ -154,17 +154,6 @@ class Door:
         self._file.flush()
         self._headers.update({"log_guid": log_guid})
 
-    def renew_log(self) -> None:
-        """Let go of everything that was committed: put in its place durably, and never replayed again.
-
-        Space that the log wrote to may have another owner from then on.
-        """
-        self.commit()
-        if self._headers.current.log_guid != guids.NIL:
-            with self.failing_for_good():
-                self._file.flush()
-                self._start_log(self._file.size())
-
     def close(self, file_size: int | None) -> None:
         """Commit, empty the log, then cut the file to ``file_size`` bytes unless that is None.
 
