@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         VhdxError,
     )
     from vhdx.extents import BlockState, Extent, ExtentKind
+    from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.convert import ConvertResult, convert
     from vhdx.ops.create import CreateResult, create
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BlockState",
+    "CompactResult",
     "CompareResult",
     "ConvertResult",
     "CorruptImageError",
@@ -56,6 +58,7 @@ __all__ = [
     "UnsupportedImageError",
     "VhdxError",
     "__version__",
+    "compact",
     "compare",
     "convert",
     "create",
@@ -80,6 +83,7 @@ _HOMES = {
         "VhdxError",
     ),
     "vhdx.extents": ("BlockState", "Extent", "ExtentKind"),
+    "vhdx.ops.compact": ("CompactResult", "compact"),
     "vhdx.ops.compare": ("CompareResult", "compare"),
     "vhdx.ops.convert": ("ConvertResult", "convert"),
     "vhdx.ops.create": ("CreateResult", "create"),
