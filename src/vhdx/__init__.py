@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         VhdxError,
     )
     from vhdx.extents import BlockState, Extent, ExtentKind
+    from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.convert import ConvertResult, convert
     from vhdx.ops.create import CreateResult, create
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BlockState",
+    "CheckFinding",
+    "CheckResult",
     "CompareResult",
     "ConvertResult",
     "CorruptImageError",
@@ -52,6 +55,7 @@ __all__ = [
     "UnsupportedImageError",
     "VhdxError",
     "__version__",
+    "check",
     "compare",
     "convert",
     "create",
@@ -74,6 +78,7 @@ _HOMES = {
         "VhdxError",
     ),
     "vhdx.extents": ("BlockState", "Extent", "ExtentKind"),
+    "vhdx.ops.check": ("CheckFinding", "CheckResult", "check"),
     "vhdx.ops.compare": ("CompareResult", "compare"),
     "vhdx.ops.convert": ("ConvertResult", "convert"),
     "vhdx.ops.create": ("CreateResult", "create"),
