@@ -34,6 +34,21 @@ if TYPE_CHECKING:
 _LOADERS_SAY = frozenset({rules.METADATA_FLAGS, rules.FILE_PARAMETER_FLAGS})
 _UNREPLAYABLE = frozenset({rules.HEADER_LOG_PLACE, rules.HEADER_VERSION, rules.HEADER_LOG_VERSION})
 
+_HIDING = frozenset(
+    {
+        rules.HEADER_NONE,
+        rules.HEADER_TIE,
+        rules.HEADER_LOG_PLACE,
+        rules.LOG_NO_SEQUENCE,
+        rules.LOG_FILE_TRUNCATED,
+        rules.LOG_GROWTH,
+        rules.LOG_TOO_LARGE,
+        rules.BAT_TOO_SMALL,
+        rules.REGION_PAST_END,
+    }
+)
+"""With one of these nobody can say what space belongs to nothing."""
+
 
 class Examined(NamedTuple):
     """What was found in one file. Parts that could not be had are None; ``unchecked`` names them."""
@@ -153,7 +168,13 @@ def _examine_table(examined: Examined, table: Regions, geometry: Geometry, progr
 
     storage, report = examined.storage, examined.report
     logged = logged_mibs(storage, examined.header, examined.sequence)
-    keeps_length = examined.metadata is not None and examined.metadata.disk_type == "fixed"
     return check_table(
-        storage, table, geometry, report, logged=logged, keeps_length=keeps_length, progress=progress
+        storage,
+        table,
+        geometry,
+        report,
+        logged=logged,
+        keeps_length=examined.metadata is not None and examined.metadata.disk_type == "fixed",
+        knows_all=not _HIDING & report.counts.keys(),
+        progress=progress,
     )

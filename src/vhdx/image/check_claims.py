@@ -76,6 +76,8 @@ class ClaimCheck:
         self.claimed = self.structures()
         self._expected = len(self.claimed)
         self.late: list[Late] = []
+        self._first_cut = self._latest(1) + 1
+        """Where the first block begins that the end of the file cuts."""
 
     def structures(self) -> MibSet:
         """What belongs to no block."""
@@ -97,6 +99,7 @@ class ClaimCheck:
         self._keeps_space = self._keeps_space or bool(_kept(window).any())
         for claims, beyond in self._claims(window):
             self._tell_beyond(beyond)
+            self._first_cut = min(self._first_cut, beyond.firsts.min(initial=self._first_cut))
             self._expected += self.claimed.add_unheld(claims.firsts, claims.length)
         if logged is not None:
             blocks = self._blocks(window)[0]
@@ -113,6 +116,7 @@ class ClaimCheck:
             self._name_owners()
         if self._keeps_space:
             self._check_kept()
+        self.claimed.add(np.arange(self._first_cut, self._latest(1) + 1), 1)
 
     def _claims(self, window: Window) -> Iterator[tuple[Claims, Claims]]:
         """What a window claims of the file, and what it claims behind its end."""

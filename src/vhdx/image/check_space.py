@@ -46,12 +46,14 @@ def check_table(
     *,
     logged: frozenset[int],
     keeps_length: bool,
+    knows_all: bool,
     progress: Progress = None,
 ) -> TableFound:
     """Report all that is wrong with a table and the space of its file.
 
     ``logged`` are the MiB that the replay of a log writes to; ``keeps_length`` is true of fixed images,
-    whose file keeps space for blocks that need none.
+    whose file keeps space for blocks that need none; ``knows_all`` is false where something may stand in the
+    file that nothing tells of any more.
     """
     size = storage.size()
     slots = Slots(storage, regions.bat, geometry)
@@ -65,6 +67,8 @@ def check_table(
             progress(slots.bytes_before(window), slots.bytes_in_all)
     check_behind(slots, teller)
     claims.complete()
+    if not knows_all:
+        return TableFound(claims.claimed, tuple(claims.late), 0, size)
     _tell_gap(claims.claimed, regions, size, report)
     free = claims.claimed.gaps(-(-size // MIB))
     leaked = _tell_free(free, size, report, keeps_length=keeps_length)

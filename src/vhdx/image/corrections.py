@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _FLAG_BYTES = 4
 _RESERVED_OF_METADATA = ((8, 2), (12, 20))
 _RESERVED_OF_LOCATOR = (16, 2)
-_USED_OF_HEADER = 80
 
 
 class Correction(NamedTuple):
@@ -35,15 +34,21 @@ class Correction(NamedTuple):
 
 
 def header_corrections(storage: ReadableStorage) -> Iterator[Correction]:
-    """Reserved bytes of valid headers."""
+    """Reserved bytes of valid headers, and versions of a log that is empty."""
     for slot, offset in enumerate(header.HEADER_OFFSETS):
         if offset + header.HEADER_SIZE > storage.size():
             continue
         data = storage.read(header.HEADER_SIZE, offset)
-        if header.damage(data) is None and any(data[_USED_OF_HEADER:]):
-            detail = "reserved bytes behind the fields are not zero"
-            finding = Finding(rules.HEADER_RESERVED, Place(f"header {slot + 1}", offset), detail)
-            yield Correction(finding, checksum.sealed(data[:_USED_OF_HEADER].ljust(len(data), b"\0")))
+        if header.damage(data) is not None:
+            continue
+        fields = header.unpack(data)
+        if fields.log_guid == guids.NIL:
+            fields = fields._replace(log_version=header.LOG_VERSION)
+        if fields.pack() != data:
+            detail = "reserved bytes, or the log version of an empty log, are not zero"
+            yield Correction(
+                Finding(rules.HEADER_RESERVED, Place(f"header {slot + 1}", offset), detail), fields.pack()
+            )
 
 
 def region_table_corrections(storage: ReadableStorage) -> Iterator[Correction]:

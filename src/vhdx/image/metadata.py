@@ -196,6 +196,11 @@ class _Loader:
             disk_size, sector = right[guids.VIRTUAL_DISK_SIZE], right[guids.LOGICAL_SECTOR_SIZE]
             geometry = Geometry(disk_size, block_size, sector, has_parent)
         values = self._locator(items, by_id) if has_parent else None
+        if not has_parent and guids.PARENT_LOCATOR in by_id:
+            offset = by_id[guids.PARENT_LOCATOR].offset
+            self._report(
+                rules.LOCATOR_UNUSED, "parent locator", offset, "the image says that it has no parent"
+            )
         if not self._sound or geometry is None:
             return Found(None, geometry)
         loaded = Metadata(
