@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         VhdxError,
     )
     from vhdx.extents import BlockState, Extent, ExtentKind
+    from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.convert import ConvertResult, convert
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BlockState",
+    "CheckFinding",
+    "CheckResult",
     "CompactResult",
     "CompareResult",
     "ConvertResult",
@@ -58,6 +61,7 @@ __all__ = [
     "UnsupportedImageError",
     "VhdxError",
     "__version__",
+    "check",
     "compact",
     "compare",
     "convert",
@@ -84,6 +88,7 @@ _HOMES = {
     ),
     "vhdx.extents": ("BlockState", "Extent", "ExtentKind"),
     "vhdx.ops.compact": ("CompactResult", "compact"),
+    "vhdx.ops.check": ("CheckFinding", "CheckResult", "check"),
     "vhdx.ops.compare": ("CompareResult", "compare"),
     "vhdx.ops.convert": ("ConvertResult", "convert"),
     "vhdx.ops.create": ("CreateResult", "create"),

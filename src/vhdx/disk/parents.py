@@ -61,16 +61,22 @@ def open_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> list[Image]:
     layers = [leaf]
     try:
         while layers[-1].metadata.has_parent:
-            if len(layers) >= MAXIMUM_DEPTH:
-                raise UnsupportedImageError(
-                    f"the chain has more than {MAXIMUM_DEPTH} images", image=leaf.name
-                )
-            layers.append(_Search(layers, policy, lock=lock).parent())
+            layers.append(open_parent(layers, policy, lock=lock))
     except BaseException:
         for layer in layers[1:]:
             layer.storage.close()
         raise
     return layers
+
+
+def open_parent(layers: list[Image], policy: ParentPolicy, *, lock: bool) -> Image:
+    """The parent of the last of these layers, opened and verified.
+
+    Raises ParentNotFoundError or ParentMismatchError with every path tried, and what opening raises.
+    """
+    if len(layers) >= MAXIMUM_DEPTH:
+        raise UnsupportedImageError(f"the chain has more than {MAXIMUM_DEPTH} images", image=layers[0].name)
+    return _Search(layers, policy, lock=lock).parent()
 
 
 class _Search:

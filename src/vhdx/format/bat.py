@@ -6,6 +6,7 @@ from vhdx.extents import BlockState
 
 ENTRY_SIZE = 8
 STATE_MASK = 0b111
+RESERVED_MASK = 0xF_FFF8
 FILE_OFFSET_MASK = 0xFFFF_FFFF_FFF0_0000
 FILE_OFFSET_LIMIT = 1 << 48
 """Files of 256 TiB and more are refused, as openvmm refuses them: no disk of 64 TiB needs them."""

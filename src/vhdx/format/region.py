@@ -20,6 +20,8 @@ _HEADER = struct.Struct("<4s4xI4x")
 _ENTRY = struct.Struct("<16sQII")
 assert _HEADER.size == 4 + 4 + 4 + 4
 assert _ENTRY.size == 16 + 8 + 4 + 4
+RESERVED = slice(_HEADER.size - 4, _HEADER.size)
+"""Where the reserved field of a table stands."""
 MAXIMUM_ENTRIES = (TABLE_SIZE - _HEADER.size) // _ENTRY.size
 assert MAXIMUM_ENTRIES == 2047
 

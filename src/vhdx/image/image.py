@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from vhdx import rules
 from vhdx.format import guids
 from vhdx.format.bat import ENTRY_SIZE
-from vhdx.geometry import Geometry
-from vhdx.image import headers, metadata, regions
+from vhdx.image import headers, metadata, regions, replayed
 from vhdx.image.bat import Bat
 from vhdx.image.pages import Pages
 from vhdx.image.read import Reader
-from vhdx.journal.replay import OVERLAY_LIMIT, GrowthError, replayed_overlay
-from vhdx.journal.ring import Ring
-from vhdx.journal.scan import active_sequence
 from vhdx.rules import Finding, OpeningReport, Place
-from vhdx.storage.overlay import OverlayFullError
 
 if TYPE_CHECKING:
     from vhdx.format.header import Header
+    from vhdx.geometry import Geometry
     from vhdx.image.headers import Headers
     from vhdx.image.metadata import Metadata
     from vhdx.image.regions import Regions
     from vhdx.journal.scan import ActiveSequence
+    from vhdx.rules import Report
     from vhdx.storage.base import ReadableStorage
 
 _T = TypeVar("_T")
@@ -76,12 +74,13 @@ def load(file: ReadableStorage, *, disk_size: int | None = None) -> Image:
     creator = headers.check_identifier(file, report)
     pair = _present(headers.load(file, report))
     header = pair.current
-    sequence, storage = _replayed(file, header)
+    sequence, storage = replayed.load(file, header, report)
     table = _present(regions.load(storage, header, report))
-    items = _present(metadata.load(storage, table.metadata, report))
-    size = items.disk_size if disk_size is None else disk_size
-    geometry = Geometry(size, items.block_size, items.logical_sector_size, items.has_parent)
-    _check_table_size(table, geometry, report)
+    found = metadata.load(storage, table.metadata, report)
+    items, geometry = _present(found.metadata), _present(found.geometry)
+    if disk_size is not None:
+        geometry = replace(geometry, disk_size=disk_size)
+    check_table_size(table, geometry, report)
     pages = Pages(storage)
     bat = Bat(pages, table.bat.file_offset, geometry)
     return Image(
@@ -106,33 +105,8 @@ def _present(loaded: _T | None) -> _T:
     return loaded
 
 
-def _replayed(file: ReadableStorage, header: Header) -> tuple[ActiveSequence | None, ReadableStorage]:
-    """The active sequence of a dirty log, and the file as it is once that is replayed."""
-    if header.log_guid == guids.NIL:
-        return None, file
-    ring = Ring(header.log_offset, header.log_length, file.read)
-    place = Place("log", header.log_offset)
-    sequence = active_sequence(ring, header.log_guid.bytes_le)
-    if sequence is None:
-        detail = f"the log is not empty, but has no complete sequence of entries of {header.log_guid}"
-        raise Finding(rules.LOG_NO_SEQUENCE, place, detail).error(file.name)
-    flushed = sequence.head.flushed_file_offset
-    if file.size() < flushed:
-        detail = (
-            f"the file was cut: it has {file.size()} bytes, and had at least {flushed} when it was written"
-        )
-        raise Finding(rules.LOG_FILE_TRUNCATED, place, detail).error(file.name)
-    try:
-        return sequence, replayed_overlay(file, ring, sequence)
-    except GrowthError as error:
-        detail = f"replay would make the file {error} bytes long; files of over 256 TiB are refused"
-        raise Finding(rules.LOG_GROWTH, place, detail).error(file.name) from None
-    except OverlayFullError:
-        detail = f"the log changes more than {OVERLAY_LIMIT} sectors, too many to replay in memory"
-        raise Finding(rules.LOG_TOO_LARGE, place, detail).error(file.name) from None
-
-
-def _check_table_size(table: Regions, geometry: Geometry, report: OpeningReport) -> None:
+def check_table_size(table: Regions, geometry: Geometry, report: Report) -> None:
+    """Report a BAT region that has no room for the entries of the disk."""
     needed = geometry.bat_entry_count * ENTRY_SIZE
     if table.bat.length < needed:
         detail = f"the BAT region has {table.bat.length} bytes, the disk needs {needed}"
