@@ -65,7 +65,7 @@ def merged(extents: Iterable[Extent]) -> Iterator[Extent]:
     """The same extents with neighbours that continue each other made one. Expects them in order."""
     current: Extent | None = None
     for extent in extents:
-        if current is not None and _continues(current, extent):
+        if current is not None and continues(current, extent):
             current = current._replace(length=current.length + extent.length)
             continue
         if current is not None:
@@ -75,7 +75,8 @@ def merged(extents: Iterable[Extent]) -> Iterator[Extent]:
         yield current
 
 
-def _continues(before: Extent, after: Extent) -> bool:
+def continues(before: Extent, after: Extent) -> bool:
+    """Whether an extent goes on where the one before it ends, so that both are one."""
     if before.end != after.offset:  # extents between them may have been left out
         return False
     if before.kind is not after.kind or before.state != after.state or before.depth != after.depth:

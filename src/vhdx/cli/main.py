@@ -32,6 +32,7 @@ VERBS = (
     "create",
     "diff",
     "info",
+    "map",
     "read",
     "rebase",
     "repair",

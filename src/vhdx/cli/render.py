@@ -24,6 +24,39 @@ def print_json(result: Any) -> None:
     click.echo(json.dumps(_plain(result), indent=2))
 
 
+def print_json_rows(rows: Iterable[Any]) -> None:
+    """Print results as a JSON array, one on each line, none of them kept."""
+    for piece in _json_pieces(iter(rows)):
+        click.echo(piece, nl=False)
+    click.echo()
+
+
+def _json_pieces(value: Any) -> Iterator[str]:
+    """A value as JSON, piece by piece, so that iterators in it need no memory: they become arrays."""
+    if hasattr(value, "_asdict"):
+        yield from _joined("{", value._asdict().items(), _json_member, ", ", "}")
+    elif hasattr(value, "__next__"):
+        yield from _joined("[", value, _json_pieces, ",\n ", "]")
+    else:
+        yield json.dumps(_plain(value))
+
+
+def _json_member(member: tuple[str, Any]) -> Iterator[str]:
+    yield f"{json.dumps(member[0])}: "
+    yield from _json_pieces(member[1])
+
+
+def _joined(
+    begin: str, items: Iterable[Any], pieces: Callable[[Any], Iterator[str]], separator: str, end: str
+) -> Iterator[str]:
+    yield begin
+    for index, item in enumerate(items):
+        if index:
+            yield separator
+        yield from pieces(item)
+    yield end
+
+
 def _plain(value: Any) -> Any:
     """The value in the types that JSON has; results are named tuples, which JSON would take for lists."""
     if hasattr(value, "_asdict"):

@@ -76,6 +76,11 @@ class RawDisk:
         """The runs of the file that are no holes."""
         return self._storage.data_ranges(0, self.stored_size)
 
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The name of the file."""
+        return (self._storage.name,)
+
     def files(self) -> tuple[tuple[int, int], ...]:
         """Device and inode of the file."""
         identity = self._storage.identity()
