@@ -65,6 +65,17 @@ class Geometry:
         """The BAT slot of the sector bitmap block of a chunk."""
         return (chunk + 1) * self.chunk_ratio + chunk
 
+    def is_bitmap_index(self, index: int) -> bool:
+        """Whether a BAT slot belongs to a sector bitmap block."""
+        return index % (self.chunk_ratio + 1) == self.chunk_ratio
+
+    def slot_name(self, index: int) -> str:
+        """Which block a BAT slot belongs to, in words."""
+        chunk, within = divmod(index, self.chunk_ratio + 1)
+        if within == self.chunk_ratio:
+            return f"the sector bitmap of chunk {chunk}"
+        return f"payload block {chunk * self.chunk_ratio + within}"
+
     def first_bitmap_index_from(self, index: int) -> int:
         """The first BAT slot at or behind ``index`` that belongs to a sector bitmap block."""
         return self.bitmap_index(index // (self.chunk_ratio + 1))

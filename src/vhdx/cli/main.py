@@ -31,6 +31,7 @@ VERBS = (
     "convert",
     "create",
     "diff",
+    "dump",
     "info",
     "map",
     "read",

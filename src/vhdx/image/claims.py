@@ -32,11 +32,10 @@ def doubly_claimed(bat: Bat, geometry: Geometry) -> dict[int, str]:
 
 def _claims(bat: Bat, geometry: Geometry) -> list[tuple[int, int, int]]:
     """(file offset, length, slot) of every present block, by file offset."""
-    period = geometry.chunk_ratio + 1
     claims = []
     for index, entry in enumerate(bat.entries(0, geometry.bat_entry_count)):
         state = entry & STATE_MASK
-        if index % period == geometry.chunk_ratio:
+        if geometry.is_bitmap_index(index):
             if geometry.differencing and state == BITMAP_PRESENT:
                 claims.append((entry & FILE_OFFSET_MASK, BITMAP_BLOCK_SIZE, index))
         elif state in _PRESENT:
@@ -50,15 +49,8 @@ def _conflicts(claims: list[tuple[int, int, int]], geometry: Geometry) -> dict[i
     reach, reaching = 0, -1
     for start, length, index in claims:
         if start < reach:
-            conflicts[index] = _slot_name(reaching, geometry)
-            conflicts.setdefault(reaching, _slot_name(index, geometry))
+            conflicts[index] = geometry.slot_name(reaching)
+            conflicts.setdefault(reaching, geometry.slot_name(index))
         if start + length > reach:
             reach, reaching = start + length, index
     return conflicts
-
-
-def _slot_name(index: int, geometry: Geometry) -> str:
-    chunk, within = divmod(index, geometry.chunk_ratio + 1)
-    if within == geometry.chunk_ratio:
-        return f"the sector bitmap of chunk {chunk}"
-    return f"payload block {chunk * geometry.chunk_ratio + within}"
