@@ -33,6 +33,7 @@ VERBS = (
     "diff",
     "dump",
     "info",
+    "log",
     "map",
     "read",
     "rebase",

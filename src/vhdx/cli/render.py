@@ -26,7 +26,12 @@ def print_json(result: Any) -> None:
 
 def print_json_rows(rows: Iterable[Any]) -> None:
     """Print results as a JSON array, one on each line, none of them kept."""
-    for piece in _json_pieces(iter(rows)):
+    print_json_stream(iter(rows))
+
+
+def print_json_stream(result: Any) -> None:
+    """Print a result as JSON while it comes about: iterators in it become arrays, and are not kept."""
+    for piece in _json_pieces(result):
         click.echo(piece, nl=False)
     click.echo()
 
