@@ -20,7 +20,7 @@ ROOMS = [
 
 FACE = {
     *("open", "create", "convert", "repair", "RepairResult", "rebase", "RebaseResult", "compare"),
-    *("CompareResult", "Disk", "Extent", "ExtentKind", "BlockState"),
+    *("CompareResult", "Disk", "Doubt", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
     *("ParentMismatchError", "ImageLockedError", "ImageFailedError"),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         UnsupportedImageError,
         VhdxError,
     )
-    from vhdx.extents import BlockState, Extent, ExtentKind
+    from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.convert import ConvertResult, convert
     from vhdx.ops.create import CreateResult, create
@@ -39,6 +39,7 @@ __all__ = [
     "CorruptImageError",
     "CreateResult",
     "Disk",
+    "Doubt",
     "Extent",
     "ExtentKind",
     "ImageFailedError",
@@ -73,7 +74,7 @@ _HOMES = {
         "UnsupportedImageError",
         "VhdxError",
     ),
-    "vhdx.extents": ("BlockState", "Extent", "ExtentKind"),
+    "vhdx.extents": ("BlockState", "Doubt", "Extent", "ExtentKind"),
     "vhdx.ops.compare": ("CompareResult", "compare"),
     "vhdx.ops.convert": ("ConvertResult", "convert"),
     "vhdx.ops.create": ("CreateResult", "create"),

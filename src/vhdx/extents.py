@@ -61,6 +61,14 @@ class Extent(NamedTuple):
         return self._replace(offset=offset, length=end - offset, file_offset=moved)
 
 
+class Doubt(NamedTuple):
+    """A range of a damaged disk, in bytes, that may not read right, and why."""
+
+    offset: int
+    length: int
+    reason: str
+
+
 def merged(extents: Iterable[Extent]) -> Iterator[Extent]:
     """The same extents with neighbours that continue each other made one. Expects them in order."""
     current: Extent | None = None

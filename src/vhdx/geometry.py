@@ -76,6 +76,17 @@ class Geometry:
             return f"the sector bitmap of chunk {chunk}"
         return f"payload block {chunk * self.chunk_ratio + within}"
 
+    def blocks_of_slots(self, index: int, count: int) -> range:
+        """The payload blocks that depend on some BAT slots: a bitmap's slot stands for its whole chunk."""
+        period = self.chunk_ratio + 1
+        first_chunk, first = divmod(index, period)
+        last_chunk, last = divmod(index + count - 1, period)
+        if self.differencing and self.first_bitmap_index_from(index) < index + count:
+            first = 0
+        start = first_chunk * self.chunk_ratio + min(first, self.chunk_ratio)
+        stop = last_chunk * self.chunk_ratio + min(last + 1, self.chunk_ratio)
+        return range(min(start, self.block_count), min(stop, self.block_count))
+
     def first_bitmap_index_from(self, index: int) -> int:
         """The first BAT slot at or behind ``index`` that belongs to a sector bitmap block."""
         return self.bitmap_index(index // (self.chunk_ratio + 1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -34,6 +35,23 @@ def print_json_stream(result: Any) -> None:
     for piece in _json_pieces(result):
         click.echo(piece, nl=False)
     click.echo()
+
+
+class JsonList:
+    """An object whose first member is a list that is printed while it grows, its length unknown."""
+
+    def __init__(self, name: str) -> None:
+        self._before = f"{{{json.dumps(name)}: ["
+
+    def add(self, item: Any) -> None:
+        """Print one more item of the list."""
+        click.echo(f"{self._before}{json.dumps(_plain(item))}", nl=False)
+        self._before = ",\n "
+
+    def finish(self, result: Any) -> None:
+        """End the list; the result becomes the member ``result``."""
+        start = self._before if self._before.startswith("{") else ""
+        click.echo(f'{start}], "result": {json.dumps(_plain(result))}}}')
 
 
 def _json_pieces(value: Any) -> Iterator[str]:
@@ -66,6 +84,8 @@ def _plain(value: Any) -> Any:
     """The value in the types that JSON has; results are named tuples, which JSON would take for lists."""
     if hasattr(value, "_asdict"):
         return {key: _plain(field) for key, field in value._asdict().items()}
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, UUID) else value

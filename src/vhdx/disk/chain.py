@@ -10,6 +10,7 @@ from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
+from vhdx.disk.doubts import doubts_of
 from vhdx.disk.stream import DiskStream
 from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Extent, ExtentKind, merged
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from vhdx.extents import Doubt
     from vhdx.image.image import Image
     from vhdx.image.read import Reader
     from vhdx.image.write import Writer
@@ -44,9 +46,13 @@ class Disk:
     """
 
     def __init__(
-        self, layers: Sequence[Image], make_writer: Callable[[Callable[[], None]], Writer] | None = None
+        self,
+        layers: Sequence[Image],
+        make_writer: Callable[[Callable[[], None]], Writer] | None = None,
+        ends_early: str | None = None,
     ) -> None:
         self._layers = tuple(layers)
+        self._ends_early = ends_early
         self._leaf = self._layers[0]
         self._leaf_reader = self._leaf.reader
         self._size = self._leaf.geometry.disk_size
@@ -166,6 +172,15 @@ class Disk:
         length = self._size - offset if length is None else length
         check_range(offset, length, self._size)
         return merged(self.resolved(offset, length, self._asks))
+
+    @property
+    def doubts(self) -> Iterator[Doubt]:
+        """What may read wrong of a disk that was opened with ``salvage``, from its tables alone; may overlap.
+
+        Of any other disk nothing: what it cannot read right raises. Bounded memory, whatever the damage.
+        """
+        self._check()
+        return doubts_of(self, self._ends_early)
 
     def changed_extents(self, *, since: int | str | os.PathLike[str] | None = None) -> Iterator[Extent]:
         """What the image, or a run of layers from it downwards, changed: extents of data and of zeros.

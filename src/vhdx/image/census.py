@@ -66,7 +66,7 @@ class Census:
         """Count a range inside the disk; yields what was left to those below, in order."""
         size = self._geometry.block_size
         first, stop = -(-offset // size), (offset + length) // size
-        if stop - first < _FEW or self._reader.has_shared_slots:
+        if stop - first < _FEW or self._reader.needs_closer_look:
             yield from self._one_by_one(offset, length)
             return
         yield from self._one_by_one(offset, first * size - offset)

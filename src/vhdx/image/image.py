@@ -19,6 +19,9 @@ from vhdx.rules import Finding, OpeningReport, Place
 from vhdx.storage.overlay import OverlayFullError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vhdx.extents import Doubt
     from vhdx.format.header import Header
     from vhdx.image.headers import Headers
     from vhdx.image.metadata import Metadata
@@ -33,7 +36,8 @@ class Image(NamedTuple):
     """What was found in one file, and the reader of its disk.
 
     ``file`` is the file as it is on the host, ``storage`` as it is after replay of its log, ``sequence``
-    the active sequence of a dirty log. ``findings`` are the warnings and notes of the opening.
+    the active sequence of a dirty log. ``findings`` are the warnings and notes of the opening. ``doubts``
+    tells which ranges of the disk are doubtful; None where nothing is: what cannot be read right raises.
     """
 
     file: ReadableStorage
@@ -48,6 +52,7 @@ class Image(NamedTuple):
     bat: Bat
     reader: Reader
     findings: tuple[Finding, ...]
+    doubts: Callable[[], Iterator[Doubt]] | None = None
 
     @property
     def header(self) -> Header:

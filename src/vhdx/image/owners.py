@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from vhdx.image.remains import Remains
 
 
+_SAY_SOMETHING_ABOUT_ALL = frozenset({"region table 1", "region table 2", "metadata table", "metadata items"})
+
+
 class Owner(NamedTuple):
     """A part of a file and whose it is; ``chunk`` is told of sector bitmaps only. Offsets in bytes."""
 
@@ -101,6 +104,25 @@ class Owners:
             for block, entry in enumerate(table.payloads(0, geometry.block_count))
             if state_of(entry) in present and (place := file_offset_of(entry))
         )
+
+    def blocks_behind(self, file_offset: int, length: int) -> range:
+        """The blocks of the disk that a range of one structure says something about."""
+        owner, geometry = self.of(file_offset), self._remains.geometry
+        if geometry is None or not length:
+            return range(0)
+        end = min(file_offset + length, owner.end)
+        if owner.chunk is not None:
+            first = owner.chunk * geometry.chunk_ratio
+            bits = range((file_offset - owner.start) * 8, (end - owner.start) * 8)
+            start = first + bits.start // geometry.sectors_per_block
+            stop = first + -(-bits.stop // geometry.sectors_per_block)
+            return range(start, min(stop, geometry.block_count))
+        if owner.name in _SAY_SOMETHING_ABOUT_ALL:
+            return range(geometry.block_count)
+        if owner.name != guids.NAMES[guids.BAT_REGION]:
+            return range(0)
+        index = (file_offset - owner.start) // ENTRY_SIZE
+        return geometry.blocks_of_slots(index, (end - file_offset) // ENTRY_SIZE)
 
     def describe(self, file_offset: int, length: int) -> str:
         """Whose a range of the file is; of the BAT, which entries."""

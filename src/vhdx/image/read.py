@@ -117,8 +117,8 @@ class Reader:
         return faulty
 
     @property
-    def has_shared_slots(self) -> bool:
-        """Whether two blocks of a small table are known to claim the same space."""
+    def needs_closer_look(self) -> bool:
+        """Whether blocks cannot be judged by their entries alone: two are known to claim the same space."""
         return bool(self._shared_slots)
 
     def forget(self, block: int, count: int = 1) -> None:
@@ -199,8 +199,11 @@ class Reader:
         return None if self._run_fault(run.first_block, 1, place) else place
 
     def _partial_extents(self, block: int, place: int, offset: int, end: int) -> Iterator[Extent]:
-        """The sectors of a partially present block that a range touches."""
         self._check_run(block, 1, place)
+        yield from self._sector_extents(block, place, offset, end)
+
+    def _sector_extents(self, block: int, place: int, offset: int, end: int) -> Iterator[Extent]:
+        """The sectors of a partially present block that a range touches."""
         sector_size = self._geometry.logical_sector_size
         start = block << self._block_shift
         length = self._geometry.block_length(block)

@@ -112,6 +112,8 @@ class Remains:
         found = self.region(guids.METADATA_REGION)
         if found is None or entry.length > metadata.ITEM_SIZE_LIMIT or entry.end > found.length:
             return b""
+        if entry.offset < metadata.TABLE_SIZE:
+            return b""
         return self.peek(entry.length, found.file_offset + entry.offset)
 
     def item(self, guid: UUID) -> bytes | None:

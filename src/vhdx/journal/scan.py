@@ -75,10 +75,15 @@ def _back_to_tail(head: int, tail: int, positions: array[int], before: array[int
 
 def valid_entries(ring: Ring, log_guid: bytes) -> Iterator[tuple[int, EntryHeader]]:
     """Every valid entry of the ring that carries ``log_guid``, with its position, in order of position."""
-    for position in ring.positions_of(log.ENTRY_SIGNATURE):
-        header = log.unpack_entry_header(ring.sector(position))
+    for position, header in entry_headers(ring):
         if header.log_guid == log_guid and entry_fault(ring, position, header) is None:
             yield position, header
+
+
+def entry_headers(ring: Ring) -> Iterator[tuple[int, EntryHeader]]:
+    """The position and the header of everything that begins like an entry, valid or not."""
+    for position in ring.positions_of(log.ENTRY_SIGNATURE):
+        yield position, log.unpack_entry_header(ring.sector(position))
 
 
 def entry_fault(ring: Ring, position: int, header: EntryHeader) -> str | None:
@@ -136,6 +141,23 @@ def descriptor_bytes(sector: bytes, index: int, descriptor_count: int) -> bytes:
     start = log.ENTRY_HEADER_SIZE if index == 0 else 0
     used = log.ENTRY_HEADER_SIZE + descriptor_count * log.DESCRIPTOR_SIZE - index * SECTOR_SIZE
     return sector[start : min(used, SECTOR_SIZE)]
+
+
+def readable_targets(ring: Ring, position: int, header: EntryHeader) -> Iterator[tuple[int, int, bool]]:
+    """(file offset, length, whether zeros) of what an entry changes, up to its first damaged descriptor.
+
+    The entry itself need not be valid.
+    """
+    sectors = min(log.descriptor_sector_count(header.descriptor_count), ring.length // SECTOR_SIZE)
+    for index in range(sectors):
+        sector = ring.sector(position + index * SECTOR_SIZE)
+        for descriptor in log.unpack_descriptors(descriptor_bytes(sector, index, header.descriptor_count)):
+            if descriptor is None or descriptor.sequence_number != header.sequence_number:
+                return
+            if isinstance(descriptor, log.ZeroDescriptor):
+                yield descriptor.file_offset, descriptor.length, True
+            else:
+                yield descriptor.file_offset, SECTOR_SIZE, False
 
 
 def _may_be_target(ring: Ring, file_offset: int, length: int) -> bool:

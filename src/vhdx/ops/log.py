@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from vhdx.errors import CorruptImageError
-from vhdx.format import guids, log
+from vhdx.format import guids
 from vhdx.image.owners import Owners
 from vhdx.image.remains import Remains
-from vhdx.journal.scan import active_sequence, descriptor_bytes, entry_fault
+from vhdx.journal.scan import active_sequence, entry_fault, entry_headers, readable_targets
 from vhdx.ops.replay_changes import Change, replay_changes
 from vhdx.storage.file import open_for_reading
 
@@ -166,8 +166,7 @@ def _obstacle(remains: Remains, sequence: ActiveSequence | None) -> str | None:
 def _entries(ring: Ring, guid: UUID, sequence: ActiveSequence | None, owners: Owners) -> Iterator[LogEntry]:
     active = array("Q", sorted(sequence.positions) if sequence else ())
     oldest = sequence.first_sequence_number if sequence else 0
-    for position in ring.positions_of(log.ENTRY_SIGNATURE):
-        header = log.unpack_entry_header(ring.sector(position))
+    for position, header in entry_headers(ring):
         fault = entry_fault(ring, position, header)
         index = bisect_left(active, position)
         if fault is not None:
@@ -195,15 +194,6 @@ def _entries(ring: Ring, guid: UUID, sequence: ActiveSequence | None, owners: Ow
 
 
 def _descriptors(ring: Ring, position: int, header: EntryHeader, owners: Owners) -> Iterator[LogDescriptor]:
-    """The descriptors of an entry up to the first that is damaged."""
-    sectors = min(log.descriptor_sector_count(header.descriptor_count), ring.length // log.SECTOR_SIZE)
-    for index in range(sectors):
-        sector = ring.sector(position + index * log.SECTOR_SIZE)
-        packed = descriptor_bytes(sector, index, header.descriptor_count)
-        for descriptor in log.unpack_descriptors(packed):
-            if descriptor is None or descriptor.sequence_number != header.sequence_number:
-                return
-            is_zero = isinstance(descriptor, log.ZeroDescriptor)
-            length = descriptor.length if isinstance(descriptor, log.ZeroDescriptor) else log.SECTOR_SIZE
-            owner = owners.describe(descriptor.file_offset, length)
-            yield LogDescriptor("zero" if is_zero else "data", descriptor.file_offset, length, owner)
+    for file_offset, length, is_zero in readable_targets(ring, position, header):
+        owner = owners.describe(file_offset, length)
+        yield LogDescriptor("zero" if is_zero else "data", file_offset, length, owner)

@@ -94,7 +94,9 @@ class StreamSource:
 
 
 @contextlib.contextmanager
-def open_source(source: str, name: Format | None, *, parents: Parents, lock: bool) -> Iterator[Source]:
+def open_source(
+    source: str, name: Format | None, *, parents: Parents, lock: bool, salvage: bool = False
+) -> Iterator[Source]:
     """Open what is to be converted; closed at the end of the ``with``.
 
     Raises ValueError where the format cannot be told without doubt.
@@ -102,7 +104,7 @@ def open_source(source: str, name: Format | None, *, parents: Parents, lock: boo
     if source == STANDARD_INPUT:
         yield _standard_input(name)
         return
-    with open_any(source, name, parents=parents, lock=lock) as disk:
+    with open_any(source, name, parents=parents, lock=lock, salvage=salvage) as disk:
         yield DiskSource(disk, "raw" if isinstance(disk, RawDisk) else "vhdx")
 
 
