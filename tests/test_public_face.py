@@ -22,8 +22,8 @@ FACE = {
     *("open", "create", "convert", "repair", "RepairResult", "rebase", "RebaseResult", "compare"),
     *("merge", "MergeResult", "resize", "ResizeResult"),
     *("compact", "CompactResult"),
-    *("CompareResult", "Disk", "Extent", "ExtentKind", "BlockState"),
-    *("CompareResult", "check", "CheckResult", "CheckFinding", "Disk", "Extent", "ExtentKind", "BlockState"),
+    *("check", "CheckResult", "CheckFinding"),
+    *("CompareResult", "Disk", "Doubt", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
     *("ParentMismatchError", "ImageLockedError", "ImageFailedError"),
@@ -120,7 +120,7 @@ def _disk(tmp_path: Path) -> Path:
 def test_the_console_session_of_the_readme(disk: Path) -> None:
     (session,) = _blocks("console")
     commands = [line[2:] for line in session.splitlines() if line.startswith("$ ")]
-    assert len(commands) == 5
+    assert len(commands) == 6
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     shown: list[str] = []
     for command in commands:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         UnsupportedImageError,
         VhdxError,
     )
-    from vhdx.extents import BlockState, Extent, ExtentKind
+    from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
     from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
@@ -46,6 +46,7 @@ __all__ = [
     "CorruptImageError",
     "CreateResult",
     "Disk",
+    "Doubt",
     "Extent",
     "ExtentKind",
     "ImageFailedError",
@@ -86,7 +87,7 @@ _HOMES = {
         "UnsupportedImageError",
         "VhdxError",
     ),
-    "vhdx.extents": ("BlockState", "Extent", "ExtentKind"),
+    "vhdx.extents": ("BlockState", "Doubt", "Extent", "ExtentKind"),
     "vhdx.ops.compact": ("CompactResult", "compact"),
     "vhdx.ops.check": ("CheckFinding", "CheckResult", "check"),
     "vhdx.ops.compare": ("CompareResult", "compare"),

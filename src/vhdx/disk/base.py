@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from vhdx.extents import Extent
+    from vhdx.extents import Doubt, Extent
 
     Contexts = Mapping[str, Callable[[Extent], int]]
 
@@ -68,6 +68,10 @@ class VirtualDisk(Protocol):
 
         0 always means that nothing is known.
         """
+
+    @property
+    def doubts(self) -> Iterator[Doubt]:
+        """Which ranges may read wrong: none, unless a damaged disk was opened to salvage what can be."""
 
     def files(self) -> tuple[tuple[int, int], ...]:
         """Device and inode of every file that stands behind the disk, as far as they are known."""

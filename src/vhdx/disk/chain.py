@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
 from vhdx.disk.contexts import BLOCK_CONTEXTS
+from vhdx.disk.doubts import doubts_of
 from vhdx.disk.stream import DiskStream
 from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Extent, ExtentKind, merged
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from vhdx.disk.base import Contexts
+    from vhdx.extents import Doubt
     from vhdx.image.image import Image
     from vhdx.image.read import Reader
     from vhdx.image.write import Writer
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage
 
     Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
+    Ask = Callable[[int, int], Iterator[Extent]]
+    """From offset and length to what one layer says."""
 
 
 class Disk:
@@ -45,9 +49,13 @@ class Disk:
     """
 
     def __init__(
-        self, layers: Sequence[Image], make_writer: Callable[[Callable[[], None]], Writer] | None = None
+        self,
+        layers: Sequence[Image],
+        make_writer: Callable[[Callable[[], None]], Writer] | None = None,
+        ends_early: str | None = None,
     ) -> None:
         self._layers = tuple(layers)
+        self._ends_early = ends_early
         self._leaf = self._layers[0]
         self._leaf_reader = self._leaf.reader
         self._size = self._leaf.geometry.disk_size
@@ -56,6 +64,7 @@ class Disk:
         self._answers: tuple[Answer, ...] = tuple(
             (layer.reader.locate, layer.reader, layer.storage) for layer in self._layers
         )
+        self._asks: tuple[Ask, ...] = tuple(layer.reader.extents for layer in self._layers)
         # A layer is asked only for what every layer over it has: past the end of a short parent are zeros.
         self._visible = tuple(accumulate((layer.geometry.disk_size for layer in self._layers), min))
         self._writer = make_writer(_refuse_later(self)) if make_writer else None
@@ -150,7 +159,7 @@ class Disk:
         generation = -1
         while generation != self._leaf_reader.generation:
             generation = self._leaf_reader.generation
-            for extent in merged(self._resolved(offset, len(view))):
+            for extent in merged(self.resolved(offset, len(view), self._asks)):
                 piece = view[extent.offset - offset : extent.end - offset]
                 if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
                     self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
@@ -165,7 +174,16 @@ class Disk:
         self._check()
         length = self._size - offset if length is None else length
         check_range(offset, length, self._size)
-        return merged(self._resolved(offset, length))
+        return merged(self.resolved(offset, length, self._asks))
+
+    @property
+    def doubts(self) -> Iterator[Doubt]:
+        """What may read wrong of a disk that was opened with ``salvage``, from its tables alone; may overlap.
+
+        Of any other disk nothing: what it cannot read right raises. Bounded memory, whatever the damage.
+        """
+        self._check()
+        return doubts_of(self, self._ends_early)
 
     def changed_extents(self, *, since: int | str | os.PathLike[str] | None = None) -> Iterator[Extent]:
         """What the image, or a run of layers from it downwards, changed: extents of data and of zeros.
@@ -182,7 +200,7 @@ class Disk:
     def _changes(self, above: int) -> Iterator[Extent]:
         """What the first ``above`` layers say; zeros where one is too short to show what was there."""
         shown, had = self._visible[above - 1], self._layers[above].geometry.disk_size
-        for extent in self._resolved(0, self._size, above):
+        for extent in self.resolved(0, self._size, self._asks[:above]):
             if extent.kind is not ExtentKind.UNALLOCATED:
                 yield extent
             elif max(extent.offset, shown) < min(extent.end, had):
@@ -213,7 +231,7 @@ class Disk:
     def own_extents(self) -> Iterator[Extent]:
         """What the image itself says, its parents not asked: UNALLOCATED is where it says nothing."""
         self._check()
-        return merged(self._resolved(0, self._size, 1))
+        return merged(self.resolved(0, self._size, self._asks[:1]))
 
     def _layers_above(self, since: int | str | os.PathLike[str] | None) -> int:
         if isinstance(since, str | os.PathLike):
@@ -230,32 +248,33 @@ class Disk:
             )
         return above
 
-    def _resolved(self, offset: int, length: int, layers: int | None = None) -> Iterator[Extent]:
-        """Layer over layer without recursion: one iterator for each layer that is being asked."""
-        layers = len(self._layers) if layers is None else layers
-        asked = [self._answers_of(0, offset, length)] if length else []
+    def resolved(self, offset: int, length: int, asks: Sequence[Ask]) -> Iterator[Extent]:
+        """What the uppermost layers say of a range, ``asks`` being how each of them is asked.
+
+        Layer over layer without recursion: one iterator for each layer that is being asked.
+        """
+        asked = [self._answers_of(0, offset, length, asks)] if length else []
         while asked:
             extent = next(asked[-1], None)
             depth = len(asked)
             if extent is None:
                 asked.pop()
             elif extent.kind is ExtentKind.UNALLOCATED:
-                if depth < layers and extent.offset < self._visible[depth]:
-                    asked.append(self._answers_of(depth, extent.offset, extent.length))
+                if depth < len(asks) and extent.offset < self._visible[depth]:
+                    asked.append(self._answers_of(depth, extent.offset, extent.length, asks))
                 else:
                     yield extent
             else:
                 yield extent if depth == 1 else extent._replace(depth=depth)
 
-    def _answers_of(self, layer: int, offset: int, length: int) -> Iterator[Extent]:
-        reader = self._layers[layer].reader.extents
+    def _answers_of(self, layer: int, offset: int, length: int, asks: Sequence[Ask]) -> Iterator[Extent]:
         seen = min(length, self._visible[layer] - offset)
         if seen == length:
-            return reader(offset, length)
+            return asks[layer](offset, length)
         nothing = Extent(
             offset + seen, length - seen, ExtentKind.UNALLOCATED, BlockState.NOT_PRESENT, 0, None
         )
-        return chain(reader(offset, seen), (nothing,))
+        return chain(asks[layer](offset, seen), (nothing,))
 
     def pwrite(self, data: Buffer, offset: int) -> None:
         """Write all of ``data`` at ``offset``, any byte offset and length inside the disk.

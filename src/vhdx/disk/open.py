@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from vhdx.disk.chain import Disk
-from vhdx.disk.parents import open_chain, policy_from
+from vhdx.disk.parents import open_chain, policy_from, salvaged_chain
 from vhdx.disk.raw import RawDisk
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
@@ -20,7 +20,7 @@ from vhdx.storage.stream import SeekableFile, StreamStorage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.parents import ParentPolicy, Parents
     from vhdx.image.image import Image
     from vhdx.storage.base import ReadableStorage, Storage
 
@@ -43,6 +43,7 @@ def open_disk(
     *,
     parents: Parents = None,
     lock: bool = True,
+    salvage: bool = False,
 ) -> Disk:
     """Open a VHDX image, fixed, dynamic or differencing, to read its virtual disk or to write to it.
 
@@ -51,13 +52,19 @@ def open_disk(
     replayed in memory. With ``"r+"`` nothing is written before the first change; then a dirty log is
     replayed in its place. ``parents`` says where the parents of a differencing image may be beside its own
     directory: a path, several paths of files or directories, or a ParentPolicy. ``lock=False`` reads a
-    file that somebody else writes to, or writes where the file system has no locks.
+    file that somebody else writes to, or writes where the file system has no locks. ``salvage=True`` reads
+    what can be read of a damaged image, whatever is wrong with single blocks, the log, or parents that are
+    not there; ``disk.doubts`` then lists the ranges that may be wrong and why.
 
     Raises CorruptImageError, UnsupportedImageError, ParentNotFoundError, ParentMismatchError,
-    ImageLockedError, OSError; ValueError for another mode.
+    ImageLockedError, OSError; ValueError for another mode, or to salvage in place.
     """
     if mode not in ("r", "r+"):
         raise ValueError(f'mode is {mode!r}, must be "r" or "r+"')
+    if salvage:
+        if mode != "r":
+            raise ValueError('salvage goes with mode "r": a damaged image is only read')
+        return _salvaged_disk(_storage_of(file, lock=lock), policy_from(parents), lock=lock)
     if mode == "r":
         leaf = open_image(file, lock=lock)
         with closing_on_failure(leaf.storage):
@@ -67,6 +74,15 @@ def open_disk(
     storage = open_for_writing(os.fspath(file), lock=lock)
     with closing_on_failure(storage):
         return writable_disk(storage, parents, lock=lock)
+
+
+def _salvaged_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> Disk:
+    """What can be read of a damaged image and its parents. Takes the storage over."""
+    from vhdx.image import salvage  # noqa: PLC0415  sound images need not wait for it
+
+    with closing_on_failure(storage):
+        layers, ends_early = salvaged_chain(salvage.load(storage), policy, lock=lock)
+        return Disk(layers, ends_early=ends_early)
 
 
 def writable_disk(storage: Storage, parents: Parents = None, *, lock: bool = True) -> Disk:
@@ -126,6 +142,7 @@ def open_any(
     *,
     parents: Parents = None,
     lock: bool = True,
+    salvage: bool = False,
 ) -> Disk | RawDisk:
     """Open a raw disk or a VHDX with its parents; None as ``name`` tells by the contents.
 
@@ -140,7 +157,7 @@ def open_any(
         if found == "raw":
             return RawDisk(storage)
     storage.close()
-    return open_disk(path, parents=parents, lock=lock)
+    return open_disk(path, parents=parents, lock=lock, salvage=salvage)
 
 
 def _any_writable(path: str, name: Format | None, parents: Parents, *, lock: bool) -> Disk | RawDisk:

@@ -6,6 +6,7 @@ directory are looked at, wherever links lead; the identity of what is found deci
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from dataclasses import dataclass
@@ -18,10 +19,13 @@ from vhdx.storage.file import open_for_reading
 from vhdx.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from uuid import UUID
 
     from vhdx.image.image import Image
+    from vhdx.storage.base import ReadableStorage
+
+    Load = Callable[[ReadableStorage], Image]
 
 MAXIMUM_DEPTH = 256
 
@@ -59,30 +63,55 @@ def policy_from(parents: Parents) -> ParentPolicy:
 def open_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> list[Image]:
     """The image and all its parents, each opened and verified. Closes what it opened if one is missing."""
     layers = [leaf]
+    with _closing_parents(layers):
+        _add_parents(layers, policy, lock=lock, load=image.load)
+    return layers
+
+
+def salvaged_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> tuple[list[Image], str | None]:
+    """The image and its parents as far as they are there, damaged ones too; and why the chain ends early."""
+    from vhdx.image import salvage  # noqa: PLC0415  sound images need not wait for it
+
+    layers = [leaf]
+    with _closing_parents(layers):
+        try:
+            _add_parents(layers, policy, lock=lock, load=salvage.load)
+        except (VhdxError, OSError) as error:
+            return layers, str(error).partition("\n")[0].removesuffix(" Tried:")
+    return layers, None
+
+
+@contextlib.contextmanager
+def _closing_parents(layers: list[Image]) -> Iterator[None]:
+    """Close what was opened if the block raises, whatever it raises."""
     try:
-        while layers[-1].metadata.has_parent:
-            layers.append(open_parent(layers, policy, lock=lock))
+        yield
     except BaseException:
         for layer in layers[1:]:
             layer.storage.close()
         raise
-    return layers
 
 
-def open_parent(layers: list[Image], policy: ParentPolicy, *, lock: bool) -> Image:
+def _add_parents(layers: list[Image], policy: ParentPolicy, *, lock: bool, load: Load) -> None:
+    while layers[-1].metadata.has_parent:
+        layers.append(open_parent(layers, policy, lock=lock, load=load))
+
+
+def open_parent(layers: list[Image], policy: ParentPolicy, *, lock: bool, load: Load = image.load) -> Image:
     """The parent of the last of these layers, opened and verified.
 
     Raises ParentNotFoundError or ParentMismatchError with every path tried, and what opening raises.
     """
     if len(layers) >= MAXIMUM_DEPTH:
         raise UnsupportedImageError(f"the chain has more than {MAXIMUM_DEPTH} images", image=layers[0].name)
-    return _Search(layers, policy, lock=lock).parent()
+    return _Search(layers, policy, lock=lock, load=load).parent()
 
 
 class _Search:
     """One search for the parent of the last layer."""
 
-    def __init__(self, layers: list[Image], policy: ParentPolicy, *, lock: bool) -> None:
+    def __init__(self, layers: list[Image], policy: ParentPolicy, *, lock: bool, load: Load) -> None:
+        self._load = load
         self._child = layers[-1]
         self._policy = policy
         self._lock = lock
@@ -191,7 +220,7 @@ class _Search:
         """Open what was recognised, with a lock now, and verify it again under the lock."""
         file = open_for_reading(path, lock=self._lock)
         try:
-            parent = image.load(file)
+            parent = self._load(file)
             if parent.header.data_write_guid not in self._linkages:
                 raise ParentMismatchError("the file changed while it was opened", image=path)
             ours, theirs = self._child.geometry.logical_sector_size, parent.geometry.logical_sector_size

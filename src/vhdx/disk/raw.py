@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
 from vhdx.disk.stream import DiskStream
-from vhdx.extents import BlockState, Extent, ExtentKind
+from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
 from vhdx.storage.base import fill_zeros
 
 if TYPE_CHECKING:
@@ -139,6 +139,16 @@ class RawDisk:
         length = self.size - offset if length is None else length
         check_range(offset, length, self.size)
         return self._storage.data_ranges(offset, self._stored_part(length, offset))
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The name of the file."""
+        return (self._storage.name,)
+
+    @property
+    def doubts(self) -> Iterator[Doubt]:
+        """None: a flat file has no structure that could be damaged."""
+        return iter(())
 
     def files(self) -> tuple[tuple[int, int], ...]:
         """Device and inode of the file."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from vhdx.disk.base import Contexts, VirtualDisk
-    from vhdx.extents import Extent
+    from vhdx.extents import Doubt, Extent
 
 
 class SliceDisk:
@@ -100,6 +100,15 @@ class SliceDisk:
         length = self.size - offset if length is None else length
         check_range(offset, length, self.size)
         return length
+
+    @property
+    def doubts(self) -> Iterator[Doubt]:
+        """Those of the whole disk, as far as they lie in the slice."""
+        for doubt in self._disk.doubts:
+            start = max(doubt.offset - self._start, 0)
+            end = min(doubt.offset + doubt.length - self._start, self.size)
+            if start < end:
+                yield doubt._replace(offset=start, length=end - start)
 
     def files(self) -> tuple[tuple[int, int], ...]:
         """Device and inode of every file behind the whole disk."""

@@ -15,6 +15,9 @@ from vhdx.image.read import Reader
 from vhdx.rules import Finding, OpeningReport, Place
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vhdx.extents import Doubt
     from vhdx.format.header import Header
     from vhdx.geometry import Geometry
     from vhdx.image.headers import Headers
@@ -31,7 +34,8 @@ class Image(NamedTuple):
     """What was found in one file, and the reader of its disk.
 
     ``file`` is the file as it is on the host, ``storage`` as it is after replay of its log, ``sequence``
-    the active sequence of a dirty log. ``findings`` are the warnings and notes of the opening.
+    the active sequence of a dirty log. ``findings`` are the warnings and notes of the opening. ``doubts``
+    tells which ranges of the disk are doubtful; None where nothing is: what cannot be read right raises.
     """
 
     file: ReadableStorage
@@ -46,6 +50,7 @@ class Image(NamedTuple):
     bat: Bat
     reader: Reader
     findings: tuple[Finding, ...]
+    doubts: Callable[[], Iterator[Doubt]] | None = None
 
     @property
     def header(self) -> Header:

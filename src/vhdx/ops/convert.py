@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.open import Format
     from vhdx.disk.parents import Parents
+    from vhdx.extents import Doubt
     from vhdx.image.build import ImagePlan
     from vhdx.ops.sink import Sink
     from vhdx.ops.source import Source
@@ -42,6 +43,8 @@ class ConvertResult:
     file_size: int
     data_size: int
     remarks: tuple[str, ...]
+    doubts: int = 0
+    """How many ranges of a salvaged source may be wrong."""
 
 
 def convert(
@@ -55,6 +58,8 @@ def convert(
     parents: Parents = None,
     overwrite: bool = False,
     lock: bool = True,
+    salvage: bool = False,
+    on_doubt: Callable[[Doubt], None] | None = None,
     progress: Progress | None = None,
 ) -> ConvertResult:
     """Write the contents of ``source`` into a new file ``target``.
@@ -64,7 +69,9 @@ def convert(
     ``options`` say; from a VHDX it keeps disk id, sector sizes and the user items that belong to the disk.
     ``partition`` takes the partition of this number alone, which becomes a disk of its own. Holes and blocks
     of zeros are not stored. ``progress`` is called with the bytes done and the size of the disk (None while
-    that is not known). ``lock=False`` reads a source that somebody else writes to.
+    that is not known). ``lock=False`` reads a source that somebody else writes to. ``salvage=True`` reads
+    what can be read of a damaged source; once the target is there ``on_doubt`` is called with each range
+    that may be wrong, from the source's tables.
 
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
@@ -74,7 +81,7 @@ def convert(
         raise ValueError("a raw target has no type, block size, log, sector sizes or disk id")
     rounding = Rounding()
     with open_source(
-        os.fspath(source), source_format, parents=parents, lock=lock, partition=partition
+        os.fspath(source), source_format, parents=parents, lock=lock, partition=partition, salvage=salvage
     ) as opened:
         _refuse_own_layer(opened, target)
         plan = _plan(opened, options or ImageOptions(), rounding) if wanted == "vhdx" else None
@@ -85,8 +92,19 @@ def convert(
             if disk_size is None:
                 disk_size = _disk_size(opened.size or 0, plan, rounding)
             file_size = sink.finish(disk_size)
+        doubts = _report_doubts(opened, on_doubt)
     remarks = (*rounding.sentences, *(() if sink.reserved else (NOT_RESERVED,)))
-    return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks)
+    return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks, doubts)
+
+
+def _report_doubts(source: Source, on_doubt: Callable[[Doubt], None] | None) -> int:
+    """Tell what is doubtful about the source; how many ranges that are."""
+    count = 0
+    for doubt in source.disk.doubts if source.disk is not None else ():
+        count += 1
+        if on_doubt is not None:
+            on_doubt(doubt)
+    return count
 
 
 def _format_of(target: str) -> Format:

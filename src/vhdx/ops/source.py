@@ -96,7 +96,13 @@ class StreamSource:
 
 @contextlib.contextmanager
 def open_source(
-    source: str, name: Format | None, *, parents: Parents, lock: bool, partition: int | None = None
+    source: str,
+    name: Format | None,
+    *,
+    parents: Parents,
+    lock: bool,
+    partition: int | None = None,
+    salvage: bool = False,
 ) -> Iterator[Source]:
     """Open what is to be converted, or one of its partitions; closed at the end of the ``with``.
 
@@ -106,7 +112,7 @@ def open_source(
         found = _standard_input(name)
         yield found if partition is None else _partition_of(found, partition)
         return
-    with open_any(source, name, parents=parents, lock=lock) as disk:
+    with open_any(source, name, parents=parents, lock=lock, salvage=salvage) as disk:
         found = DiskSource(disk, "raw" if isinstance(disk, RawDisk) else "vhdx")
         yield found if partition is None else _partition_of(found, partition)
 
