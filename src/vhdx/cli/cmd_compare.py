@@ -12,7 +12,7 @@ from vhdx.cli.render import print_json, progress_bar, size_text
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
 
-_FORMAT = click.Choice(["raw", "vhdx"])
+_FORMAT = click.Choice(["raw", "vhdx", "vhd"])
 
 
 @click.command()
@@ -34,7 +34,7 @@ def compare(
     any_parent: bool,
     as_json: bool,
 ) -> int:
-    """Compare the contents of two disks, raw or VHDX.
+    """Compare the contents of two disks, raw, VHDX or VHD.
 
     Exit code 0 if they are identical, 1 if not, 2 if they could not be compared. Disks of different size
     are not identical. With --partition that partition of both disks is compared.

@@ -20,7 +20,7 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
 
-_FORMAT = click.Choice(["raw", "vhdx"])
+_FORMAT = click.Choice(["raw", "vhdx", "vhd"])
 
 
 @click.command()
@@ -48,10 +48,11 @@ def convert(
 ) -> None:
     """Write the contents of SOURCE into the new file TARGET.
 
-    SOURCE is a raw disk (file or block device), a VHDX with all its parents, or - for raw on standard
+    SOURCE is a raw disk (file or block device), a VHDX or VHD with all its parents, or - for raw on standard
     input. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are kept.
     With --partition TARGET has that partition only, as a disk of its own. TARGET appears whole or not at
-    all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets.
+    all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets;
+    a VHD target is a fixed one, rounded up to whole MiB, as Azure wants it.
     """
     from vhdx.ops.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.plan import ImageOptions  # noqa: PLC0415

@@ -6,14 +6,15 @@ import io
 import os
 import warnings
 import weakref
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
 from vhdx.disk.contexts import BLOCK_CONTEXTS
+from vhdx.disk.layers import resolved
 from vhdx.disk.stream import DiskStream
 from vhdx.errors import ImageFailedError
-from vhdx.extents import BlockState, Extent, ExtentKind, merged
+from vhdx.extents import ExtentKind, merged
 from vhdx.format import guids, locator
 from vhdx.image.read import ASK_BELOW, SPLIT, ZEROS
 from vhdx.storage.base import fill_zeros
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from vhdx.disk.base import Contexts
+    from vhdx.extents import Extent
     from vhdx.image.image import Image
     from vhdx.image.read import Reader
     from vhdx.image.write import Writer
@@ -228,31 +230,9 @@ class Disk:
         return above
 
     def _resolved(self, offset: int, length: int, layers: int | None = None) -> Iterator[Extent]:
-        """Layer over layer without recursion: one iterator for each layer that is being asked."""
-        layers = len(self._layers) if layers is None else layers
-        asked = [self._answers_of(0, offset, length)] if length else []
-        while asked:
-            extent = next(asked[-1], None)
-            depth = len(asked)
-            if extent is None:
-                asked.pop()
-            elif extent.kind is ExtentKind.UNALLOCATED:
-                if depth < layers and extent.offset < self._visible[depth]:
-                    asked.append(self._answers_of(depth, extent.offset, extent.length))
-                else:
-                    yield extent
-            else:
-                yield extent if depth == 1 else extent._replace(depth=depth)
-
-    def _answers_of(self, layer: int, offset: int, length: int) -> Iterator[Extent]:
-        reader = self._layers[layer].reader.extents
-        seen = min(length, self._visible[layer] - offset)
-        if seen == length:
-            return reader(offset, length)
-        nothing = Extent(
-            offset + seen, length - seen, ExtentKind.UNALLOCATED, BlockState.NOT_PRESENT, 0, None
-        )
-        return chain(reader(offset, seen), (nothing,))
+        """The answers of the first ``layers`` layers, of all by default."""
+        asked = self._layers[:layers]
+        return resolved([layer.reader.extents for layer in asked], self._visible, offset, length)
 
     def pwrite(self, data: Buffer, offset: int) -> None:
         """Write all of ``data`` at ``offset``, any byte offset and length inside the disk.

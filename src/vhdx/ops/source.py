@@ -8,6 +8,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from vhdx.disk.chain import Disk
 from vhdx.disk.open import open_any
 from vhdx.disk.partitions import one_partition
 from vhdx.disk.raw import RawDisk
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.open import Format
     from vhdx.disk.parents import Parents
+    from vhdx.disk.vhd import VhdDisk
 
 PIECE_SIZE = 1024 * 1024
 STANDARD_INPUT = "-"
@@ -107,8 +109,14 @@ def open_source(
         yield found if partition is None else _partition_of(found, partition)
         return
     with open_any(source, name, parents=parents, lock=lock) as disk:
-        found = DiskSource(disk, "raw" if isinstance(disk, RawDisk) else "vhdx")
+        found = DiskSource(disk, _format_of(disk))
         yield found if partition is None else _partition_of(found, partition)
+
+
+def _format_of(disk: Disk | RawDisk | VhdDisk) -> Format:
+    if isinstance(disk, Disk):
+        return "vhdx"
+    return "raw" if isinstance(disk, RawDisk) else "vhd"
 
 
 def _partition_of(source: Source, number: int) -> Source:
@@ -118,8 +126,8 @@ def _partition_of(source: Source, number: int) -> Source:
 
 
 def _standard_input(name: Format | None) -> Source:
-    if name == "vhdx":
-        raise ValueError("only a raw disk can come from standard input: a VHDX is not read front to back")
+    if name not in (None, "raw"):
+        raise ValueError("only a raw disk can come from standard input: images are not read front to back")
     if sys.stdin is None:
         raise ValueError("standard input is closed")
     stream = sys.stdin.buffer
