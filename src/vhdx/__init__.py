@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         VhdxError,
     )
     from vhdx.extents import BlockState, Extent, ExtentKind
+    from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.convert import ConvertResult, convert
     from vhdx.ops.create import CreateResult, create
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BlockState",
+    "CompactResult",
     "CompareResult",
     "ConvertResult",
     "CorruptImageError",
@@ -52,6 +54,7 @@ __all__ = [
     "UnsupportedImageError",
     "VhdxError",
     "__version__",
+    "compact",
     "compare",
     "convert",
     "create",
@@ -74,6 +77,7 @@ _HOMES = {
         "VhdxError",
     ),
     "vhdx.extents": ("BlockState", "Extent", "ExtentKind"),
+    "vhdx.ops.compact": ("CompactResult", "compact"),
     "vhdx.ops.compare": ("CompareResult", "compare"),
     "vhdx.ops.convert": ("ConvertResult", "convert"),
     "vhdx.ops.create": ("CreateResult", "create"),

@@ -212,6 +212,22 @@ class Machine(RuleBasedStateMachine):
         self.open()
         self.look()
 
+    @rule(scan=st.booleans(), punch=st.booleans())
+    def compact(self, *, scan: bool, punch: bool) -> None:
+        """Also a parent, which its child still knows afterwards."""
+        self.close()
+        member = self.layers[self.step % len(self.layers)]
+        size, identity = member.path.stat().st_size, guids_of(member.path)[1]
+        foreseen = vhdx.compact(member.path, scan_zeros=scan, punch=punch, dry_run=True)
+        done = vhdx.compact(member.path, scan_zeros=scan, punch=punch)
+        assert done.file_size_after == foreseen.file_size_after == member.path.stat().st_size <= size
+        assert guids_of(member.path)[1] == identity
+        assert_sound(member.path)
+        if member.digest:
+            member.digest = digest(member.path)
+        self.open()
+        self.look()
+
     @rule()
     def look(self) -> None:
         content = bytes(self.leaf.content)

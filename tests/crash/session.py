@@ -1,5 +1,7 @@
 """Somebody who works with a disk on a storage that lies, and remembers what each sector ought to hold."""
 
+import contextlib
+import itertools
 import random
 import uuid
 from collections.abc import Iterator
@@ -15,7 +17,10 @@ from tests.support.sparse import PAGE, SECTOR, ZERO_SECTOR, Content
 from vhdx.disk.chain import Disk
 from vhdx.disk.open import writable_disk
 from vhdx.image import image
+from vhdx.image.image import Image
+from vhdx.image.session import Session as ImageSession
 from vhdx.image.write import Writer
+from vhdx.ops.compact import Asked, Meter, compact_in_place
 
 FILE = "image.vhdx"
 OWNER_OF_WRITES = 0x57524954
@@ -104,6 +109,40 @@ class Session:
         if self.record.count("flush", start):
             self._settle()
         return mended
+
+    def compact(
+        self,
+        *,
+        scan_zeros: bool = False,
+        punch: bool = False,
+        interrupted: int | None = None,
+        killed: bool = False,
+    ) -> None:
+        """As `vhdx compact`, perhaps interrupted by Ctrl-C or killed after so many steps."""
+        if self._disk is not None:
+            self.close()
+        self.record.mark(Opened())
+        self._ask("compact")
+        start = len(self.record.operations)
+        steps = itertools.count()
+
+        def advance(done: int, total: int | None) -> None:
+            if next(steps) == interrupted:
+                raise KeyboardInterrupt
+
+        leaf = image.load(self.storage)
+        wished = Asked(scan_zeros=scan_zeros, punch=punch, free=())
+        closing = mock.patch.object(ImageSession, "close") if killed else contextlib.nullcontext()
+        with contextlib.suppress(KeyboardInterrupt), closing:
+            compact_in_place(self.storage, leaf, self._below(leaf), wished, Meter(advance))
+        assert interrupted is None or next(steps) > interrupted, "it was over before"
+        if self.record.count("flush", start):
+            self._settle()
+
+    def _below(self, leaf: Image) -> Disk | None:
+        """What lies under a leaf."""
+        assert not leaf.metadata.has_parent
+        return None
 
     def mend_or_close(self) -> None:
         """Leave nothing open and nothing dirty."""

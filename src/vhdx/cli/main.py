@@ -27,6 +27,7 @@ _FAILURE_OF = {"compare": 2}
 """Verbs that say something else with 1."""
 
 VERBS = (
+    "compact",
     "compare",
     "convert",
     "create",

@@ -99,6 +99,10 @@ class Reader:
             for changed in range(block, block + count):
                 self._located.pop(changed, None)
 
+    def forget_bitmap(self, chunk: int) -> None:
+        """Drop where the sector bitmap of a chunk was; the caller holds the pages' lock."""
+        self._bitmap_places.pop(chunk, None)
+
     def _locate_block(self, block: int) -> int:
         with self._pages.lock:  # what is remembered must not be older than the table
             place = self._place_of_block(block)
@@ -197,7 +201,8 @@ class Reader:
         chunk = self._geometry.chunk_of(block)
         place = self._bitmap_places.get(chunk)
         if place is None:
-            place = self._bitmap_places[chunk] = self._checked_bitmap_place(block, chunk)
+            with self._pages.lock:  # what is remembered must not be older than the table
+                place = self._bitmap_places[chunk] = self._checked_bitmap_place(block, chunk)
         return place
 
     def _checked_bitmap_place(self, block: int, chunk: int) -> int:

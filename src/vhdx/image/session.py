@@ -56,6 +56,11 @@ class Session:
                 raise conflict.finding.error(self.image.name) from None
         return self._known_space
 
+    def survey_anew(self) -> None:
+        """Make everything durable; then what no entry names any more is free, whatever kept it so far."""
+        self.commit()
+        self._known_space = None
+
     def begin(self, *, contents: bool = True) -> None:
         """Before a change: the image is sound, its headers say that it is being written to."""
         self.door.check()

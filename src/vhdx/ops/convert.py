@@ -11,9 +11,10 @@ from vhdx.disk.open import SUFFIXES
 from vhdx.ops.child import identity_of, user_items_of
 from vhdx.ops.create import NOT_RESERVED
 from vhdx.ops.plan import ImageOptions, Rounding, disk_size_from, plan_from, vhd_size_from
-from vhdx.ops.sink import ImageSink, RawSink, VhdSink, nonzero_runs
+from vhdx.ops.sink import ImageSink, RawSink, VhdSink
 from vhdx.ops.source import open_source
 from vhdx.storage.publish import new_file
+from vhdx.storage.zeros import nonzero_runs
 from vhdx.units import MIB
 
 if TYPE_CHECKING:

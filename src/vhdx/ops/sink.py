@@ -13,11 +13,6 @@ from vhdx.ops.plan import VHD_TOO_LARGE
 if TYPE_CHECKING:
     from vhdx.storage.base import Storage
 
-_UNIT = 16 * 1024
-"""What is tested for zeros in one go within a piece that is not all zeros."""
-_ZERO_UNIT = bytes(_UNIT)
-_ZERO_PROBE = bytes(32)
-
 
 class Sink(Protocol):
     """Takes pieces in ascending order, none of them over a multiple of 1 MiB."""
@@ -94,23 +89,3 @@ class ImageSink:
     def finish(self, disk_size: int) -> int:
         """Write what points at the blocks."""
         return self._builder.finish(disk_size)
-
-
-def nonzero_runs(piece: bytearray) -> list[tuple[int, int]]:
-    """Where a piece of at most 1 MiB is not zero, as (start, stop), in units of 16 KiB.
-
-    Compares memory with memory: a bytearray with bytes is one C loop, and most units that hold data show
-    it in their first bytes.
-    """
-    if piece == bytes(len(piece)):
-        return []
-    runs: list[tuple[int, int]] = []
-    for start in range(0, len(piece), _UNIT):
-        stop = min(start + _UNIT, len(piece))
-        if piece.startswith(_ZERO_PROBE, start) and piece[start:stop] == _ZERO_UNIT[: stop - start]:
-            continue
-        if runs and runs[-1][1] == start:
-            runs[-1] = runs[-1][0], stop
-        else:
-            runs.append((start, stop))
-    return runs

@@ -1,10 +1,10 @@
 """What is done to images while power may fail: together, every path of a writer."""
 
-from . import allocating, clearing, foreign, mending, ring, sessions, wandering, writing
+from . import allocating, clearing, compacting, foreign, mending, ring, sessions, wandering, writing
 from .scenario import Scenario
 
 ALL: tuple[Scenario, ...] = tuple(
     scenario
-    for module in (writing, allocating, clearing, sessions, ring, mending, foreign, wandering)
+    for module in (writing, allocating, clearing, sessions, ring, mending, foreign, wandering, compacting)
     for scenario in module.SCENARIOS
 )
