@@ -23,6 +23,7 @@ FACE = {
     *("compact", "CompactResult"),
     *("CompareResult", "Disk", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
+    *("measure", "MeasureResult"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
     *("ParentMismatchError", "ImageLockedError", "ImageFailedError"),
 }

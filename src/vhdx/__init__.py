@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.convert import ConvertResult, convert
     from vhdx.ops.create import CreateResult, create
+    from vhdx.ops.measure import MeasureResult, measure
     from vhdx.ops.plan import ImageOptions
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, repair
@@ -46,6 +47,7 @@ __all__ = [
     "ImageFailedError",
     "ImageLockedError",
     "ImageOptions",
+    "MeasureResult",
     "ParentMismatchError",
     "ParentNotFoundError",
     "ParentPolicy",
@@ -58,6 +60,7 @@ __all__ = [
     "compare",
     "convert",
     "create",
+    "measure",
     "open",
     "rebase",
     "repair",
@@ -81,6 +84,7 @@ _HOMES = {
     "vhdx.ops.compare": ("CompareResult", "compare"),
     "vhdx.ops.convert": ("ConvertResult", "convert"),
     "vhdx.ops.create": ("CreateResult", "create"),
+    "vhdx.ops.measure": ("MeasureResult", "measure"),
     "vhdx.ops.plan": ("ImageOptions",),
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "repair"),

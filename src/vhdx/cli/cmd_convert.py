@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vhdx.cli.options import (
+    FORMAT,
     chain_options,
     force_option,
     force_share_option,
@@ -20,14 +21,12 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
 
-_FORMAT = click.Choice(["raw", "vhdx", "vhd"])
-
 
 @click.command()
 @click.argument("source", type=click.Path(allow_dash=True))
 @click.argument("target", type=click.Path())
-@click.option("-f", "--source-format", type=_FORMAT, help="By default told by SOURCE's content.")
-@click.option("-O", "--target-format", type=_FORMAT, help="By default told by TARGET's suffix.")
+@click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
+@click.option("-O", "--target-format", type=FORMAT, help="By default told by TARGET's suffix.")
 @partition_option
 @image_options
 @chain_options

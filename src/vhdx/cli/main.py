@@ -33,6 +33,7 @@ VERBS = (
     "create",
     "diff",
     "info",
+    "measure",
     "read",
     "rebase",
     "repair",

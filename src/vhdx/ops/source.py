@@ -13,9 +13,10 @@ from vhdx.disk.open import open_any
 from vhdx.disk.partitions import one_partition
 from vhdx.disk.raw import RawDisk
 from vhdx.storage.file import FileStorage
+from vhdx.storage.zeros import nonzero_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.open import Format
@@ -68,6 +69,20 @@ class DiskSource:
                 self._disk.preadinto(piece, offset)
                 yield offset, piece
                 offset += count
+
+
+def nonzero_pieces(
+    source: Source, progress: Callable[[int, int | None], None] | None
+) -> Iterator[tuple[int, memoryview]]:
+    """(offset, bytes) of everything that is not zeros, in pieces of at most 1 MiB, in order.
+
+    The bytes are valid until the next piece. ``progress`` is called with the bytes done and the size.
+    """
+    for offset, piece in source.pieces():
+        for start, stop in nonzero_runs(piece):
+            yield offset + start, memoryview(piece)[start:stop]
+        if progress is not None:
+            progress(offset + len(piece), source.size)
 
 
 class StreamSource:
