@@ -25,6 +25,7 @@ FACE = {
     *("check", "CheckResult", "CheckFinding"),
     *("CompareResult", "Disk", "Doubt", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
+    *("measure", "MeasureResult"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
     *("ParentMismatchError", "ImageLockedError", "ImageFailedError"),
 }

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.convert import ConvertResult, convert
     from vhdx.ops.create import CreateResult, create
+    from vhdx.ops.measure import MeasureResult, measure
     from vhdx.ops.merge import MergeResult, merge
     from vhdx.ops.plan import ImageOptions
     from vhdx.ops.rebase import RebaseResult, rebase
@@ -52,6 +53,7 @@ __all__ = [
     "ImageFailedError",
     "ImageLockedError",
     "ImageOptions",
+    "MeasureResult",
     "MergeResult",
     "ParentMismatchError",
     "ParentNotFoundError",
@@ -67,6 +69,7 @@ __all__ = [
     "compare",
     "convert",
     "create",
+    "measure",
     "merge",
     "open",
     "rebase",
@@ -94,6 +97,7 @@ _HOMES = {
     "vhdx.ops.convert": ("ConvertResult", "convert"),
     "vhdx.ops.create": ("CreateResult", "create"),
     "vhdx.ops.merge": ("MergeResult", "merge"),
+    "vhdx.ops.measure": ("MeasureResult", "measure"),
     "vhdx.ops.plan": ("ImageOptions",),
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "repair"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vhdx.cli.options import (
+    FORMAT,
     chain_options,
     force_option,
     force_share_option,
@@ -24,14 +25,13 @@ if TYPE_CHECKING:
     from vhdx.ops.convert import ConvertResult
 
 _EXIT_DOUBTS = 3
-_FORMAT = click.Choice(["raw", "vhdx"])
 
 
 @click.command()
 @click.argument("source", type=click.Path(allow_dash=True))
 @click.argument("target", type=click.Path())
-@click.option("-f", "--source-format", type=_FORMAT, help="By default told by SOURCE's content.")
-@click.option("-O", "--target-format", type=_FORMAT, help="By default told by TARGET's suffix.")
+@click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
+@click.option("-O", "--target-format", type=FORMAT, help="By default told by TARGET's suffix.")
 @partition_option
 @image_options
 @chain_options
@@ -58,10 +58,11 @@ def convert(
 ) -> int:
     """Write the contents of SOURCE into the new file TARGET.
 
-    SOURCE is a raw disk (file or block device), a VHDX with all its parents, or - for raw on standard
+    SOURCE is a raw disk (file or block device), a VHDX or VHD with all its parents, or - for raw on standard
     input. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are kept.
     With --partition TARGET has that partition only, as a disk of its own. TARGET appears whole or not at
-    all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets.
+    all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets;
+    a VHD target is a fixed one, rounded up to whole MiB, as Azure wants it.
 
     With --salvage each range of the disk that may be wrong is listed on standard error (in the output of
     --json), and the exit code is 3 if there is one.

@@ -13,7 +13,9 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vhdx.disk.parents import ParentPolicy
     from vhdx.ops.info import BlockInfo, ImageInfo, LogInfo, TableInfo
+    from vhdx.ops.info_vhd import VhdInfo
 
 
 @click.command()
@@ -36,16 +38,54 @@ def info(
     """Say what IMAGE is, without changing it.
 
     Shows sizes, type, identities, the state of the log, blocks by state and their fragmentation, where
-    the parent is looked for, and what is unusual. A dirty log is replayed in memory.
+    the parent is looked for, partitions, and what is unusual. A dirty log is replayed in memory. IMAGE may
+    be a VHD, too.
     """
-    from vhdx.ops.info import info as image_info  # noqa: PLC0415  --help needs no library
+    from vhdx.disk.open import is_vhd_file  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.info import info as image_info  # noqa: PLC0415
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
+    if is_vhd_file(image):
+        _print_vhd(image, policy, chain=chain, as_json=as_json, lock=not force_share)
+        return
     found = image_info(image, chain=chain, blocks=blocks or None, parents=policy, lock=not force_share)
     if as_json:
         print_json(found)
     else:
         _print_text(found)
+
+
+def _print_vhd(image: str, policy: ParentPolicy, *, chain: bool, as_json: bool, lock: bool) -> None:
+    from vhdx.ops.info_vhd import vhd_info  # noqa: PLC0415  the older format is the rarer one
+
+    found = vhd_info(image, chain=chain, parents=policy, lock=lock)
+    if as_json:
+        print_json(found)
+        return
+    print_rows(_vhd_rows(found))
+    for depth, path in enumerate(found.chain or (), 1):
+        click.echo(f"  {depth}. {printable(path)}")
+    if found.partition_table is not None:
+        print_table(found.partition_table)
+    for note in found.notes:
+        click.echo(f"note: {printable(note)}")
+
+
+def _vhd_rows(found: VhdInfo) -> Iterator[tuple[str, str]]:
+    yield "image", found.path
+    yield "type", f"{found.disk_type} VHD"
+    yield "virtual size", size_text(found.virtual_size)
+    yield "file size", size_text(found.file_size)
+    if found.block_size is not None:
+        yield "block size", size_text(found.block_size)
+    yield "disk id", str(found.disk_id)
+    yield "creator", found.creator
+    yield "made", found.created
+    yield "geometry", "{} cylinders, {} heads, {} sectors".format(*found.geometry)
+    if found.parent_id is not None:
+        yield "parent disk id", str(found.parent_id)
+    for name in found.parent_names:
+        yield "parent", name
 
 
 def _print_text(found: ImageInfo) -> None:

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 @click.option("--summary", is_flag=True, help="Only count: runs and bytes by kind and state.")
 @click.option("--draw", is_flag=True, help="Draw the disk as a map of cells, with a legend.")
 @click.option(
-    "-f", "--format", "name", type=click.Choice(["raw", "vhdx"]), help="By default told by IMAGE's content."
+    "-f",
+    "--format",
+    "name",
+    type=click.Choice(["raw", "vhdx", "vhd"]),
+    help="By default told by IMAGE's content.",
 )
 @chain_options
 @force_share_option

@@ -37,6 +37,7 @@ VERBS = (
     "info",
     "log",
     "map",
+    "measure",
     "merge",
     "read",
     "rebase",

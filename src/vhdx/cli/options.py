@@ -53,6 +53,7 @@ class SectorSize(click.ParamType[int]):
         return size if size in (512, 4096) else self.fail(f"{value} is neither 512 nor 4096", param, ctx)
 
 
+FORMAT = click.Choice(["raw", "vhdx", "vhd"])
 SIZE = Size()
 DISK_ID = DiskId()
 SECTOR_SIZE = SectorSize()

@@ -6,15 +6,16 @@ import io
 import os
 import warnings
 import weakref
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
 from vhdx.disk.contexts import BLOCK_CONTEXTS
 from vhdx.disk.doubts import doubts_of
+from vhdx.disk.layers import resolved
 from vhdx.disk.stream import DiskStream
 from vhdx.errors import ImageFailedError
-from vhdx.extents import BlockState, Extent, ExtentKind, merged
+from vhdx.extents import ExtentKind, merged
 from vhdx.format import guids, locator
 from vhdx.image.read import ASK_BELOW, SPLIT, ZEROS
 from vhdx.storage.base import fill_zeros
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from vhdx.disk.base import Contexts
-    from vhdx.extents import Doubt
+    from vhdx.disk.layers import Answers
+    from vhdx.extents import Doubt, Extent
     from vhdx.image.image import Image
     from vhdx.image.read import Reader
     from vhdx.image.write import Writer
@@ -36,8 +38,6 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage
 
     Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
-    Ask = Callable[[int, int], Iterator[Extent]]
-    """From offset and length to what one layer says."""
 
 
 class Disk:
@@ -64,7 +64,7 @@ class Disk:
         self._answers: tuple[Answer, ...] = tuple(
             (layer.reader.locate, layer.reader, layer.storage) for layer in self._layers
         )
-        self._asks: tuple[Ask, ...] = tuple(layer.reader.extents for layer in self._layers)
+        self._asks: tuple[Answers, ...] = tuple(layer.reader.extents for layer in self._layers)
         # A layer is asked only for what every layer over it has: past the end of a short parent are zeros.
         self._visible = tuple(accumulate((layer.geometry.disk_size for layer in self._layers), min))
         self._writer = make_writer(_refuse_later(self)) if make_writer else None
@@ -248,33 +248,9 @@ class Disk:
             )
         return above
 
-    def resolved(self, offset: int, length: int, asks: Sequence[Ask]) -> Iterator[Extent]:
-        """What the uppermost layers say of a range, ``asks`` being how each of them is asked.
-
-        Layer over layer without recursion: one iterator for each layer that is being asked.
-        """
-        asked = [self._answers_of(0, offset, length, asks)] if length else []
-        while asked:
-            extent = next(asked[-1], None)
-            depth = len(asked)
-            if extent is None:
-                asked.pop()
-            elif extent.kind is ExtentKind.UNALLOCATED:
-                if depth < len(asks) and extent.offset < self._visible[depth]:
-                    asked.append(self._answers_of(depth, extent.offset, extent.length, asks))
-                else:
-                    yield extent
-            else:
-                yield extent if depth == 1 else extent._replace(depth=depth)
-
-    def _answers_of(self, layer: int, offset: int, length: int, asks: Sequence[Ask]) -> Iterator[Extent]:
-        seen = min(length, self._visible[layer] - offset)
-        if seen == length:
-            return asks[layer](offset, length)
-        nothing = Extent(
-            offset + seen, length - seen, ExtentKind.UNALLOCATED, BlockState.NOT_PRESENT, 0, None
-        )
-        return chain(asks[layer](offset, seen), (nothing,))
+    def resolved(self, offset: int, length: int, asks: Sequence[Answers]) -> Iterator[Extent]:
+        """What the uppermost layers say of a range, ``asks`` being how each of them is asked."""
+        return resolved(asks, self._visible, offset, length)
 
     def pwrite(self, data: Buffer, offset: int) -> None:
         """Write all of ``data`` at ``offset``, any byte offset and length inside the disk.

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.disk.parents import ParentPolicy, Parents
+    from vhdx.disk.vhd import VhdDisk
     from vhdx.image.image import Image
     from vhdx.storage.base import ReadableStorage, Storage
 
-Format = Literal["raw", "vhdx"]
+Format = Literal["raw", "vhdx", "vhd"]
 Mode = Literal["r", "r+"]
 SUFFIXES: dict[str, Format] = {
     ".vhdx": "vhdx",
     ".avhdx": "vhdx",
+    ".vhd": "vhd",
+    ".avhd": "vhd",
     ".raw": "raw",
     ".img": "raw",
     ".dd": "raw",
@@ -143,11 +146,11 @@ def open_any(
     parents: Parents = None,
     lock: bool = True,
     salvage: bool = False,
-) -> Disk | RawDisk:
-    """Open a raw disk or a VHDX with its parents; None as ``name`` tells by the contents.
+) -> Disk | RawDisk | VhdDisk:
+    """Open a raw disk, or a VHDX or VHD with its parents; None as ``name`` tells by the contents.
 
     Raises what `open_disk` raises, and ValueError where the format cannot be told without doubt and for
-    a raw disk that is to be written to and is no file of whole sectors.
+    what is not written to: raw disks that are no file of whole sectors, and every VHD.
     """
     if mode == "r+":
         return _any_writable(path, name, parents, lock=lock)
@@ -156,6 +159,10 @@ def open_any(
         found = name or _format_of_contents(path, storage)
         if found == "raw":
             return RawDisk(storage)
+        if found == "vhd":
+            from vhdx.disk.vhd import vhd_disk  # noqa: PLC0415  the older format is the rarer one
+
+            return vhd_disk(storage, policy_from(parents), lock=lock)
     storage.close()
     return open_disk(path, parents=parents, lock=lock, salvage=salvage)
 
@@ -163,17 +170,41 @@ def open_any(
 def _any_writable(path: str, name: Format | None, parents: Parents, *, lock: bool) -> Disk | RawDisk:
     storage = open_for_writing(path, lock=lock)
     with closing_on_failure(storage):
-        if (name or _format_of_contents(path, storage)) == "raw":
-            return RawDisk(storage, storage)
-        return writable_disk(storage, parents, lock=lock)
+        found = name or _format_of_contents(path, storage)
+        if found == "vhd":
+            raise ValueError(f"{path} is a VHD, which is only read; vhdx convert makes a VHDX of it")
+        return RawDisk(storage, storage) if found == "raw" else writable_disk(storage, parents, lock=lock)
+
+
+def is_vhd_file(path: str) -> bool:
+    """Whether a file looks like a VHD, the older format; by its contents."""
+    storage = open_for_reading(path, lock=False)
+    try:
+        return _signature_of(storage) == "vhd"
+    finally:
+        storage.close()
+
+
+def _signature_of(storage: ReadableStorage) -> Format:
+    """What a file begins or ends like; anything may be raw."""
+    from vhdx.image.vhd import is_vhd  # noqa: PLC0415  whoever names the format need not wait for it
+
+    if storage.size() >= len(SIGNATURE) and storage.read(len(SIGNATURE), 0) == SIGNATURE:
+        return "vhdx"
+    return "vhd" if is_vhd(storage) else "raw"
 
 
 def _format_of_contents(path: str, storage: ReadableStorage) -> Format:
     by_suffix = SUFFIXES.get(os.path.splitext(path)[1].lower())
-    is_vhdx = storage.size() >= len(SIGNATURE) and storage.read(len(SIGNATURE), 0) == SIGNATURE
-    if is_vhdx and (by_suffix == "raw" or stat.S_ISBLK(os.stat(path).st_mode)):
+    found = _signature_of(storage)
+    if found != "raw" and (by_suffix == "raw" or stat.S_ISBLK(os.stat(path).st_mode)):
         # Whoever may write to a raw disk, a guest for one, can make it look like an image that names files.
-        raise ValueError(f"{path} is named like a raw disk but begins like a VHDX; say -f raw or -f vhdx")
-    if not is_vhdx and by_suffix == "vhdx":
-        raise ValueError(f"{path} is named like a VHDX but does not begin like one; say -f raw or -f vhdx")
-    return "vhdx" if is_vhdx else "raw"
+        raise ValueError(
+            f"{path} is named like a raw disk but looks like a {found.upper()}; say -f raw or -f {found}"
+        )
+    if found == "raw" and by_suffix is not None and by_suffix != "raw":
+        raise ValueError(
+            f"{path} is named like a {by_suffix.upper()} but does not look like one; "
+            f"say -f raw or -f {by_suffix}"
+        )
+    return found

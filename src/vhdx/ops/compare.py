@@ -39,7 +39,7 @@ def compare(
     parents: Parents = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> CompareResult:
-    """Whether two disks, raw or VHDX with their parents, have the same contents.
+    """Whether two disks, raw, or VHDX or VHD with their parents, have the same contents.
 
     ``partition`` compares only the partition of this number of both. Raises what opening raises; ValueError
     where a format cannot be told without doubt, and for a partition that is not there.

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.census import count_extents, count_layer, layer_extents
 from vhdx.disk.chain import Disk
-from vhdx.disk.raw import RawDisk
 from vhdx.extents import ExtentKind
 from vhdx.tally import Tally
 from vhdx.units import MIB
@@ -14,9 +13,11 @@ from vhdx.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from vhdx.disk.raw import RawDisk
+    from vhdx.disk.vhd import VhdDisk
     from vhdx.extents import Extent
 
-    MappedDisk = Disk | RawDisk
+    MappedDisk = Disk | RawDisk | VhdDisk
     Counter = Callable[[Tally, int, int], None]
     """Adds a range, given by offset and length, to a tally."""
 
@@ -79,7 +80,11 @@ def map_rows(disk: MappedDisk) -> Iterator[MapRow]:
 
 
 def layer_rows(disk: MappedDisk, depth: int) -> Iterator[MapRow]:
-    """What the layer at ``depth`` says of its own disk, run by run, in bounded memory."""
+    """What the layer at ``depth`` says of its own disk, run by run, in bounded memory.
+
+    Raises ValueError for a VHD with parents.
+    """
+    _refuse_layers(disk)
     extents = layer_extents(disk, depth) if isinstance(disk, Disk) else disk.extents()
     for extent in extents:
         yield _row(extent, depth, disk.chain[depth - 1])
@@ -135,7 +140,14 @@ def _shares(tally: Tally) -> tuple[int, int, int]:
 
 def _counter(disk: MappedDisk, depth: int | None) -> tuple[Counter, int]:
     """How to count ranges of the disk or of one layer, and how long that is."""
-    if depth is None or isinstance(disk, RawDisk):
+    if depth is not None:
+        _refuse_layers(disk)
+    if depth is None or not isinstance(disk, Disk):
         return lambda tally, offset, length: count_extents(disk, tally, offset, length), disk.size
     size = disk.layers[depth - 1].geometry.disk_size
     return lambda tally, offset, length: count_layer(disk, depth, tally, offset, length), size
+
+
+def _refuse_layers(disk: MappedDisk) -> None:
+    if not isinstance(disk, Disk) and len(disk.chain) > 1:
+        raise ValueError("a VHD with parents is mapped as a whole, not layer by layer")
