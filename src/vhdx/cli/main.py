@@ -43,6 +43,7 @@ VERBS = (
     "rebase",
     "repair",
     "resize",
+    "serve",
     "trim",
     "write",
     "zero",
