@@ -87,8 +87,10 @@ class Connection:
         socket, house = self._haggling, self._house
         offers = {name: export.offer for name, export in house.exports.items()}
         negotiation = Negotiation(offers, house.default, tls=house.tls is not None)
-        socket.send(negotiation.greeting())
-        flags = socket.receive(CLIENT_FLAGS.size)
+        flags = b""
+        with contextlib.suppress(ConnectionError):  # somebody looked whether we are here
+            socket.send(negotiation.greeting())
+            flags = socket.receive(CLIENT_FLAGS.size)
         if not flags:
             return None
         negotiation.client_flags(flags)

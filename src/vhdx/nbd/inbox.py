@@ -37,6 +37,8 @@ class Inbox:
                     self.end = self._receive_into(self._view)
                 except TimeoutError:
                     continue
+                except ConnectionResetError:  # it left without listening to the last answer
+                    return False
                 if not self.end:
                     return False
         elif SIZE - self.start < length:
