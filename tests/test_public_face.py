@@ -20,7 +20,8 @@ ROOMS = [
 
 FACE = {
     *("open", "create", "convert", "repair", "RepairResult", "rebase", "RebaseResult", "compare"),
-    *("compact", "CompactResult"),
+    *("compact", "CompactResult", "set_properties", "PropertiesResult"),
+    *("user_items", "get_user_item", "set_user_item", "delete_user_item", "UserItemInfo"),
     *("CompareResult", "Disk", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),

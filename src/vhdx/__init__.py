@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.convert import ConvertResult, convert
     from vhdx.ops.create import CreateResult, create
+    from vhdx.ops.metadata import (
+        UserItemInfo,
+        delete_user_item,
+        get_user_item,
+        set_user_item,
+        user_items,
+    )
     from vhdx.ops.plan import ImageOptions
+    from vhdx.ops.properties import PropertiesResult, set_properties
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, repair
 
@@ -49,18 +57,25 @@ __all__ = [
     "ParentMismatchError",
     "ParentNotFoundError",
     "ParentPolicy",
+    "PropertiesResult",
     "RebaseResult",
     "RepairResult",
     "UnsupportedImageError",
+    "UserItemInfo",
     "VhdxError",
     "__version__",
     "compact",
     "compare",
     "convert",
     "create",
+    "delete_user_item",
+    "get_user_item",
     "open",
     "rebase",
     "repair",
+    "set_properties",
+    "set_user_item",
+    "user_items",
 ]
 
 _HOMES = {
@@ -81,7 +96,9 @@ _HOMES = {
     "vhdx.ops.compare": ("CompareResult", "compare"),
     "vhdx.ops.convert": ("ConvertResult", "convert"),
     "vhdx.ops.create": ("CreateResult", "create"),
+    "vhdx.ops.metadata": ("UserItemInfo", "delete_user_item", "get_user_item", "set_user_item", "user_items"),
     "vhdx.ops.plan": ("ImageOptions",),
+    "vhdx.ops.properties": ("PropertiesResult", "set_properties"),
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "repair"),
 }
