@@ -21,7 +21,8 @@ ROOMS = [
 FACE = {
     *("open", "create", "convert", "repair", "RepairResult", "rebase", "RebaseResult", "compare"),
     *("merge", "MergeResult", "resize", "ResizeResult"),
-    *("compact", "CompactResult"),
+    *("compact", "CompactResult", "set_properties", "PropertiesResult"),
+    *("user_items", "get_user_item", "set_user_item", "delete_user_item", "UserItemInfo"),
     *("check", "CheckResult", "CheckFinding"),
     *("CompareResult", "Disk", "Doubt", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),

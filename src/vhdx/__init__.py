@@ -32,7 +32,15 @@ if TYPE_CHECKING:
     from vhdx.ops.create import CreateResult, create
     from vhdx.ops.measure import MeasureResult, measure
     from vhdx.ops.merge import MergeResult, merge
+    from vhdx.ops.metadata import (
+        UserItemInfo,
+        delete_user_item,
+        get_user_item,
+        set_user_item,
+        user_items,
+    )
     from vhdx.ops.plan import ImageOptions
+    from vhdx.ops.properties import PropertiesResult, set_properties
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, repair
     from vhdx.ops.resize import ResizeResult, resize
@@ -58,10 +66,12 @@ __all__ = [
     "ParentMismatchError",
     "ParentNotFoundError",
     "ParentPolicy",
+    "PropertiesResult",
     "RebaseResult",
     "RepairResult",
     "ResizeResult",
     "UnsupportedImageError",
+    "UserItemInfo",
     "VhdxError",
     "__version__",
     "check",
@@ -69,12 +79,17 @@ __all__ = [
     "compare",
     "convert",
     "create",
+    "delete_user_item",
+    "get_user_item",
     "measure",
     "merge",
     "open",
     "rebase",
     "repair",
     "resize",
+    "set_properties",
+    "set_user_item",
+    "user_items",
 ]
 
 _HOMES = {
@@ -98,7 +113,9 @@ _HOMES = {
     "vhdx.ops.create": ("CreateResult", "create"),
     "vhdx.ops.merge": ("MergeResult", "merge"),
     "vhdx.ops.measure": ("MeasureResult", "measure"),
+    "vhdx.ops.metadata": ("UserItemInfo", "delete_user_item", "get_user_item", "set_user_item", "user_items"),
     "vhdx.ops.plan": ("ImageOptions",),
+    "vhdx.ops.properties": ("PropertiesResult", "set_properties"),
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "repair"),
     "vhdx.ops.resize": ("ResizeResult", "resize"),

@@ -6,6 +6,7 @@ import random
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 from unittest import mock
 
 from tests.support.expectation import Changed, Opened, Request, Settled
@@ -18,11 +19,22 @@ from vhdx.disk.chain import Disk
 from vhdx.disk.open import writable_disk
 from vhdx.image import image
 from vhdx.image.image import Image
+from vhdx.image.items import NewItem
 from vhdx.image.session import Session as ImageSession
 from vhdx.image.write import Writer
 from vhdx.ops.compact import Asked, Meter, compact_in_place
+from vhdx.ops.properties import change_identity, make_fixed, say_dynamic
 
 FILE = "image.vhdx"
+
+
+class Items(NamedTuple):
+    """A mark: the user items are to be these, or, once settled, are."""
+
+    items: dict[int, bytes]
+    settled: bool = False
+
+
 OWNER_OF_WRITES = 0x57524954
 
 
@@ -43,6 +55,8 @@ class Session:
         self._writes = 0
         self._opened_at = 0
         self._killed_at: int | None = None
+        self.items: dict[int, bytes] = {}
+        """The user items, by the number of their GUID."""
 
     @property
     def disk(self) -> Disk:
@@ -119,10 +133,7 @@ class Session:
         killed: bool = False,
     ) -> None:
         """As `vhdx compact`, perhaps interrupted by Ctrl-C or killed after so many steps."""
-        if self._disk is not None:
-            self.close()
-        self.record.mark(Opened())
-        self._ask("compact")
+        self._begin("compact")
         start = len(self.record.operations)
         steps = itertools.count()
 
@@ -138,6 +149,46 @@ class Session:
         assert interrupted is None or next(steps) > interrupted, "it was over before"
         if self.record.count("flush", start):
             self._settle()
+
+    def set_type(self, disk_type: str) -> None:
+        """As `vhdx set --type`: no read tells the difference."""
+        self._begin("compact")
+        if disk_type == "fixed":
+            make_fixed(self.storage, Meter(None))
+            self._settle()
+        else:
+            say_dynamic(self.storage)
+            self.compact(scan_zeros=True)
+
+    def set_identity(self, disk_id: int, physical_sector_size: int) -> None:
+        """As `vhdx set --disk-id --physical-sector-size`."""
+        self._begin("items")
+        change_identity(self.storage, image.load(self.storage), uuid.UUID(int=disk_id), physical_sector_size)
+        self._settle()
+
+    def put_item(self, number: int, value: bytes | None) -> None:
+        """As `vhdx metadata set`, or `delete` where there is no value."""
+        self._begin("items")
+        items = {**self.items}
+        items.pop(number, None)
+        self.items = items if value is None else {**items, number: value}
+        self.record.mark(Items(self.items))
+        loaded = image.load(self.storage)
+        writer = Writer(self.storage, loaded, on_failure=_ignore)
+        if value is None:
+            ids = [entry.item_id.int for entry in loaded.metadata.entries]
+            writer.delete_item(ids.index(number))
+        else:
+            writer.put_items((NewItem(uuid.UUID(int=number), value, 1, is_user=True),), contents=True)
+        self.record.mark(Items(self.items, settled=True))
+        writer.close()
+        self._settle()
+
+    def _begin(self, request: str) -> None:
+        if self._disk is not None:
+            self.close()
+        self.record.mark(Opened())
+        self._ask(request)
 
     def _below(self, leaf: Image) -> Disk | None:
         """What lies under a leaf."""

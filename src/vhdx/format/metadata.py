@@ -30,6 +30,8 @@ MAXIMUM_DISK_SIZE = 64 * 1024**4
 SECTOR_SIZES = (512, 4096)
 
 _HEADER = struct.Struct("<8s2xH20x")
+_COUNT = struct.Struct("<H")
+COUNT_OFFSET = 8 + 2
 _ENTRY = struct.Struct("<16sIII4x")
 _FILE_PARAMETERS = struct.Struct("<II")
 assert _HEADER.size == 8 + 2 + 2 + 20
@@ -131,6 +133,11 @@ def entry_offset(index: int) -> int:
 def pack_entry(entry: MetadataEntry) -> bytes:
     """The 32 bytes of one row of the table."""
     return _ENTRY.pack(entry.item_id.bytes_le, entry.offset, entry.length, entry.flags)
+
+
+def pack_count(count: int) -> bytes:
+    """How many entries there are, as it stands at COUNT_OFFSET of a table."""
+    return _COUNT.pack(count)
 
 
 def pack_table(entries: Iterable[MetadataEntry]) -> bytes:

@@ -90,9 +90,7 @@ class Compaction:
 
         ``below`` is what lies under a differencing image; None leaves it out of account.
         """
-        _ = self._changes.space
-        self._give_back(Scanner(self._image, below) if scan_zeros else None)
-        self._changes.settle()
+        self.give_back(Scanner(self._image, below) if scan_zeros else None)
         pieces = self._pieces()
         self._advance(0, sum(move.piece.length for move in self._moves(pieces)) * MIB)
         count = size = 0
@@ -103,7 +101,9 @@ class Compaction:
         self._changes.settle()
         return Given(self._freed, count, size)
 
-    def _give_back(self, scanner: Scanner | None) -> None:
+    def give_back(self, scanner: Scanner | None) -> None:
+        """Let go of space that blocks without contents keep, and of what a scanner finds, durably."""
+        _ = self._changes.space  # an image that contradicts itself is not modified at all
         import numpy as np  # noqa: PLC0415  slow to import, and of no use to those who do not compact
 
         for block in range(0, self._geometry.block_count, WINDOW):
@@ -120,6 +120,7 @@ class Compaction:
                 self._partial_chunks.update(np.unique(partial // self._geometry.chunk_ratio).tolist())
         if self._geometry.differencing:
             self._drop_bitmaps()
+        self._changes.settle()
 
     def _refuse_invalid(self, block: int, values: Numbers, states: Numbers) -> None:
         invalid = states == BlockState.RESERVED_4

@@ -125,6 +125,10 @@ class Door:
         """Whether so many more changed pages still fit a commit, which takes at most half the log."""
         return self._pages.dirty_count + pages <= self._page_limit
 
+    def fits(self, pages: int) -> bool:
+        """Whether so many changed pages fit a commit of their own."""
+        return pages <= self._page_limit
+
     def commit(self) -> bool:
         """Make everything durable that was written or changed; whether there were changed pages."""
         self.check()

@@ -39,7 +39,7 @@ def _watch_header(scene: Scene, header: bytes, *, is_first: bool) -> None:
         assert header_guid(header, FILE) == now.guid(FILE), "the FileWriteGuid changes twice"
     if header_guid(header, DATA) != now.guid(DATA):
         assert now.guid(DATA) == before.guid(DATA), "the DataWriteGuid changes twice"
-        assert scene.request.what in ("write", "zero", "trim"), (
+        assert scene.request.what in ("write", "zero", "trim", "items"), (
             "the DataWriteGuid changes and contents do not"
         )
         assert scene.everything_is_in_place, "the DataWriteGuid changes before the log is replayed"
