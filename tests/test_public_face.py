@@ -19,7 +19,17 @@ ROOMS = [
 ]
 
 FACE = {
-    *("open", "create", "convert", "repair", "RepairResult", "rebase", "RebaseResult", "compare"),
+    *(
+        "open",
+        "create",
+        "convert",
+        "repair",
+        "RepairResult",
+        "undo_repair",
+        "rebase",
+        "RebaseResult",
+        "compare",
+    ),
     *("CompareResult", "check", "CheckResult", "CheckFinding", "Disk", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from vhdx.ops.create import CreateResult, create
     from vhdx.ops.plan import ImageOptions
     from vhdx.ops.rebase import RebaseResult, rebase
-    from vhdx.ops.repair import RepairResult, repair
+    from vhdx.ops.repair import RepairResult, repair, undo_repair
 
 __all__ = [
     "BlockState",
@@ -62,6 +62,7 @@ __all__ = [
     "open",
     "rebase",
     "repair",
+    "undo_repair",
 ]
 
 _HOMES = {
@@ -84,7 +85,7 @@ _HOMES = {
     "vhdx.ops.create": ("CreateResult", "create"),
     "vhdx.ops.plan": ("ImageOptions",),
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
-    "vhdx.ops.repair": ("RepairResult", "repair"),
+    "vhdx.ops.repair": ("RepairResult", "repair", "undo_repair"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _OTHER_NAMES = {"open": "open_disk"}

@@ -56,6 +56,10 @@ class Session:
                 raise conflict.finding.error(self.image.name) from None
         return self._known_space
 
+    def know_space(self, space: Space) -> None:
+        """Before the first change: which space is free in an image whose contradictions are being mended."""
+        self._known_space = space
+
     def begin(self, *, contents: bool = True) -> None:
         """Before a change: the image is sound, its headers say that it is being written to."""
         self.door.check()
