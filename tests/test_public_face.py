@@ -19,7 +19,17 @@ ROOMS = [
 ]
 
 FACE = {
-    *("open", "create", "convert", "repair", "RepairResult", "rebase", "RebaseResult", "compare"),
+    *(
+        "open",
+        "create",
+        "convert",
+        "repair",
+        "undo_repair",
+        "RepairResult",
+        "rebase",
+        "RebaseResult",
+        "compare",
+    ),
     *("merge", "MergeResult", "resize", "ResizeResult"),
     *("compact", "CompactResult", "set_properties", "PropertiesResult"),
     *("user_items", "get_user_item", "set_user_item", "delete_user_item", "UserItemInfo"),

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from vhdx.ops.plan import ImageOptions
     from vhdx.ops.properties import PropertiesResult, set_properties
     from vhdx.ops.rebase import RebaseResult, rebase
-    from vhdx.ops.repair import RepairResult, repair
+    from vhdx.ops.repair import RepairResult, repair, undo_repair
     from vhdx.ops.resize import ResizeResult, resize
 
 __all__ = [
@@ -89,6 +89,7 @@ __all__ = [
     "resize",
     "set_properties",
     "set_user_item",
+    "undo_repair",
     "user_items",
 ]
 
@@ -117,7 +118,7 @@ _HOMES = {
     "vhdx.ops.plan": ("ImageOptions",),
     "vhdx.ops.properties": ("PropertiesResult", "set_properties"),
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
-    "vhdx.ops.repair": ("RepairResult", "repair"),
+    "vhdx.ops.repair": ("RepairResult", "repair", "undo_repair"),
     "vhdx.ops.resize": ("ResizeResult", "resize"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -83,6 +83,7 @@ TABLE_FAULTS = [
         LOSS,
         READ,
         WRITE,
+        after={"space.leaked"},
     ),
     Fault("kept space: in the log", lambda: entry(5, MIB | UNMAPPED), {"bat.kept_place"}, SAFE),
     Fault("kept space: behind the end", lambda: entry(5, BEHIND | UNDEFINED), {"bat.kept_place"}, SAFE),

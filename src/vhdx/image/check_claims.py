@@ -97,7 +97,7 @@ class ClaimCheck:
         ``logged`` are the MiB that the replay of a log writes to.
         """
         self._keeps_space = self._keeps_space or bool(_kept(window).any())
-        for claims, beyond in self._claims(window):
+        for claims, beyond in self.claims(window):
             self._tell_beyond(beyond)
             self._first_cut = min(self._first_cut, beyond.firsts.min(initial=self._first_cut))
             self._expected += self.claimed.add_unheld(claims.firsts, claims.length)
@@ -118,7 +118,7 @@ class ClaimCheck:
             self._check_kept()
         self.claimed.add(np.arange(self._first_cut, self._latest(1) + 1), 1)
 
-    def _claims(self, window: Window) -> Iterator[tuple[Claims, Claims]]:
+    def claims(self, window: Window) -> Iterator[tuple[Claims, Claims]]:
         """What a window claims of the file, and what it claims behind its end."""
         yield self._blocks(window)
         if self._geometry.differencing:
@@ -169,14 +169,14 @@ class ClaimCheck:
     def _find_late(self) -> None:
         """Claim everything once more, in the order of the table, and keep who comes too late."""
         for window in self._slots.windows():
-            for claims, _ in self._claims(window):
+            for claims, _ in self.claims(window):
                 held = claims.part(np.flatnonzero(self.claimed.add(claims.firsts, claims.length)))
                 if held.firsts.size:
-                    inside = self._in_structures(held)
+                    inside = self.in_structures(held)
                     self._tell_in_structures(held.part(np.flatnonzero(inside)))
                     self._keep_late(held.part(np.flatnonzero(~inside)))
 
-    def _in_structures(self, claims: Claims) -> NDArray[np.bool_]:
+    def in_structures(self, claims: Claims) -> NDArray[np.bool_]:
         starts = np.array([area.start // MIB for area in self._regions.areas])
         ends = np.maximum.accumulate([-(-area.end // MIB) for area in self._regions.areas])
         before = np.searchsorted(starts, claims.firsts + claims.length - 1, side="right") - 1
@@ -207,7 +207,7 @@ class ClaimCheck:
             wanted.add(np.array([late.first]), late.length)
         owners: dict[int, str] = {}
         for window in self._slots.windows():
-            for claims, _ in self._claims(window):
+            for claims, _ in self.claims(window):
                 hits = np.flatnonzero(wanted.touching(claims.firsts, claims.length))
                 if hits.size:
                     # Of claims that begin alike the first one is enough: it comes before all late ones.
@@ -234,14 +234,21 @@ class ClaimCheck:
                     owners[late.slot] = claims.group.name(int(found[0]))
 
     def _check_kept(self) -> None:
+        for _, taken, outside in self.wrongly_kept():
+            self._tell(rules.BAT_KEPT_PLACE, taken, "space that is kept, but not for it alone")
+            self._tell(rules.BAT_KEPT_PLACE, outside, "space that is kept, but not in the file")
+
+    def wrongly_kept(self) -> Iterator[tuple[Window, Claims, Claims]]:
+        """For each window the kept space that is somebody else's, and that is not in the file.
+
+        Claims what is rightly kept; expects everything else to be claimed.
+        """
         for window in self._slots.windows():
             kept = np.flatnonzero(_kept(window))
-            firsts = _places(window.blocks[kept])
-            claims = Claims(self._teller.blocks(window, kept), firsts, self._block_mibs)
+            claims = Claims(self._teller.blocks(window, kept), _places(window.blocks[kept]), self._block_mibs)
             inside, outside = _split(claims, self._latest(self._geometry.block_size))
             taken = np.flatnonzero(self.claimed.add(inside.firsts, inside.length))
-            self._tell(rules.BAT_KEPT_PLACE, inside.part(taken), "space that is kept, but not for it alone")
-            self._tell(rules.BAT_KEPT_PLACE, outside, "space that is kept, but not in the file")
+            yield window, inside.part(taken), outside
 
 
 def _places(entries: Entries) -> Numbers:

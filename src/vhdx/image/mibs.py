@@ -92,6 +92,13 @@ class MibSet:
         held = np.flatnonzero(self._bits[members >> 3] & _bit(members))
         return int(held[0]) if held.size else len(members)
 
+    def as_bytes(self, end: int) -> bytearray:
+        """One byte for each of the first ``end`` MiB: 1 for those in the set, else 0."""
+        used = bytearray(end)
+        for at, bits in self._pieces(end):
+            used[at : at + len(bits)] = bits.tobytes()
+        return used
+
     def _pieces(self, end: int) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         for at in range(0, end, _PIECE * 8):
             packed = self._bits[at // 8 : at // 8 + _PIECE]

@@ -63,6 +63,10 @@ class Session:
         self.commit()
         self._known_space = None
 
+    def know_space(self, space: Space) -> None:
+        """Before the first change: which space is free in an image whose contradictions are being mended."""
+        self._known_space = space
+
     def begin(self, *, contents: bool = True) -> None:
         """Before a change: the image is sound, its headers say that it is being written to."""
         self.door.check()
