@@ -4,7 +4,7 @@ import io
 import threading
 from collections.abc import Callable, Iterator
 
-from vhdx import BlockState, Extent, ExtentKind
+from vhdx import BlockState, Doubt, Extent, ExtentKind
 
 UNIT = 4096
 
@@ -13,6 +13,7 @@ class MemoryDisk:
     """A bytearray as a disk; units that were never written are holes. Records what it is asked for."""
 
     logical_sector_size = physical_sector_size = 512
+    doubts: Iterator[Doubt] = iter(())
 
     def __init__(self, size: int, *, read_only: bool = False) -> None:
         self.size = size
