@@ -168,21 +168,28 @@ class Session:
 
     def put_item(self, number: int, value: bytes | None) -> None:
         """As `vhdx metadata set`, or `delete` where there is no value."""
+        item = NewItem(uuid.UUID(int=number), value or b"", 1, is_user=True)
+        if value is not None:
+            self._begin("compact")
+            writer = self._writer()
+            writer.grow_for((item,))
+            writer.close()
         self._begin("items")
-        items = {**self.items}
-        items.pop(number, None)
+        items = {key: old for key, old in self.items.items() if key != number}
         self.items = items if value is None else {**items, number: value}
         self.record.mark(Items(self.items))
-        loaded = image.load(self.storage)
-        writer = Writer(self.storage, loaded, on_failure=_ignore)
+        writer = self._writer()
         if value is None:
-            ids = [entry.item_id.int for entry in loaded.metadata.entries]
-            writer.delete_item(ids.index(number))
+            rows = image.load(self.storage).metadata.entries
+            writer.delete_item([entry.item_id.int for entry in rows].index(number))
         else:
-            writer.put_items((NewItem(uuid.UUID(int=number), value, 1, is_user=True),), contents=True)
+            writer.put_items((item,), contents=True)
         self.record.mark(Items(self.items, settled=True))
         writer.close()
         self._settle()
+
+    def _writer(self) -> Writer:
+        return Writer(self.storage, image.load(self.storage), on_failure=_ignore)
 
     def _begin(self, request: str) -> None:
         if self._disk is not None:

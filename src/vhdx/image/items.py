@@ -13,6 +13,7 @@ from vhdx.format.metadata import MetadataEntry
 from vhdx.image.pages import PAGE_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from uuid import UUID
 
     Entries = tuple[MetadataEntry, ...]
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 class NoRoomError(Exception):
     """The table or the region cannot take an item; the message says why."""
+
+
+class RegionFullError(NoRoomError):
+    """The region has no room for a value; a longer one may have."""
 
 
 class NewItem(NamedTuple):
@@ -54,7 +59,7 @@ def index_of(entries: Entries, item_id: UUID, *, is_user: bool) -> int | None:
 def with_item(entries: Entries, region_length: int, item: NewItem, *, direct: bool = False) -> ItemChange:
     """Add an item, or give it another value.
 
-    Raises NoRoomError if the table or the region has no room for it.
+    Raises NoRoomError if the table has no room for it, RegionFullError if the region has none.
     """
     index = index_of(entries, item.item_id, is_user=item.is_user)
     flags = item.flags if item.flags is not None or index is None else entries[index].flags
@@ -72,6 +77,19 @@ def with_item(entries: Entries, region_length: int, item: NewItem, *, direct: bo
         rows = (*entries[:index], entry, *entries[index + 1 :])
         table = (_row(index, entry),)
     return ItemChange(rows, table, value) if direct else ItemChange(rows, value + table)
+
+
+def with_items(
+    entries: Entries, region_length: int, items: Iterable[NewItem], fits: Callable[[int], bool]
+) -> ItemChange:
+    """Several items in one change: directly what would not fit the log, as ``fits`` says of a page count."""
+    whole = ItemChange(entries, ())
+    for item in items:
+        step = with_item(whole.entries, region_length, item)
+        if not fits(step.page_count + whole.page_count):
+            step = with_item(whole.entries, region_length, item, direct=True)
+        whole = ItemChange(step.entries, whole.logged + step.logged, whole.direct + step.direct)
+    return whole
 
 
 def without_item(entries: Entries, index: int) -> ItemChange:
@@ -112,7 +130,7 @@ def _room_for(length: int, taken: list[tuple[int, int]], region_length: int) -> 
             return offset
         offset = max(offset, end)
     if offset + length > region_length:
-        raise NoRoomError(
+        raise RegionFullError(
             f"the metadata region of {region_length} bytes has no room for an item of {length} bytes"
         )
     return offset

@@ -9,7 +9,8 @@ from vhdx.format import guids, metadata
 from vhdx.image.allocate import allocate_all
 from vhdx.image.blocks import BlockWriter
 from vhdx.image.erase import Eraser
-from vhdx.image.items import ItemChange, NewItem, NoRoomError, with_item, without_item
+from vhdx.image.items import ItemChange, NewItem, NoRoomError, RegionFullError, with_items, without_item
+from vhdx.image.region_move import grow_metadata
 from vhdx.image.session import Session
 
 if TYPE_CHECKING:
@@ -98,26 +99,39 @@ class Writer:
             change = self._change_for(items)
             self._apply(change, contents=contents)
 
+    def grow_for(self, items: Iterable[NewItem]) -> bool:
+        """Move the metadata region to a longer place if it has no room for these items, durably.
+
+        Whether it did; then the image has to be opened anew. Raises UnsupportedImageError past the limit.
+        """
+        items = tuple(items)
+        try:
+            with_items(self._items, self._image.metadata.region.length, items, self._fits)
+        except RegionFullError:
+            with self._session.lock:
+                grow_metadata(self._session, sum(len(item.value) for item in items))
+            return True
+        except NoRoomError:
+            pass
+        return False
+
     def delete_item(self, index: int) -> None:
         """Delete the metadata item of a row of the table, durably. Counts as a change of contents."""
         with self._session.lock:
             self._apply(without_item(self._items, index), contents=True)
 
     def _change_for(self, items: Iterable[NewItem]) -> ItemChange:
-        length, door = self._image.metadata.region.length, self._door
-        whole = ItemChange(self._items, ())
         try:
-            for item in items:
-                step = with_item(whole.entries, length, item)
-                # Only in space that the log of this session has not written to.
-                if not door.fits(step.page_count + whole.page_count) and not door.began:
-                    step = with_item(whole.entries, length, item, direct=True)
-                whole = ItemChange(step.entries, whole.logged + step.logged, whole.direct + step.direct)
+            change = with_items(self._items, self._image.metadata.region.length, items, self._fits)
         except NoRoomError as error:
             raise UnsupportedImageError(str(error), image=self._image.name, rule="2.6.1") from None
-        if not door.fits(whole.page_count):
+        if not self._door.fits(change.page_count):
             raise UnsupportedImageError("the log is too small for these items", image=self._image.name)
-        return whole
+        return change
+
+    def _fits(self, pages: int) -> bool:
+        """Whether so many pages go through the log; also if not: where it has written already."""
+        return self._door.began or self._door.fits(pages)
 
     def _apply(self, change: ItemChange, *, contents: bool) -> None:
         session, start = self._session, self._image.metadata.region.file_offset

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.image.image import Image
+    from vhdx.storage.base import Storage
 
 
 class UserItemInfo(NamedTuple):
@@ -61,8 +62,10 @@ def set_user_item(
     items belong to the file. No item can be made required: all software that does not know it, ours
     included, would refuse the image. The DataWriteGuid changes, by which children know their parent.
 
-    Raises ValueError for more than 1 MiB and for the null GUID, UnsupportedImageError where the image has no
-    room left, and what opening for writing raises.
+    Where the metadata region is too short it moves to a longer place.
+
+    Raises ValueError for more than 1 MiB and for the null GUID, UnsupportedImageError past 1024 items or
+    128 MiB, and what opening for writing raises.
     """
     wanted = UUID(str(item_id))
     if wanted == guids.NIL:
@@ -77,11 +80,21 @@ def set_user_item(
         flags = _flags(metadata.IS_USER if old is None else old.flags, virtual_disk=virtual_disk)
         if old is not None and old.flags == flags and opened.metadata.item(opened.storage, old) == value:
             return False
-        with _writing(Writer(storage, opened, on_failure=_ignore)) as writer:
-            writer.put_items((NewItem(wanted, value, flags, is_user=True),), contents=True)
+        put_item(storage, opened, NewItem(wanted, value, flags, is_user=True))
         return True
     finally:
         storage.close()
+
+
+def put_item(storage: Storage, opened: Image, item: NewItem) -> None:
+    """Add or replace an item; the metadata region first moves to a longer place if it has to."""
+    with _writing(Writer(storage, opened, on_failure=_ignore)) as writer:
+        moved = writer.grow_for((item,))
+        if not moved:
+            writer.put_items((item,), contents=True)
+    if moved:
+        with _writing(Writer(storage, image.load(storage), on_failure=_ignore)) as writer:
+            writer.put_items((item,), contents=True)
 
 
 def delete_user_item(path: str | os.PathLike[str], item_id: UUID | str, *, lock: bool = True) -> None:

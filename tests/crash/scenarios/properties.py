@@ -65,6 +65,7 @@ def items(session: Session) -> None:
     session.put_item(3, None)
     session.put_item(4, pattern(4, 600 * KIB + OTHER))
     session.put_item(5, b"")
+    session.put_item(6, pattern(6, 800 * KIB))
     session.put_item(1, None)
     session.write(512, 512)
     session.close()
