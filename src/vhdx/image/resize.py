@@ -18,7 +18,7 @@ from vhdx.image.bat import WINDOW, packed
 from vhdx.image.blocks import BlockWriter
 from vhdx.image.erase import Eraser
 from vhdx.image.image import load
-from vhdx.image.items import item_changes
+from vhdx.image.items import NewItem, with_item
 from vhdx.image.layout import bat_length
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.session import Session, is_present
@@ -71,9 +71,10 @@ def _nobody_else_uses_the_image() -> None:
 def _put_size(session: Session, disk_size: int) -> None:
     """Say the new size, in one log entry, durably."""
     session.commit()
-    value = disk_size.to_bytes(8, "little")
-    for file_offset, data in item_changes(session.image.metadata, guids.VIRTUAL_DISK_SIZE, value):
-        session.pages.put_all(data, file_offset)
+    loaded = session.image.metadata
+    item = NewItem(guids.VIRTUAL_DISK_SIZE, disk_size.to_bytes(8, "little"))
+    for offset, data in with_item(loaded.entries, loaded.region.length, item).logged:
+        session.pages.put_all(data, loaded.region.file_offset + offset)
     session.commit()
 
 
