@@ -2,8 +2,10 @@
 
 import hashlib
 import os
+import uuid
+from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 import pytest
@@ -18,6 +20,8 @@ from tests.writing.checking import guids_of, is_clean
 
 from .files import digest, others_agree
 from .twin import assert_sound, twin_of
+
+merge_module = import_module("vhdx.ops.merge")
 
 
 class Chain(NamedTuple):
@@ -70,15 +74,13 @@ def test_a_child_goes_into_its_parent(tmp_path: Path) -> None:
 def test_down_to_the_base_the_lowest_layers_first(tmp_path: Path) -> None:
     files, contents = chain(tmp_path, 4)
     order = []
+    folding = merge_module._fold_and_relink
 
-    def fold(child: str, parent: str, *rest: object) -> tuple[int, int]:
-        order.append((Path(child).name, Path(parent).name))
-        return folding(child, parent, *rest)  # type: ignore[arg-type]
+    def fold(child: str, target: str, *rest: Any, **options: Any) -> Any:
+        order.append((Path(child).name, Path(target).name))
+        return folding(child, target, *rest, **options)
 
-    from vhdx.ops import merge as job  # noqa: PLC0415  the module, which the function hides
-
-    folding = job._fold
-    with mock.patch.object(job, "_fold", fold):
+    with mock.patch.object(merge_module, "_fold_and_relink", fold):
         vhdx.merge(files[3], into=files[0], delete_child=True)
     assert order == [("1.vhdx", "0.vhdx"), ("2.vhdx", "0.vhdx"), ("3.vhdx", "0.vhdx")]
     assert os.listdir(tmp_path) == ["0.vhdx"]
@@ -106,7 +108,7 @@ def test_siblings_refuse_it_unless_forced(tmp_path: Path, delete: bool) -> None:
     options = ["--delete-child"] if delete else []
     failed = run("merge", files[2], *options)
     assert failed.code == 1
-    assert f"{sibling}, whose parent is {files[2 if delete else 1]}" in failed.err
+    assert f"would lose their parent:\n  {sibling}\n" in failed.err
     assert [digest(path) for path in files] == before
     succeed("merge", files[2], *options, "--force")
     assert content_of(files[1]) == contents[2]
@@ -201,3 +203,135 @@ def test_the_chain_that_windows_made(tmp_path: Path) -> None:
     vhdx.merge(child, delete_child=True)
     assert hashlib.sha256(content_of(parent)).hexdigest() == LISTED[name]["content_sha256"]
     assert_sound(parent)
+
+
+def user_item(number: int, flags: int) -> tuple[uuid.UUID, bytes, bool]:
+    return uuid.UUID(int=number), pattern(number, 3000 * number), bool(flags & 2)
+
+
+def test_items_of_the_virtual_disk_follow_the_child(tmp_path: Path) -> None:
+    files, contents = chain(tmp_path, 2)
+    stays, goes, shared = user_item(1, 0), user_item(2, 2), user_item(3, 2)
+    for path, items in ((files[0], (stays, goes)), (files[1], (shared, user_item(4, 0)))):
+        identity = guids_of(files[0])[1]
+        for item_id, value, of_disk in items:
+            vhdx.set_user_item(path, item_id, value, virtual_disk=of_disk)
+        if path == files[0]:
+            assert guids_of(files[0])[1] != identity
+            vhdx.rebase(files[1], files[0], ignore_identity=True)
+    vhdx.set_properties(files[1], physical_sector_size=512, disk_id=uuid.UUID(int=99))
+    vhdx.merge(files[1])
+    found = {item.item_id: item for item in vhdx.user_items(files[0])}
+    assert set(found) == {stays[0], shared[0]}
+    assert vhdx.get_user_item(files[0], shared[0]) == shared[1]
+    assert vhdx.get_user_item(files[0], stays[0]) == stays[1]
+    with vhdx.open(files[0]) as disk:
+        assert (disk.physical_sector_size, disk.disk_id) == (512, uuid.UUID(int=99))
+    assert content_of(files[0]) == contents[1]
+    assert_sound(files[0])
+
+
+def test_large_items_move_the_metadata_region_of_the_parent(tmp_path: Path) -> None:
+    files, contents = chain(tmp_path, 2)
+    values = {uuid.UUID(int=n): pattern(n, MIB - 5) for n in range(1, 4)}
+    for item_id, value in values.items():
+        vhdx.set_user_item(files[1], item_id, value, virtual_disk=True)
+    vhdx.merge(files[1])
+    assert {item_id: vhdx.get_user_item(files[0], item_id) for item_id in values} == values
+    assert content_of(files[0]) == contents[1]
+    assert_sound(files[0])
+
+
+def test_a_parent_cannot_be_written_to_between_the_phases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, contents = chain(tmp_path)
+    fold = import_module("vhdx.ops.fold")
+    tried = []
+
+    def intruding(name: str) -> Any:
+        real = getattr(fold, name)
+
+        def intrude(*arguments: Any, **options: Any) -> Any:
+            for path in files[1:]:
+                with pytest.raises(vhdx.ImageLockedError):
+                    vhdx.open(path, "r+")
+            tried.append(name)
+            return real(*arguments, **options)
+
+        return intrude
+
+    for name in ("resize_storage", "writable_disk", "_copy", "_replace_items", "_link"):
+        monkeypatch.setattr(fold, name, intruding(name))
+    vhdx.merge(files[2])
+    assert len(tried) == 7
+    assert content_of(files[1]) == contents[2]
+
+
+def test_what_was_written_to_the_target_after_the_fold_refuses_the_relink(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, _ = chain(tmp_path)
+    relink = merge_module.relink
+
+    def late(*arguments: Any, **options: Any) -> Any:
+        with vhdx.open(files[0], "r+") as disk:
+            disk.pwrite(b"x", 0)
+        return relink(*arguments, **options)
+
+    monkeypatch.setattr(merge_module, "relink", late)
+    with pytest.raises(vhdx.ParentMismatchError, match="somebody wrote to it since it was merged into"):
+        vhdx.merge(files[1], children=[files[2]], delete_child=True)
+    assert files[1].exists()
+
+
+def test_a_merge_interrupted_between_two_children_is_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, contents = chain(tmp_path)
+    other = tmp_path / "other.vhdx"
+    vhdx.create(other, parent=files[1])
+    relink, calls = merge_module.relink, []
+
+    def second_fails(*arguments: Any, **options: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return relink(*arguments, **options)
+
+    monkeypatch.setattr(merge_module, "relink", second_fails)
+    with pytest.raises(KeyboardInterrupt):
+        vhdx.merge(files[1], children=[files[2], other], delete_child=True)
+    vhdx.merge(files[1], children=[files[2], other], delete_child=True)
+    assert content_of(files[2]) == contents[2]
+    assert content_of(other) == contents[1]
+
+
+def test_what_a_merge_left_over_is_no_orphan(tmp_path: Path) -> None:
+    """Folded before, and not written to since: nobody needs it, and it does not stand in the way."""
+    files, contents = chain(tmp_path)
+    vhdx.merge(files[1], children=[files[2]])
+    vhdx.merge(files[2])
+    assert content_of(files[0]) == contents[2]
+
+
+def test_a_left_over_that_somebody_wrote_to_is_an_orphan(tmp_path: Path) -> None:
+    files, _ = chain(tmp_path)
+    vhdx.merge(files[1], children=[files[2]])
+    with vhdx.open(files[1], "r+") as disk:
+        disk.pwrite(b"new", 0)
+    with pytest.raises(vhdx.UnsupportedImageError, match="would lose their parent"):
+        vhdx.merge(files[2])
+
+
+def test_the_command_says_who_still_needs_a_child(tmp_path: Path) -> None:
+    files, _ = chain(tmp_path)
+    out = succeed("merge", files[1])
+    assert f"{files[1]}: needed by {files[2]}" in out
+
+
+def test_a_child_named_by_a_link_is_deleted_itself(tmp_path: Path) -> None:
+    files, _ = chain(tmp_path, 2)
+    (tmp_path / "link.vhdx").symlink_to(files[1])
+    vhdx.merge(tmp_path / "link.vhdx", delete_child=True)
+    assert not files[1].exists()

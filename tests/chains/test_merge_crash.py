@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from unittest import mock
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from vhdx.disk.chain import Disk
 from vhdx.image import image, metadata
 from vhdx.image.resize import resize
 from vhdx.image.write import Writer
-from vhdx.ops import merge
+from vhdx.ops import fold
 
 from .twin import Twin, layer_of_survey
 
@@ -123,25 +124,21 @@ class Chain:
     def _below(self) -> Disk | None:
         return Disk([image.load(ContentStorage(content)) for content in self.deep]) if self.deep else None
 
-    def _writable(self, path: str, disk_of: Callable[..., Disk], *_: object) -> Disk:
-        storage = self.storages[path]
-        if path == CHILD:
-            return disk_of(storage)
-        leaf = image.load(storage)
-        below = self._below()
+    def _opened(self, storage: Any, parents: object = None) -> Disk:
+        leaf, below = image.load(storage), self._below()
         layers = [leaf, *(below.layers if below else ())]
         return Disk(layers, partial(Writer, storage, leaf, below=below))
 
-    def _resize(self, path: str, size: int, *, parents: object, identity: UUID) -> None:
-        resize(self.storages[path], size, below=self._below(), identity=identity)
+    def _resize(self, storage: Any, size: int, *, parents: object, identity: UUID) -> None:
+        resize(storage, size, below=self._below(), identity=identity)
 
     def merge(self) -> None:
+        storages: Any = self.storages
         with (
-            mock.patch.object(merge, "_writable", self._writable),
-            mock.patch.object(merge, "resize_file", self._resize),
-            mock.patch.object(merge, "_refuse_without_space"),
+            mock.patch.object(fold, "writable_disk", self._opened),
+            mock.patch.object(fold, "resize_storage", self._resize),
         ):
-            merge._fold(CHILD, PARENT, None, None)
+            fold.fold(storages[CHILD], storages[PARENT], parents=None, progress=None)
 
     def contents(self) -> tuple[Content, Content]:
         return self.storages[CHILD].content, self.storages[PARENT].content
@@ -207,4 +204,4 @@ def assert_merged(chain: Chain, expected: bytes) -> None:
         assert ours(files) == expected
     assert_opens(child, parent)
     locator = image.load(ContentStorage(child)).metadata.locator or {}
-    assert UUID(locator["parent_linkage2"]).int == 0
+    assert locator["parent_linkage2"] == locator["parent_linkage"]

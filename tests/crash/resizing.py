@@ -150,6 +150,21 @@ def _large_child() -> ImageBuilder:
     return made
 
 
+def _short_parent() -> ImageBuilder:
+    """Ends inside the child's last block."""
+    made = ImageBuilder(MIB + MIB // 2, MIB, seed=1)
+    made.blocks = {number: Block(pattern(number, MIB, BELOW)) for number in range(2)}
+    return made
+
+
+def _child_with_more() -> ImageBuilder:
+    """Junk behind the end in a full block, over a parent that ends before it."""
+    made = _short_parent().child("parent.vhdx")
+    made.disk_size = MIB + MIB // 2 + 512
+    made.blocks = {1: Block(pattern(1, MIB, JUNK))}
+    return made
+
+
 CASES = (
     Case("grow inside the last block", _odd, 3 * MIB - 512),
     Case("grow by blocks", _odd, 9 * MIB + 512),
@@ -160,6 +175,7 @@ CASES = (
     Case("grow a fixed image that QEMU made", _qemu_fixed, 5 * MIB + 512),
     Case("grow a child over more of its parent", _child, 7 * MIB + 512, _parent),
     Case("grow a child behind its parent", _child, 12 * MIB, _parent),
+    Case("grow a child over a parent that ends in its last block", _child_with_more, 4 * MIB, _short_parent),
     Case("shrink inside the last block", _odd, 2 * MIB + 512),
     Case("shrink by blocks", lambda: _dynamic(8, 8 * MIB), 3 * MIB + 512),
     Case("shrink a fixed image", _fixed, 512),

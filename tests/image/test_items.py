@@ -49,7 +49,7 @@ def test_the_bytes_say_what_was_put_and_what_was_there_stays_until_the_table_say
             value = bytes([step + 1]) * length
             try:
                 item = NewItem(UUID(int=number), value, IS_USER, is_user=True)
-                change = with_item(entries, MIB, item, direct=direct)
+                change = with_item(entries, MIB, item, durable=entries if direct else None)
             except NoRoomError:
                 assert length > 4 * KIB
                 continue

@@ -1,5 +1,6 @@
 """`resize`: sizes, partitions that keep a sound table, data that is not cut, children, file systems."""
 
+import errno
 import hashlib
 import os
 import random
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -97,8 +99,8 @@ def test_data_is_not_cut_unasked(tmp_path: Path) -> None:
     disk[5 * MIB - 1] = disk[12 * MIB + 17] = 1
     path = image_of(disk, tmp_path)
     before = guids_of(path)
-    assert "disk offset 12582929; shrink" in run("resize", path, "12M").sentence
-    assert "disk offset 5242879, in partition 1; shrink" in run("resize", path, "-12M").sentence
+    assert "there is data at 12582929; shrink" in run("resize", path, "12M").sentence
+    assert "there is data at 5242879, in partition 1; shrink" in run("resize", path, "-12M").sentence
     assert guids_of(path) == before
     out = succeed("resize", path, "-12M", "--shrink")
     assert "partition 1: 4 MiB (4194304 bytes), Linux, cut" in out
@@ -109,15 +111,100 @@ def test_data_behind_a_backup_that_is_not_at_the_end_is_data(tmp_path: Path) -> 
     disk = gpt_disk(16 * MIB, PLACES) + bytes(MIB)
     disk[-1] = 7
     path = image_of(disk, tmp_path)
-    assert f"disk offset {17 * MIB - 1};" in run("resize", path, "-1M").sentence
-    assert f"disk offset {17 * MIB - 1};" in run("resize", path, "-4M").sentence
+    assert f"there is data at {17 * MIB - 1};" in run("resize", path, "-1M").sentence
+    assert f"there is data at {17 * MIB - 1};" in run("resize", path, "-4M").sentence
 
 
 def test_without_a_table(tmp_path: Path) -> None:
     path = image_of(pattern(1, MIB), tmp_path)
-    assert "no partition table" in run("resize", path, "--to-minimum").sentence
+    assert "no partition that says where data ends" in run("resize", path, "--to-minimum").sentence
+    assert "the disk has only 1 MiB" in run("resize", path, "-2M").sentence
     assert vhdx.resize(path, "+1000").new_size == MIB + 1024
     assert content_of(path) == pattern(1, MIB) + bytes(1024)
+
+
+def test_data_far_behind_zeros_in_the_same_piece_is_found(tmp_path: Path) -> None:
+    path = image_of(bytes(2 * MIB - 400_000) + pattern(1, 400_000), tmp_path)
+    assert "there is data at 16971" in run("resize", path, "512K").sentence
+
+
+def test_a_new_backup_overwrites_no_data(tmp_path: Path) -> None:
+    """Behind the last partition somebody may keep something; also where another tool grew the disk."""
+    disk = gpt_disk(16 * MIB, PLACES)
+    disk[12 * MIB - 600] = 1
+    assert "there is data at 12582312" in run("resize", image_of(disk, tmp_path), "12M").sentence
+    grown = gpt_disk(16 * MIB, PLACES) + bytes(MIB)
+    grown[-600] = 1
+    path = image_of(grown, tmp_path)
+    for word in ("17M", "+4096"):
+        assert f"there is data at {17 * MIB - 600}" in run("resize", path, word).sentence
+
+
+def interrupted(path: Path, word: str, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
+    """A resize that does not get further than the function of this name."""
+    with monkeypatch.context() as patched:
+        patched.setattr(at, Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            vhdx.resize(path, word)
+
+
+@pytest.mark.parametrize("at", ["vhdx.ops.resize.resize_image", "vhdx.ops.resize_gpt._clear"])
+@pytest.mark.parametrize("word", ["13M", "20M"])
+def test_an_interrupted_resize_is_run_again(
+    tmp_path: Path, word: str, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = image_of(gpt_disk(16 * MIB, PLACES), tmp_path)
+    interrupted(path, word, monkeypatch, at)
+    assert sound_copy(content_of(path), 1, 512) is not None
+    vhdx.resize(path, word)
+    assert_gpt_at_the_end(content_of(path))
+    vhdx.resize(path, "12M")
+    assert_gpt_at_the_end(content_of(path))
+
+
+def test_a_damaged_primary_is_restored_before_the_disk_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = gpt_disk(16 * MIB, PLACES)
+    disk[512:1024] = bytes(512)
+    path = image_of(disk, tmp_path)
+    interrupted(path, "30M", monkeypatch, "vhdx.ops.resize_gpt.Move.after")
+    with vhdx.open(path) as opened:
+        assert opened.size == 30 * MIB
+        assert len(opened.partitions()) == 2
+    vhdx.resize(path, "30M")
+    assert_gpt_at_the_end(content_of(path))
+
+
+def test_a_gpt_of_the_other_sector_size_is_left_alone(tmp_path: Path) -> None:
+    places = [(256, 767)]
+    path = image_of(gpt_disk(16 * MIB, places, 4096), tmp_path)
+    done = vhdx.resize(path, "20M")
+    assert (done.table_moved, done.remarks) == (
+        False,
+        ("the GPT counts in sectors of 4096 bytes: it was left alone",),
+    )
+    assert "there is data at" in run("resize", path, "15M").sentence
+
+
+def test_a_partition_behind_the_end_is_no_minimum(tmp_path: Path) -> None:
+    path = image_of(mbr_record({0: (0x83, 2048, 1 << 20)}).ljust(4 * MIB, b"\0"), tmp_path)
+    assert "partition 1 needs 537919488 bytes" in run("resize", path, "--to-minimum").sentence
+    with vhdx.open(path) as disk:
+        assert disk.size == 4 * MIB
+
+
+def test_a_host_that_is_full_leaves_a_fixed_image_and_its_identity(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = image_of(pattern(1, MIB), tmp_path, disk_type="fixed", block_size=MIB)
+    before, size = guids_of(path)[1], path.stat().st_size
+    full = Mock(side_effect=OSError(errno.ENOSPC, "full"))
+    monkeypatch.setattr("vhdx.storage.host.reserve", full)
+    with pytest.raises(OSError, match="full"):
+        vhdx.resize(path, "5M")
+    assert (guids_of(path)[1], path.stat().st_size) == (before, size)
+    assert content_of(path) == pattern(1, MIB)
 
 
 @pytest.mark.parametrize("words", [[], ["1G", "--to-minimum"], ["1G", "2G"]])

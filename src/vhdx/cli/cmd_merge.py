@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from vhdx.cli.options import chain_options, changing, parent_policy
 from vhdx.cli.render import progress_bar, size_text
 from vhdx.text import printable
+
+if TYPE_CHECKING:
+    from vhdx.ops.merge import MergeResult
 
 
 @click.command()
@@ -35,7 +40,8 @@ def merge(
     beside CHILD or its parent that would lose their parent refuse the job. To leave the chain alone, use
     vhdx convert.
     """
-    from vhdx.ops.merge import merge as merge_image  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.create import NOT_FOUND_BY_DEFAULT  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.merge import merge as merge_image  # noqa: PLC0415
 
     with changing(), progress_bar("merging") as progress:
         done = merge_image(
@@ -53,5 +59,15 @@ def merge(
     )
     for path in done.relinked:
         click.echo(f"{printable(path)}: its parent is {printable(done.path)} now")
+    for path in done.not_found_by_default:
+        click.echo(f"vhdx: {printable(path)}: {NOT_FOUND_BY_DEFAULT}", err=True)
     for path in done.merged:
-        click.echo(f"{printable(path)}: {'deleted' if done.deleted else 'is not needed any more'}")
+        click.echo(f"{printable(path)}: {_fate(done)}")
+
+
+def _fate(done: MergeResult) -> str:
+    if done.deleted:
+        return "deleted"
+    if done.still_needed:
+        return f"needed by {', '.join(map(printable, done.still_needed))}"
+    return "is not needed any more, as far as the images beside it tell"

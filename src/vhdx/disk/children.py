@@ -1,8 +1,9 @@
-"""Which images beside a file have it for their parent: whom a change of its contents would orphan."""
+"""Which images of a directory have a file for their parent: whom a change of its contents would orphan."""
 
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vhdx.errors import VhdxError
@@ -11,37 +12,44 @@ from vhdx.image import image, metadata
 from vhdx.storage.file import open_for_reading
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from uuid import UUID
 
 
-def children_beside(path: str, identity: UUID) -> Iterator[str]:
-    """The images in the directory of ``path`` that know ``identity`` for their parent's, by name.
+class Families:
+    """The images of some directories, each looked at once, by the identities that they know their parents by.
 
     Files that are no sound image are passed over: whose children they were nobody can tell.
     """
-    directory = os.path.dirname(os.path.realpath(path))
-    for name in sorted(_names_in(directory)):
-        other = os.path.join(directory, name)
-        if identity in _known_parents(other):
-            yield other
+
+    def __init__(self) -> None:
+        self._linkages = lru_cache(maxsize=None)(_linkages_in)
+
+    def children_beside(self, path: str, identity: UUID) -> Iterator[str]:
+        """The images in the directory of ``path`` that know ``identity`` for their parent's, by name."""
+        for other, known in self._linkages(os.path.dirname(os.path.realpath(path))):
+            if identity in known:
+                yield other
 
 
-def _names_in(directory: str) -> list[str]:
+def _linkages_in(directory: str) -> tuple[tuple[str, frozenset[UUID]], ...]:
+    """(path, identities of its parent) of every child in a directory."""
     with os.scandir(directory) as entries:
-        return [entry.name for entry in entries if entry.is_file()]
+        names = sorted(entry.name for entry in entries if entry.is_file())
+    paths = [os.path.join(directory, name) for name in names]
+    return tuple((path, known) for path in paths if (known := _known_parents(path)))
 
 
-def _known_parents(path: str) -> Iterable[UUID]:
+def _known_parents(path: str) -> frozenset[UUID]:
     try:
         file = open_for_reading(path, lock=False)
-    except OSError:
-        return ()
+    except (OSError, ValueError):
+        return frozenset()
     try:
         if file.size() < len(SIGNATURE) or file.read(len(SIGNATURE), 0) != SIGNATURE:
-            return ()
+            return frozenset()
         return metadata.linkages(image.load(file).metadata.locator or {})
     except (OSError, VhdxError):
-        return ()
+        return frozenset()
     finally:
         file.close()

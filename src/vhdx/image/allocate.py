@@ -17,29 +17,41 @@ if TYPE_CHECKING:
     from vhdx.image.session import Session
 
 
+def _to_nobody(done: int, more: int) -> None:
+    """Progress that nobody wants to see."""
+
+
 def allocate_all(session: Session, advance: Advance) -> bool:
     """Give zeros with space behind them to every block that has none; whether the host reserved it.
 
-    The space is claimed from the host before any entry is changed: OSError (ENOSPC) then leaves the image
-    as it was. A crash leaves some of the blocks allocated.
+    A crash leaves some of the blocks allocated. Raises as `allocate` does.
     """
     with session.lock:
         Compaction(Relocator(session), advance).give_back(None)
-        session.begin(contents=False)
-        reserved = _make_room(session)
-        geometry = session.geometry
-        advance(0, geometry.disk_size)
-        for block, _, count in geometry.slot_runs(0, geometry.block_count, SLOTS_IN_PAGE):
-            _allocate(session, block, count)
-            advance(min(count * geometry.block_size, geometry.disk_size - block * geometry.block_size), 0)
-        session.commit()
-        return reserved
+        advance(0, session.geometry.disk_size)
+        return allocate(session, range(session.geometry.block_count), advance)
 
 
-def _make_room(session: Session) -> bool:
+def allocate(session: Session, blocks: range, advance: Advance = _to_nobody) -> bool:
+    """The same for some blocks; the caller holds the session's lock.
+
+    The space is claimed from the host before any entry is changed: OSError (ENOSPC) then leaves the image
+    as it was.
+    """
+    session.begin(contents=False)
+    reserved = _make_room(session, blocks)
+    geometry = session.geometry
+    for block, _, count in geometry.slot_runs(blocks.start, len(blocks), SLOTS_IN_PAGE):
+        _allocate(session, block, count)
+        advance(min(count * geometry.block_size, geometry.disk_size - block * geometry.block_size), 0)
+    session.commit()
+    return reserved
+
+
+def _make_room(session: Session, blocks: range) -> bool:
     """Extend the file by what the gaps do not hold, and reserve all of it."""
     size, block_size = session.file.size(), session.geometry.block_size
-    runs = session.bat.runs(0, session.geometry.block_count)
+    runs = session.bat.runs(blocks.start, len(blocks))
     absent = sum(run.block_count for run in runs if not is_present(run.entry))
     _, gap_lengths = session.space.gaps()
     behind = max(0, absent - int((gap_lengths * MIB // block_size).sum())) * block_size

@@ -79,10 +79,14 @@ class BlockWriter:
         session.make_room(1)
         with session.allocated(span.block) as (place, is_zero):
             if not is_zero and span.length < self._geometry.block_size:
-                # The old owner's bytes must not show through; before the data, so that these win.
-                self._file.zero(place, self._geometry.block_size)
+                self._clear(place)
             self._file.write_at(data, place + span.offset_in_block)
             self._put(span.block, place)
+
+    def _clear(self, place: int) -> None:
+        """The old owner's bytes must not show through; before the data, so that these win."""
+        if not self._file.punch(place, self._geometry.block_size):
+            self._file.zero(place, self._geometry.block_size)
 
     def _put(self, block: int, place: int) -> None:
         entry = bat.pack(BlockState.FULLY_PRESENT, place)

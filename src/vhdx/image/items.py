@@ -56,16 +56,19 @@ def index_of(entries: Entries, item_id: UUID, *, is_user: bool) -> int | None:
     return next(found, None)
 
 
-def with_item(entries: Entries, region_length: int, item: NewItem, *, direct: bool = False) -> ItemChange:
-    """Add an item, or give it another value.
+def with_item(
+    entries: Entries, region_length: int, item: NewItem, *, durable: Entries | None = None
+) -> ItemChange:
+    """Add an item, or give it another value, which goes through the log.
 
+    With ``durable``, the rows that stand in the file, it is written directly: to where none of these stands.
     Raises NoRoomError if the table has no room for it, RegionFullError if the region has none.
     """
+    direct = durable is not None
     index = index_of(entries, item.item_id, is_user=item.is_user)
     flags = item.flags if item.flags is not None or index is None else entries[index].flags
-    offset = _room_for(
-        len(item.value), _taken(entries, None if direct else index, direct=direct), region_length
-    )
+    taken = _taken(entries, index) if durable is None else _pages_taken((*entries, *durable))
+    offset = _room_for(len(item.value), taken, region_length)
     entry = MetadataEntry(item.item_id, offset if item.value else 0, len(item.value), flags or 0)
     value = ((offset, item.value),)
     table: tuple[Patch, ...]
@@ -80,14 +83,20 @@ def with_item(entries: Entries, region_length: int, item: NewItem, *, direct: bo
 
 
 def with_items(
-    entries: Entries, region_length: int, items: Iterable[NewItem], fits: Callable[[int], bool]
+    whole: ItemChange,
+    region_length: int,
+    items: Iterable[NewItem],
+    fits: Callable[[int], bool],
+    durable: Entries,
 ) -> ItemChange:
-    """Several items in one change: directly what would not fit the log, as ``fits`` says of a page count."""
-    whole = ItemChange(entries, ())
+    """Several items added to a change: directly what would not fit the log, as ``fits`` says of a page count.
+
+    ``durable`` are the rows that stand in the file until the change does.
+    """
     for item in items:
         step = with_item(whole.entries, region_length, item)
         if not fits(step.page_count + whole.page_count):
-            step = with_item(whole.entries, region_length, item, direct=True)
+            step = with_item(whole.entries, region_length, item, durable=durable)
         whole = ItemChange(step.entries, whole.logged + step.logged, whole.direct + step.direct)
     return whole
 
@@ -112,14 +121,15 @@ def _check_count(entries: Entries, entry: MetadataEntry) -> None:
         raise NoRoomError("the metadata table is full")
 
 
-def _taken(entries: Entries, except_index: int | None, *, direct: bool) -> list[tuple[int, int]]:
-    """From where to where items stand, in order; ``direct``: in whole pages."""
-    unit = PAGE_SIZE if direct else 1
-    return sorted(
-        (entry.offset // unit * unit, -(-entry.end // unit) * unit)
-        for index, entry in enumerate(entries)
-        if index != except_index and entry.length
-    )
+def _taken(entries: Entries, except_index: int | None) -> list[tuple[int, int]]:
+    """From where to where items stand, in order."""
+    return sorted((e.offset, e.end) for index, e in enumerate(entries) if index != except_index and e.length)
+
+
+def _pages_taken(entries: Entries) -> list[tuple[int, int]]:
+    """The same in whole pages, each of which may be written directly only where no item has a byte of it."""
+    ranges = _taken(entries, None)
+    return [(start // PAGE_SIZE * PAGE_SIZE, -(-end // PAGE_SIZE) * PAGE_SIZE) for start, end in ranges]
 
 
 def _room_for(length: int, taken: list[tuple[int, int]], region_length: int) -> int:

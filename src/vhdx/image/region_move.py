@@ -6,15 +6,17 @@ table, in one entry. The old place stays taken for this session, whose log may h
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import region
 from vhdx.image.pages import PAGE_SIZE
-from vhdx.storage.base import ZEROS
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vhdx.format.region import RegionEntry
     from vhdx.image.session import Session
 
@@ -32,16 +34,26 @@ def grow_metadata(session: Session, more: int) -> None:
         )
     session.begin(contents=False)
     session.commit()
+    with moved_region(session, old, length) as place:
+        session.file.write_at(session.pages.read_many(old.length, old.file_offset), place)
+    session.commit()
+
+
+@contextlib.contextmanager
+def moved_region(session: Session, old: RegionEntry, length: int) -> Iterator[int]:
+    """Space of zeros for a region, which is to be filled inside and named by both tables then.
+
+    The tables are changed in memory: the next commit says it.
+    """
     named = [old.file_offset]
     with session.taken(length, lambda: named[0]) as (place, is_new):
-        session.file.write_at(session.pages.read_many(old.length, old.file_offset), place)
         if not is_new:
-            for start in range(old.length, length, MIB):
-                session.file.write_at(ZEROS, place + start)
+            session.file.zero(place, length)
+        yield place
+        session.commit()
         with session.door.failing_for_good():
-            _put_tables(session, old, old._replace(file_offset=place, length=length))
+            _put_tables(session, old, old._replace(file_offset=place, length=length, required=1))
             named[0] = place
-    session.commit()
 
 
 def _put_tables(session: Session, old: RegionEntry, new: RegionEntry) -> None:

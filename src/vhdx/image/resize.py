@@ -10,10 +10,10 @@ import contextlib
 from array import array
 from typing import TYPE_CHECKING
 
-from vhdx.extents import BlockState
-from vhdx.format import bat, guids, region
+from vhdx.format import bat, guids
 from vhdx.format.bat import ENTRY_SIZE, file_offset_of
 from vhdx.geometry import BITMAP_BLOCK_SIZE, Geometry
+from vhdx.image.allocate import allocate
 from vhdx.image.bat import WINDOW, packed
 from vhdx.image.blocks import BlockWriter
 from vhdx.image.erase import Eraser
@@ -21,6 +21,7 @@ from vhdx.image.image import load
 from vhdx.image.items import NewItem, with_item
 from vhdx.image.layout import bat_length
 from vhdx.image.pages import PAGE_SIZE
+from vhdx.image.region_move import moved_region
 from vhdx.image.session import Session, is_present
 
 if TYPE_CHECKING:
@@ -133,20 +134,8 @@ def _clear_slots_behind(session: Session, slot_count: int) -> None:
 
 def _move_table(session: Session, length: int) -> None:
     """Give the table a longer region: written where nothing points at, then named by both region tables."""
-    regions, old = session.image.regions, session.image.regions.bat
-    moved: list[int] = []
-    with session.taken(length, named=lambda: moved[0] if moved else 0) as (place, is_zero):
-        if not is_zero:
-            session.file.zero(place, length)
+    with moved_region(session, session.image.regions.bat, length) as place:
         _copy_table(session, place)
-        session.commit()
-        entry = old._replace(file_offset=place, length=length, required=1)
-        table = region.pack(entry if one == old else one for one in regions.entries)
-        with session.door.failing_for_good():
-            for offset in region.TABLE_OFFSETS:
-                session.pages.put_all(table, offset)
-        moved.append(place)
-    session.space.give_up(old.file_offset, old.length)
 
 
 def _copy_table(session: Session, place: int) -> None:
@@ -161,33 +150,17 @@ def _copy_table(session: Session, place: int) -> None:
 def _grow(file: Storage, future: Image, old_size: int, below: Below | None, identity: UUID | None) -> None:
     """``future`` is the image seen as if it had the new size."""
     new_size, block_size = future.geometry.disk_size, future.geometry.block_size
-    zeros_end = -(-old_size // block_size) * block_size if below is None else below.size
+    first_new_block = -(-old_size // block_size)
+    zeros_end = max(first_new_block * block_size, 0 if below is None else below.size)
     with _session(file, future, identity) as session:
+        if session.keeps_blocks:  # first: a host without the space leaves the image as it is
+            allocate(session, range(first_new_block, future.geometry.block_count))
         session.begin()
         if min(zeros_end, new_size) > old_size:
             eraser = Eraser(session, below, BlockWriter(session, below))
             eraser.zero(min(zeros_end, new_size) - old_size, old_size, keep_allocated=False, fast_only=False)
-        if session.keeps_blocks:
-            _allocate(session, range(-(-old_size // block_size), future.geometry.block_count))
         _put_size(session, new_size)
         session.cuts = session.cuts or _all_present(session, future.geometry.block_count)
-
-
-def _allocate(session: Session, blocks: range) -> None:
-    """Give every one of ``blocks``, which have no entry yet, zeros of its own."""
-    size, end = session.geometry.block_size, session.reader.file_size
-    try:
-        session.file.reserve(end, len(blocks) * size)
-    except OSError:
-        session.file.resize(end)  # lets go of what could be reserved
-        raise
-    for block, _, count in session.geometry.slot_runs(blocks.start, len(blocks), _SLOTS_IN_PAGE):
-        session.make_room(1)
-        with session.allocated(block, count) as (place, is_zero):
-            if not is_zero:
-                session.file.zero(place, count * size)
-            first = bat.pack(BlockState.FULLY_PRESENT, place)
-            session.put_entries(block, array("Q", range(first, first + count * size, size)))
 
 
 def _shrink(file: Storage, image: Image, disk_size: int, identity: UUID | None) -> None:

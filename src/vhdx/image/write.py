@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from uuid import UUID
 
+    from vhdx.format.metadata import MetadataEntry
     from vhdx.image.compact import Advance
     from vhdx.image.image import Image
     from vhdx.image.sectors import Below
@@ -106,7 +107,7 @@ class Writer:
         """
         items = tuple(items)
         try:
-            with_items(self._items, self._image.metadata.region.length, items, self._fits)
+            self._with_items(ItemChange(self._items, ()), items)
         except RegionFullError:
             with self._session.lock:
                 grow_metadata(self._session, sum(len(item.value) for item in items))
@@ -115,19 +116,45 @@ class Writer:
             pass
         return False
 
+    def replace_disk_items(self, items: Iterable[NewItem]) -> None:
+        """Let ``items`` be the ones that belong to the virtual disk, durably, in one log entry.
+
+        Other user items of the disk go. Raises UnsupportedImageError where there is no room.
+        """
+        items = tuple(items)
+        kept = {item.item_id for item in items if item.is_user}
+        with self._session.lock:
+            whole = ItemChange(self._items, ())
+            while (index := self._superfluous(whole.entries, kept)) is not None:
+                step = without_item(whole.entries, index)
+                whole = ItemChange(step.entries, whole.logged + step.logged)
+            self._apply(self._change_for(items, whole), contents=True)
+
+    def _superfluous(self, entries: tuple[MetadataEntry, ...], kept: set[UUID]) -> int | None:
+        """The row of a user item that belongs to the virtual disk and is not to stay."""
+        found = (
+            i for i, e in enumerate(entries) if e.is_user and e.is_virtual_disk and e.item_id not in kept
+        )
+        return next(found, None)
+
     def delete_item(self, index: int) -> None:
         """Delete the metadata item of a row of the table, durably. Counts as a change of contents."""
         with self._session.lock:
             self._apply(without_item(self._items, index), contents=True)
 
-    def _change_for(self, items: Iterable[NewItem]) -> ItemChange:
+    def _change_for(self, items: Iterable[NewItem], before: ItemChange | None = None) -> ItemChange:
+        """The items put, after what is changed ``before``."""
+        before = before or ItemChange(self._items, ())
         try:
-            change = with_items(self._items, self._image.metadata.region.length, items, self._fits)
+            change = self._with_items(before, items)
         except NoRoomError as error:
             raise UnsupportedImageError(str(error), image=self._image.name, rule="2.6.1") from None
         if not self._door.fits(change.page_count):
             raise UnsupportedImageError("the log is too small for these items", image=self._image.name)
         return change
+
+    def _with_items(self, before: ItemChange, items: Iterable[NewItem]) -> ItemChange:
+        return with_items(before, self._image.metadata.region.length, items, self._fits, self._items)
 
     def _fits(self, pages: int) -> bool:
         """Whether so many pages go through the log; also if not: where it has written already."""

@@ -17,6 +17,7 @@ from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from uuid import UUID
 
     from vhdx.disk.chain import Disk
     from vhdx.disk.parents import Parents
@@ -70,6 +71,27 @@ def rebase(
         disk.replace_locator(new_values)
     found = is_found_by_default(child, os.fspath(parent))
     return RebaseResult(child, old_values, new_values, copied, found)
+
+
+def relink(child: str, parent: str, *, known: frozenset[UUID], identity: UUID, parents: Parents) -> bool:
+    """Make ``parent``, which has everything of the image that ``child`` knew, its parent.
+
+    ``known`` are the identities by one of which the child knows its parent, ``identity`` is the one that the
+    new parent has to have. Whether the child finds it without being told where to look.
+    Raises ParentMismatchError if somebody wrote to one of the images meanwhile.
+    """
+    with (
+        open_disk(parent, parents=parents) as new_parent,
+        _opened(child, parents, safe=False) as disk,
+    ):
+        leaf = disk.layers[0]
+        if not known & metadata.linkages(leaf.metadata.locator or {}):
+            raise ParentMismatchError("its parent is another image by now", image=child)
+        if new_parent.layers[0].header.data_write_guid != identity:
+            raise ParentMismatchError("somebody wrote to it since it was merged into", image=parent)
+        disk.keep_identity()
+        disk.replace_locator(dict(locator_values(child, new_parent.layers[0])))
+    return is_found_by_default(child, parent)
 
 
 def _opened(child: str, parents: Parents, *, safe: bool) -> Disk:

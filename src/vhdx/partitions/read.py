@@ -92,9 +92,15 @@ def _gpt_in(disk: _Disk, front: bytes) -> Gpt | None:
         header = header._replace(
             own_sector=gpt.PRIMARY_SECTOR,
             other_sector=backup_sector,
-            entries_sector=primary.header.entries_sector if primary.header else gpt.PRIMARY_SECTOR + 1,
+            entries_sector=_entries_sector(primary, header),
         )
     return Gpt(header, best.entries, size, primary.damage, backup.damage, backup_sector)
+
+
+def _entries_sector(primary: _Copy, header: gpt.GptHeader) -> int:
+    """Where the entries of a damaged primary copy go back to: where it says, if that can be."""
+    said = 0 if primary.header is None else primary.header.entries_sector
+    return said if gpt.PRIMARY_SECTOR < said < header.first_usable else gpt.PRIMARY_SECTOR + 1
 
 
 def _copy(disk: _Disk, sector: int, data: bytes | None = None) -> _Copy:

@@ -108,4 +108,5 @@ def minimum_size(table: PartitionTable) -> int:
 def free_behind(table: PartitionTable, disk_size: int) -> int:
     """Bytes behind the last partition that it could grow into on a disk of ``disk_size`` bytes."""
     backup = 0 if table.gpt is None else table.gpt.backup_length
-    return max(0, disk_size - backup - table.end_of_last)
+    reach = disk_size if table.gpt is not None else min(disk_size, mbr.MAXIMUM_SECTORS * table.sector_size)
+    return max(0, reach - backup - table.end_of_last)

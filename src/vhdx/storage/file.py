@@ -215,6 +215,10 @@ class FileStorage:
         finally:
             self._closed = True
 
+    def lent(self) -> FileStorage:
+        """The same opening once more: closing it lets go of nothing that this one holds, locks included."""
+        return _LentStorage(os.dup(self._descriptor), self._name)
+
     def _let_go(self) -> None:
         if os.getpid() == self._process:  # a fork shares the locks, which are not the child's to undo
             locks.release(self._descriptor)
@@ -222,6 +226,13 @@ class FileStorage:
 
     def __del__(self) -> None:
         os.close(self._descriptor)
+
+
+class _LentStorage(FileStorage):
+    """A file that somebody else keeps open, with its locks."""
+
+    def _let_go(self) -> None:
+        host.release(self._descriptor)
 
 
 class _FleetingStorage(FileStorage):
