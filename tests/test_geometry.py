@@ -143,3 +143,30 @@ def test_a_geometry_is_a_value() -> None:
     assert one == same
     with pytest.raises(AttributeError):
         one.disk_size = 5  # type: ignore[misc]
+
+
+@given(st.booleans(), st.integers(1, 200), st.integers(0, 230), st.integers(1, 60))
+def test_the_blocks_that_depend_on_slots(differencing: bool, blocks: int, index: int, count: int) -> None:
+    """With 256 MiB blocks 16 of them share a bitmap; what depends on a slot is told slot by slot."""
+    geometry = Geometry(blocks * 256 * MIB, 256 * MIB, 512, differencing=differencing)
+    depend = set()
+    for slot in range(index, index + count):
+        chunk, within = divmod(slot, 17)
+        whole_chunk = range(chunk * 16, chunk * 16 + 16) if differencing else ()
+        depend |= set(whole_chunk if within == 16 else [chunk * 16 + within])
+    depend &= set(range(blocks))
+    found = geometry.blocks_of_slots(index, count)
+    assert depend == set(found) or (differencing and depend <= set(found))
+    if not any(slot % 17 == 16 for slot in range(index, index + count)):
+        assert depend == set(found)
+
+
+def test_names_of_slots() -> None:
+    geometry = Geometry(64 * 256 * MIB, 256 * MIB, 512, differencing=True)
+    assert [geometry.slot_name(index) for index in (0, 15, 16, 17)] == [
+        "payload block 0",
+        "payload block 15",
+        "the sector bitmap of chunk 0",
+        "payload block 16",
+    ]
+    assert [index for index in range(40) if geometry.is_bitmap_index(index)] == [16, 33]

@@ -1,6 +1,7 @@
 """The log as it stands, and what its replay would change, against replays made by hand."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tests.support.damage import damage, overwrite
 from tests.support.layout import KIB, MIB, PARTIALLY_PRESENT, REGION_TABLE_OFFSETS, SECTOR, ZERO_GUID
 from tests.support.logs import Data, Entry, LogBuilder, Zero, difference, session_guid
 from tests.support.naive import naive_active_sequence, naive_replayed
-from tests.support.parts import Block, Header
+from tests.support.parts import Block, Header, Item
 from tests.support.patterns import pattern
 from tests.support.structures import HEADER, locate, structures
 from vhdx.errors import CorruptImageError, UnsupportedImageError, VhdxError
@@ -199,6 +200,23 @@ def test_fields_are_named(tmp_path: Path) -> None:
     assert found["region table 2, entry 0 (BAT region): required"] == ("1 (required)", "0")
     assert found["sector bitmap of chunk 0: bits 0 to 1"] == ("set", "clear")
     assert found["sector bitmap of chunk 0: bits 9 to 19"] == ("clear", "set")
+
+
+def test_an_item_over_two_sectors_is_told_once(tmp_path: Path) -> None:
+    place = {"virtual_disk_size": Item(offset=64 * KIB + SECTOR - 4)}
+    small, large = (
+        ImageBuilder(4 * MIB, 256 * MIB, items=place),
+        ImageBuilder(4 * MIB, 256 * MIB, items=place),
+    )
+    large.items = {
+        "virtual_disk_size": replace(place["virtual_disk_size"], value=(5 << 32 | 1).to_bytes(8, "little"))
+    }
+    log = LogBuilder()
+    log.add(*difference(small.build(), large.build(), 2 * MIB, 3 * MIB))
+    small.log = log
+    found = changes(small.write(tmp_path / "a.vhdx"))
+    assert [change.structure for change in found] == ["metadata item: virtual disk size"]
+    assert found[0].after.startswith(f"{5 << 32 | 1} ")
 
 
 def test_images_that_cannot_be_opened(tmp_path: Path) -> None:

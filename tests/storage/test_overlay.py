@@ -117,3 +117,19 @@ def test_name_holes_and_closing_are_those_of_the_base() -> None:
     assert list(overlay.data_ranges(5, 0)) == []
     overlay.close()
     assert file.closed
+
+
+@given(CHANGES)
+def test_changed_ranges_hold_every_sector_that_changes(changes: list[Change]) -> None:
+    base = base_of(9 * SECTOR + 100)
+    overlay = overlaid(base, changes)
+    after = overlay.read(overlay.size(), 0)
+    before = base.ljust(len(after), b"\0")
+    sectors = [slice(at, at + SECTOR) for at in range(0, len(after), SECTOR)]
+    ranges = list(overlay.changed_ranges())
+    inside = {at for start, length in ranges for at in range(start, start + length, SECTOR)}
+    differing = {sector.start for sector in sectors if before[sector] != after[sector]}
+    assert differing <= inside
+    assert all(start % SECTOR == length % SECTOR == 0 < length for start, length in ranges)
+    ends = [start + length for start, length in ranges]
+    assert all(end < start for end, (start, _) in zip(ends, ranges[1:], strict=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdx.extents import Doubt, ExtentKind
+from vhdx.extents import Doubt, ExtentKind, merged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +19,9 @@ def doubts_of(disk: Disk, ends_early: str | None) -> Iterator[Doubt]:
             for offset, length in _seen(disk, above, doubt.offset, doubt.length):
                 yield Doubt(offset, length, f"{layer.name}: {doubt.reason}")
     if ends_early is not None:
+        last = disk.layers[-1].name
         for offset, length in _seen(disk, len(disk.layers), 0, disk.size):
-            yield Doubt(offset, length, f"{ends_early}; zeros are read")
+            yield Doubt(offset, length, f"{last}: {ends_early}; zeros are read")
 
 
 def _seen(disk: Disk, above: int, offset: int, length: int) -> Iterator[tuple[int, int]]:
@@ -31,6 +32,6 @@ def _seen(disk: Disk, above: int, offset: int, length: int) -> Iterator[tuple[in
             yield offset, length
         return
     asks = [layer.reader.extents for layer in disk.layers[:above]]
-    for extent in disk.resolved(offset, max(0, length), asks):
+    for extent in merged(disk.resolved(offset, max(0, length), asks)):
         if extent.kind is ExtentKind.UNALLOCATED:
             yield extent.offset, extent.length

@@ -72,7 +72,7 @@ def salvaged_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> tuple[li
         try:
             _add_parents(layers, policy, lock=lock, load=salvage.load)
         except (VhdxError, OSError) as error:
-            return layers, str(error).partition("\n")[0].removesuffix(" Tried:")
+            return layers, _first_sentence(error)
     return layers, None
 
 
@@ -85,6 +85,12 @@ def _closing_parents(layers: list[Image]) -> Iterator[None]:
         for layer in layers[1:]:
             layer.storage.close()
         raise
+
+
+def _first_sentence(error: VhdxError | OSError) -> str:
+    """What happened, without the list of what was tried."""
+    message = error.message if isinstance(error, VhdxError) else error.strerror or str(error)
+    return message.partition("\n")[0].removesuffix(" Tried:").removesuffix(".")
 
 
 def _add_parents(layers: list[Image], policy: ParentPolicy, *, lock: bool, load: Load) -> None:

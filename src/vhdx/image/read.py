@@ -111,6 +111,9 @@ class Reader:
         latest = min(FILE_OFFSET_LIMIT, self.file_size) - size
         if latest < 0:
             return np.ones(len(places), dtype=np.bool_)
+        behind = max(area.end for area in self._regions.areas)
+        if behind <= int(places.min()) and int(places.max()) <= latest:
+            return np.zeros(len(places), dtype=np.bool_)  # as in most images: all behind every structure
         faulty: NDArray[np.bool_] = places > np.uint64(latest)
         for area in self._regions.areas:  # sums of places near 2^64 wrap: those are faulty already
             faulty |= (places < np.uint64(area.end)) & (places + np.uint64(size) > np.uint64(area.start))
