@@ -22,7 +22,7 @@ TO_512 = vhdx.ImageOptions(logical_sector_size=512)
 
 GPT_SCRIPT = "label: gpt\nstart=4096, size=32768, name=data\nstart=36864, size=8192, type=swap\n"
 MBR_SCRIPT = (
-    "label: dos\nstart=4096, size=32768, type=83\nstart=86016, size=16384, type=5\nstart=88064, size=8192\n"
+    "label: dos\nstart=4096, size=32768, type=83\nstart=36864, size=8192, type=5\nstart=38912, size=4096\n"
 )
 
 

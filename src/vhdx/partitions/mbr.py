@@ -81,6 +81,11 @@ def unpack(record: bytes) -> Mbr | None:
     return Mbr(int.from_bytes(record[_DISK_ID_OFFSET : _DISK_ID_OFFSET + 4], "little"), tuple(entries))
 
 
+def extended_of(record: Mbr) -> MbrEntry | None:
+    """The extended partition, or in a chain the next record: the first one counts, as on Linux and Windows."""
+    return next((entry for entry in record.entries if entry.is_extended), None)
+
+
 def with_entries(
     record: bytes, entries: tuple[MbrEntry, ...], base_sectors: tuple[int, ...] = (0, 0, 0, 0)
 ) -> bytes:

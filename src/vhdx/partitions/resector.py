@@ -187,7 +187,7 @@ def _mbr(read: Read, table: PartitionTable, disk_size: int, sector_size: int) ->
         for number, entry in enumerate(table.mbr.entries, 1)
     )
     patches = [Patch(0, mbr.with_entries(read(mbr.RECORD_SIZE, 0), entries))]
-    extended = logical.extended_of(table.mbr)
+    extended = mbr.extended_of(table.mbr)
     if extended is not None:
         chain = logical.walk(read, disk_size, old, extended)
         if chain.damage is not None:
