@@ -82,7 +82,7 @@ def unpack(record: bytes) -> Mbr | None:
 
 
 def extended_of(record: Mbr) -> MbrEntry | None:
-    """The extended partition, or in a chain the next record: the first one counts, as on Linux and Windows."""
+    """The extended partition, or in a chain the next record: the first counts, as on Linux and Windows."""
     return next((entry for entry in record.entries if entry.is_extended), None)
 
 
