@@ -208,6 +208,9 @@ def test_a_record_that_does_not_stand_on_a_sector() -> None:
 def test_chs_fields_are_those_of_the_new_sectors() -> None:
     disk, _ = converted(mbr_disk(512), 512, 4096)
     assert disk[447:450] + disk[451:454] == bytes((0, 9, 0, 0, 12, 0))
+    link = 40 * 4096  # its partition counts from the record, the next record from the extended partition
+    assert disk[link + 447 : link + 450] + disk[link + 451 : link + 454] == bytes((0, 42, 0, 0, 52, 0))
+    assert disk[link + 463 : link + 466] + disk[link + 467 : link + 470] == bytes((0, 61, 0, 1, 9, 0))
 
 
 def boot_sector(name: bytes, unit: int) -> bytes:
