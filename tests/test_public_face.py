@@ -23,7 +23,7 @@ FACE = {
     *("compact", "CompactResult"),
     *("CompareResult", "Disk", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
-    *("measure", "MeasureResult"),
+    *("measure", "MeasureResult", "Partition", "PartitionTable"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
     *("ParentMismatchError", "ImageLockedError", "ImageFailedError"),
 }

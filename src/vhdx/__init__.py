@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from vhdx.ops.plan import ImageOptions
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, repair
+    from vhdx.partitions.table import Partition, PartitionTable
 
 __all__ = [
     "BlockState",
@@ -51,6 +52,8 @@ __all__ = [
     "ParentMismatchError",
     "ParentNotFoundError",
     "ParentPolicy",
+    "Partition",
+    "PartitionTable",
     "RebaseResult",
     "RepairResult",
     "UnsupportedImageError",
@@ -88,6 +91,7 @@ _HOMES = {
     "vhdx.ops.plan": ("ImageOptions",),
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "repair"),
+    "vhdx.partitions.table": ("Partition", "PartitionTable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _OTHER_NAMES = {"open": "open_disk"}
