@@ -36,7 +36,7 @@ FACE = {
     *("check", "CheckResult", "CheckFinding"),
     *("CompareResult", "Disk", "Doubt", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
-    *("measure", "MeasureResult"),
+    *("measure", "MeasureResult", "Partition", "PartitionTable"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
     *("ParentMismatchError", "ImageLockedError", "ImageFailedError"),
 }

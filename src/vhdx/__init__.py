@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, repair, undo_repair
     from vhdx.ops.resize import ResizeResult, resize
+    from vhdx.partitions.table import Partition, PartitionTable
 
 __all__ = [
     "BlockState",
@@ -66,6 +67,8 @@ __all__ = [
     "ParentMismatchError",
     "ParentNotFoundError",
     "ParentPolicy",
+    "Partition",
+    "PartitionTable",
     "PropertiesResult",
     "RebaseResult",
     "RepairResult",
@@ -120,6 +123,7 @@ _HOMES = {
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "repair", "undo_repair"),
     "vhdx.ops.resize": ("ResizeResult", "resize"),
+    "vhdx.partitions.table": ("Partition", "PartitionTable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _OTHER_NAMES = {"open": "open_disk"}

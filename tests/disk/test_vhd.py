@@ -5,6 +5,7 @@ import os
 import random
 import uuid
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -339,6 +340,17 @@ def test_how_it_is_recognised(tmp_path: Path, name: str, said: str | None) -> No
         with pytest.raises(ValueError, match=said):
             open_any(str(path))
     assert content(path, name="vhd" if said else None)[2048:2560] == sector(4)
+
+
+@pytest.mark.parametrize("mode", ["r", "r+"])
+def test_opening_it_as_a_vhdx_says_what_to_do(tmp_path: Path, mode: Literal["r", "r+"]) -> None:
+    path = VhdBuilder(SMALL, FIXED).write(tmp_path / "a.vhd")
+    with pytest.raises(vhdx.UnsupportedImageError, match="this is a VHD, the older format") as caught:
+        vhdx.open(path, mode)
+    assert caught.value.next_command == f"vhdx convert {path} NEW.vhdx"
+    path.write_bytes(bytes(4096))
+    with pytest.raises(vhdx.CorruptImageError, match="no VHDX file"):
+        vhdx.open(path, mode)
 
 
 @pytest.mark.parametrize("size", [0, 10, 511, 512, 5000])

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Literal
 from vhdx.disk.chain import Disk
 from vhdx.disk.parents import open_chain, policy_from, salvaged_chain
 from vhdx.disk.raw import RawDisk
+from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
+from vhdx.rules import IDENTIFIER_SIGNATURE
 from vhdx.storage.file import open_for_reading, open_for_writing
 from vhdx.storage.stream import SeekableFile, StreamStorage
 
@@ -75,7 +77,7 @@ def open_disk(
     if not isinstance(file, str | os.PathLike):
         raise TypeError(f"only a path can be written to, not a {type(file).__name__}")
     storage = open_for_writing(os.fspath(file), lock=lock)
-    with closing_on_failure(storage):
+    with closing_on_failure(storage), _knowing_vhd(storage):
         return writable_disk(storage, parents, lock=lock)
 
 
@@ -111,8 +113,25 @@ def closing_on_failure(storage: ReadableStorage) -> Iterator[None]:
 def open_image(file: str | os.PathLike[str] | SeekableFile, *, lock: bool = True) -> Image:
     """Open one file without looking for its parents: what it says of itself. Raises as `open_disk` does."""
     storage = _storage_of(file, lock=lock)
-    with closing_on_failure(storage):
+    with closing_on_failure(storage), _knowing_vhd(storage):
         return image.load(storage)
+
+
+@contextlib.contextmanager
+def _knowing_vhd(storage: ReadableStorage) -> Iterator[None]:
+    """Say of what is no VHDX but a VHD what can be done with it."""
+    try:
+        yield
+    except CorruptImageError as error:
+        from vhdx.image.vhd import has_sound_footer  # noqa: PLC0415  only on the way to an error
+
+        if error.rule != IDENTIFIER_SIGNATURE.section or not has_sound_footer(storage):
+            raise
+        raise UnsupportedImageError(
+            "this is a VHD, the older format, which is only converted, compared, measured and looked into",
+            image=storage.name,
+            next_command=f"vhdx convert {storage.name} NEW.vhdx",
+        ) from None
 
 
 def with_parents(leaf: Image, parents: Parents, *, lock: bool = True) -> Disk:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdx.disk.slice import SliceDisk
 from vhdx.partitions.read import read_table
 
 if TYPE_CHECKING:
     from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.slice import SliceDisk
     from vhdx.partitions.table import PartitionTable
 
 
@@ -19,6 +19,8 @@ def partition_table(disk: VirtualDisk) -> PartitionTable:
 
 def one_partition(disk: VirtualDisk, number: int) -> SliceDisk:
     """A partition as a disk of its own. Raises ValueError unless it is there and wholly inside the disk."""
+    from vhdx.disk.slice import SliceDisk  # noqa: PLC0415  whoever lists partitions need not wait for it
+
     found = partition_table(disk).partition(number)
     if found.end > disk.size:
         raise ValueError(f"partition {number} reaches behind the end of the disk")

@@ -197,6 +197,11 @@ def footer_bytes(storage: ReadableStorage) -> bytes:
     return old + b"\0" if old.startswith(vhd.FOOTER_COOKIE) else tail
 
 
+def has_sound_footer(storage: ReadableStorage) -> bool:
+    """Whether a file ends with a footer whose checksum is right."""
+    return vhd.footer_damage(footer_bytes(storage)) is None
+
+
 def is_vhd(storage: ReadableStorage) -> bool:
     """Whether a file ends like a VHD, or begins like one that has lost its end."""
     cookie = vhd.FOOTER_COOKIE

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vhdx.ops.child import identity_of
 from vhdx.ops.create import NOT_RESERVED
 from vhdx.ops.plan import ImageOptions, Rounding
+from vhdx.ops.resector import with_sectors_of
 from vhdx.ops.source import nonzero_pieces, open_source
 from vhdx.ops.target import format_of, target_for
 from vhdx.storage.publish import new_file
@@ -64,11 +65,13 @@ def convert(
     standard input. Formats are told by content and by the target's suffix unless given. A VHDX target is
     made as ``options`` say; from a VHDX it keeps disk id, sector sizes and the user items that belong to
     the disk. A VHD target is a fixed one, rounded up to whole MiB, as Azure wants it. ``partition`` takes the
-    partition of this number alone, which becomes a disk of its own. Holes and blocks of zeros are not
-    stored. ``progress`` is called with the bytes done and the size of the disk (None while that is not
-    known). ``lock=False`` reads a source that somebody else writes to. ``salvage=True`` reads what can be
-    read of a damaged source; once the target is there ``on_doubt`` is called with each range that may be
-    wrong, from the source's tables.
+    partition of this number alone, which becomes a disk of its own. Where the target has other logical
+    sectors than the source, MBR and GPT are rewritten so that the partitions stay where they are; where that
+    is impossible the table stays, too. The remarks say so, and which file systems are made for the old
+    sectors. Holes and blocks of zeros are not stored. ``progress`` is called with the bytes done and the
+    size of the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes
+    to. ``salvage=True`` reads what can be read of a damaged source; once the target is there ``on_doubt`` is
+    called with each range that may be wrong, from the source's tables.
 
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
@@ -81,14 +84,15 @@ def convert(
         _refuse_own_layer(opened, target)
         made = target_for(opened, wanted, options or ImageOptions(), rounding)
         disk_size = None if opened.size is None else made.disk_size(opened.size, rounding)
+        read, remarks = with_sectors_of(opened, made.sector_size, disk_size)
         with new_file(target, overwrite=overwrite) as storage:
             sink = made.sink(storage, disk_size)
-            written = _copy(opened, sink, storage, progress)
+            written = _copy(read, sink, storage, progress)
             if disk_size is None:
                 disk_size = made.disk_size(opened.size or 0, rounding)
             file_size = sink.finish(disk_size)
         doubts = _report_doubts(opened, on_doubt)
-    remarks = (*rounding.sentences, *(() if sink.reserved else (NOT_RESERVED,)))
+    remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)))
     return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks, doubts)
 
 

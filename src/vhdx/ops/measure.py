@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.chain import Disk
 from vhdx.ops.compact import compact
 from vhdx.ops.plan import ImageOptions, Rounding
+from vhdx.ops.resector import with_sectors_of
 from vhdx.ops.source import nonzero_pieces, open_source
 from vhdx.ops.target import target_for
 
@@ -66,7 +67,8 @@ def measure(
             raise ValueError("a pipe cannot be measured: what is read from it is gone")
         target = target_for(opened, target_format, options or ImageOptions(), rounding)
         disk_size = target.disk_size(opened.size, rounding)
-        runs = _scanned(opened, progress) if scan_zeros else _known(opened)
+        read, remarks = with_sectors_of(opened, target.sector_size, disk_size)
+        runs = _scanned(read, progress) if scan_zeros else read.ranges()
         blocks, data_size = _count(runs, target)
         whole_image = partition is None and isinstance(opened.disk, Disk)
     compacted = None
@@ -81,17 +83,12 @@ def measure(
         data_size=data_size,
         scanned=scan_zeros,
         compacted_size=None if compacted is None else compacted.file_size_after,
-        remarks=tuple(rounding.sentences),
+        remarks=(*rounding.sentences, *remarks),
     )
 
 
 def _scanned(source: Source, progress: Progress | None) -> Iterator[tuple[int, int]]:
     return ((offset, len(data)) for offset, data in nonzero_pieces(source, progress))
-
-
-def _known(source: Source) -> Iterator[tuple[int, int]]:
-    assert source.disk is not None
-    return source.disk.data_ranges()
 
 
 def _count(runs: Iterator[tuple[int, int]], target: Target) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import heapq
 import os
 import stat
 import sys
@@ -12,16 +13,18 @@ from vhdx.disk.chain import Disk
 from vhdx.disk.open import open_any
 from vhdx.disk.partitions import one_partition
 from vhdx.disk.raw import RawDisk
+from vhdx.storage.base import fill_zeros
 from vhdx.storage.file import FileStorage
 from vhdx.storage.zeros import nonzero_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.open import Format
     from vhdx.disk.parents import Parents
     from vhdx.disk.vhd import VhdDisk
+    from vhdx.partitions.resector import Patch
 
 PIECE_SIZE = 1024 * 1024
 STANDARD_INPUT = "-"
@@ -41,6 +44,9 @@ class Source(Protocol):
     def size(self) -> int | None:
         """The size in bytes; of a stream it is known once all pieces were read."""
 
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs, in order, that may hold something. Raises ValueError for a stream."""
+
     def pieces(self) -> Iterator[tuple[int, bytearray]]:
         """(offset, bytes) of everything that may not be zeros; the bytes are valid until the next piece.
 
@@ -49,26 +55,67 @@ class Source(Protocol):
 
 
 class DiskSource:
-    """A disk; what it knows to be zeros is passed over."""
+    """A disk; what it knows to be zeros is passed over.
 
-    def __init__(self, disk: VirtualDisk, name: Format) -> None:
+    ``patches`` lie over it, later ones over earlier ones; ``size`` may be more than the disk has, of zeros.
+    """
+
+    def __init__(
+        self, disk: VirtualDisk, name: Format, patches: Sequence[Patch] = (), size: int | None = None
+    ) -> None:
         self.disk: VirtualDisk | None = disk
         self.format = name
         # Of a flat file what it has, not what its last sector is filled up to.
-        self.size: int | None = disk.stored_size if isinstance(disk, RawDisk) else disk.size
+        own = disk.stored_size if isinstance(disk, RawDisk) else disk.size
+        self.size: int | None = own if size is None else size
         self._disk = disk
+        self._patches = patches
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs, in order, that may hold something."""
+        if not self._patches:
+            return self._disk.data_ranges()
+        laid = sorted((patch.disk_offset, len(patch.data)) for patch in self._patches)
+        return _joined(heapq.merge(self._disk.data_ranges(), laid))
 
     def pieces(self) -> Iterator[tuple[int, bytearray]]:
         """What the disk and the files behind it do not know to be zeros."""
         whole = bytearray(PIECE_SIZE)
-        for start, length in self._disk.data_ranges():
+        for start, length in self.ranges():
             offset, end = start, start + length
             while offset < end:
                 count = min(PIECE_SIZE - offset % PIECE_SIZE, end - offset)
                 piece = whole if count == PIECE_SIZE else bytearray(count)
-                self._disk.preadinto(piece, offset)
+                self._read_into(piece, offset)
                 yield offset, piece
                 offset += count
+
+    def _read_into(self, piece: bytearray, offset: int) -> None:
+        if not self._patches:
+            self._disk.preadinto(piece, offset)
+            return
+        view, end = memoryview(piece), offset + len(piece)
+        there = max(0, min(end, self._disk.size) - offset)
+        if there:
+            self._disk.preadinto(view[:there], offset)
+        fill_zeros(view[there:])
+        for place, data in self._patches:
+            start, stop = max(offset, place), min(end, place + len(data))
+            if start < stop:
+                view[start - offset : stop - offset] = data[start - place : stop - place]
+
+
+def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Runs in order of their offsets, those that touch or overlap made one."""
+    start = end = 0
+    for offset, length in runs:
+        if offset > end:
+            if end > start:
+                yield start, end - start
+            start = offset
+        end = max(end, offset + length)
+    if end > start:
+        yield start, end - start
 
 
 def nonzero_pieces(
@@ -94,6 +141,10 @@ class StreamSource:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self.size: int | None = None
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """What comes is known only when it comes."""
+        raise ValueError("what is read from a pipe is gone: it cannot be looked at before it is converted")
 
     def pieces(self) -> Iterator[tuple[int, bytearray]]:
         """All that comes, up to its end."""

@@ -29,6 +29,13 @@ class Target(NamedTuple):
     format: Format
     plan: ImagePlan | None
 
+    @property
+    def sector_size(self) -> int | None:
+        """In which sectors the disk is addressed; a flat file does not say."""
+        if self.plan is not None:
+            return self.plan.logical_sector_size
+        return vhd.SECTOR_SIZE if self.format == "vhd" else None
+
     def disk_size(self, size: int, rounding: Rounding) -> int:
         """A legal size of the disk, rounded up. Raises ValueError if there is none."""
         if self.format == "vhd":

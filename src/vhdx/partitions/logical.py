@@ -9,7 +9,7 @@ from vhdx.partitions import mbr
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vhdx.partitions.mbr import Mbr, MbrEntry
+    from vhdx.partitions.mbr import MbrEntry
 
 FIRST_NUMBER = 5
 MAXIMUM_RECORDS = 256
@@ -39,11 +39,6 @@ class Logical(NamedTuple):
     entry: MbrEntry
 
 
-def extended_of(record: Mbr) -> MbrEntry | None:
-    """The extended partition whose records count; Linux and Windows take the first."""
-    return next((entry for entry in record.entries if entry.is_extended), None)
-
-
 def walk(read: Callable[[int, int], bytes], disk_size: int, sector_size: int, extended: MbrEntry) -> Chain:
     """The chain inside an extended partition. ``read(length, offset)`` gives bytes of the disk."""
     links: list[Link] = []
@@ -57,7 +52,7 @@ def walk(read: Callable[[int, int], bytes], disk_size: int, sector_size: int, ex
             return Chain(tuple(links), trouble or f"sector {sector} is no record of a logical partition")
         seen.add(sector)
         links.append(Link(sector, record, found.entries))
-        following = next((entry for entry in found.entries if entry.is_extended), None)
+        following = mbr.extended_of(found)
         sector = None if following is None else extended.first_sector + following.first_sector
     return Chain(tuple(links), None)
 

@@ -81,13 +81,38 @@ def unpack(record: bytes) -> Mbr | None:
     return Mbr(int.from_bytes(record[_DISK_ID_OFFSET : _DISK_ID_OFFSET + 4], "little"), tuple(entries))
 
 
-def with_entries(record: bytes, entries: tuple[MbrEntry, ...], base_sector: int = 0) -> bytes:
+def extended_of(record: Mbr) -> MbrEntry | None:
+    """The extended partition, or in a chain the next record: the first counts, as on Linux and Windows."""
+    return next((entry for entry in record.entries if entry.is_extended), None)
+
+
+def with_entries(
+    record: bytes, entries: tuple[MbrEntry, ...], base_sectors: tuple[int, ...] = (0, 0, 0, 0)
+) -> bytes:
     """The record with other entries, its boot code and identity kept.
 
-    ``base_sector`` is what the entries' first sectors count from, for their CHS fields.
+    ``base_sectors`` are what the entries' first sectors count from, for their CHS fields.
     """
-    packed = b"".join(_packed(entry, base_sector) for entry in entries)
+    packed = b"".join(_packed(entry, base) for entry, base in zip(entries, base_sectors, strict=True))
     return record[:_ENTRIES_OFFSET] + packed + SIGNATURE
+
+
+def protective_for(record: bytes, sectors: int) -> bytes | None:
+    """The protective MBR for a disk of so many sectors; None where the record is to stay as it is.
+
+    That is one which is right already, or covers all that it can, or lists partitions of its own.
+    """
+    found = unpack(record)
+    if found is None or not found.is_protective or found.is_hybrid:
+        return None
+    count = min(sectors - 1, MAXIMUM_SECTORS)
+    entries = tuple(
+        entry._replace(sector_count=count)
+        if entry.type == PROTECTIVE_TYPE and entry.sector_count != MAXIMUM_SECTORS
+        else entry
+        for entry in found.entries
+    )
+    return None if entries == found.entries else with_entries(record, entries)
 
 
 def _packed(entry: MbrEntry, base_sector: int) -> bytes:

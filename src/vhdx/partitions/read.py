@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from vhdx.partitions import filesystem, gpt, logical, mbr
+from vhdx.partitions import filesystem, gpt, mbr
 from vhdx.partitions.gpt import Gpt, GptHeader
 from vhdx.partitions.table import Partition, PartitionTable
 from vhdx.partitions.types import GPT_TYPES, MBR_TYPES
@@ -188,12 +188,11 @@ def _mbr_table(disk: _Disk, record: Mbr, front: bytes) -> PartitionTable:
         if entry.is_used
     ]
     findings: list[str] = []
-    extended = logical.extended_of(record)
+    extended = mbr.extended_of(record)
     if extended is not None:
-        chain = logical.walk(disk.read, disk.size, disk.sector_size, extended)
-        findings += [] if chain.damage is None else [chain.damage]
-        for number, (first, _, entry) in enumerate(logical.partitions_of(chain, extended), 5):
-            partitions.append(_mbr_partition(disk, record, number, first, entry))
+        found, damage = _logical_partitions(disk, record, extended)
+        partitions += found
+        findings += [] if damage is None else [damage]
     if any(front[size : size + 8] == gpt.SIGNATURE for size in _SECTOR_SIZES):
         findings.append("a GPT that the MBR does not announce is there, too, and is not used")
     if not partitions and not record.disk_id:
@@ -201,6 +200,16 @@ def _mbr_table(disk: _Disk, record: Mbr, front: bytes) -> PartitionTable:
     findings += _place_findings(disk, partitions)
     identity = f"{record.disk_id:08x}"
     return PartitionTable("mbr", disk.sector_size, identity, tuple(partitions), tuple(findings), record)
+
+
+def _logical_partitions(disk: _Disk, record: Mbr, extended: MbrEntry) -> tuple[list[Partition], str | None]:
+    """The partitions of the chain, and what is wrong with it."""
+    from vhdx.partitions import logical  # noqa: PLC0415  most disks have none, and `vhdx info` is to start quickly
+
+    chain = logical.walk(disk.read, disk.size, disk.sector_size, extended)
+    numbered = enumerate(logical.partitions_of(chain, extended), logical.FIRST_NUMBER)
+    found = [_mbr_partition(disk, record, number, first, entry) for number, (first, _, entry) in numbered]
+    return found, chain.damage
 
 
 def _mbr_partition(disk: _Disk, record: Mbr, number: int, first: int, entry: MbrEntry) -> Partition:

@@ -45,7 +45,7 @@ def relocated(gpt: Gpt, record: bytes, disk_size: int) -> tuple[Step, ...]:
     )
     steps += _copy("backup", gpt, backup, backup_entries)
     steps.append(Step("primary header", header.own_sector * unit, header.pack(unit), flush_after=True))
-    protective = _protective(record, disk_size // unit)
+    protective = mbr.protective_for(record, disk_size // unit)
     if protective is not None:
         steps.append(Step("protective MBR", 0, protective, flush_after=True))
     return tuple(steps)
@@ -81,21 +81,6 @@ def _header_for(gpt: Gpt, sectors: int) -> GptHeader:
 def _minimum_sectors(gpt: Gpt) -> int:
     ends = [entry.last_sector + 1 for entry in gpt.used_entries()]
     return max(gpt.header.first_usable, *ends, 0) + gpt.backup_length // gpt.sector_size
-
-
-def _protective(record: bytes, sectors: int) -> bytes | None:
-    """The protective MBR for so many sectors; None where the record is to stay as it is."""
-    found = mbr.unpack(record)
-    if found is None or not found.is_protective or found.is_hybrid:
-        return None
-    count = min(sectors - 1, mbr.MAXIMUM_SECTORS)
-    entries = tuple(
-        entry._replace(sector_count=count)
-        if entry.type == mbr.PROTECTIVE_TYPE and entry.sector_count != mbr.MAXIMUM_SECTORS
-        else entry
-        for entry in found.entries
-    )
-    return None if entries == found.entries else mbr.with_entries(record, entries)
 
 
 def minimum_size(table: PartitionTable) -> int:
