@@ -34,7 +34,8 @@ class MemoryDisk:
         return bytes(self.bytes[offset : offset + length])
 
     def preadinto(self, buffer: object, offset: int) -> None:
-        raise NotImplementedError
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        view[:] = self.pread(len(view), offset)
 
     def pwrite(self, data: object, offset: int) -> None:
         data = bytes(memoryview(data))  # type: ignore[arg-type]

@@ -157,7 +157,7 @@ def test_how_a_failure_looks() -> None:
 
 def test_a_read_of_nothing_has_no_data_chunk() -> None:
     request = Request(0, READ, 1, 5, 0)
-    assert replies_of(agreement()).contents(request, b"", 5, last=True) == [
+    assert replies_of(agreement()).contents(request, b"", 0, 5, last=True) == [
         struct.pack(">IHHQI", 0x668E33EF, 1, 0, 1, 0)
     ]
 
@@ -169,7 +169,7 @@ pieces = st.tuples(st.booleans(), st.integers(1, 3 * HOLE_GRAIN))
 def test_zeros_are_told_in_whole_grains_and_runs_tile(parts: list[tuple[bool, int]]) -> None:
     data = b"".join(bytes(count) if zero else b"x" * count for zero, count in parts)
     end, before = 0, None
-    for start, stop, is_zero in zero_runs(data):
+    for start, stop, is_zero in zero_runs(data, len(data)):
         assert start == end
         assert stop > start
         assert is_zero is not before
@@ -178,5 +178,5 @@ def test_zeros_are_told_in_whole_grains_and_runs_tile(parts: list[tuple[bool, in
         end, before = stop, is_zero
     assert end == len(data)
     grains = [data[place : place + HOLE_GRAIN] for place in range(0, len(data), HOLE_GRAIN)]
-    zeros = sum(stop - start for start, stop, is_zero in zero_runs(data) if is_zero)
+    zeros = sum(stop - start for start, stop, is_zero in zero_runs(data, len(data)) if is_zero)
     assert zeros == HOLE_GRAIN * grains.count(bytes(HOLE_GRAIN))

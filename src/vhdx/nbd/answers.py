@@ -43,6 +43,17 @@ class Answers:
         self._must_not_fail = not (agreement.structured or agreement.extended)
         self._on_failure = on_failure
 
+    def read_into(self, request: Request, piece: bytearray) -> Buffers:
+        """A READ of at most PIECE bytes into memory that is used again: the answer is valid until then."""
+        if refusal := self.requests.refusal(request):
+            return self.refused(request, refusal)
+        try:
+            self._export.read_into(memoryview(piece)[: request.length], request.offset)
+        except Exception as error:  # noqa: BLE001  as in `answer`
+            return self.failed(request, error)
+        contents = self._replies.contents(request, piece, request.length, request.offset, last=True)
+        return self._replies.read_begins(request) + contents
+
     def answer(self, request: Request, payload: bytes | bytearray | memoryview = b"") -> Buffers:
         """Carry out a request; a READ of at most PIECE bytes, a WRITE with all of its payload."""
         if request.flags & _PAYLOAD and request.type == _BLOCK_STATUS:
@@ -52,7 +63,7 @@ class Answers:
         try:
             if request.type == _READ:
                 data = self._export.read(request.length, request.offset)
-                contents = self._replies.contents(request, data, request.offset, last=True)
+                contents = self._replies.contents(request, data, request.length, request.offset, last=True)
                 return self._replies.read_begins(request) + contents
             return _HANDLERS[request.type](self, request, payload)
         except Exception as error:  # noqa: BLE001  whatever happens, the client gets an answer
@@ -69,9 +80,10 @@ class Answers:
             self._on_failure(error)
         return self._replies.failed(request, failure.error, failure.text)
 
-    def long_read(self, request: Request) -> Iterator[Buffers]:
+    def long_read(self, request: Request, piece: bytearray) -> Iterator[Buffers]:
         """A READ of more than PIECE bytes, piece by piece, so that no client makes us hold all of it.
 
+        Each answer is in the same memory, valid until the next is asked for.
         Raises CutShortError where a client with simple replies was promised what then could not be read.
         """
         if refusal := self.requests.refusal(request):
@@ -81,13 +93,13 @@ class Answers:
         try:
             if self._must_not_fail:
                 for offset, length in _pieces(request):  # once in vain: what reads now will read again
-                    self._export.read(length, offset)
+                    self._export.read_into(memoryview(piece)[:length], offset)
             for offset, length in _pieces(request):
-                data = self._export.read(length, offset)
+                self._export.read_into(memoryview(piece)[:length], offset)
                 last = offset + length == request.offset + request.length
                 begin = [] if began else self._replies.read_begins(request)
                 began = True
-                yield begin + self._replies.contents(request, data, offset, last=last)
+                yield begin + self._replies.contents(request, piece, length, offset, last=last)
         except Exception as error:
             if began and self._must_not_fail:
                 raise CutShortError from error

@@ -75,6 +75,7 @@ class Export:
         """Set when the server stops: requests that last end at the next slice."""
         self._failed: OSError | None = None
         self.read = disk.pread
+        self.read_into = disk.preadinto
 
     def write(self, data: bytes | bytearray | memoryview, offset: int) -> None:
         """Write all of ``data``."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from vhdx.nbd.transport import Transport
 
 SIZE = 64 * 1024
+_AFTER_LONG = 1024
 
 
 class Inbox:
@@ -21,6 +22,7 @@ class Inbox:
         self._seconds = seconds
         self.buffer = bytearray(SIZE)
         self._view = memoryview(self.buffer)
+        self._next = self._view
         self.start = 0
         """Where in the buffer the next request begins."""
         self.end = 0
@@ -34,13 +36,14 @@ class Inbox:
             self.start = self.end = 0
             while not self.end:
                 try:
-                    self.end = self._receive_into(self._view)
+                    self.end = self._receive_into(self._next)
                 except TimeoutError:
                     continue
                 except ConnectionResetError:  # it left without listening to the last answer
                     return False
                 if not self.end:
                     return False
+            self._next = self._view
         elif SIZE - self.start < length:
             self._view[: self.end - self.start] = bytes(self._view[self.start : self.end])
             self.start, self.end = 0, self.end - self.start
@@ -61,6 +64,8 @@ class Inbox:
         view[:there] = self.take(there)
         if there < len(view):
             self._receive(view[there:], len(view) - there)
+            # Probably another one like it follows, which is better received into its place.
+            self._next = self._view[:_AFTER_LONG]
 
     def _receive(self, view: memoryview, least: int) -> int:
         """At least so many bytes within the frame's time."""

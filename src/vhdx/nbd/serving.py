@@ -17,7 +17,7 @@ from vhdx.nbd.inbox import Inbox
 from vhdx.nbd.wire import Command, CommandFlag, Error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from vhdx.nbd.answers import Answers
     from vhdx.nbd.transmit import Buffers, Request
@@ -27,10 +27,12 @@ HELPERS = 4
 HANDED_OVER = 256 * 1024
 """Bytes of the longest READ or WRITE that a helper gets: what one costs of memory while a client is slow."""
 _SLOW = 0.001
-"""Seconds after which a read or write is taken for one that waits for the host's disk."""
-_SLOW_ONES = 64
-"""So many reads and writes after a slow one are handed over if others wait behind them."""
+"""Seconds after which a read is taken for one that waits for the host's disk."""
+_SLOW_ONES = 16
+"""So many reads after a slow one are handed over if others wait behind them."""
 _QUICK_ERASE = 64 * 1024 * 1024
+_KEPT = 32 * 1024
+"""Bytes of the longest contents that wait until others leave with them."""
 _TOGETHER = 128 * 1024
 """Bytes of answers that are sent together."""
 _BUFFERS_TOGETHER = 512
@@ -54,7 +56,7 @@ class Serving:
         self._slow_ones = 0
         self._waiting: Buffers = []
         self._waiting_bytes = 0
-        self._piece: memoryview | None = None
+        self._piece: bytearray | None = None
 
     def stop(self) -> None:
         """Carry out what came, take nothing more. From any thread."""
@@ -102,11 +104,16 @@ class Serving:
         return True
 
     def _read(self, request: Request) -> None:
-        if request.length > PIECE:
-            self._send_waiting()
-            self._send(self._answers.long_read(request))
-        elif not (self._slow_ones and self._others_wait() and self._handed_over(request, b"")):
-            self._put(self._timed(request, b""))
+        if self._slow_ones and self._others_wait() and self._handed_over(request, b""):
+            return
+        if request.length <= _KEPT:
+            self._put(self._timed(lambda: self._answers.answer(request)))
+            return
+        self._send_waiting()
+        if request.length <= PIECE:
+            self._send([self._timed(lambda: self._answers.read_into(request, self._own_piece()))])
+        else:
+            self._send(self._answers.long_read(request, self._own_piece()))
 
     def _other(self, request: Request, length: int) -> None:
         """Everything but plain reads."""
@@ -122,23 +129,24 @@ class Serving:
             or request.flags & _FUA
             or (request.type in _ERASING and request.length > _QUICK_ERASE)
         )
-        if lasting or (self._slow_ones and self._others_wait()):
+        if lasting:
             # What was done before may be asked for by whoever waits for this.
             self._send_waiting()
             if self._handed_over(request, payload):
                 return
-        self._put(self._timed(request, payload))
+        self._put(self._answers.answer(request, payload))
 
     def _received(self, length: int) -> memoryview:
         """A payload that has not come wholly; answers do not wait for it."""
         self._send_waiting()
-        piece = self._own_piece()[:length]
+        piece = memoryview(self._own_piece())[:length]
         self._inbox.fill(piece)
         return piece
 
-    def _own_piece(self) -> memoryview:
+    def _own_piece(self) -> bytearray:
+        """Memory for what is received or sent at once; fresh memory would cost more than what goes in."""
         if self._piece is None:
-            self._piece = memoryview(bytearray(PIECE))
+            self._piece = bytearray(PIECE)
         return self._piece
 
     def _long_write(self, request: Request, length: int) -> None:
@@ -148,7 +156,7 @@ class Serving:
         refused = answers.requests.refusal(request) if request.type == _WRITE else Error.EINVAL
         failure: Exception | None = None
         for start in range(0, length, PIECE):
-            piece = self._own_piece()[: min(PIECE, length - start)]
+            piece = memoryview(self._own_piece())[: min(PIECE, length - start)]
             self._inbox.fill(piece)
             if not refused and failure is None:
                 failure = answers.write_piece(piece, request.offset + start)
@@ -168,9 +176,9 @@ class Serving:
     def _others_wait(self) -> bool:
         return self._inbox.start != self._inbox.end
 
-    def _timed(self, request: Request, payload: bytes | memoryview) -> Buffers:
+    def _timed(self, read: Callable[[], Buffers]) -> Buffers:
         begin = perf_counter()
-        buffers = self._answers.answer(request, payload)
+        buffers = read()
         if perf_counter() - begin > _SLOW:
             self._slow_ones = _SLOW_ONES
         elif self._slow_ones:

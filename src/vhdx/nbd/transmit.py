@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from vhdx.nbd.negotiate import Agreement
 
-    Buffers = list[bytes]
+    Buffers = list[bytes | bytearray | memoryview]
+    Contents = bytes | bytearray
     Runs = Sequence[tuple[int, int]]
 
 DRAIN_LIMIT = 2 * wire.MAXIMUM_PAYLOAD
@@ -166,8 +167,8 @@ class Replies(Protocol):
     def read_begins(self, request: Request) -> Buffers:
         """What comes before the contents."""
 
-    def contents(self, request: Request, data: bytes, offset: int, *, last: bool) -> Buffers:
-        """Contents from ``offset`` on; ``last`` if nothing can go wrong any more."""
+    def contents(self, request: Request, data: Contents, length: int, offset: int, *, last: bool) -> Buffers:
+        """``length`` bytes that stand at ``offset``; ``last`` if nothing can go wrong any more."""
 
     def status(self, request: Request, found: Sequence[tuple[int, Runs]]) -> Buffers:
         """Runs of (length, value) for each context, of which there is at least one."""
@@ -184,8 +185,16 @@ class SimpleReplies:
 
     read_begins = done
 
-    def contents(self, request: Request, data: bytes, offset: int, *, last: bool) -> Buffers:  # noqa: ARG002
-        return [data]
+    def contents(
+        self,
+        request: Request,  # noqa: ARG002  contents follow their header bare
+        data: Contents,
+        length: int,
+        offset: int,  # noqa: ARG002
+        *,
+        last: bool,  # noqa: ARG002
+    ) -> Buffers:
+        return [data if len(data) == length else memoryview(data)[:length]]
 
     def status(self, request: Request, found: Sequence[tuple[int, Runs]]) -> Buffers:  # noqa: ARG002
         return self.failed(request, Error.EINVAL, "")
@@ -217,21 +226,22 @@ class ChunkedReplies:
     def read_begins(self, request: Request) -> Buffers:  # noqa: ARG002  chunks say themselves what they are
         return []
 
-    def contents(self, request: Request, data: bytes, offset: int, *, last: bool) -> Buffers:
+    def contents(self, request: Request, data: Contents, length: int, offset: int, *, last: bool) -> Buffers:
         flags = CHUNK_DONE if last else 0
-        if not data:
+        if not length:
             return [self._chunk(request, Chunk.NONE, CHUNK_DONE)] if last else []
-        if len(data) < HOLE_GRAIN or request.flags & _DF:
-            return [self._data_header(request, offset, len(data), flags), data]
+        view = data if len(data) == length else memoryview(data)[:length]
+        if length < HOLE_GRAIN or request.flags & _DF:
+            return [self._data_header(request, offset, length, flags), view]
         buffers: Buffers = []
-        for start, end, is_zero in zero_runs(data):
-            flags = CHUNK_DONE if last and end == len(data) else 0
+        view = memoryview(view)
+        for start, end, is_zero in zero_runs(data, length):
+            flags = CHUNK_DONE if last and end == length else 0
             if is_zero:
                 hole = _HOLE.pack(offset + start, end - start)
                 buffers.append(self._chunk(request, Chunk.HOLE, flags, hole))
             else:
-                piece = data if end - start == len(data) else data[start:end]
-                buffers += (self._data_header(request, offset + start, end - start, flags), piece)
+                buffers += (self._data_header(request, offset + start, end - start, flags), view[start:end])
         return buffers
 
     def _data_header(self, request: Request, offset: int, length: int, flags: int) -> bytes:
@@ -264,12 +274,12 @@ def replies_of(agreement: Agreement) -> Replies:
     return SimpleReplies()
 
 
-def zero_runs(data: bytes) -> Iterator[tuple[int, int, bool]]:
+def zero_runs(data: bytes | bytearray, length: int) -> Iterator[tuple[int, int, bool]]:
     """(start, end, whether all zeros) of runs that tile the data; zeros are told in whole grains."""
-    start, kind = 0, data.startswith(_ZEROS)
-    for place in range(HOLE_GRAIN, len(data), HOLE_GRAIN):
-        is_zero = data.startswith(_ZEROS, place)
+    start, kind = 0, data.startswith(_ZEROS, 0, length)
+    for place in range(HOLE_GRAIN, length, HOLE_GRAIN):
+        is_zero = data.startswith(_ZEROS, place, length)
         if is_zero is not kind:
             yield start, place, kind
             start, kind = place, is_zero
-    yield start, len(data), kind
+    yield start, length, kind

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
+    Sendable = bytes | bytearray | memoryview
+
 _BUFFERS_AT_ONCE = 512  # half of what hosts take in one call
 _SEND_BUFFER = 1024 * 1024
 
@@ -34,7 +36,7 @@ class Transport(Protocol):
     def receive_into(self, view: memoryview) -> int:
         """How many bytes came; 0 at the end. Raises TimeoutError if none came for the frame's time."""
 
-    def send(self, buffers: Sequence[bytes]) -> None:
+    def send(self, buffers: Sequence[Sendable]) -> None:
         """Send all of it. Raises TooSlowError where the client does not take it, OSError where it is gone."""
 
     def stop_receiving(self) -> None:
@@ -136,7 +138,7 @@ class PlainTransport:
         except BlockingIOError:
             raise TimeoutError from None
 
-    def send(self, buffers: Sequence[bytes]) -> None:
+    def send(self, buffers: Sequence[Sendable]) -> None:
         """As `Transport`."""
         try:
             done = self._socket.sendmsg(buffers[:_BUFFERS_AT_ONCE])
@@ -145,7 +147,7 @@ class PlainTransport:
         except BlockingIOError:
             raise TooSlowError("it does not take its answers") from None
 
-    def _send_rest(self, buffers: Sequence[bytes], done: int) -> None:
+    def _send_rest(self, buffers: Sequence[Sendable], done: int) -> None:
         deadline = time.monotonic() + self._seconds
         waiting = [memoryview(buffer) for buffer in buffers]
         while True:
@@ -187,7 +189,7 @@ class SecureTransport:
         """As `Transport`."""
         return self._socket.recv_into(view)
 
-    def send(self, buffers: Sequence[bytes]) -> None:
+    def send(self, buffers: Sequence[Sendable]) -> None:
         """As `Transport`."""
         try:
             self._socket.sendall(b"".join(buffers))

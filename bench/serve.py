@@ -1,0 +1,169 @@
+"""Serving: one image by us and by qemu-nbd, to the clients that people use; and the memory it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import subprocess
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+import vhdx
+from bench.harness import OURS, Aim, Row, command, have, limit_row, our_command, rows_of, take_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+MIB = 1024 * 1024
+FULL_SIZE, SPARSE_SIZE = 256 * MIB, 8 * 1024 * MIB
+QEMU = "qemu-nbd"
+ROUNDS = 3
+_LEVEL = Aim("at least level with qemu-nbd", lambda mine, theirs: mine <= theirs)
+_TIMES = Aim("at least 3x qemu-nbd", lambda mine, theirs: 3 * mine <= theirs)
+
+
+class _Load(NamedTuple):
+    """One job of fio."""
+
+    what: str
+    rw: str
+    block_size: str
+    depth: int
+    seconds: float = 1
+
+
+LOADS = (
+    _Load("4 KiB random read, depth 1", "randread", "4k", 1),
+    _Load("4 KiB random read, depth 16", "randread", "4k", 16),
+    _Load("128 KiB read in sequence, depth 8", "read", "128k", 8),
+    _Load("128 KiB write in sequence, depth 8", "write", "128k", 8),
+    _Load("4 KiB random write in place, depth 1", "randwrite", "4k", 1),
+    _Load("4 KiB random write in place, depth 16", "randwrite", "4k", 16),
+)
+
+
+def measure(folder: Path) -> list[Row]:
+    """All rows, as far as the programs are there."""
+    rows: list[Row] = []
+    if have("fio"):
+        rows += _loads(folder)
+    if have("nbdcopy"):
+        rows += _copies(folder, "nbdcopy of a full image", _full(folder / "copy.vhdx"), _LEVEL)
+        rows += _copies(folder, "nbdcopy of a sparse image", _sparse(folder / "sparse.vhdx"), _TIMES)
+        rows += _reads_without_map(folder)
+    return rows
+
+
+def _full(path: Path) -> Path:
+    vhdx.create(path, FULL_SIZE, block_size="1M")
+    with vhdx.open(path, "r+") as disk:
+        for offset in range(0, FULL_SIZE, MIB):
+            disk.pwrite(os.urandom(MIB), offset)
+    return path
+
+
+def _sparse(path: Path) -> Path:
+    """8 GiB, a block at a random place of each GiB."""
+    chosen = random.Random(1)
+    vhdx.create(path, SPARSE_SIZE, block_size="1M")
+    with vhdx.open(path, "r+") as disk:
+        for start in range(0, SPARSE_SIZE, 1024 * MIB):
+            disk.pwrite(os.urandom(MIB), start + chosen.randrange(1024) * MIB)
+    return path
+
+
+@contextlib.contextmanager
+def _server(words: list[str], path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    try:
+        while not path.exists():
+            time.sleep(0.01)
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextlib.contextmanager
+def _both(folder: Path, image: Path, *, write: bool) -> Iterator[tuple[dict[str, str], int]]:
+    """URIs of two servers, each on a copy of its own if it is written to; and our process."""
+    theirs = image
+    if write:
+        theirs = image.with_suffix(".theirs.vhdx")
+        subprocess.run(["cp", image, theirs], check=True)
+    uris = {name: f"nbd+unix:///?socket={folder / name}.sock" for name in (OURS, QEMU)}
+    with contextlib.ExitStack() as held:
+        ours = [*our_command(), "serve", str(image), "--socket", f"{folder / OURS}.sock"]
+        process = held.enter_context(_server(ours + ["--write"] * write, folder / f"{OURS}.sock"))
+        if have("qemu-nbd"):
+            words = ["qemu-nbd", "-t", "-f", "vhdx", "--shared=16", "-k", f"{folder / QEMU}.sock"]
+            held.enter_context(_server([*words, *["-r"] * (not write), str(theirs)], folder / f"{QEMU}.sock"))
+        else:
+            del uris[QEMU]
+        yield uris, process.pid
+
+
+def _loads(folder: Path) -> list[Row]:
+    rows: list[Row] = []
+    image = _full(folder / "full.vhdx")
+    with _both(folder, image, write=True) as (uris, pid):
+        for load in LOADS:
+            found: dict[str, list[float]] = {name: [] for name in uris}
+            for number in range(ROUNDS):
+                names = list(uris)
+                for name in names[number % len(names) :] + names[: number % len(names)]:
+                    found[name].append(_fio(uris[name], load))
+            medians = {name: sorted(values)[len(values) // 2] for name, values in found.items()}
+            rows += rows_of(f"{load.what}, each", medians, {QEMU: _LEVEL})
+        for block_size in ("1m", "32m"):
+            _fio(uris[OURS], _Load("the heaviest", "randrw", block_size, 64), jobs=8)
+        rows.append(
+            limit_row("memory after 8 jobs of 64 requests of 32 MiB", _peak(pid), 256, "MiB", "256 MiB")
+        )
+    return rows
+
+
+def _fio(uri: str, load: _Load, jobs: int = 1) -> float:
+    """Seconds for one request of a load."""
+    words = [
+        "fio",
+        "--name=t",
+        "--ioengine=nbd",
+        f"--uri={uri}",
+        f"--rw={load.rw}",
+        f"--bs={load.block_size}",
+    ]
+    words += [f"--iodepth={load.depth}", "--time_based", f"--runtime={load.seconds}", f"--size={FULL_SIZE}"]
+    words += [f"--numjobs={jobs}", "--group_reporting", "--output-format=json"]
+    said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    (job,) = json.loads(said[said.index("{") :])["jobs"]
+    return 1 / (float(job["read"]["iops"]) + float(job["write"]["iops"]))
+
+
+def _peak(pid: int) -> float:
+    """The most memory that a process ever had, in MiB."""
+    with open(f"/proc/{pid}/status") as status:
+        (line,) = (line for line in status if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
+
+
+def _copies(folder: Path, what: str, image: Path, aim: Aim) -> list[Row]:
+    with _both(folder, image, write=False) as (uris, _):
+        found = take_turns({name: command("nbdcopy", uri, "null:") for name, uri in uris.items()}, ROUNDS)
+    return rows_of(what, found, {QEMU: aim})
+
+
+def _reads_without_map(folder: Path) -> list[Row]:
+    """A client that asks for no map: holes cost what is sent for them."""
+    image = folder / "holes.vhdx"
+    vhdx.create(image, 1024 * MIB)
+    with _both(folder, image, write=False) as (uris, _):
+        contestants = {
+            name: command("nbdcopy", "--no-extents", "--request-size=1048576", uri, "null:")
+            for name, uri in uris.items()
+        }
+        found = take_turns(contestants, ROUNDS)
+    return rows_of("1 GiB of holes read without a map", found, {QEMU: _LEVEL})
