@@ -339,6 +339,24 @@ def test_what_one_client_was_told_is_written_all_see_and_any_may_flush(
         assert disk.calls[-1] == ("flush",)
 
 
+def test_reads_that_wait_for_the_hosts_disk_wait_together(
+    running: Running, disk: MemoryDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vhdx.nbd.watch.DiskWatch.has_waited", lambda watch: True)
+    together = threading.Barrier(3, timeout=10)
+    with Client.opened(running.address) as client:
+        for _ in range(2):  # the first two in one piece find out that the disk is slow
+            client.socket.sendall(client.packed(READ, 0, 5) * 2)
+            client.exactly(2 * 33)
+
+        def meet(verb: str) -> None:
+            together.wait()
+
+        disk.before = meet
+        reads = [client.send(READ, number, 1) for number in range(3)]
+        assert {client.reply().cookie for _ in reads} == {*reads}
+
+
 def test_many_requests_in_one_piece(running: Running) -> None:
     with Client.opened(running.address) as client:
         data = [os.urandom(3000) for _ in range(200)]

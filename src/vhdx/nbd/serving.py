@@ -8,16 +8,16 @@ connection alone, so that whatever a client does, only the client itself waits.
 from __future__ import annotations
 
 import threading
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from vhdx.nbd.answers import PIECE
 from vhdx.nbd.helpers import Helpers
 from vhdx.nbd.inbox import Inbox
+from vhdx.nbd.watch import DiskWatch
 from vhdx.nbd.wire import Command, CommandFlag, Error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from vhdx.nbd.answers import Answers
     from vhdx.nbd.transmit import Buffers, Request
@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 HELPERS = 4
 HANDED_OVER = 256 * 1024
 """Bytes of the longest READ or WRITE that a helper gets: what one costs of memory while a client is slow."""
-_SLOW = 0.001
-"""Seconds after which a read is taken for one that waits for the host's disk."""
-_SLOW_ONES = 16
-"""So many reads after a slow one are handed over if others wait behind them."""
+_COLD = 64
+"""So many reads after one that waited for the host's disk are handed over if others wait behind them."""
 _QUICK_ERASE = 64 * 1024 * 1024
 _KEPT = 32 * 1024
 """Bytes of the longest contents that wait until others leave with them."""
@@ -53,7 +51,8 @@ class Serving:
         self._sending = threading.Lock()
         self._stopping = False
         self._failure: Exception | None = None
-        self._slow_ones = 0
+        self._watch = DiskWatch()
+        self._cold = 0
         self._waiting: Buffers = []
         self._waiting_bytes = 0
         self._piece: bytearray | None = None
@@ -88,6 +87,7 @@ class Serving:
         size = requests.frame_size
         if not inbox.wait_for_frame(size):
             return False
+        several = inbox.end - inbox.start > size
         while inbox.end - inbox.start >= size:
             request = requests.parse(inbox.buffer, inbox.start)
             inbox.start += size
@@ -101,17 +101,20 @@ class Serving:
             else:
                 self._other(request, requests.payload_length(request))
         self._send_waiting()
+        if several and not self._cold and self._watch.has_waited():
+            self._cold = _COLD
         return True
 
     def _read(self, request: Request) -> None:
-        if self._slow_ones and self._others_wait() and self._handed_over(request, b""):
+        if self._cold and self._handed_over(request, b""):
+            self._cold -= 1
             return
         if request.length <= _KEPT:
-            self._put(self._timed(lambda: self._answers.answer(request)))
+            self._put(self._answers.answer(request))
             return
         self._send_waiting()
         if request.length <= PIECE:
-            self._send([self._timed(lambda: self._answers.read_into(request, self._own_piece()))])
+            self._send([self._answers.read_into(request, self._own_piece())])
         else:
             self._send(self._answers.long_read(request, self._own_piece()))
 
@@ -173,18 +176,6 @@ class Serving:
         except Exception as error:  # noqa: BLE001  as in Answers.answer
             return self._answers.failed(request, error)
 
-    def _others_wait(self) -> bool:
-        return self._inbox.start != self._inbox.end
-
-    def _timed(self, read: Callable[[], Buffers]) -> Buffers:
-        begin = perf_counter()
-        buffers = read()
-        if perf_counter() - begin > _SLOW:
-            self._slow_ones = _SLOW_ONES
-        elif self._slow_ones:
-            self._slow_ones -= 1
-        return buffers
-
     def _handed_over(self, request: Request, payload: bytes | memoryview) -> bool:
         """Give a request to a helper, with a payload of its own; whether one is free."""
         if request.type in (_READ, _WRITE) and request.length > HANDED_OVER:
@@ -198,7 +189,6 @@ class Serving:
                 self._failure = self._failure or error
                 self._transport.shut()
 
-        self._slow_ones = max(0, self._slow_ones - 1)
         return self._helpers.take(job)
 
     def _put(self, buffers: Buffers) -> None:
