@@ -417,6 +417,18 @@ def test_half_a_request(sent: int, running: Running, disk: MemoryDisk) -> None:
     assert running.logged("stopped in the middle of a request")
 
 
+def test_a_payload_in_drops_has_one_deadline(running: Running) -> None:
+    with Client.opened(running.address) as client:
+        client.socket.sendall(client.packed(WRITE, 0, 100_000))
+        begin = time.monotonic()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while time.monotonic() - begin < 8:
+                client.socket.sendall(b"drop")
+                time.sleep(0.1)
+        assert time.monotonic() - begin < 6
+    assert running.logged("sends a request too slowly")
+
+
 def test_the_end_in_the_middle_of_a_request(running: Running) -> None:
     with Client.opened(running.address) as client:
         client.socket.sendall(client.packed(WRITE, 0, 100) + b"x" * 50)

@@ -111,7 +111,7 @@ def serve(
     opening = _Opening(
         source_format, write, snapshot, partition, parent_policy(parent_dirs, any_parent=any_parent)
     )
-    with contextlib.ExitStack() as held:
+    with _stopping_on_signals() as signals, contextlib.ExitStack() as held:
         exports = [held.enter_context(_export(image, name, opening, images)) for image in images]
         listeners = listen.handed_over()
         handed_over = bool(listeners)
@@ -119,10 +119,10 @@ def serve(
         by_name = {export.offer.name: export for export in exports}
         house = House(by_name, exports[0].offer.name, context, Limits(), _log)
         server = Server(house, listeners, maximum_connections=max_connections, once=once)
-        held.enter_context(_stopping_on_signals(server))
         if not handed_over:  # else whoever did it knows the address, and owns our standard output
             for export in by_name:
                 click.echo(listen.uri(listeners[0], export, tls=context is not None))
+        signals.stop(server)
         server.serve()
 
 
@@ -189,13 +189,32 @@ def _opened(image: str, opening: _Opening) -> VirtualDisk:
     return open_snapshot(image, parents=opening.parents)
 
 
+class _Signals:
+    """SIGTERM and SIGINT, which end a server and are no failure; nor do they break off its closing."""
+
+    def __init__(self) -> None:
+        self._came = False
+        self._server: Server | None = None
+
+    def __call__(self, *_: object) -> None:
+        self._came = True
+        if self._server is not None:
+            self._server.stop()
+
+    def stop(self, server: Server) -> None:
+        """Stop this server when a signal comes, or at once if one came."""
+        self._server = server
+        if self._came:
+            server.stop()
+
+
 @contextlib.contextmanager
-def _stopping_on_signals(server: Server) -> Iterator[None]:
-    """The ways of ending that are no failure."""
+def _stopping_on_signals() -> Iterator[_Signals]:
+    signals = _Signals()
     numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda *_: server.stop()) for number in numbers]
+    before = [signal.signal(number, signals) for number in numbers]
     try:
-        yield
+        yield signals
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)

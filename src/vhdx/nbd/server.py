@@ -51,13 +51,16 @@ class Server:
         self._ending = 0
         self._served = 0
         self._stopping = False
+        self._over = False
+        """Whether the pipe is closed: its numbers may be those of other files by now."""
         self._awake, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
 
     def stop(self) -> None:
         """Let what is in flight finish, take nothing more, end. From any thread, and from signal handlers."""
         self._stopping = True
-        self._nudge()
+        if not self._over:
+            self._nudge()
 
     def _nudge(self) -> None:
         with contextlib.suppress(BlockingIOError):  # it is awake already
@@ -71,8 +74,10 @@ class Server:
                 self._accept_all(selector)
         finally:
             self._end()
-            os.close(self._awake)
-            os.close(self._wake)
+            with self._lock:
+                self._over = True
+                os.close(self._awake)
+                os.close(self._wake)
 
     def _accept_all(self, selector: selectors.BaseSelector) -> None:
         listening = False
@@ -135,11 +140,8 @@ class Server:
             with self._lock:
                 self._ending -= 1
                 del self._connections[connection]
-            self._nudge_if_open()
-
-    def _nudge_if_open(self) -> None:
-        with contextlib.suppress(OSError):  # who outlasts the grace finds the pipe closed
-            self._nudge()
+                if not self._over:  # as it is for who outlasts the grace
+                    self._nudge()
 
     def _flush(self) -> None:
         """Nobody is left who could ask for it."""
