@@ -46,7 +46,7 @@ class Server:
         self._maximum = maximum_connections
         self._once = once
         self._grace = grace
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may find its own thread inside
         self._connections: dict[Connection, threading.Thread] = {}
         self._ending = 0
         self._served = 0
@@ -59,12 +59,12 @@ class Server:
     def stop(self) -> None:
         """Let what is in flight finish, take nothing more, end. From any thread, and from signal handlers."""
         self._stopping = True
-        if not self._over:
-            self._nudge()
+        self._nudge()
 
     def _nudge(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it is awake already
-            os.write(self._wake, b"!")
+        with self._lock, contextlib.suppress(BlockingIOError):  # it is awake already
+            if not self._over:
+                os.write(self._wake, b"!")
 
     def serve(self) -> None:
         """Accept and serve until `stop`, or until the last client left if that is the end."""
@@ -140,8 +140,7 @@ class Server:
             with self._lock:
                 self._ending -= 1
                 del self._connections[connection]
-                if not self._over:  # as it is for who outlasts the grace
-                    self._nudge()
+            self._nudge()
 
     def _flush(self) -> None:
         """Nobody is left who could ask for it."""

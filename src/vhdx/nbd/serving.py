@@ -98,6 +98,8 @@ class Serving:
                 return False
             if request.type == _READ and not request.flags & _PAYLOAD:
                 self._read(request)
+            elif request.type == _WRITE and not request.flags and request.length <= inbox.end - inbox.start:
+                self._put(self._answers.answer(request, inbox.take(request.length)))
             else:
                 self._other(request, requests.payload_length(request))
         self._send_waiting()
