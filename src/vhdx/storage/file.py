@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
 from typing import TYPE_CHECKING
 
 from vhdx.storage import host, locks
@@ -61,6 +60,8 @@ def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
 
 def temporary_file() -> FileStorage:
     """A new file without a name: gone when it is closed, so that nothing in it needs to be durable."""
+    import tempfile  # noqa: PLC0415  readers need not wait for it
+
     with tempfile.TemporaryFile(buffering=0) as file:
         return _FleetingStorage(os.dup(file.fileno()), "a temporary file")
 
