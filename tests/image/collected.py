@@ -43,4 +43,6 @@ def load(image: ImageBuilder | bytes) -> Loaded:
     table = regions.load(storage, found.current, report)
     if table is None:
         return Loaded(report, found)
-    return Loaded(report, found, table, metadata.load(storage, table.metadata, report))
+    if any(guid not in table.by_guid for guid in regions.KNOWN_REGIONS):
+        return Loaded(report, found, table)
+    return Loaded(report, found, table, metadata.load(storage, table.metadata, report).metadata)

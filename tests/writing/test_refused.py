@@ -135,8 +135,7 @@ def test_a_dirty_image_that_contradicts_itself_after_replay_is_not_modified(tmp_
     with vhdx.open(path, "r+") as disk, pytest.raises(vhdx.CorruptImageError):
         disk.pwrite(b"x", 5 * MIB)
     assert footprint(tmp_path) == before
-    with pytest.raises(vhdx.CorruptImageError):
-        repair(path)
+    assert not repair(path).done
     assert footprint(tmp_path) == before
 
 

@@ -2,23 +2,100 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from vhdx.cli.options import changing
+from vhdx.cli.cmd_check import EXIT_ERRORS, EXIT_WARNINGS, print_result
+from vhdx.cli.options import changing, json_option
+from vhdx.cli.render import print_json, size_text
 from vhdx.text import printable
+
+if TYPE_CHECKING:
+    from vhdx.ops.repair import RepairResult
+
+EXIT_NOTHING_DONE = 1
 
 
 @click.command()
 @click.argument("image", type=click.Path())
-def repair(image: str) -> None:
-    """Replay the log of IMAGE, put damaged copies right.
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@click.option(
+    "--backup",
+    type=click.Path(),
+    metavar="FILE",
+    help="Save the bytes that will be changed in a new FILE first.",
+)
+@click.option(
+    "--undo", type=click.Path(), metavar="FILE", help="Bring back what --backup saved, and do nothing else."
+)
+@click.option(
+    "--accept-data-loss", is_flag=True, help="Also mend what costs contents that are lost or doubtful anyway."
+)
+@click.option("--rebuild", is_flag=True, help="Search for metadata and BAT if both region tables are gone.")
+@json_option
+def repair(
+    image: str,
+    *,
+    dry_run: bool,
+    backup: str | None,
+    undo: str | None,
+    accept_data_loss: bool,
+    rebuild: bool,
+    as_json: bool,
+) -> int:
+    """Mend IMAGE where nothing has to be guessed.
 
-    Mends what can be mended without guessing: the log, and one of the two copies of the header or the
-    region table. What a read of the disk returns stays as it is. Parents are not looked for.
+    Replays the log, puts right damaged copies, reserved bits, needless offsets, and cuts a leaked tail. What
+    a read of the disk returns stays as it is, unless --accept-data-loss is given; the ranges of the disk
+    that are concerned are told first. Parents are not looked for. Exit codes: 0 clean afterwards, 3 warnings
+    left, 2 errors left, 1 nothing could be done.
     """
     from vhdx.ops.repair import repair as repair_image  # noqa: PLC0415  --help needs no library
 
+    if undo is not None:
+        return _undo(image, undo, alone=not (dry_run or backup or accept_data_loss or rebuild))
     with changing():
-        result = repair_image(image)
-    for sentence in result.done or ("nothing to repair",):
-        click.echo(f"{printable(image)}: {printable(sentence)}")
+        result = repair_image(
+            image, dry_run=dry_run, backup=backup, accept_data_loss=accept_data_loss, rebuild=rebuild
+        )
+    if as_json:
+        print_json(result)
+    else:
+        _print(result)
+    return exit_code(result)
+
+
+def _undo(image: str, backup: str, *, alone: bool) -> int:
+    from vhdx.ops.repair import undo_repair  # noqa: PLC0415  --help needs no library
+
+    if not alone:
+        raise click.UsageError("--undo brings back what was; it goes with no other option")
+    restored = undo_repair(image, backup)
+    size = size_text(restored.length)
+    click.echo(f"{printable(image)}: as it was before the repair; {size} were brought back")
+    return 0
+
+
+def exit_code(result: RepairResult) -> int:
+    """The exit code that a result stands for."""
+    if result.left.errors:
+        return EXIT_ERRORS if result.done else EXIT_NOTHING_DONE
+    return EXIT_WARNINGS if result.left.warnings else 0
+
+
+def _print(result: RepairResult) -> None:
+    path = printable(result.path)
+    for concerned in result.concerned:
+        end = concerned.offset + concerned.length
+        click.echo(f"{path}: concerned: bytes {concerned.offset} to {end} of the disk: {concerned.reason}")
+    if result.concerned:
+        click.echo(f"{path}: concerned are {size_text(result.concerned_bytes)} of the disk in all")
+    would = "would be done: " if result.dry_run else ""
+    for sentence in result.done:
+        click.echo(f"{path}: {would}{printable(sentence)}")
+    if result.refused is not None:
+        click.echo(f"{path}: nothing was done: {result.refused}")
+    elif not result.done:
+        click.echo(f"{path}: nothing to repair")
+    print_result(result.left)

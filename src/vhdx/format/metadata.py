@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from vhdx.format import guids
+from vhdx.format import fields, guids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -19,6 +19,7 @@ MAXIMUM_USER_ENTRIES = 1024
 IS_USER = 1
 IS_VIRTUAL_DISK = 2
 IS_REQUIRED = 4
+FLAGS = IS_USER | IS_VIRTUAL_DISK | IS_REQUIRED
 
 LEAVE_BLOCK_ALLOCATED = 1
 HAS_PARENT = 2
@@ -35,8 +36,44 @@ _ENTRY = struct.Struct("<16sIII4x")
 _FILE_PARAMETERS = struct.Struct("<II")
 assert _HEADER.size == 8 + 2 + 2 + 20
 assert _ENTRY.size == 16 + 4 + 4 + 4 + 4
-MAXIMUM_ENTRIES = (TABLE_SIZE - _HEADER.size) // _ENTRY.size
+ENTRY_SIZE = _ENTRY.size
+FLAGS_IN_ENTRY = 16 + 4 + 4
+RESERVED_IN_ENTRY = FLAGS_IN_ENTRY + 4
+MAXIMUM_ENTRIES = (TABLE_SIZE - _HEADER.size) // ENTRY_SIZE
 assert MAXIMUM_ENTRIES == 2047
+
+TABLE_FIELDS = fields.table(
+    ("signature", 8, fields.signature(SIGNATURE)),
+    ("reserved", 2, fields.reserved),
+    ("entry count", 2, fields.number),
+    ("reserved 2", 20, fields.reserved),
+)
+_FLAG_NAMES = {IS_USER: "user", IS_VIRTUAL_DISK: "virtual disk", IS_REQUIRED: "required"}
+ENTRY_FIELDS = fields.table(
+    ("item id", 16, fields.guid),
+    ("offset in the region", 4, fields.size),
+    ("length", 4, fields.size),
+    ("flags", 4, fields.flags(_FLAG_NAMES)),
+    ("reserved 2", 4, fields.reserved),
+)
+assert fields.length(TABLE_FIELDS) == _HEADER.size
+assert fields.length(ENTRY_FIELDS) == ENTRY_SIZE
+
+ITEM_FIELDS = {
+    guids.FILE_PARAMETERS: fields.table(
+        ("block size", 4, fields.size),
+        (
+            "flags",
+            4,
+            fields.flags({LEAVE_BLOCK_ALLOCATED: "leave block allocated", HAS_PARENT: "has parent"}),
+        ),
+    ),
+    guids.VIRTUAL_DISK_SIZE: fields.table(("virtual disk size", 8, fields.size)),
+    guids.VIRTUAL_DISK_ID: fields.table(("virtual disk id", 16, fields.guid)),
+    guids.LOGICAL_SECTOR_SIZE: fields.table(("logical sector size", 4, fields.number)),
+    guids.PHYSICAL_SECTOR_SIZE: fields.table(("physical sector size", 4, fields.number)),
+}
+"""The fields of the items that have a fixed length."""
 
 
 class KnownItem(NamedTuple):

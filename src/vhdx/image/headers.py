@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx import rules
-from vhdx.format import guids, header, identifier
+from vhdx.format import guids, header, identifier, region
 from vhdx.format.header import Header
 from vhdx.format.log import LOG_ALIGNMENT
 from vhdx.rules import Finding, Place
@@ -22,6 +22,15 @@ class Headers(NamedTuple):
 
     current: Header
     slot: int
+
+
+RESERVED_RANGES = (
+    ("file identifier", identifier.CREATOR_END, header.HEADER_OFFSETS[0]),
+    ("header 1", header.HEADER_OFFSETS[0] + header.HEADER_SIZE, header.HEADER_OFFSETS[1]),
+    ("header 2", header.HEADER_OFFSETS[1] + header.HEADER_SIZE, region.TABLE_OFFSETS[0]),
+    ("region tables", region.TABLE_OFFSETS[1] + region.TABLE_SIZE, header.HEADER_SECTION_SIZE),
+)
+"""What of the header section is reserved: behind what, from where to where in the file."""
 
 
 class HeaderPair:
@@ -81,7 +90,7 @@ def load(storage: ReadableStorage, report: Report) -> Headers | None:
     if len(valid) == 2 and found[0].sequence_number == found[1].sequence_number:
         _report_tie(slots, report)
     headers = Headers(found[current], current)
-    _check_fields(headers, size, report)
+    check_fields(headers, size, report)
     return headers
 
 
@@ -104,7 +113,8 @@ def _report_tie(slots: list[bytes], report: Report) -> None:
         report(Finding(rules.HEADER_TIE, _place(0), detail))
 
 
-def _check_fields(headers: Headers, size: int, report: Report) -> None:
+def check_fields(headers: Headers, size: int, report: Report) -> None:
+    """Report what the header in a slot must not say."""
     current, place = headers.current, _place(headers.slot)
     if current.version != header.VERSION:
         report(Finding(rules.HEADER_VERSION, place, f"version is {current.version}, only 1 is known"))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from vhdx import rules
 from vhdx.format import guids, locator, metadata
+from vhdx.geometry import Geometry
 from vhdx.rules import Finding, Place
+from vhdx.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +49,29 @@ class Metadata:
         return storage.read(entry.length, self.region.file_offset + entry.offset)
 
 
+_PATH_PREFIXES = {locator.VOLUME_PATH: "\\\\?\\Volume{", locator.ABSOLUTE_WIN32_PATH: "\\\\?\\"}
+
+
+class Found(NamedTuple):
+    """What a metadata region says, None after an error was reported, and the shape of the table.
+
+    The latter is None only where one of the numbers that it follows from is missing or wrong.
+    """
+
+    metadata: Metadata | None
+    geometry: Geometry | None
+
+
+_NUMBERS = {
+    guids.FILE_PARAMETERS: rules.BLOCK_SIZE,
+    guids.LOGICAL_SECTOR_SIZE: rules.LOGICAL_SECTOR_SIZE,
+    guids.PHYSICAL_SECTOR_SIZE: rules.PHYSICAL_SECTOR_SIZE,
+    guids.VIRTUAL_DISK_SIZE: rules.DISK_SIZE,
+}
+"""The items that are numbers, or begin with one, and the rules for them."""
+_SHAPE = {guids.FILE_PARAMETERS, guids.LOGICAL_SECTOR_SIZE, guids.VIRTUAL_DISK_SIZE}
+
+
 class _Loader:
     """Reads one metadata region, reporting what is wrong with it."""
 
@@ -60,24 +85,22 @@ class _Loader:
         self._sound = self._sound and rule.severity is not rules.Severity.ERROR
         self._report_to(Finding(rule, Place(structure, self._region.file_offset + offset), detail))
 
-    def load(self) -> Metadata | None:
+    def load(self) -> Found:
         entries = self._entries()
         if entries is None:
-            return None
-        items = {
-            e.item_id: self._known_item(e)
-            for e in entries
-            if e.item_id in metadata.KNOWN_ITEMS and not e.is_user
-        }
+            return Found(None, None)
         by_id = {e.item_id: e for e in entries if not e.is_user}
-        for guid, known in metadata.KNOWN_ITEMS.items():
-            if guid not in items and guid != guids.PARENT_LOCATOR:
-                self._report(rules.METADATA_MISSING, "metadata table", 0, f"there is no item {known.name}")
-        if not self._sound:
-            return None
+        known = {guid: self._known_item(by_id[guid]) for guid in metadata.KNOWN_ITEMS if guid in by_id}
+        for guid, item in metadata.KNOWN_ITEMS.items():
+            if guid not in by_id and guid != guids.PARENT_LOCATOR:
+                self._report(rules.METADATA_MISSING, "metadata table", 0, f"there is no item {item.name}")
+        items = {guid: value for guid, value in known.items() if value is not None}
         return self._assemble(entries, items, by_id)
 
     def _entries(self) -> tuple[MetadataEntry, ...] | None:
+        if self._region.file_offset + metadata.TABLE_SIZE > self._storage.size():
+            self._report(rules.METADATA_TABLE, "metadata table", 0, "the file ends before the table does")
+            return None
         table = self._storage.read(metadata.TABLE_SIZE, self._region.file_offset)
         signature, count = metadata.table_signature(table), metadata.table_count(table)
         if signature != metadata.SIGNATURE:
@@ -143,63 +166,75 @@ class _Loader:
                 structure = f"metadata entry {second} ({_name(entries[second])})"
                 self._report(rules.METADATA_OVERLAP, structure, metadata.entry_offset(second), detail)
 
-    def _known_item(self, entry: MetadataEntry) -> bytes:
+    def _known_item(self, entry: MetadataEntry) -> bytes | None:
+        """The bytes of an item, None where they cannot be had."""
         known = metadata.KNOWN_ITEMS[entry.item_id]
         if known.length is not None and entry.length != known.length:
             detail = f"the item has {entry.length} bytes, must have {known.length}"
             self._report(rules.METADATA_LENGTH, known.name, entry.offset, detail)
-        if not self._sound:
-            return b""
-        return self._storage.read(entry.length, self._region.file_offset + entry.offset)
+            return None
+        start, end = self._region.file_offset + entry.offset, self._region.file_offset + entry.end
+        if entry.length > metadata.ITEM_SIZE_LIMIT or end > min(self._region.end, self._storage.size()):
+            return None  # which was reported of the entry, or of the region
+        return self._storage.read(entry.length, start)
 
     def _assemble(
         self,
         entries: tuple[MetadataEntry, ...],
         items: Mapping[UUID, bytes],
         by_id: Mapping[UUID, MetadataEntry],
-    ) -> Metadata | None:
-        block_size, flags = metadata.unpack_file_parameters(items[guids.FILE_PARAMETERS])
+    ) -> Found:
+        block_size, flags = metadata.unpack_file_parameters(items.get(guids.FILE_PARAMETERS, bytes(8)))
         has_parent = bool(flags & metadata.HAS_PARENT)
+        numbers = {guid: _number(items[guid]) for guid in _NUMBERS if guid in items}
+        if guids.FILE_PARAMETERS in items:
+            numbers[guids.FILE_PARAMETERS] = block_size
+            self._check_flags(flags, by_id[guids.FILE_PARAMETERS].offset)
+        right = self._right_numbers(numbers, by_id)
+        geometry = None
+        if right.keys() >= _SHAPE:
+            disk_size, sector = right[guids.VIRTUAL_DISK_SIZE], right[guids.LOGICAL_SECTOR_SIZE]
+            geometry = Geometry(disk_size, block_size, sector, has_parent)
+        values = self._locator(items, by_id) if has_parent else None
+        if not has_parent and guids.PARENT_LOCATOR in by_id:
+            offset = by_id[guids.PARENT_LOCATOR].offset
+            self._report(
+                rules.LOCATOR_UNUSED, "parent locator", offset, "the image says that it has no parent"
+            )
+        if not self._sound or geometry is None:
+            return Found(None, geometry)
         loaded = Metadata(
             entries=entries,
             region=self._region,
             block_size=block_size,
             leave_block_allocated=bool(flags & metadata.LEAVE_BLOCK_ALLOCATED),
             has_parent=has_parent,
-            disk_size=_number(items[guids.VIRTUAL_DISK_SIZE]),
+            disk_size=geometry.disk_size,
             disk_id=UUID(bytes_le=items[guids.VIRTUAL_DISK_ID]),
-            logical_sector_size=_number(items[guids.LOGICAL_SECTOR_SIZE]),
-            physical_sector_size=_number(items[guids.PHYSICAL_SECTOR_SIZE]),
-            locator=self._locator(items, by_id) if has_parent else None,
+            logical_sector_size=geometry.logical_sector_size,
+            physical_sector_size=right[guids.PHYSICAL_SECTOR_SIZE],
+            locator=values,
         )
+        return Found(loaded, geometry)
+
+    def _check_flags(self, flags: int, offset: int) -> None:
         if flags & ~(metadata.LEAVE_BLOCK_ALLOCATED | metadata.HAS_PARENT):
-            offset = by_id[guids.FILE_PARAMETERS].offset
             detail = f"reserved flags are set: {flags:#x}"
             self._report(rules.FILE_PARAMETER_FLAGS, "file parameters", offset, detail)
-        self._check_values(loaded, by_id)
-        return loaded if self._sound else None
 
-    def _check_values(self, loaded: Metadata, by_id: Mapping[UUID, MetadataEntry]) -> None:
-        size = loaded.block_size
-        if size & (size - 1) or not metadata.MINIMUM_BLOCK_SIZE <= size <= metadata.MAXIMUM_BLOCK_SIZE:
-            detail = f"block size is {size} bytes, must be a power of two from 1 MiB to 256 MiB"
-            self._report(rules.BLOCK_SIZE, "file parameters", by_id[guids.FILE_PARAMETERS].offset, detail)
-        for guid, rule, value in (
-            (guids.LOGICAL_SECTOR_SIZE, rules.LOGICAL_SECTOR_SIZE, loaded.logical_sector_size),
-            (guids.PHYSICAL_SECTOR_SIZE, rules.PHYSICAL_SECTOR_SIZE, loaded.physical_sector_size),
-        ):
-            if value not in metadata.SECTOR_SIZES:
+    def _right_numbers(
+        self, numbers: Mapping[UUID, int], by_id: Mapping[UUID, MetadataEntry]
+    ) -> Mapping[UUID, int]:
+        """The numbers that may stand where they stand; the others are reported."""
+        right = {}
+        for guid, number in numbers.items():
+            fault = _number_fault(guid, number, numbers.get(guids.LOGICAL_SECTOR_SIZE, 0))
+            if fault is None:
+                right[guid] = number
+            else:
                 name = metadata.KNOWN_ITEMS[guid].name
-                self._report(rule, name, by_id[guid].offset, f"{name} is {value} bytes, must be 512 or 4096")
-        sector = loaded.logical_sector_size
-        if sector in metadata.SECTOR_SIZES and (
-            not 0 < loaded.disk_size <= metadata.MAXIMUM_DISK_SIZE or loaded.disk_size % sector
-        ):
-            detail = (
-                f"virtual disk size is {loaded.disk_size} bytes, must be a multiple of the logical sector "
-                f"size {sector}, more than 0 and at most 64 TiB"
-            )
-            self._report(rules.DISK_SIZE, "virtual disk size", by_id[guids.VIRTUAL_DISK_SIZE].offset, detail)
+                self._report(_NUMBERS[guid], name, by_id[guid].offset, fault)
+        return right
 
     def _locator(
         self, items: Mapping[UUID, bytes], by_id: Mapping[UUID, MetadataEntry]
@@ -232,9 +267,20 @@ class _Loader:
             self._report(rules.LOCATOR_NO_PATH, "parent locator", start, "no key says where the parent is")
 
 
-def load(storage: ReadableStorage, region: RegionEntry, report: Report) -> Metadata | None:
-    """Read the table and the known items; None after reporting why they cannot be used."""
+def load(storage: ReadableStorage, region: RegionEntry, report: Report) -> Found:
+    """Read the table and the known items, reporting what is wrong with them."""
     return _Loader(storage, region, report).load()
+
+
+def check_paths(loaded: Metadata, report: Report) -> None:
+    """Mention paths of the locator in another form than the one that they must have."""
+    for key, prefix in _PATH_PREFIXES.items():
+        value = (loaded.locator or {}).get(key)
+        if value is not None and not value.startswith(prefix):
+            offset = next(e.offset for e in loaded.entries if e.item_id == guids.PARENT_LOCATOR)
+            place = Place("parent locator", loaded.region.file_offset + offset)
+            detail = f"{key} does not begin with {prefix}: '{quoted(value)}'"
+            report(Finding(rules.LOCATOR_PATH_FORM, place, detail))
 
 
 def linkages(values: Mapping[str, str]) -> frozenset[UUID]:
@@ -246,6 +292,25 @@ def linkages(values: Mapping[str, str]) -> frozenset[UUID]:
         except ValueError:
             continue
     return frozenset(found - {guids.NIL})
+
+
+def _number_fault(guid: UUID, number: int, sector_size: int) -> str | None:
+    """What is wrong with the number of an item, if anything is."""
+    name = metadata.KNOWN_ITEMS[guid].name
+    if guid == guids.FILE_PARAMETERS:
+        whole = number & (number - 1) == 0
+        if not whole or not metadata.MINIMUM_BLOCK_SIZE <= number <= metadata.MAXIMUM_BLOCK_SIZE:
+            return f"block size is {number} bytes, must be a power of two from 1 MiB to 256 MiB"
+    elif guid == guids.VIRTUAL_DISK_SIZE:
+        unit = sector_size if sector_size in metadata.SECTOR_SIZES else min(metadata.SECTOR_SIZES)
+        if not 0 < number <= metadata.MAXIMUM_DISK_SIZE or number % unit:
+            return (
+                f"{name} is {number} bytes, must be a multiple of the logical sector size {unit}, "
+                "more than 0 and at most 64 TiB"
+            )
+    elif number not in metadata.SECTOR_SIZES:
+        return f"{name} is {number} bytes, must be 512 or 4096"
+    return None
 
 
 def _number(item: bytes) -> int:

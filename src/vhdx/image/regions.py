@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
@@ -33,14 +32,17 @@ class Regions:
     """The regions of a file and everything else that blocks must not touch."""
 
     def __init__(
-        self, entries: tuple[RegionEntry, ...], current: Header, to_mend: tuple[tuple[int, bytes], ...] = ()
+        self,
+        entries: tuple[RegionEntry, ...],
+        current: Header | None,
+        to_mend: tuple[tuple[int, bytes], ...] = (),
     ) -> None:
         self.to_mend = to_mend
         """(file offset, right bytes) of a table copy that is damaged or disagrees."""
         self.entries = entries
         self.by_guid = {entry.guid: entry for entry in entries}
         areas = [Area(0, HEADER_SECTION_SIZE, "the header section")]
-        if current.log_length:
+        if current is not None and current.log_length:
             areas.append(Area(current.log_offset, current.log_offset + current.log_length, "the log"))
         areas += [Area(e.file_offset, e.end, f"the {_name(e)}") for e in entries]
         self.areas = sorted(areas)
@@ -68,12 +70,14 @@ def _name(entry: RegionEntry) -> str:
     return f"{KNOWN_REGIONS.get(entry.guid, str(entry.guid))} region"
 
 
-def load(storage: ReadableStorage, current: Header, report: Report) -> Regions | None:
-    """Read the region table (copy 1, else copy 2) and check it; None after reporting that it is unusable."""
+def load(storage: ReadableStorage, current: Header | None, report: Report) -> Regions | None:
+    """Read the region table (copy 1, else copy 2) and check it.
+
+    None after reporting that neither copy is valid. A table that was reported to lack a region is no table
+    to open an image with. ``current`` is None where no header is valid, which only `check` goes on from.
+    """
     size = storage.size()
-    copies = [
-        storage.read(max(0, min(region.TABLE_SIZE, size - offset)), offset) for offset in region.TABLE_OFFSETS
-    ]
+    copies = read_copies(storage)
     damages = [region.damage(copy) for copy in copies]
     if all(damages):
         detail = f"neither copy is valid: copy 1: {damages[0]}; copy 2: {damages[1]}"
@@ -88,14 +92,26 @@ def load(storage: ReadableStorage, current: Header, report: Report) -> Regions |
     used = 0 if damages[0] is None else 1
     entries = region.unpack(copies[used])
     _check_entries(entries, used, size, report)
-    if any(guid not in {entry.guid for entry in entries} for guid in KNOWN_REGIONS):
-        return None
     to_mend = tuple(
         (region.TABLE_OFFSETS[copy], copies[used]) for copy in (0, 1) if copies[copy] != copies[used]
     )
     regions = Regions(entries, current, to_mend)
     _check_overlaps(regions, _table_place(used), report)
     return regions
+
+
+def read_copies(storage: ReadableStorage) -> list[bytes]:
+    """The bytes of both copies of the table, fewer of one that the file ends in."""
+    size = storage.size()
+    return [
+        storage.read(max(0, min(region.TABLE_SIZE, size - offset)), offset) for offset in region.TABLE_OFFSETS
+    ]
+
+
+def check_unused(copies: list[bytes], size: int, report: Report) -> None:
+    """Check the entries of copy 2 where both copies are valid and copy 1 is the one that is used."""
+    if copies[0] != copies[1] and not any(map(region.damage, copies)):
+        _check_entries(region.unpack(copies[1]), 1, size, report)
 
 
 def _table_place(copy: int) -> Place:
@@ -145,7 +161,9 @@ def _check_entry(entry: RegionEntry, size: int, place: Place, report: Report) ->
 
 
 def _check_overlaps(regions: Regions, place: Place, report: Report) -> None:
-    for first, second in pairwise(regions.areas):
-        if first.end > second.start:
-            detail = f"{second.name} at {second.start} overlaps {first.name}, which ends at {first.end}"
+    farthest = regions.areas[0]
+    for area in regions.areas[1:]:
+        if farthest.end > area.start:
+            detail = f"{area.name} at {area.start} overlaps {farthest.name}, which ends at {farthest.end}"
             report(Finding(rules.REGION_OVERLAP, place, detail))
+        farthest = max(farthest, area, key=lambda each: each.end)

@@ -40,6 +40,13 @@ class Space:
         self._waiting: list[tuple[int, int]] = []
         self._beyond: list[tuple[int, int]] = []  # MiB kept behind the map's end, last ones first
 
+    @classmethod
+    def of(cls, used: bytearray) -> Space:
+        """A map of one byte for each MiB of a file: 1 where it is used, else 0."""
+        space = cls(0)
+        space._map = used
+        return space
+
     @property
     def end(self) -> int:
         """The file offset behind the last MiB that the map knows."""

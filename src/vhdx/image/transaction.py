@@ -47,8 +47,9 @@ class Door:
         """Whether contents may be changed: the headers say so, and nothing has failed for good."""
         self.payload_written = False
         """Whether something was written that the next flush has to make durable."""
-        self.keeps_identity = False
-        """Whether contents change only in ways that no read can tell: the DataWriteGuid stays then."""
+        self.identity: uuid.UUID | None = uuid.uuid4()
+        """The DataWriteGuid that contents get when they begin to change; None keeps the one they have,
+        because they change only in ways that no read can tell."""
         self.failure: BaseException | None = None
         """What went wrong for good, None as long as nothing has."""
         self._closed = False
@@ -90,7 +91,7 @@ class Door:
             self.check()
             return
         with self.failing_for_good():
-            changes = {"data_write_guid": uuid.uuid4()} if contents and not self.keeps_identity else {}
+            changes = {"data_write_guid": self.identity} if contents and self.identity is not None else {}
             if not self._began:
                 changes |= self._begin_session(changes)
             if changes:

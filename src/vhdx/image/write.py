@@ -46,7 +46,12 @@ class Writer:
 
     def keep_identity(self) -> None:
         """Before the first write: say that all writes will leave what a read returns as it is."""
-        self._door.keeps_identity = True
+        self._door.identity = None
+
+    def take_identity(self, data_write_guid: UUID) -> None:
+        """Before the first write: give the contents this DataWriteGuid, durably."""
+        self._door.identity = data_write_guid
+        self._session.begin()
 
     def check(self) -> None:
         """Raise ImageFailedError after a failure that could not be undone."""

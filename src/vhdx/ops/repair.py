@@ -1,4 +1,8 @@
-"""Put an image right where nothing has to be guessed: a dirty log, a damaged copy of what stands twice."""
+"""Put an image right: without guessing, or with the loss of data that the caller accepts.
+
+A repair is rehearsed first, its result is checked, and only if that is better than what there was the same
+writes are made in the file, in the same order.
+"""
 
 from __future__ import annotations
 
@@ -6,56 +10,155 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
-from vhdx.format import guids
-from vhdx.image import image
-from vhdx.image.write import Writer
-from vhdx.storage.file import open_for_writing
+from vhdx.errors import VhdxError
+from vhdx.image import mend
+from vhdx.image.check import examine
+from vhdx.image.doubts import Concerned
+from vhdx.image.rebuild import rebuild as rebuild_regions
+from vhdx.ops import backup as backups
+from vhdx.ops.check import result_of
+from vhdx.rules import Remedy, Severity
+from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
+from vhdx.storage.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
-    from vhdx.image.image import Image
+    from collections.abc import Iterator
 
-_MENDED_BY_REWRITING = frozenset(
-    {rules.HEADER_DAMAGED, rules.REGION_TABLE_DAMAGED, rules.REGION_TABLES_DIFFER}
-)
+    from vhdx.image.check import Examined
+    from vhdx.image.doubts import DiskRange
+    from vhdx.ops.check import CheckResult
+    from vhdx.rules import CollectingReport
+
+_HINTS = {
+    Remedy.REBUILD: "both copies of the region table are gone: add --rebuild to search for what they named",
+    Remedy.ACCEPT_DATA_LOSS: "contents are lost or doubtful: add --accept-data-loss to mend the image anyway",
+}
+_DOUBTFUL = mend.LOSSY | {rules.BAT_OVERLAP}
+_LEAVES_THE_REST_SOUND = frozenset({rules.BAT_STATE, rules.BAT_BITMAP_MISSING})
+"""Errors of single blocks that cannot be mended, but do not keep the rest from being mended."""
+NOTHING = Concerned((), 0)
 
 
 class RepairResult(NamedTuple):
-    """What was done, as sentences; empty if nothing was needed."""
+    """What a repair did, or with ``dry_run`` would do, as sentences; empty if nothing was needed or possible.
+
+    ``refused`` says why nothing was done where something was needed. ``concerned`` are the ranges of the disk
+    (bytes) whose contents are lost or doubtful, at most 1000 of them; they have ``concerned_bytes`` in all.
+    ``before`` and ``left`` are what `check` finds before and afterwards.
+    """
 
     path: str
     done: tuple[str, ...]
+    refused: str | None
+    concerned: tuple[DiskRange, ...]
+    concerned_bytes: int
+    before: CheckResult
+    left: CheckResult
+    dry_run: bool
 
 
-def repair(path: str | os.PathLike[str], *, lock: bool = True) -> RepairResult:
-    """Replay a dirty log in its place and put damaged copies of a header or the region table right.
+def repair(
+    path: str | os.PathLike[str],
+    *,
+    dry_run: bool = False,
+    backup: str | os.PathLike[str] | None = None,
+    accept_data_loss: bool = False,
+    rebuild: bool = False,
+    lock: bool = True,
+) -> RepairResult:
+    """Mend an image: replay a dirty log in place, put damaged copies, reserved bits and the like right.
 
-    Parents are not looked for. What a read of the disk returns stays as it is, and so does the identity
-    that children know it by. Raises what opening for writing raises; an image that cannot be opened, or
-    that needs nothing, is not touched.
+    What a read of the disk returns stays as it is, and so does the identity that children know it by, unless
+    ``accept_data_loss`` lets go what is lost anyway: a log that cannot be replayed, blocks that the file does
+    not have any more; blocks that share space get space of their own. ``rebuild`` searches for the only
+    places that can be metadata and BAT when both copies of the region table are gone. ``backup`` is a new
+    file for the bytes that will be changed; `undo_repair` brings them back. Parents are not looked for. An
+    image that cannot be mended, or needs nothing, is not touched.
+
+    Raises CorruptImageError for a file that is no VHDX at all, FileExistsError for a ``backup`` that exists,
+    ImageLockedError, OSError, ValueError.
     """
-    storage = open_for_writing(os.fspath(path), lock=lock)
+    name = os.fspath(path)
+    accepted = {Remedy.REPAIR}
+    accepted |= {Remedy.ACCEPT_DATA_LOSS} if accept_data_loss else set()
+    accepted |= {Remedy.REBUILD} if rebuild else set()
+    file = open_for_reading(name, lock=lock) if dry_run else open_for_writing(name, lock=lock)
     try:
-        opened = image.load(storage)
-        needed = tuple(_needed(opened))
-        writer = Writer(storage, opened, on_failure=_ignore)
-        writer.mend()
-        writer.close()
+        found = examine(file)
+        before = result_of(name, found)
+        doubtful = mend.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
+        result = RepairResult(name, (), None, doubtful.ranges, doubtful.length, before, before, dry_run)
+        if not any(rule.remedy in accepted for rule in found.report.counts):
+            return result._replace(refused=_hint(found.report, accepted))
+        rehearsal = Rehearsal(file)
+        try:
+            result = _rehearsed(result, rehearsal, found, accepted)
+            if result.done and isinstance(file, FileStorage) and not dry_run:
+                if backup is not None:
+                    backups.save(os.fspath(backup), file, rehearsal)
+                rehearsal.perform(file)
+        finally:
+            rehearsal.close()
+        return result
     finally:
-        storage.close()
-    return RepairResult(os.fspath(path), needed)
+        file.close()
 
 
-def _ignore() -> None:
-    """Nobody else uses the image."""
+def _rehearsed(
+    result: RepairResult, rehearsal: Rehearsal, found: Examined, accepted: set[Remedy]
+) -> RepairResult:
+    """Try what may be done, and say what came of it."""
+    hint = _hint(found.report, accepted)
+    if hint is not None:
+        return result._replace(refused=hint)
+    try:
+        if rules.REGION_TABLE_NONE in found.report.counts:
+            rebuild_regions(rehearsal, found)
+        mend.mend(rehearsal, accept_data_loss=Remedy.ACCEPT_DATA_LOSS in accepted)
+    except VhdxError as error:
+        return result._replace(refused=error.message)
+    after = examine(rehearsal)
+    left = result_of(result.path, after)
+    done = tuple(_done(found, after.report))
+    if left.errors > result.before.errors or left.unchecked or not done:
+        return result._replace(refused="what can be tried would not make the image better")
+    return result._replace(done=done, left=left)
 
 
-def _needed(opened: Image) -> list[str]:
-    done = []
-    if opened.header.log_guid != guids.NIL and opened.sequence is not None:
-        count = len(opened.sequence.positions)
-        done.append(f"log: replayed {count} {'entry' if count == 1 else 'entries'}")
-    return done + [
-        f"{finding.place.structure}: rewritten; it was not as it should be: {finding.detail}"
-        for finding in opened.findings
-        if finding.rule in _MENDED_BY_REWRITING
-    ]
+def _hint(report: CollectingReport, accepted: set[Remedy]) -> str | None:
+    """What the caller has to allow before anything is done; None if nothing, or if nothing would help."""
+    errors = [rule for rule in report.counts if rule.severity is Severity.ERROR]
+    for remedy, hint in _HINTS.items():
+        if remedy not in accepted and any(rule.remedy is remedy for rule in errors):
+            return hint
+    if any(rule.remedy is Remedy.NONE and rule not in _LEAVES_THE_REST_SOUND for rule in errors):
+        return "there are errors that cannot be mended without knowing what was meant"
+    return None
+
+
+def _done(found: Examined, after: CollectingReport) -> Iterator[str]:
+    if rules.LOG_DIRTY in found.report.counts and found.sequence is not None:
+        count = len(found.sequence.positions)
+        yield f"log: replayed {count} {'entry' if count == 1 else 'entries'}"
+    for rule, number in found.report.counts.items():
+        mended = number - after.counts[rule]
+        if rule is not rules.LOG_DIRTY and rule.remedy is not Remedy.NONE and mended > 0:
+            first = next(finding for finding in found.report.findings if finding.rule is rule)
+            others = f" (and {mended - 1} more of {rule.code})" if mended > 1 else ""
+            yield f"{first.place.structure}: mended: {first.detail}{others}"
+
+
+def undo_repair(
+    path: str | os.PathLike[str], backup: str | os.PathLike[str], *, lock: bool = True
+) -> backups.Backup:
+    """Bring back the bytes that a repair saved in ``backup`` before it changed them.
+
+    Raises CorruptImageError unless the image is exactly as the repair left it, ValueError for a file that is
+    no backup, is damaged or was used before, ImageLockedError, OSError. An undo that was interrupted can be
+    run again.
+    """
+    file = open_for_writing(os.fspath(path), lock=lock)
+    try:
+        return backups.restore(file, os.fspath(backup))
+    finally:
+        file.close()

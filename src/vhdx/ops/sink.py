@@ -1,10 +1,14 @@
-"""Where a conversion writes to: a flat file or a new image. What is not written reads as zeros."""
+"""Where a conversion writes to: a flat file, a VHD or a new image. What is not written reads as zeros."""
 
 from __future__ import annotations
 
+import time
+import uuid
 from typing import TYPE_CHECKING, Protocol
 
+from vhdx.format import vhd
 from vhdx.image.build import ImageBuilder, ImagePlan
+from vhdx.ops.plan import VHD_TOO_LARGE
 
 if TYPE_CHECKING:
     from vhdx.storage.base import Storage
@@ -40,6 +44,24 @@ class RawSink:
         """Give the file its length."""
         self._storage.resize(disk_size)
         return disk_size
+
+
+class VhdSink(RawSink):
+    """A fixed VHD: a flat file with a footer behind it."""
+
+    def put(self, data: memoryview, offset: int) -> None:
+        """Write data where it belongs. Raises ValueError behind what the format can hold."""
+        if offset >= vhd.MAXIMUM_DISK_SIZE:  # of a pipe the size is known only at its end
+            raise ValueError(VHD_TOO_LARGE)
+        super().put(data, offset)
+
+    def finish(self, disk_size: int) -> int:
+        """Give the file its length and its footer."""
+        timestamp = int(time.time()) - vhd.EPOCH
+        footer = vhd.fixed_footer(disk_size, timestamp, uuid.uuid4()).pack()
+        self._storage.resize(disk_size + len(footer))
+        self._storage.write_at(footer, disk_size)
+        return disk_size + len(footer)
 
 
 class ImageSink:

@@ -1,0 +1,97 @@
+"""``vhdx check``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vhdx.cli.options import chain_options, force_share_option, json_option, parent_policy
+from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.ops.check import CheckFinding, CheckResult
+
+EXIT_ERRORS = 2
+EXIT_WARNINGS = 3
+_ORDER = ("error", "warning", "note")
+
+
+@click.command()
+@click.argument("image", type=click.Path())
+@click.option("--chain", is_flag=True, help="Look for the parents, too, and check them.")
+@chain_options
+@force_share_option
+@json_option
+def check(
+    image: str,
+    *,
+    chain: bool,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+    force_share: bool,
+    as_json: bool,
+) -> int:
+    """Find everything in IMAGE that breaks a rule of the format, without changing it.
+
+    A dirty log is replayed in memory. An image that cannot be opened is checked as far as it goes. Exit
+    codes: 0 clean (notes do not count), 2 errors, 3 only warnings or leaked space, 1 cannot be checked.
+    """
+    from vhdx.ops.check import check as check_image  # noqa: PLC0415  --help needs no library
+
+    policy = parent_policy(parent_dirs, any_parent=any_parent)
+    with progress_bar("checking") as progress:
+        found = check_image(
+            image, chain=chain, parents=policy, lock=not force_share, progress=None if as_json else progress
+        )
+    if as_json:
+        print_json(found)
+    else:
+        for result in (found, *found.parents):
+            print_result(result)
+    return exit_code((found, *found.parents))
+
+
+def exit_code(results: tuple[CheckResult, ...]) -> int:
+    """The exit code that the findings stand for."""
+    if any(result.errors for result in results):
+        return EXIT_ERRORS
+    return EXIT_WARNINGS if any(result.warnings for result in results) else 0
+
+
+def print_result(result: CheckResult) -> None:
+    """Print the findings of one file, the gravest first, and a line that sums them up."""
+    path = printable(result.path)
+    for finding in sorted(result.findings, key=lambda f: _ORDER.index(f.severity)):
+        click.echo(f"{path}: {finding_text(finding)}")
+    for sentence in _others(result):
+        click.echo(f"{path}: {sentence}")
+    click.echo(f"{path}: {_summary(result)}")
+
+
+def finding_text(finding: CheckFinding) -> str:
+    """One finding as a line."""
+    place = f"{finding.structure} at file offset {finding.file_offset}"
+    rule = f"[MS-VHDX] {finding.section}, {finding.code}"
+    return printable(f"{finding.severity}: {place}: {finding.detail} ({rule})")
+
+
+def _others(result: CheckResult) -> Iterator[str]:
+    described = [finding.code for finding in result.findings]
+    for code, number in result.codes.items():
+        if number > described.count(code):
+            yield f"and {number - described.count(code)} more of {code}"
+    if result.unchecked:
+        yield f"not checked, because what leads there is damaged: {', '.join(result.unchecked)}"
+
+
+def _summary(result: CheckResult) -> str:
+    if not (result.errors or result.warnings or result.notes):
+        return "no errors, no warnings"
+    counted = ((result.errors, "error"), (result.warnings, "warning"), (result.notes, "note"))
+    parts = [f"{number} {name if number == 1 else name + 's'}" for number, name in counted]
+    leaked = f"; {size_text(result.leaked_bytes)} leaked" if result.leaked_bytes else ""
+    return ", ".join(parts) + leaked

@@ -1,0 +1,108 @@
+"""What single entries of a BAT say that they must not say [MS-VHDX 2.5.1]. Vectorised."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vhdx import rules
+from vhdx.extents import BlockState
+from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_MASK, RESERVED_MASK, STATE_MASK
+from vhdx.image.check_tell import Group
+from vhdx.image.states import READ_ANSWERS, Answer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vhdx.geometry import Geometry
+    from vhdx.image.check_tell import Teller
+    from vhdx.image.slots import Entries, Slots, Window
+
+_STATE, _RESERVED, _PLACE = np.uint64(STATE_MASK), np.uint64(RESERVED_MASK), np.uint64(FILE_OFFSET_MASK)
+_PARTIAL = BlockState.PARTIALLY_PRESENT.value
+NAMELESS = np.array([BlockState.NOT_PRESENT.value, BlockState.ZERO.value], dtype=np.uint64)
+"""States whose entries name no place; UNDEFINED and UNMAPPED may keep one."""
+
+
+def check_entries(window: Window, geometry: Geometry, teller: Teller) -> None:
+    """Report every entry of a window that breaks a rule by itself."""
+    if window.beyond.any():
+        leftovers = np.flatnonzero(window.beyond) + len(window.blocks)
+        _tell_leftovers(teller.blocks(window, leftovers), teller)
+    if geometry.differencing:
+        _check_bitmaps(window, geometry, teller)
+    else:
+        _check_unused_slots(window, geometry, teller)
+    if window.is_full:
+        return
+    info = window.blocks & (_STATE | _RESERVED)
+    _tell(rules.BAT_RESERVED, window, info & _RESERVED, teller, "reserved bits of the entry of {} are set")
+    _check_states(window, info & _STATE, geometry, teller)
+
+
+def check_behind(slots: Slots, teller: Teller) -> None:
+    """Mention what stands in the region behind the table."""
+    for first_slot, entries in slots.behind():
+        numbers = np.flatnonzero(entries) + first_slot
+        _tell_leftovers(Group(numbers, lambda slot_numbers: slot_numbers, "slot"), teller)
+
+
+def needless_places(entries: Entries) -> NDArray[np.bool_]:
+    """Which entries of payload blocks name a place although their state has none."""
+    states = entries & _STATE
+    needless: NDArray[np.bool_] = (entries & _PLACE != 0) & np.isin(states, NAMELESS)
+    return needless
+
+
+def _tell(rule: rules.Rule, window: Window, which: NDArray[np.generic], teller: Teller, words: str) -> None:
+    if which.any():
+        teller.tell(rule, teller.blocks(window, np.flatnonzero(which)), words)
+
+
+def _check_states(window: Window, states: Entries, geometry: Geometry, teller: Teller) -> None:
+    seen = np.bincount(states.astype(np.uint8), minlength=STATE_MASK + 1)
+    for state in BlockState:
+        answer = READ_ANSWERS[state]
+        is_invalid = answer is Answer.INVALID or (answer is Answer.BITMAP and not geometry.differencing)
+        if seen[state] and is_invalid:
+            kind = "a differencing" if geometry.differencing else "this kind of"
+            words = f"{{}} is in state {state.value}, which {kind} image cannot have"
+            _tell(rules.BAT_STATE, window, states == state.value, teller, words)
+    if seen[BlockState.UNMAPPED_V095]:
+        words = "{} is in state 5, UNMAPPED in version 0.95 of the format and reserved since"
+        _tell(rules.BAT_STATE_V095, window, states == BlockState.UNMAPPED_V095.value, teller, words)
+    words = "{} has no contents, but its entry names a place; Windows is known to refuse that"
+    _tell(rules.BAT_NEEDLESS_OFFSET, window, needless_places(window.blocks), teller, words)
+
+
+def _check_unused_slots(window: Window, geometry: Geometry, teller: Teller) -> None:
+    """Images without a parent have no sector bitmaps; old QEMU left junk in their slots."""
+    junk = np.flatnonzero(window.bitmaps)
+    if junk.size and junk[-1] + window.first_chunk == geometry.chunk_count - 1:
+        # The table ends with the last block, before the slot of the last chunk's bitmap.
+        _tell_leftovers(teller.bitmaps(window, junk[-1:]), teller)
+        junk = junk[:-1]
+    words = "{} is named, but the image has no parent"
+    teller.tell(rules.BAT_BITMAP_JUNK, teller.bitmaps(window, junk), words)
+
+
+def _check_bitmaps(window: Window, geometry: Geometry, teller: Teller) -> None:
+    entries = window.bitmaps
+    states = entries & _STATE
+    partial = np.flatnonzero(window.blocks & _STATE == _PARTIAL)
+    needed = np.zeros(len(entries), dtype=bool)
+    needed[partial // geometry.chunk_ratio] = True
+    present, absent = states == BITMAP_PRESENT, states == 0
+    for rule, which, words in (
+        (rules.BAT_BITMAP_STATE, ~present & ~absent, "{} is in a reserved state"),
+        (rules.BAT_BITMAP_MISSING, needed & ~present, "{} is not there, but blocks are partially present"),
+        (rules.BAT_BITMAP_UNUSED, present & ~needed, "{} is there, but no block is partially present"),
+        (rules.BAT_RESERVED, entries & _RESERVED != 0, "reserved bits of the entry of {} are set"),
+        (rules.BAT_NEEDLESS_OFFSET, absent & (entries & _PLACE != 0), "{} is not there, but has a place"),
+    ):
+        teller.tell(rule, teller.bitmaps(window, np.flatnonzero(which)), words)
+
+
+def _tell_leftovers(group: Group, teller: Teller) -> None:
+    teller.tell(rules.BAT_LEFTOVERS, group, "an entry behind the last one is not zero")

@@ -1,0 +1,125 @@
+"""The check of a table and of the space that it leaves over [MS-VHDX 2.2, 2.5]."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from vhdx import rules
+from vhdx.image.check_claims import ClaimCheck
+from vhdx.image.check_entries import check_behind, check_entries
+from vhdx.image.check_tell import Teller
+from vhdx.image.mibs import MibSet
+from vhdx.image.slots import Slots
+from vhdx.rules import Finding, Place
+from vhdx.units import MIB, format_size
+
+if TYPE_CHECKING:
+    from vhdx.geometry import Geometry
+    from vhdx.image.check import Progress
+    from vhdx.image.check_claims import Late
+    from vhdx.image.mibs import Gaps
+    from vhdx.image.regions import Regions
+    from vhdx.rules import Report
+    from vhdx.storage.base import ReadableStorage
+
+_QEMU_GAP = 4
+"""MiB that QEMU leaves unused between the structures and the first block."""
+
+
+class TableFound(NamedTuple):
+    """What the check of a table found: who claims which MiB of the file, and how much nobody claims."""
+
+    claimed: MibSet
+    late: tuple[Late, ...]
+    leaked_bytes: int
+    used_end: int
+    """The file offset behind the last MiB that is claimed."""
+
+
+def check_table(
+    storage: ReadableStorage,
+    regions: Regions,
+    geometry: Geometry,
+    report: rules.CollectingReport,
+    *,
+    logged: frozenset[int],
+    keeps_length: bool,
+    knows_all: bool,
+    progress: Progress = None,
+) -> TableFound:
+    """Report all that is wrong with a table and the space of its file.
+
+    ``logged`` are the MiB that the replay of a log writes to; ``keeps_length`` is true of fixed images,
+    whose file keeps space for blocks that need none; ``knows_all`` is false where something may stand in the
+    file that nothing tells of any more.
+    """
+    size = storage.size()
+    slots = Slots(storage, regions.bat, geometry)
+    teller = Teller(slots, geometry, report)
+    claims = ClaimCheck(slots, geometry, regions, size, teller)
+    targets = _set_of(logged, size)
+    for window in slots.windows():
+        check_entries(window, geometry, teller)
+        claims.add(window, targets)
+        if progress is not None:
+            progress(slots.bytes_before(window), slots.bytes_in_all)
+    check_behind(slots, teller)
+    claims.complete()
+    if not knows_all:
+        return TableFound(claims.claimed, tuple(claims.late), 0, size)
+    _tell_gap(claims.claimed, regions, size, report)
+    free = claims.claimed.gaps(-(-size // MIB))
+    leaked = _tell_free(free, size, report, keeps_length=keeps_length)
+    return TableFound(claims.claimed, tuple(claims.late), leaked, free.tail_start * MIB)
+
+
+def _set_of(logged: frozenset[int], size: int) -> MibSet | None:
+    inside = [mib for mib in logged if mib * MIB < size]
+    if not inside:
+        return None
+    targets = MibSet(-(-size // MIB) + 256)
+    targets.add(np.array(inside), 1)
+    return targets
+
+
+def _tell_gap(claimed: MibSet, regions: Regions, size: int, report: Report) -> None:
+    """Mention the space that QEMU leaves behind the structures; it counts as claimed from then on."""
+    start = max(-(-area.end // MIB) for area in regions.areas)
+    length = claimed.gap_length(start, min(_QEMU_GAP + 1, -(-size // MIB) - start))
+    if 0 < length <= _QEMU_GAP and size - start * MIB >= MIB:
+        claimed.add(np.arange(start, start + length), 1)
+        detail = f"{length} MiB behind the structures are unused, as QEMU leaves them"
+        report(Finding(rules.SPACE_GAP, Place("free space", start * MIB), detail))
+
+
+def _tell_free(free: Gaps, size: int, report: Report, *, keeps_length: bool) -> int:
+    """Report the other space that nobody claims; how many bytes of it are leaked."""
+    first = Place("free space", free.first * MIB)
+    if keeps_length:
+        if free.missing:
+            detail = f"{free.missing} MiB are kept for blocks that have no contents"
+            report(Finding(rules.SPACE_RESERVED, first, detail))
+        return 0
+    tail = -(-size // MIB) - free.tail_start
+    tail_bytes = _tell_tail(tail, size, report) if tail else 0
+    inner, runs = free.missing - tail, free.runs - bool(tail)
+    if inner:
+        detail = f"{format_size(inner * MIB)} in {runs} {'run' if runs == 1 else 'runs'} belong to nothing"
+        report(Finding(rules.SPACE_LEAKED, first, detail))
+    return inner * MIB + tail_bytes
+
+
+def _tell_tail(mibs: int, size: int, report: Report) -> int:
+    """Report what stands behind everything; how many bytes of it are leaked."""
+    start = (-(-size // MIB) - mibs) * MIB
+    place, detail = (
+        Place("end of the file", start),
+        f"{size - start} bytes behind everything belong to nothing",
+    )
+    if size - start < MIB:  # as Disk2vhd leaves it
+        report(Finding(rules.SPACE_RAGGED_END, place, detail))
+        return 0
+    report(Finding(rules.SPACE_LEAKED_TAIL, place, detail))
+    return size - start

@@ -1,0 +1,134 @@
+"""Which blocks of a table that contradicts itself are concerned, and which ranges of the disk that is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from vhdx.image.check_claims import ClaimCheck
+from vhdx.image.check_tell import Teller
+from vhdx.image.mibs import MibSet
+from vhdx.image.slots import Slots
+from vhdx.rules import CollectingReport
+from vhdx.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.geometry import Geometry
+    from vhdx.image.check_claims import Claims
+    from vhdx.image.check_tell import Numbers
+    from vhdx.image.regions import Regions
+    from vhdx.image.slots import Window
+    from vhdx.storage.base import ReadableStorage
+
+DESCRIBED_RANGES = 1000
+
+
+class DiskRange(NamedTuple):
+    """A range of the disk in bytes, and why what is read from it is lost or doubtful."""
+
+    offset: int
+    length: int
+    reason: str
+
+
+class Concerned(NamedTuple):
+    """Ranges of the disk: the first DESCRIBED_RANGES of them, and how many bytes all of them have."""
+
+    ranges: tuple[DiskRange, ...]
+    length: int
+
+
+class Doubt(NamedTuple):
+    """What is wrong with the claims of one window; `late` are claims on space that was claimed before."""
+
+    window: Window
+    misplaced: list[Claims]
+    cut: list[Claims]
+    late: list[Claims]
+
+
+class Doubts:
+    """The contradictions of one table in a file of ``size`` bytes."""
+
+    def __init__(self, storage: ReadableStorage, regions: Regions, geometry: Geometry, size: int) -> None:
+        self.slots = Slots(storage, regions.bat, geometry)
+        self._geometry = geometry
+        self._size = size
+        teller = Teller(self.slots, geometry, CollectingReport())
+        self.check = ClaimCheck(self.slots, geometry, regions, size, teller)
+
+    def windows(self) -> Iterator[Doubt]:
+        """The contradictions, window by window. Claims what is sound in `check.claimed`."""
+        end = -(-self._size // MIB)
+        for window in self.slots.windows():
+            doubt = Doubt(window, [], [], [])
+            for claims, beyond in self.check.claims(window):
+                begins_inside = beyond.firsts < end
+                doubt.cut.append(beyond.part(np.flatnonzero(begins_inside)))
+                doubt.misplaced.append(beyond.part(np.flatnonzero(~begins_inside)))
+                held = claims.part(np.flatnonzero(self.check.claimed.add(claims.firsts, claims.length)))
+                inside = self.check.in_structures(held)
+                doubt.misplaced.append(held.part(np.flatnonzero(inside)))
+                doubt.late.append(held.part(np.flatnonzero(~inside)))
+            yield doubt
+
+    def concerned(self) -> Concerned:
+        """The ranges of the disk that contradictions concern."""
+        found = _Ranges(self._geometry)
+        shared = MibSet(-(-self._size // MIB) + 256)
+        for doubt in self.windows():
+            for claims in doubt.misplaced:
+                found.add(claims, "the block's place is no place for it")
+            for claims in doubt.cut:
+                found.add_cut(claims, self._size)
+            for claims in doubt.late:
+                shared.add(claims.firsts, claims.length)
+        if len(shared):
+            for window in self.slots.windows():
+                for claims, _ in self.check.claims(window):
+                    touching = np.flatnonzero(shared.touching(claims.firsts, claims.length))
+                    found.add(claims.part(touching), "the block shares space with another one")
+        return found.concerned()
+
+
+class _Ranges:
+    """Collects ranges of the disk."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self._geometry = geometry
+        self._ranges: list[DiskRange] = []
+        self._length = 0
+
+    def concerned(self) -> Concerned:
+        return Concerned(tuple(sorted(self._ranges)), self._length)
+
+    def add(self, claims: Claims, reason: str) -> None:
+        """Add what claims hold: blocks, or the chunks of sector bitmaps."""
+        numbers: Numbers = claims.group.numbers
+        if not numbers.size:
+            return
+        per_number = 1 if claims.group.word == "block" else self._geometry.chunk_ratio
+        unit = per_number * self._geometry.block_size
+        starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 2) != 1)
+        ends = np.append(starts[1:], len(numbers))
+        for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+            self._add(int(numbers[start]) * unit, (end - start) * unit, reason)
+
+    def add_cut(self, claims: Claims, size: int) -> None:
+        """Add what of blocks lies behind the end of the file."""
+        if claims.group.word != "block":
+            self.add(claims, "the end of the file cuts its sector bitmap")
+            return
+        for block, first in zip(claims.group.numbers.tolist(), claims.firsts.tolist(), strict=True):
+            kept = size - first * MIB
+            offset = block * self._geometry.block_size + kept
+            self._add(offset, self._geometry.block_size - kept, "the end of the file cuts the block")
+
+    def _add(self, offset: int, length: int, reason: str) -> None:
+        length = min(length, self._geometry.disk_size - offset)
+        self._length += length
+        if len(self._ranges) < DESCRIBED_RANGES:
+            self._ranges.append(DiskRange(offset, length, reason))

@@ -1,0 +1,155 @@
+"""The bytes that a repair changes, saved before it changes them, and brought back.
+
+A backup is one line of JSON and the bytes. The line says ``format`` and ``version``, the image's name, its
+``size_before`` and ``size_after``, the ``ranges`` [file offset, length] whose bytes follow back to back, and
+the SHA-256 of these bytes as they were and as the repair leaves them. An undo appends a line when it begins
+and another when it is done, so that one that was interrupted can be run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vhdx.errors import CorruptImageError
+from vhdx.storage.publish import new_file
+from vhdx.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from vhdx.storage.base import ReadableStorage, Storage
+    from vhdx.storage.rehearsal import Rehearsal
+
+_FORMAT, _VERSION = "vhdx repair backup", 1
+_BEGUN, _DONE = b"\nundo begun\n", b"\nundone\n"
+_LONGEST_LINE = 64 * MIB
+
+Range = tuple[int, int]
+
+
+class Backup(NamedTuple):
+    """What the first line of a backup says."""
+
+    image: str
+    size_before: int
+    size_after: int
+    ranges: tuple[Range, ...]
+    sha256_before: str
+    sha256_after: str
+
+    @property
+    def length(self) -> int:
+        """How many bytes follow the line."""
+        return sum(length for _, length in self.ranges)
+
+
+def save(path: str, image: ReadableStorage, rehearsal: Rehearsal) -> None:
+    """Write the backup of what a rehearsed repair will change, durably. Raises FileExistsError, OSError."""
+    ranges = tuple(rehearsal.changed_ranges())
+    backup = Backup(
+        image=os.path.basename(image.name),
+        size_before=image.size(),
+        size_after=rehearsal.size(),
+        ranges=ranges,
+        sha256_before=_digest(image, ranges),
+        sha256_after=_digest(rehearsal, ranges),
+    )
+    line = json.dumps({"format": _FORMAT, "version": _VERSION, **backup._asdict()}).encode() + b"\n"
+    with new_file(path, overwrite=False) as file:
+        file.write_at(line, 0)
+        at = len(line)
+        for piece in _pieces(image, ranges):
+            file.write_at(piece, at)
+            at += len(piece)
+
+
+def _pieces(storage: ReadableStorage, ranges: Sequence[Range]) -> Iterator[bytes]:
+    """The bytes of ranges, as far as the file has them."""
+    size = storage.size()
+    for start, length in ranges:
+        end = min(start + length, size)
+        for at in range(start, end, MIB):
+            yield storage.read(min(MIB, end - at), at)
+
+
+def _digest(storage: ReadableStorage, ranges: Sequence[Range]) -> str:
+    digest = hashlib.sha256()
+    for piece in _pieces(storage, ranges):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def restore(image: Storage, path: str) -> Backup:
+    """Bring back what a backup saved; it is read whole and compared before the image is touched.
+
+    Raises CorruptImageError unless the image is exactly as the repair left it, or as an interrupted undo did,
+    and ValueError for a file that is no backup, or one that is damaged or was used before. OSError.
+    """
+    with open(path, "r+b") as file:  # the backup is no image: positional input and output would gain nothing
+        backup = _read_line(file, path)
+        start = file.tell()
+        _check_saved(file, backup, path)
+        marks = file.read()
+        if marks.endswith(_DONE):
+            raise ValueError(f"{path} was used before; what it holds is in the image already")
+        if not marks.startswith(_BEGUN):
+            _check_image(image, backup)
+            _append(file, _BEGUN)
+        file.seek(start)
+        _write_back(image, file, backup)
+        file.seek(0, os.SEEK_END)
+        _append(file, _DONE)
+    return backup
+
+
+def _read_line(file: Any, path: str) -> Backup:
+    with contextlib.suppress(ValueError, TypeError, KeyError):
+        told = json.loads(file.readline(_LONGEST_LINE))
+        if told.pop("format") == _FORMAT and told.pop("version") == _VERSION:
+            backup = Backup(**told)
+            return backup._replace(ranges=tuple((int(start), int(length)) for start, length in backup.ranges))
+    raise ValueError(f"{path} is no backup of a repair")
+
+
+def _check_saved(file: Any, backup: Backup, path: str) -> None:
+    digest = hashlib.sha256()
+    left = backup.length
+    while left:
+        piece = file.read(min(MIB, left))
+        if not piece:
+            raise ValueError(f"{path} is too short")
+        digest.update(piece)
+        left -= len(piece)
+    if digest.hexdigest() != backup.sha256_before:
+        raise ValueError(f"{path} is damaged: its bytes are not those that were saved")
+
+
+def _check_image(image: Storage, backup: Backup) -> None:
+    if image.size() != backup.size_after:
+        detail = f"it has {image.size()} bytes, the repair left {backup.size_after}"
+    elif _digest(image, backup.ranges) != backup.sha256_after:
+        detail = "what the repair changed was changed again since"
+    else:
+        return
+    raise CorruptImageError(f"the image is not as the repair left it: {detail}", image=image.name)
+
+
+def _append(file: Any, mark: bytes) -> None:
+    file.write(mark)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _write_back(image: Storage, file: Any, backup: Backup) -> None:
+    if image.size() < backup.size_before:
+        image.resize(backup.size_before)
+    for start, length in backup.ranges:
+        for at in range(start, start + length, MIB):
+            image.write_at(file.read(min(MIB, start + length - at)), at)
+    if image.size() > backup.size_before:
+        image.resize(backup.size_before)
+    image.flush()

@@ -1,0 +1,159 @@
+"""Check an image: every violation of the format in one run, without changing a byte."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx import rules
+from vhdx.disk.parents import open_parent, policy_from
+from vhdx.errors import CorruptImageError, ParentMismatchError, ParentNotFoundError, UnsupportedImageError
+from vhdx.image import image
+from vhdx.image.check import examine
+from vhdx.rules import Finding, Place, Severity
+from vhdx.storage.file import open_for_reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from vhdx.disk.parents import ParentPolicy, Parents
+    from vhdx.errors import VhdxError
+    from vhdx.image.check import Examined
+    from vhdx.image.image import Image
+    from vhdx.storage.base import ReadableStorage
+
+    Progress = Callable[[int, int | None], None] | None
+
+
+class CheckFinding(NamedTuple):
+    """One violation, or one thing worth knowing.
+
+    ``code`` is stable; ``severity`` is ``"error"``, ``"warning"`` or ``"note"``; ``section`` is of [MS-VHDX];
+    ``repairable`` is ``"yes"``, ``"accept-data-loss"``, ``"rebuild"`` (what `vhdx repair` must be told) or
+    ``"no"``.
+    """
+
+    code: str
+    severity: str
+    structure: str
+    file_offset: int
+    detail: str
+    section: str
+    repairable: str
+
+
+class CheckResult(NamedTuple):
+    """What the check of one file found.
+
+    The numbers are exact; of each code at most 100 ``findings`` are described, ``codes`` counts all of them.
+    ``unchecked`` names what could not be looked at. ``parents`` are the results of the parents that were
+    checked, too, from the nearest to the base.
+    """
+
+    path: str
+    errors: int
+    warnings: int
+    notes: int
+    leaked_bytes: int
+    codes: Mapping[str, int]
+    findings: tuple[CheckFinding, ...]
+    unchecked: tuple[str, ...]
+    parents: tuple[CheckResult, ...] = ()
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there are no errors and no warnings, in the parents neither. Notes do not count."""
+        return not (self.errors or self.warnings) and all(parent.is_clean for parent in self.parents)
+
+
+def check(
+    path: str | os.PathLike[str],
+    *,
+    chain: bool = False,
+    parents: Parents = None,
+    lock: bool = True,
+    progress: Progress = None,
+) -> CheckResult:
+    """Check an image against every rule of the format. Nothing is written; a dirty log is replayed in memory.
+
+    An image that cannot be opened is checked as far as its structures reach. ``chain`` looks for the parents,
+    too, and checks them. ``progress`` is called with the bytes of the table that were looked at, and their
+    number. Raises CorruptImageError for a file that is no VHDX at all, ImageLockedError, OSError, ValueError.
+    """
+    storage = open_for_reading(os.fspath(path), lock=lock)
+    try:
+        examined = examine(storage, progress)
+        above = _checked_parents(storage, policy_from(parents), examined, lock=lock) if chain else ()
+    finally:
+        storage.close()
+    return result_of(os.fspath(path), examined, above)
+
+
+def result_of(path: str, examined: Examined, parents: tuple[CheckResult, ...] = ()) -> CheckResult:
+    """What an examination found, as the public result."""
+    counts = examined.report.counts
+    total = {s: sum(n for rule, n in counts.items() if rule.severity is s) for s in Severity}
+    return CheckResult(
+        path=path,
+        errors=total[Severity.ERROR],
+        warnings=total[Severity.WARNING],
+        notes=total[Severity.NOTE],
+        leaked_bytes=examined.table.leaked_bytes if examined.table else 0,
+        codes={rule.code: number for rule, number in counts.items() if number},
+        findings=tuple(map(_public, examined.report.findings)),
+        unchecked=examined.unchecked,
+        parents=parents,
+    )
+
+
+def _public(finding: Finding) -> CheckFinding:
+    rule, place = finding.rule, finding.place
+    return CheckFinding(
+        code=rule.code,
+        severity=rule.severity.value,
+        structure=place.structure,
+        file_offset=place.file_offset,
+        detail=finding.detail,
+        section=rule.section,
+        repairable=rule.remedy.value,
+    )
+
+
+def _checked_parents(
+    storage: ReadableStorage, policy: ParentPolicy, child: Examined, *, lock: bool
+) -> tuple[CheckResult, ...]:
+    """Check the parents that can be found; what keeps one from being found is a finding of its child."""
+    if child.report.has_errors:
+        return ()
+    layers = [image.load(storage)]
+    found: list[tuple[str, Examined]] = []
+    try:
+        while layers[-1].metadata.has_parent:
+            try:
+                layers.append(open_parent(layers, policy, lock=lock))
+            except (ParentNotFoundError, ParentMismatchError) as error:
+                report = found[-1][1].report if found else child.report
+                report(_parent_finding(layers[-1], error))
+                break
+            except (CorruptImageError, UnsupportedImageError) as error:
+                found.append(_examined_at(error.image or layers[-1].name, lock=lock))
+                break
+            found.append((layers[-1].name, examine(layers[-1].file)))
+    finally:
+        for layer in layers[1:]:
+            layer.file.close()
+    return tuple(result_of(path, examined) for path, examined in found)
+
+
+def _examined_at(path: str, *, lock: bool) -> tuple[str, Examined]:
+    storage = open_for_reading(path, lock=lock)
+    try:
+        return path, examine(storage)
+    finally:
+        storage.close()
+
+
+def _parent_finding(child: Image, error: VhdxError) -> Finding:
+    rule = rules.PARENT_MISMATCH if isinstance(error, ParentMismatchError) else rules.PARENT_NOT_FOUND
+    place = Place("parent locator", child.metadata.region.file_offset)
+    return Finding(rule, place, error.message.strip())

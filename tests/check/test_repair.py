@@ -1,0 +1,371 @@
+"""The fault table once more: what repair makes of each fault, and that every repair can be undone."""
+
+import contextlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vhdx
+from tests.check.fault import (
+    LOSS,
+    NEEDLESS,
+    NEVER,
+    REBUILD,
+    SAFE,
+    Fault,
+    child,
+    cut_block,
+    dirty,
+    dynamic,
+    entry,
+    half_shared_space,
+    shared_space,
+    tables,
+)
+from tests.check.faults import FAULTS
+from tests.cli.running import run
+from tests.support.build import ImageBuilder
+from tests.support.layout import FULLY_PRESENT, KIB, MIB, ZERO_GUID
+from tests.support.logs import Entry
+from tests.support.naive import naive_content
+from tests.support.parts import Block, Header
+from tests.support.patterns import pattern
+from tests.support.presets import qemu_like
+from tests.support.structures import HEADER, value_of
+from tests.support.tools import needs
+from vhdx.image import mend
+from vhdx.image.check import examine
+from vhdx.storage.file import open_for_writing
+from vhdx.storage.rehearsal import Rehearsal
+
+TABLE = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+
+
+def mended(path: Path, fault: Fault, **options: Any) -> vhdx.RepairResult:
+    """Repair with what it takes."""
+    lossy, rebuilding = fault.mended == LOSS, fault.mended == REBUILD
+    return vhdx.repair(path, accept_data_loss=lossy, rebuild=rebuilding, **options)
+
+
+@TABLE
+def test_repair_does_what_the_table_says_and_can_be_undone(fault: Fault, tmp_path: Path) -> None:
+    path, backup = fault.make().write(tmp_path / "image.vhdx"), tmp_path / "backup"
+    before = path.read_bytes()
+    if fault.mended in (LOSS, REBUILD):
+        refused = vhdx.repair(path)
+        assert refused.done == ()
+        assert "add --" in (refused.refused or "")
+    dry = mended(path, fault, dry_run=True)
+    assert path.read_bytes() == before
+    result = mended(path, fault, backup=backup)
+    assert (dry.done, dry.refused, dry.left.codes) == (result.done, result.refused, result.left.codes)
+    assert bool(result.done) == (fault.mended not in (NEVER, NEEDLESS))
+    if not result.done:
+        assert path.read_bytes() == before
+        assert not backup.exists()
+        return
+    assert vhdx.check(path).codes == result.left.codes
+    assert {f.code for f in result.left.findings if f.severity != "note"} == fault.after
+    assert mended(path, fault).done == ()
+    vhdx.undo_repair(path, backup)
+    assert path.read_bytes() == before
+
+
+SAFE_FAULTS = [fault for fault in FAULTS if fault.mended == SAFE and not fault.reading]
+
+
+@pytest.mark.parametrize("fault", SAFE_FAULTS, ids=lambda fault: fault.name)
+def test_a_safe_repair_keeps_what_a_read_returns_and_who_the_disk_is(fault: Fault, tmp_path: Path) -> None:
+    path = fault.make().write(tmp_path / "image.vhdx")
+    with vhdx.open(path) as disk:
+        content = disk.pread(min(disk.size, 16 * MIB), 0)
+    identity = {value_of(path, HEADER, "data_write_guid", copy) for copy in (1, 2)}
+    assert vhdx.repair(path).done
+    with vhdx.open(path) as disk:
+        assert disk.pread(len(content), 0) == content
+    assert naive_content(path, 0, len(content)) == content
+    assert {value_of(path, HEADER, "data_write_guid", copy) for copy in (1, 2)} <= identity
+    assert {value_of(path, HEADER, "log_guid", copy) for copy in (1, 2)} == {ZERO_GUID}
+
+
+# What is lost and what is kept -------------------------------------------------------------------
+
+
+def test_blocks_that_shared_space_read_on_what_they_read(tmp_path: Path) -> None:
+    path = half_shared_space().write(tmp_path / "image.vhdx")
+    result = vhdx.repair(path, accept_data_loss=True)
+    assert [(r.offset, r.length) for r in result.concerned] == [(0, 4 * MIB)]
+    first = pattern(0, 2 * MIB)
+    with vhdx.open(path, "r+") as disk:
+        assert disk.pread(2 * MIB, 0) == first
+        assert disk.pread(2 * MIB, 2 * MIB) == first[MIB:] + pattern(1, 2 * MIB)[:MIB]
+        disk.pwrite(b"mine", 0)
+        assert disk.pread(4, 3 * MIB) != b"mine"
+
+
+def test_a_cut_block_keeps_what_is_left_of_it(tmp_path: Path) -> None:
+    path = cut_block().write(tmp_path / "image.vhdx")
+    result = vhdx.repair(path, accept_data_loss=True)
+    assert [(r.offset, r.length) for r in result.concerned] == [(MIB + MIB // 2, MIB // 2)]
+    with vhdx.open(path) as disk:
+        assert disk.pread(2 * MIB, 0) == pattern(0, MIB) + pattern(1, MIB)[: MIB // 2] + bytes(MIB // 2)
+
+
+def test_a_block_without_a_place_is_zeros_and_hides_the_parent(tmp_path: Path) -> None:
+    parent = dynamic()
+    parent.blocks[5] = Block(pattern(5, MIB))
+    parent.write(tmp_path / "parent.vhdx")
+    image = child(bat={5: 3 << 40 | FULLY_PRESENT})
+    image.locator = {"parent_linkage": f"{{{parent.guid('data write')}}}", "relative_path": ".\\parent.vhdx"}
+    path = image.write(tmp_path / "child.vhdx")
+    old = value_of(path, HEADER, "data_write_guid")
+    result = vhdx.repair(path, accept_data_loss=True)
+    assert [(r.offset, r.length) for r in result.concerned] == [(5 * MIB, MIB)]
+    assert result.left.is_clean
+    assert value_of(path, HEADER, "data_write_guid") != old, "what a read returns has changed"
+    with vhdx.open(path) as disk:
+        assert disk.pread(MIB, 5 * MIB) == bytes(MIB)
+
+
+def test_a_lost_log_concerns_the_whole_disk(tmp_path: Path) -> None:
+    path = dirty(Entry(checksum=1)).write(tmp_path / "image.vhdx")
+    result = vhdx.repair(path, accept_data_loss=True)
+    assert [(r.offset, r.length) for r in result.concerned] == [(0, 10 * MIB)]
+    with vhdx.open(path) as disk:
+        assert disk.pread(MIB, 0) == pattern(0, MIB)
+
+
+def test_a_file_cut_below_its_structures_is_left_alone(tmp_path: Path) -> None:
+    path = dirty(Entry(flushed_file_offset=6 * MIB)).write(tmp_path / "image.vhdx")
+    with open(path, "r+b") as file:
+        file.truncate(3 * MIB)
+    before = path.read_bytes()
+    result = vhdx.repair(path, accept_data_loss=True, rebuild=True)
+    assert not result.done
+    assert path.read_bytes() == before
+
+
+def test_many_entries_are_mended_through_many_commits(tmp_path: Path) -> None:
+    image = ImageBuilder(600_000 * MIB)
+    image.fill = lambda blocks: blocks * np.uint64(0) + np.uint64(2 | 8 | 77 << 20)
+    path = image.write(tmp_path / "image.vhdx")
+    result = vhdx.repair(path)
+    assert result.before.codes == {"bat.reserved": 600_000, "bat.needless_offset": 600_000}
+    assert result.left.codes == {}
+    with vhdx.open(path) as disk:
+        assert {extent.state for extent in disk.extents()} == {vhdx.BlockState.ZERO}
+
+
+@needs("qemu-img")
+@pytest.mark.parametrize("make", [shared_space, cut_block, lambda: entry(5, 20 * MIB | 2 | 8), dirty])
+def test_qemu_finds_repaired_images_sound(make: Any, tmp_path: Path) -> None:
+    path = make().write(tmp_path / "image.vhdx")
+    assert vhdx.repair(path, accept_data_loss=True).left.is_clean
+    subprocess.run(["qemu-img", "check", "-q", "-f", "vhdx", str(path)], check=True)
+
+
+# Rebuilding --------------------------------------------------------------------------------------
+
+
+def test_a_rebuilt_table_is_the_one_that_was_lost(tmp_path: Path) -> None:
+    sound = dynamic().write(tmp_path / "sound.vhdx").read_bytes()
+    path = dynamic(region_tables=tables(checksum=1)).write(tmp_path / "image.vhdx")
+    assert vhdx.repair(path, rebuild=True).left.is_clean
+    rebuilt = path.read_bytes()
+    for offset in (192 * KIB, 256 * KIB):
+        assert rebuilt[offset : offset + 64 * KIB] == sound[offset : offset + 64 * KIB]
+
+
+@pytest.mark.parametrize(
+    "make", [child, qemu_like, lambda **c: ImageBuilder(10 * MIB, disk_type="fixed", **c)]
+)
+def test_rebuilding_other_shapes(make: Any, tmp_path: Path) -> None:
+    image = make(region_tables=tables(raw=bytes(64 * KIB)))
+    image.file_length = None
+    result = vhdx.repair(image.write(tmp_path / "image.vhdx"), rebuild=True)
+    assert result.left.errors == 0, result.refused
+    assert result.done
+
+
+def test_two_places_that_fit_are_told_and_refused(tmp_path: Path) -> None:
+    image = dynamic(region_tables=tables(checksum=1))
+    image.blocks[1] = Block(bytes(8) + (2).to_bytes(8, "little"))  # looks like a table with a ZERO block
+    path = image.write(tmp_path / "image.vhdx")
+    before = path.read_bytes()
+    result = vhdx.repair(path, rebuild=True)
+    assert result.done == ()
+    assert result.refused is not None
+    assert f"BAT at {3 * MIB}" in result.refused
+    assert f"BAT at {image.plan().blocks[1]}" in result.refused
+    assert path.read_bytes() == before
+
+
+def test_no_place_is_refused(tmp_path: Path) -> None:
+    image = dynamic(region_tables=tables(checksum=1), bat={5: 8})
+    result = vhdx.repair(image.write(tmp_path / "image.vhdx"), rebuild=True)
+    assert result.refused == "the region table cannot be rebuilt: no place can be meant"
+
+
+# Backups -----------------------------------------------------------------------------------------
+
+
+def _repaired(folder: Path) -> tuple[Path, Path, bytes]:
+    path = dirty(headers={1: Header(checksum=1)}, tail=b"x" * 2 * MIB).write(folder / "image.vhdx")
+    before = path.read_bytes()
+    vhdx.repair(path, backup=folder / "backup")
+    return path, folder / "backup", before
+
+
+def test_an_image_that_was_used_since_is_not_undone(tmp_path: Path) -> None:
+    path, backup, _ = _repaired(tmp_path)
+    with vhdx.open(path, "r+") as disk:
+        disk.pwrite(b"new", 0)
+    after = path.read_bytes()
+    with pytest.raises(vhdx.CorruptImageError, match="not as the repair left it"):
+        vhdx.undo_repair(path, backup)
+    assert path.read_bytes() == after
+
+
+def test_a_longer_image_is_not_undone(tmp_path: Path) -> None:
+    path, backup, _ = _repaired(tmp_path)
+    with open(path, "ab") as file:
+        file.write(b"x")
+    with pytest.raises(vhdx.CorruptImageError, match="bytes"):
+        vhdx.undo_repair(path, backup)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "other"])
+def test_a_damaged_backup_is_refused(damage: str, tmp_path: Path) -> None:
+    path, backup, _ = _repaired(tmp_path)
+    data = bytearray(backup.read_bytes())
+    data[-1] ^= damage == "changed"
+    backup.write_bytes(b"{}\n" if damage == "other" else bytes(data[: -5 if damage == "cut" else None]))
+    after = path.read_bytes()
+    with pytest.raises(ValueError, match=r"damaged|too short|no backup"):
+        vhdx.undo_repair(path, backup)
+    assert path.read_bytes() == after
+
+
+def test_an_undo_that_was_interrupted_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, backup, before = _repaired(tmp_path)
+    written: list[int] = []
+
+    def write_at(self: Any, data: bytes, file_offset: int) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(file_offset)
+        real(self, data, file_offset)
+
+    from vhdx.storage.file import FileStorage  # noqa: PLC0415  to be changed
+
+    real = FileStorage.write_at
+    monkeypatch.setattr(FileStorage, "write_at", write_at)
+    with pytest.raises(KeyboardInterrupt):
+        vhdx.undo_repair(path, backup)
+    monkeypatch.undo()
+    assert path.read_bytes() != before
+    vhdx.undo_repair(path, backup)
+    assert path.read_bytes() == before
+
+
+def test_a_backup_replaces_no_file(tmp_path: Path) -> None:
+    path = dirty().write(tmp_path / "image.vhdx")
+    (tmp_path / "backup").write_bytes(b"precious")
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError):
+        vhdx.repair(path, backup=tmp_path / "backup")
+    assert path.read_bytes() == before
+
+
+# Crashes in the middle ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", SAFE_FAULTS[::9], ids=lambda fault: fault.name)
+def test_a_repair_that_is_killed_leaves_no_more_errors(fault: Fault, tmp_path: Path) -> None:
+    """What is performed is what was rehearsed, one write after the other."""
+    path = fault.make().write(tmp_path / "image.vhdx")
+    original = path.read_bytes()
+    file = open_for_writing(str(path))
+    with contextlib.closing(file), contextlib.closing(Rehearsal(file)) as rehearsal:
+        mend.mend(rehearsal, accept_data_loss=False)
+        for step in rehearsal.steps:
+            if step.kind != "flush":
+                rehearsal.perform_step(file, step)
+                assert not examine(file).report.has_errors
+    assert vhdx.check(path).is_clean
+    assert path.read_bytes() != original
+
+
+# The rehearsal -----------------------------------------------------------------------------------
+
+
+def test_a_rehearsal_reads_as_the_file_would_afterwards(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(pattern(1, 40_000))
+    file = open_for_writing(str(tmp_path / "file"))
+    with contextlib.closing(file):
+        rehearsal = Rehearsal(file)
+        rehearsal.write_at(b"a" * 5000, 100)
+        rehearsal.resize(20_001)
+        rehearsal.write_at(b"b" * 4096, 8192)
+        rehearsal.resize(30_000)
+        rehearsal.zero(4000, 300)
+        rehearsal.write_at(b"end", 50_000)
+        rehearsal.flush()
+        expected = rehearsal.read(rehearsal.size(), 0)
+        assert file.read(40_000, 0) == pattern(1, 40_000)
+        changed = rehearsal.changed_ranges()
+        rehearsal.perform(file)
+        rehearsal.close()
+        assert file.read(file.size(), 0) == expected
+    old = pattern(1, 40_000)
+    for offset in range(40_000):
+        same = old[offset : offset + 1] == expected[offset : offset + 1]
+        assert same or any(start <= offset < start + length for start, length in changed)
+
+
+# The command -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "code"),
+    [
+        (dynamic(), (), 0),
+        (dirty(), (), 0),
+        (dirty(), ("--dry-run",), 0),
+        (shared_space(), (), 1),
+        (shared_space(), ("--accept-data-loss",), 0),
+        (half_shared_space(), ("--accept-data-loss",), 3),
+        (dynamic(gap=9 * MIB), (), 3),
+        (dynamic(bat={5: 4, 6: 8}), (), 2),
+    ],
+)
+def test_exit_codes(image: ImageBuilder, options: tuple[str, ...], code: int, tmp_path: Path) -> None:
+    path = image.write(tmp_path / "image.vhdx")
+    done = run("repair", *options, path)
+    assert done.code == code, done.out
+    assert done.out.endswith("\n")
+
+
+def test_the_ranges_are_told_before_anything_is_lost(tmp_path: Path) -> None:
+    path = cut_block().write(tmp_path / "image.vhdx")
+    done = run("repair", path)
+    assert f"concerned: bytes {MIB + MIB // 2} to {2 * MIB} of the disk" in done.out
+    assert "add --accept-data-loss" in done.out
+    told = json.loads(run("repair", "--json", "--accept-data-loss", path).out)
+    assert told["concerned"] == [
+        {"offset": MIB + MIB // 2, "length": MIB // 2, "reason": "the end of the file cuts the block"}
+    ]
+
+
+def test_undo_on_the_command_line(tmp_path: Path) -> None:
+    path, backup = dirty().write(tmp_path / "image.vhdx"), tmp_path / "backup"
+    before = path.read_bytes()
+    assert run("repair", "--backup", backup, path).code == 0
+    assert run("repair", "--undo", backup, "--rebuild", path).code == 64
+    assert "as it was before the repair" in run("repair", "--undo", backup, path).out
+    assert path.read_bytes() == before
+    assert run("repair", "--undo", backup, path).code == 64
