@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from vhdx.errors import VhdxError
+from vhdx.errors import UnsupportedImageError, VhdxError
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image, metadata
 from vhdx.storage.file import open_for_reading
@@ -25,6 +25,17 @@ def children_beside(path: str, identity: UUID) -> Iterator[str]:
         other = os.path.join(directory, name)
         if identity in _known_parents(other):
             yield other
+
+
+def refuse_orphans(path: str, identity: UUID, what: str) -> None:
+    """Raise UnsupportedImageError if ``what`` would take their parent from images beside a file."""
+    children = list(children_beside(path, identity))
+    if children:
+        raise UnsupportedImageError(
+            f"{what} would take their parent from {', '.join(children)}; --force does it nevertheless",
+            image=path,
+            rule="2.2.2.1",
+        )
 
 
 def _names_in(directory: str) -> list[str]:

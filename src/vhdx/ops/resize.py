@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.chain import Disk
-from vhdx.disk.children import children_beside
+from vhdx.disk.children import refuse_orphans
 from vhdx.disk.open import open_disk
 from vhdx.disk.parents import open_chain, policy_from
 from vhdx.disk.partitions import partition_table
@@ -78,7 +78,7 @@ def resize(
         new_size = disk_size_from(new_size, disk.logical_sector_size, rounding)
         steps = _gpt_steps(disk, table, new_size)
         if not force:
-            _refuse_orphans(disk)
+            refuse_orphans(disk.chain[0], disk.layers[0].header.data_write_guid, "another size")
         if new_size < old_size and not shrink:
             _refuse_data_loss(disk, table, range(new_size, old_size), progress)
         left = _left_behind(disk, table, new_size)
@@ -126,17 +126,6 @@ def _gpt_steps(disk: Disk, table: PartitionTable, new_size: int) -> tuple[Step, 
 def _last_usable(table: PartitionTable, size: int) -> int:
     assert table.gpt is not None
     return (size - table.gpt.backup_length) // table.sector_size - 1
-
-
-def _refuse_orphans(disk: Disk) -> None:
-    image_path = disk.chain[0]
-    children = list(children_beside(image_path, disk.layers[0].header.data_write_guid))
-    if children:
-        raise UnsupportedImageError(
-            f"another size would take their parent from {', '.join(children)}; --force does it nevertheless",
-            image=image_path,
-            rule="2.2.2.1",
-        )
 
 
 def _backup(disk: Disk, table: PartitionTable) -> range:
