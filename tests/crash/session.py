@@ -23,7 +23,7 @@ from vhdx.image.items import NewItem
 from vhdx.image.session import Session as ImageSession
 from vhdx.image.write import Writer
 from vhdx.ops.compact import Asked, Meter, compact_in_place
-from vhdx.ops.properties import change_identity, make_fixed, say_dynamic
+from vhdx.ops.properties import identity_items, make_fixed, put_items, say_dynamic
 
 FILE = "image.vhdx"
 
@@ -163,7 +163,8 @@ class Session:
     def set_identity(self, disk_id: int, physical_sector_size: int) -> None:
         """As `vhdx set --disk-id --physical-sector-size`."""
         self._begin("items")
-        change_identity(self.storage, image.load(self.storage), uuid.UUID(int=disk_id), physical_sector_size)
+        loaded = image.load(self.storage)
+        put_items(self.storage, loaded, identity_items(loaded, uuid.UUID(int=disk_id), physical_sector_size))
         self._settle()
 
     def put_item(self, number: int, value: bytes | None) -> None:

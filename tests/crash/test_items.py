@@ -1,11 +1,16 @@
 """User items after a crash: each is what it was before or what it was set to, never a part of both."""
 
 import random
-import uuid
+from typing import Any
 
+import pytest
+
+import vhdx
 from tests.support.layout import METADATA_ENTRY, METADATA_GUID, METADATA_TABLE, TABLE_SIZE
 from tests.support.lying import Operation, crashes
 from tests.support.soundness import Survey, Surveyor
+from vhdx.image import items, region_move
+from vhdx.image.write import Writer
 
 from .scenarios import ALL
 from .session import FILE, Items
@@ -25,8 +30,9 @@ def items_of(survey: Survey) -> dict[int, bytes]:
     return found
 
 
-def test_items_are_old_or_new_at_every_instant() -> None:
-    session = next(scenario for scenario in ALL if scenario.name == "user items come and go").recorded()
+def examined(name: str) -> set[tuple[int, ...]]:
+    """Look at every crash of a scenario; the sets of items that were seen."""
+    session = next(scenario for scenario in ALL if scenario.name == name).recorded()
     surveyor = Surveyor()
     possible: list[dict[int, bytes]] = [{}]
     seen: dict[int, dict[int, bytes]] = {}
@@ -39,5 +45,69 @@ def test_items_are_old_or_new_at_every_instant() -> None:
             assert found in possible, f"{ {k: len(v) for k, v in found.items()} } after {item}"
         elif isinstance(item.mark, Items):
             possible = [item.mark.items] if item.mark.settled else [*possible, item.mark.items]
-    assert len({tuple(sorted(found)) for found in seen.values()}) >= 6
-    assert uuid.UUID(int=4).int in session.items
+    return {tuple(sorted(found)) for found in seen.values()}
+
+
+def test_items_are_old_or_new_at_every_instant() -> None:
+    assert len(examined("user items come and go")) >= 6
+
+
+def value_behind_its_row(patch: pytest.MonkeyPatch) -> None:
+    def apply(writer: Any, change: items.ItemChange, *, contents: bool) -> None:
+        really(writer, change._replace(direct=()), contents=contents)
+        for offset, data in change.direct:
+            writer._session.file.write_at(data, writer._image.metadata.region.file_offset + offset)
+        writer._session.file.flush()
+
+    really = Writer._apply
+    patch.setattr(Writer, "_apply", apply)
+
+
+def long_values_over_old_ones(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(items, "_taken", lambda *_, **__: [])
+
+
+def row_without_its_value(patch: pytest.MonkeyPatch) -> None:
+    really = items.with_item
+
+    def with_item(*arguments: Any, direct: bool = False) -> items.ItemChange:
+        change = really(*arguments, direct=direct)
+        return change._replace(logged=change.logged[-1:])
+
+    patch.setattr(items, "with_item", with_item)
+
+
+def tables_that_name_another_place(patch: pytest.MonkeyPatch) -> None:
+    def put_tables(session: Any, old: Any, new: Any) -> None:
+        really(session, old, new._replace(file_offset=new.file_offset + (1 << 20)))
+
+    really = region_move._put_tables
+    patch.setattr(region_move, "_put_tables", put_tables)
+
+
+MISTAKES = (
+    value_behind_its_row,
+    long_values_over_old_ones,
+    row_without_its_value,
+    tables_that_name_another_place,
+)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.__name__)
+def test_mistakes_are_found(mistake: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    mistake(monkeypatch)
+    with pytest.raises((AssertionError, vhdx.VhdxError)):
+        examined("user items come and go")
+
+
+def test_no_image_is_called_fixed_before_all_its_blocks_have_space() -> None:
+    session = next(scenario for scenario in ALL if scenario.name == "dynamic becomes fixed").recorded()
+    surveyor, kinds = Surveyor(), set()
+    for item in crashes(session.record, random.Random(0), 20):
+        if not isinstance(item, Operation):
+            survey = surveyor.survey(item.files[FILE])
+            kinds.add(survey.disk.fixed)
+            assert not survey.disk.fixed or len(survey.blocks) == -(
+                -survey.disk.size // survey.disk.block_size
+            )
+    assert kinds == {False, True}

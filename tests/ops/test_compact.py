@@ -211,6 +211,24 @@ def test_a_bitmap_that_no_block_uses_goes(tmp_path: Path) -> None:
     chain_is_sound(path)
 
 
+def test_what_stands_behind_the_last_block_of_a_table_is_nobodys(tmp_path: Path) -> None:
+    """A chunk's slots past the end of the disk may hold anything, here the place of a block that moves."""
+    parent = ImageBuilder(130 * 1024 * MIB + 512)
+    child = parent.child()
+    child.block_size, child.gap = MIB, 2 * MIB
+    child.blocks = {0: some(0), 1: some(1)}
+    entries = 33 * 4097  # 33 chunks of 4 GiB, the last one half used
+    child.bat = {entries - 10: child.plan().blocks[1] | FULLY_PRESENT}
+    parent.write(tmp_path / "parent.vhdx")
+    path = child.write(tmp_path / "child.vhdx")
+    done = vhdx.compact(path)
+    assert done.moved_blocks == 2
+    assert done.file_size_after == done.file_size_before - 2 * MIB
+    with vhdx.open(path) as disk:
+        assert disk.pread(4096, 0) == pattern(0, 4096)
+        assert disk.pread(4096, MIB) == pattern(1, 4096)
+
+
 def test_a_fixed_image_keeps_its_size_and_gives_the_host_back_what_is_zeros(tmp_path: Path) -> None:
     path = tmp_path / "a.vhdx"
     vhdx.create(path, "16MiB", disk_type="fixed")

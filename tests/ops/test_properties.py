@@ -61,7 +61,13 @@ def test_a_child_has_to_be_told_of_another_identity(tmp_path: Path) -> None:
     vhdx.set_properties(parent, disk_type="fixed")
     with vhdx.open(child) as disk:
         assert disk.chain[1] == str(parent)
-    vhdx.set_properties(parent, physical_sector_size=512)
+    before = digest(parent)
+    with pytest.raises(vhdx.UnsupportedImageError, match=r"take their parent from .*c\.vhdx"):
+        vhdx.set_properties(parent, physical_sector_size=512)
+    with pytest.raises(vhdx.UnsupportedImageError, match="--force"):
+        vhdx.set_user_item(parent, ID, b"x")
+    assert digest(parent) == before
+    vhdx.set_properties(parent, physical_sector_size=512, force=True)
     with pytest.raises(vhdx.ParentMismatchError):
         vhdx.open(child)
     vhdx.rebase(child, parent, ignore_identity=True)

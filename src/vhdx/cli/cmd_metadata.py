@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _image = click.argument("image", type=click.Path())
 _item = click.argument("item", type=DISK_ID, metavar="GUID")
+_force = click.option(
+    "--force", is_flag=True, help="Also where children beside IMAGE would lose their parent."
+)
 
 
 @click.group()
@@ -70,13 +73,14 @@ def get_item(image: str, item: UUID, *, output: str | None) -> None:
     default=None,
     help="Whether it follows the disk into copies and children, or stays with this file.",
 )
-def set_item(image: str, item: UUID, source: BinaryIO, *, virtual_disk: bool | None) -> None:
+@_force
+def set_item(image: str, item: UUID, source: BinaryIO, *, virtual_disk: bool | None, force: bool) -> None:
     """Give a user item the contents of FILE, or of standard input. It is added if it is not there."""
     from vhdx.ops.metadata import set_user_item  # noqa: PLC0415
 
     value = source.read((1 << 20) + 1)
     with changing():
-        changed = set_user_item(image, item, value, virtual_disk=virtual_disk)
+        changed = set_user_item(image, item, value, virtual_disk=virtual_disk, force=force)
     click.echo(f"{printable(image)}: item {item} has {len(value)} bytes{'' if changed else ' already'}")
     if changed:
         _warn()
@@ -85,12 +89,13 @@ def set_item(image: str, item: UUID, source: BinaryIO, *, virtual_disk: bool | N
 @metadata.command("delete")
 @_image
 @_item
-def delete_item(image: str, item: UUID) -> None:
+@_force
+def delete_item(image: str, item: UUID, *, force: bool) -> None:
     """Delete a user item of IMAGE."""
     from vhdx.ops.metadata import delete_user_item  # noqa: PLC0415
 
     with changing():
-        delete_user_item(image, item)
+        delete_user_item(image, item, force=force)
     click.echo(f"{printable(image)}: item {item} is deleted")
     _warn()
 

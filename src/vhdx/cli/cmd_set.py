@@ -28,6 +28,7 @@ class NewOrDiskId(click.ParamType["UUID | str"]):
 @click.option("--disk-id", type=NewOrDiskId(), metavar="new|UUID", help="The identity that a guest sees.")
 @click.option("--physical-sector-size", type=SECTOR_SIZE, metavar="N", help="512 or 4096.")
 @click.option("--type", "disk_type", type=click.Choice(["fixed", "dynamic"]), help="Not of a child.")
+@click.option("--force", is_flag=True, help="Also where children beside IMAGE would lose their parent.")
 @json_option
 def set(  # noqa: A001  the verb's name
     image: str,
@@ -35,12 +36,14 @@ def set(  # noqa: A001  the verb's name
     disk_id: UUID | str | None,
     physical_sector_size: int | None,
     disk_type: Literal["fixed", "dynamic"] | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Change what IMAGE says of its disk, in place.
 
     "--type fixed" gives every block space, "--type dynamic" gives blocks of zeros back; contents stay. With
-    another disk id or physical sector size the image is another one to its children: they have to be rebased.
+    another disk id or physical sector size the image is another one to its children, which then have to be
+    rebased: with children beside it that takes --force.
     """
     from vhdx.ops.properties import NEW_IDENTITY, set_properties  # noqa: PLC0415  --help needs no library
 
@@ -52,6 +55,7 @@ def set(  # noqa: A001  the verb's name
             disk_id=disk_id,
             physical_sector_size=physical_sector_size,
             disk_type=disk_type,
+            force=force,
             progress=progress,
         )
     if as_json:

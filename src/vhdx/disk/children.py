@@ -6,7 +6,7 @@ import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from vhdx.errors import VhdxError
+from vhdx.errors import UnsupportedImageError, VhdxError
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image, metadata
 from vhdx.storage.file import open_for_reading
@@ -30,6 +30,17 @@ class Families:
         for other, known in self._linkages(os.path.dirname(os.path.realpath(path))):
             if identity in known:
                 yield other
+
+
+def refuse_orphans(path: str, identity: UUID, what: str) -> None:
+    """Raise UnsupportedImageError if ``what`` would take their parent from images beside a file."""
+    children = list(Families().children_beside(path, identity))
+    if children:
+        raise UnsupportedImageError(
+            f"{what} would take their parent from {', '.join(children)}; --force does it nevertheless",
+            image=path,
+            rule="2.2.2.1",
+        )
 
 
 def _linkages_in(directory: str) -> tuple[tuple[str, frozenset[UUID]], ...]:

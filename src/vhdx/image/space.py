@@ -157,9 +157,15 @@ class Space:
         return tuple(self._waiting)
 
     def take_waiting(self) -> list[tuple[int, int]]:
-        """What waits, no longer on the list; to be given back when nobody uses it any more."""
-        waiting, self._waiting = self._waiting, []
-        return waiting
+        """What waits, neighbours made one, no longer on the list; to be given back when nobody uses it."""
+        waiting, self._waiting = sorted(self._waiting), []
+        merged: list[tuple[int, int]] = []
+        for file_offset, length in waiting:
+            if merged and sum(merged[-1]) == file_offset:
+                merged[-1] = merged[-1][0], merged[-1][1] + length
+            else:
+                merged.append((file_offset, length))
+        return merged
 
 
 class Conflict(Exception):  # noqa: N818  not an error by itself: whoever surveys decides

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
+from vhdx.disk.children import refuse_orphans
 from vhdx.disk.open import open_image
 from vhdx.format import guids, metadata
 from vhdx.image import image
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from vhdx.image.image import Image
     from vhdx.storage.base import Storage
+
+_ANOTHER = "a change of user items, which is one of contents,"
 
 
 class UserItemInfo(NamedTuple):
@@ -54,18 +57,20 @@ def set_user_item(
     value: bytes,
     *,
     virtual_disk: bool | None = None,
+    force: bool = False,
     lock: bool = True,
 ) -> bool:
     """Add a user item or give it another value, durably; whether anything changed.
 
     ``virtual_disk``: whether it belongs to the disk rather than to the file; None leaves it as it is, and new
     items belong to the file. No item can be made required: all software that does not know it, ours
-    included, would refuse the image. The DataWriteGuid changes, by which children know their parent.
+    included, would refuse the image. The DataWriteGuid changes, by which children know their parent: where
+    some lie beside the image only ``force`` does it.
 
     Where the metadata region is too short it moves to a longer place.
 
     Raises ValueError for more than 1 MiB and for the null GUID, UnsupportedImageError past 1024 items or
-    128 MiB, and what opening for writing raises.
+    128 MiB and where children would lose their parent, and what opening for writing raises.
     """
     wanted = UUID(str(item_id))
     if wanted == guids.NIL:
@@ -80,6 +85,8 @@ def set_user_item(
         flags = _flags(metadata.IS_USER if old is None else old.flags, virtual_disk=virtual_disk)
         if old is not None and old.flags == flags and opened.metadata.item(opened.storage, old) == value:
             return False
+        if not force:
+            refuse_orphans(os.fspath(path), opened.header.data_write_guid, _ANOTHER)
         put_item(storage, opened, NewItem(wanted, value, flags, is_user=True))
         return True
     finally:
@@ -97,13 +104,17 @@ def put_item(storage: Storage, opened: Image, item: NewItem) -> None:
             writer.put_items((item,), contents=True)
 
 
-def delete_user_item(path: str | os.PathLike[str], item_id: UUID | str, *, lock: bool = True) -> None:
-    """Delete a user item, durably, which changes the DataWriteGuid. Raises ValueError if there is none."""
+def delete_user_item(
+    path: str | os.PathLike[str], item_id: UUID | str, *, force: bool = False, lock: bool = True
+) -> None:
+    """Delete a user item, durably. Raises ValueError if there is none, and what `set_user_item` raises."""
     wanted = UUID(str(item_id))
     storage = open_for_writing(os.fspath(path), lock=lock)
     try:
         opened = image.load(storage)
         index = _index_of(opened, wanted)
+        if not force:
+            refuse_orphans(os.fspath(path), opened.header.data_write_guid, _ANOTHER)
         with _writing(Writer(storage, opened, on_failure=_ignore)) as writer:
             writer.delete_item(index)
     finally:

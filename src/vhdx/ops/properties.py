@@ -6,6 +6,7 @@ import os
 import uuid
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from vhdx.disk.children import refuse_orphans
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, metadata
 from vhdx.image import image
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     Progress = Callable[[int, int | None], None]
 
 NEW_IDENTITY = (
-    "children of this image do not know it any more; if there are any: "
+    "children in other folders, if there are any, do not know this image any more: "
     "vhdx rebase CHILD --parent IMAGE --ignore-identity"
 )
 
@@ -53,19 +54,21 @@ def set_properties(
     disk_id: UUID | str | None = None,
     physical_sector_size: int | None = None,
     disk_type: Literal["fixed", "dynamic"] | None = None,
+    force: bool = False,
     lock: bool = True,
     progress: Progress | None = None,
 ) -> PropertiesResult:
     """Change an image in place, through the journal. None leaves a property as it is.
 
     ``disk_id`` is a UUID, or ``"new"`` for a random one. Another disk id or physical sector size is another
-    disk to whoever knows this one: the DataWriteGuid changes, and children have to be told. ``"fixed"`` gives
-    every block space, which is reserved before anything changes; ``"dynamic"`` gives blocks of zeros back.
-    The contents stay, and so does the DataWriteGuid.
+    disk to whoever knows this one: the DataWriteGuid changes. Where children lie beside the image only
+    ``force`` does that. ``"fixed"`` gives every block space, which is reserved before anything changes;
+    ``"dynamic"`` gives blocks of zeros back. The contents stay, and so does the DataWriteGuid.
 
     A crash leaves each of these done or not done; of a change to fixed, a dynamic image with more space.
     Raises ValueError for values that the format cannot have, UnsupportedImageError for the type of a
-    differencing image, OSError (ENOSPC) when the disk is full, and what opening for writing raises.
+    differencing image and where children would lose their parent, OSError (ENOSPC) when the disk is full,
+    and what opening for writing raises.
     """
     path = os.fspath(path)
     wanted_id = _uuid(disk_id)
@@ -78,7 +81,10 @@ def set_properties(
         before, size = image.load(storage), storage.size()
         if disk_type is not None and before.metadata.has_parent:
             raise UnsupportedImageError("a differencing image is neither fixed nor dynamic", image=path)
-        change_identity(storage, before, wanted_id, physical_sector_size)
+        items = identity_items(before, wanted_id, physical_sector_size)
+        if items and not force:
+            refuse_orphans(path, before.header.data_write_guid, "another identity")
+        put_items(storage, before, items)
         reserved = True
         if disk_type is not None and disk_type != before.metadata.disk_type:
             change_type = make_fixed if disk_type == "fixed" else make_dynamic
@@ -95,19 +101,22 @@ def _uuid(disk_id: UUID | str | None) -> UUID | None:
     return None if disk_id is None else uuid.UUID(str(disk_id))
 
 
-def change_identity(
-    storage: Storage, before: Image, disk_id: UUID | None, physical_sector_size: int | None
-) -> None:
-    """What a guest knows the disk by, in one log entry; nothing is written where nothing changes."""
-    items = []
-    if disk_id not in (None, before.metadata.disk_id):
-        assert disk_id is not None
-        items.append(NewItem(guids.VIRTUAL_DISK_ID, disk_id.bytes_le))
+def identity_items(
+    before: Image, disk_id: UUID | None, physical_sector_size: int | None
+) -> tuple[NewItem, ...]:
+    """The items that are to be otherwise than they are."""
+    values = {}
+    if disk_id is not None and disk_id != before.metadata.disk_id:
+        values[guids.VIRTUAL_DISK_ID] = disk_id.bytes_le
     if physical_sector_size not in (None, before.metadata.physical_sector_size):
-        assert physical_sector_size is not None
-        items.append(NewItem(guids.PHYSICAL_SECTOR_SIZE, physical_sector_size.to_bytes(4, "little")))
+        values[guids.PHYSICAL_SECTOR_SIZE] = (physical_sector_size or 0).to_bytes(4, "little")
+    return tuple(NewItem(item_id, value) for item_id, value in values.items())
+
+
+def put_items(storage: Storage, opened: Image, items: tuple[NewItem, ...]) -> None:
+    """Change what a guest knows the disk by, in one log entry; without items nothing is written."""
     if items:
-        writer = Writer(storage, before, on_failure=_ignore)
+        writer = Writer(storage, opened, on_failure=_ignore)
         try:
             writer.put_items(items, contents=True)
         finally:

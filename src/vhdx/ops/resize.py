@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.chain import Disk
-from vhdx.disk.children import Families
+from vhdx.disk.children import refuse_orphans
 from vhdx.disk.open import writable_disk
 from vhdx.disk.parents import open_chain, policy_from
 from vhdx.disk.partitions import partition_table
@@ -77,7 +77,7 @@ def resize(
             new_size = disk_size_from(new_size, disk.logical_sector_size, rounding)
             move = resize_gpt.planned(disk, table, new_size)
             if not force and (move.steps or new_size != old_size):
-                _refuse_orphans(disk)
+                refuse_orphans(path, disk.layers[0].header.data_write_guid, "another size")
             if not shrink:
                 _refuse_data_loss(disk, table, move.looked_at(new_size, old_size), progress)
             move.before(disk, growing=new_size > old_size)
@@ -138,17 +138,6 @@ def _minimum(table: PartitionTable, disk: Disk) -> int:
             f"partition {last.number} needs {minimum} bytes, more than the disk has", image=disk.chain[0]
         )
     return minimum
-
-
-def _refuse_orphans(disk: Disk) -> None:
-    path = disk.chain[0]
-    children = list(Families().children_beside(path, disk.layers[0].header.data_write_guid))
-    if children:
-        raise UnsupportedImageError(
-            f"another size would take their parent from {', '.join(children)}; --force does it nevertheless",
-            image=path,
-            rule="2.2.2.1",
-        )
 
 
 def _refuse_data_loss(disk: Disk, table: PartitionTable, lost: range, progress: Progress | None) -> None:

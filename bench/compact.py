@@ -1,0 +1,90 @@
+"""Compacting: moving blocks against copying a file of the same size, scanning for zeros against numpy."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import vhdx
+from bench.harness import Aim, command, rows_of, take_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bench.harness import Contestant, Row
+
+MIB = 1 << 20
+MOVED = 192 * MIB
+SCANNED = 256 * MIB
+ROUNDS = 5
+
+FLUSHED = Aim("at most 1.5x of a flushed copy", lambda ours, theirs: ours <= 1.5 * theirs)
+SCAN = Aim("at least as fast as numpy", lambda ours, theirs: ours <= theirs)
+
+
+def measure(folder: Path) -> Iterator[Row]:
+    """192 MiB that move into gaps; 256 MiB of zeros that are looked through."""
+    yield from _moving(folder)
+    yield from _scanning(folder)
+
+
+def _moving(folder: Path) -> Iterator[Row]:
+    gaps, image = folder / "gaps.vhdx", folder / "image.vhdx"
+    source, target = folder / "moved.raw", folder / "target.raw"
+    chance = random.Random(3)
+    vhdx.create(gaps, 2 * MOVED, block_size=MIB)
+    with vhdx.open(gaps, "r+") as disk, open(source, "wb") as file:
+        for number in range(2 * MOVED // MIB):
+            data = chance.randbytes(MIB)
+            disk.pwrite(data, number * MIB)
+            if number * MIB >= MOVED:
+                file.write(data)
+        disk.flush()
+        disk.zero(MOVED, 0)
+
+    def restore() -> None:
+        target.unlink(missing_ok=True)
+        shutil.copyfile(gaps, image)
+        os.sync()
+
+    contestants: dict[str, Contestant] = {
+        "vhdx": partial(vhdx.compact, image),
+        "cp": command("cp", source, target),
+        "dd conv=fdatasync": command(
+            "dd", f"if={source}", f"of={target}", "bs=1M", "conv=fdatasync", "status=none"
+        ),
+    }
+    found = take_turns(contestants, ROUNDS, before=restore)
+    yield from rows_of("compact, 192 MiB move", found, {"dd conv=fdatasync": FLUSHED})
+
+
+def _scanning(folder: Path) -> Iterator[Row]:
+    image, raw = folder / "zeros.vhdx", folder / "zeros.raw"
+    vhdx.create(image, SCANNED, block_size=32 * MIB, overwrite=True)
+    with vhdx.open(image, "r+") as disk, open(raw, "wb") as file:
+        for offset in range(0, SCANNED, MIB):
+            disk.pwrite(bytes(MIB), offset)
+            file.write(bytes(MIB))
+    buffer = bytearray(MIB)
+    words = np.frombuffer(buffer, dtype=np.uint64)
+
+    def by_numpy() -> None:
+        with open(raw, "rb", buffering=0) as file:
+            while file.readinto(buffer):
+                assert not words.any()
+
+    contestants: dict[str, Contestant] = {
+        "vhdx": partial(vhdx.compact, image, scan_zeros=True, dry_run=True),
+        "numpy, read and any()": by_numpy,
+    }
+    found = take_turns(contestants, ROUNDS)
+    aims = {"numpy, read and any()": SCAN}
+    yield from rows_of("zero scan of 256 MiB", found, aims)
+    speeds = {name: seconds / (SCANNED / 1e9) for name, seconds in found.items()}
+    yield from rows_of("zero scan, for each GB", speeds)
