@@ -361,6 +361,24 @@ def test_no_damage_is_made_worse_and_each_repair_can_be_undone(make: Any, tmp_pa
         assert path.read_bytes() == before
 
 
+def test_what_would_be_worse_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of ours in mending must not reach the file."""
+    path = dirty().write(tmp_path / "image.vhdx")
+    before = path.read_bytes()
+
+    def mistaken(file: Rehearsal, *, accept_data_loss: bool) -> None:
+        real(file, accept_data_loss=accept_data_loss)
+        file.write_at(bytes(4096), 2 * MIB)
+
+    real = mend.mend
+    monkeypatch.setattr(mend, "mend", mistaken)
+    result = vhdx.repair(path, backup=tmp_path / "backup")
+    assert result.done == ()
+    assert result.refused == "what can be tried would not make the image better"
+    assert path.read_bytes() == before
+    assert not (tmp_path / "backup").exists()
+
+
 # The command -------------------------------------------------------------------------------------
 
 
