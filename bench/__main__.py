@@ -15,7 +15,18 @@ from bench.harness import save, show
 if TYPE_CHECKING:
     from bench.harness import Row
 
-SUBJECTS = ("reads", "conversion", "huge", "start", "writes", "chains", "compact", "looking", "serve")
+SUBJECTS = (
+    "reads",
+    "conversion",
+    "huge",
+    "start",
+    "writes",
+    "chains",
+    "compact",
+    "check",
+    "looking",
+    "serve",
+)
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 
 

@@ -214,7 +214,7 @@ def _codes(image: ImageBuilder) -> set[str]:
 # Hostile files -----------------------------------------------------------------------------------
 
 
-def _damaged(path: Path, rounds: int) -> Iterator[None]:
+def damaged(path: Path, rounds: int) -> Iterator[None]:
     original = path.read_bytes()
     rng = random.Random(5)
     for _ in range(rounds):
@@ -233,7 +233,7 @@ def _damaged(path: Path, rounds: int) -> Iterator[None]:
 @pytest.mark.parametrize("make", [dynamic, child, dirty])
 def test_no_damage_makes_check_fail(make: Any, tmp_path: Path) -> None:
     path = write(make(), tmp_path)
-    for _ in _damaged(path, 120):
+    for _ in damaged(path, 120):
         try:
             result = vhdx.check(path)
         except vhdx.CorruptImageError as error:

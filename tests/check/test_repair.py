@@ -27,6 +27,7 @@ from tests.check.fault import (
     tables,
 )
 from tests.check.faults import FAULTS
+from tests.check.test_check import damaged
 from tests.cli.running import run
 from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, KIB, MIB, ZERO_GUID
@@ -140,7 +141,7 @@ def test_a_lost_log_concerns_the_whole_disk(tmp_path: Path) -> None:
 
 
 def test_a_file_cut_below_its_structures_is_left_alone(tmp_path: Path) -> None:
-    path = dirty(Entry(flushed_file_offset=6 * MIB)).write(tmp_path / "image.vhdx")
+    path = dirty(Entry(flushed_file_offset=6 * MIB, last_file_offset=6 * MIB)).write(tmp_path / "image.vhdx")
     with open(path, "r+b") as file:
         file.truncate(3 * MIB)
     before = path.read_bytes()
@@ -313,6 +314,8 @@ def test_a_rehearsal_reads_as_the_file_would_afterwards(tmp_path: Path) -> None:
         rehearsal.write_at(b"b" * 4096, 8192)
         rehearsal.resize(30_000)
         rehearsal.zero(4000, 300)
+        rehearsal.zero(8000, 9000)
+        rehearsal.write_at(b"c" * 10, 12_300)
         rehearsal.write_at(b"end", 50_000)
         rehearsal.flush()
         expected = rehearsal.read(rehearsal.size(), 0)
@@ -325,6 +328,55 @@ def test_a_rehearsal_reads_as_the_file_would_afterwards(tmp_path: Path) -> None:
     for offset in range(40_000):
         same = old[offset : offset + 1] == expected[offset : offset + 1]
         assert same or any(start <= offset < start + length for start, length in changed)
+
+
+def test_zeros_of_a_rehearsal_take_no_space(tmp_path: Path) -> None:
+    with open(tmp_path / "file", "wb") as made:
+        made.truncate(1 << 40)
+    file = open_for_writing(str(tmp_path / "file"))
+    with contextlib.closing(file), contextlib.closing(Rehearsal(file)) as rehearsal:
+        rehearsal.zero(4096, (1 << 40) - 5000)
+        assert rehearsal.read(10, 1 << 39) == bytes(10)
+        assert rehearsal.changed_ranges() == [((1 << 40) - 4096, 3192)]
+
+
+# Hostile images ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [dynamic, child, dirty])
+def test_no_damage_is_made_worse_and_each_repair_can_be_undone(make: Any, tmp_path: Path) -> None:
+    path, backup = make().write(tmp_path / "image.vhdx"), tmp_path / "backup"
+    for _ in damaged(path, 40):
+        before = path.read_bytes()
+        try:
+            result = vhdx.repair(path, accept_data_loss=True, rebuild=True, backup=backup)
+        except vhdx.CorruptImageError as error:
+            assert "no VHDX" in error.message  # noqa: PT017  most rounds raise nothing
+            continue
+        assert result.left.errors <= result.before.errors
+        assert vhdx.check(path).codes == result.left.codes
+        if result.done:
+            vhdx.undo_repair(path, backup)
+            backup.unlink()
+        assert path.read_bytes() == before
+
+
+def test_what_would_be_worse_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mistake of ours in mending must not reach the file."""
+    path = dirty().write(tmp_path / "image.vhdx")
+    before = path.read_bytes()
+
+    def mistaken(file: Rehearsal, *, accept_data_loss: bool) -> None:
+        real(file, accept_data_loss=accept_data_loss)
+        file.write_at(bytes(4096), 2 * MIB)
+
+    real = mend.mend
+    monkeypatch.setattr(mend, "mend", mistaken)
+    result = vhdx.repair(path, backup=tmp_path / "backup")
+    assert result.done == ()
+    assert result.refused == "what can be tried would not make the image better"
+    assert path.read_bytes() == before
+    assert not (tmp_path / "backup").exists()
 
 
 # The command -------------------------------------------------------------------------------------

@@ -70,8 +70,8 @@ def long_values_over_old_ones(patch: pytest.MonkeyPatch) -> None:
 def row_without_its_value(patch: pytest.MonkeyPatch) -> None:
     really = items.with_item
 
-    def with_item(*arguments: Any, direct: bool = False) -> items.ItemChange:
-        change = really(*arguments, direct=direct)
+    def with_item(*arguments: Any, **options: Any) -> items.ItemChange:
+        change = really(*arguments, **options)
         return change._replace(logged=change.logged[-1:])
 
     patch.setattr(items, "with_item", with_item)

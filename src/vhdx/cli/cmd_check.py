@@ -62,10 +62,12 @@ def exit_code(results: tuple[CheckResult, ...]) -> int:
     return EXIT_WARNINGS if any(result.warnings for result in results) else 0
 
 
-def print_result(result: CheckResult) -> None:
+def print_result(result: CheckResult, *, notes: bool = True) -> None:
     """Print the findings of one file, the gravest first, and a line that sums them up."""
     path = printable(result.path)
     for finding in sorted(result.findings, key=lambda f: _ORDER.index(f.severity)):
+        if finding.severity == "note" and not notes:
+            break
         click.echo(f"{path}: {finding_text(finding)}")
     for sentence in _others(result):
         click.echo(f"{path}: {sentence}")

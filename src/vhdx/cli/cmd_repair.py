@@ -98,4 +98,4 @@ def _print(result: RepairResult) -> None:
         click.echo(f"{path}: nothing was done: {result.refused}")
     elif not result.done:
         click.echo(f"{path}: nothing to repair")
-    print_result(result.left)
+    print_result(result.left, notes=False)

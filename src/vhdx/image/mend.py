@@ -16,7 +16,7 @@ from vhdx import rules
 from vhdx.errors import CorruptImageError
 from vhdx.extents import BlockState
 from vhdx.format import guids
-from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_MASK, RESERVED_MASK, file_offset_of
+from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_LIMIT, FILE_OFFSET_MASK, RESERVED_MASK, file_offset_of
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image import headers, image
 from vhdx.image.check import examine
@@ -83,10 +83,13 @@ def _make_openable(file: Storage, examined: Examined) -> None:
         fresh = {"log_guid": guids.NIL, "file_write_guid": uuid.uuid4(), "data_write_guid": uuid.uuid4()}
         HeaderPair(file, pair).update(fresh)
     elif rules.LOG_FILE_TRUNCATED in counts and examined.sequence is not None:
+        length = examined.sequence.head.flushed_file_offset
+        if length > FILE_OFFSET_LIMIT:
+            raise CorruptImageError(f"the log says that the file had {length} bytes", image=file.name)
         areas = examined.regions.areas if examined.regions else []
         if any(area.end > file.size() for area in areas):
             raise CorruptImageError("more than blocks was cut off the file", image=file.name)
-        file.resize(examined.sequence.head.flushed_file_offset)
+        file.resize(length)
         file.flush()
 
 

@@ -11,6 +11,7 @@ import tempfile
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.storage.base import ZEROS, ended_early, fill_zeros
+from vhdx.storage.runs import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ PAGE = 4096
 
 
 class Step(NamedTuple):
-    """One call, in its order: of ``write``, ``resize`` or ``flush``. Unused fields are 0."""
+    """One call, in its order: of ``write``, ``zero``, ``resize`` or ``flush``. Unused fields are 0."""
 
     kind: str
     file_offset: int = 0
@@ -38,6 +39,7 @@ class Rehearsal:
         self._spool = tempfile.TemporaryFile(prefix="vhdx-")  # noqa: SIM115  closed by `close`
         self._spooled = 0
         self._pages: dict[int, int] = {}
+        self._zeros = Runs()
         self._steps: list[Step] = []
 
     @property
@@ -68,6 +70,8 @@ class Rehearsal:
         if inside:
             self._base.read_into(buffer[:inside], file_offset)
         fill_zeros(buffer[inside:])
+        for start, stop in self._zeros.within(file_offset, end):
+            fill_zeros(buffer[start - file_offset : stop - file_offset])
         for page in self._changed(file_offset, end):
             start, stop = max(file_offset, page * PAGE), min(end, (page + 1) * PAGE)
             data = self._spooled_bytes(PAGE, self._pages[page])
@@ -88,6 +92,8 @@ class Rehearsal:
 
     def write_at(self, data: bytes | bytearray | memoryview, file_offset: int) -> None:
         """Keep bytes that would be written."""
+        if not len(data):
+            return
         start = file_offset // PAGE * PAGE
         end = -(-(file_offset + len(data)) // PAGE) * PAGE
         self._size = max(self._size, file_offset + len(data))
@@ -132,9 +138,18 @@ class Rehearsal:
             self._spooled += PAGE
 
     def zero(self, file_offset: int, length: int) -> None:
-        """Keep zeros that would be written, a piece at a time."""
-        for start in range(0, length, len(ZEROS)):
-            self.write_at(ZEROS[: min(len(ZEROS), length - start)], file_offset + start)
+        """Remember that a range inside the file would read as zeros; it takes no space here."""
+        end = file_offset + length
+        first, last = -(-file_offset // PAGE), end // PAGE
+        if first >= last:
+            self.write_at(bytes(length), file_offset)
+            return
+        self.write_at(bytes(first * PAGE - file_offset), file_offset)
+        self.write_at(bytes(end - last * PAGE), last * PAGE)
+        for page in [page for page in self._pages if first <= page < last]:
+            del self._pages[page]
+        self._zeros.add(first * PAGE, last * PAGE)
+        self._note(Step("zero", first * PAGE, (last - first) * PAGE))
 
     def punch(self, file_offset: int, length: int) -> bool:  # noqa: ARG002  the protocol's signature
         """Nothing is given back by a rehearsal."""
@@ -151,20 +166,18 @@ class Rehearsal:
 
     def changed_ranges(self) -> list[tuple[int, int]]:
         """(file offset, length) of what the file has now and would not have afterwards, in order."""
-        ranges: list[tuple[int, int]] = []
         size = self._base.size()
-        written = sorted((s.file_offset, s.file_offset + s.length) for s in self._steps if s.kind == "write")
+        written = [(step.file_offset, step.length) for step in self._steps if step.kind == "write"]
         shortest = min([size, *(step.file_offset for step in self._steps if step.kind == "resize")])
-        cut = [(start, start + length) for start, length in self._base.data_ranges(shortest, size - shortest)]
-        for start, end in sorted(written + cut):
-            stop = min(end, size)
-            if start >= stop:
-                continue
-            if ranges and start <= sum(ranges[-1]):
-                ranges[-1] = ranges[-1][0], max(sum(ranges[-1]), stop) - ranges[-1][0]
-            else:
-                ranges.append((start, stop - start))
-        return ranges
+        gone = [(shortest, size - shortest)]
+        gone += [(step.file_offset, step.length) for step in self._steps if step.kind == "zero"]
+        changed = Runs()
+        for start, length in written:
+            changed.add(start, start + length)
+        for start, length in gone:  # what is a hole reads as zeros before and after
+            for at, part in self._base.data_ranges(start, max(0, min(length, size - start))):
+                changed.add(at, at + part)
+        return [(start, end - start) for start, end in changed.within(0, size)]
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -182,6 +195,12 @@ class Rehearsal:
             file.resize(step.file_offset)
         elif step.kind == "flush":
             file.flush()
+        elif step.kind == "zero":
+            file.zero(step.file_offset, step.length)
+        else:
+            self._write(file, step)
+
+    def _write(self, file: Storage, step: Step) -> None:
         for done in range(0, step.length, len(ZEROS)):
             length = min(len(ZEROS), step.length - done)
             file.write_at(self._spooled_bytes(length, step.spooled_at + done), step.file_offset + done)

@@ -1,0 +1,32 @@
+"""Runs of bytes that neither touch nor overlap, in order: by start and end."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Runs:
+    """A set of bytes, kept as its runs."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def add(self, start: int, end: int) -> None:
+        """Put a run in; runs that it touches become one with it."""
+        if start >= end:
+            return
+        first, last = bisect_left(self._ends, start), bisect_right(self._starts, end)
+        if first < last:
+            start, end = min(start, self._starts[first]), max(end, self._ends[last - 1])
+        self._starts[first:last] = [start]
+        self._ends[first:last] = [end]
+
+    def within(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """(start, end) of the runs between two places, those cut that reach over them."""
+        for run in range(bisect_right(self._ends, start), bisect_left(self._starts, end)):
+            yield max(start, self._starts[run]), min(end, self._ends[run])
