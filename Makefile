@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test crash lint bench clean
+.PHONY: help demo test crash lint docs bench clean
 
 help:
 	@echo "make demo   convert a partitioned disk to VHDX and back, on this machine"
 	@echo "make test   lint, types, import contracts and all tests"
 	@echo "make crash  power losses at random, for ten minutes"
+	@echo "make docs   the documentation as HTML, and the man page"
 	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls"
 
 $(BIN)/python:
@@ -39,9 +40,18 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+docs: $(VENV)/installed-docs
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/built/html
+	$(BIN)/sphinx-build -q -W --keep-going -b man docs docs/built/man
+	@echo "docs/built/html/index.html, docs/built/man/vhdx.1"
+
+$(VENV)/installed-docs: pyproject.toml $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
 bench: $(VENV)/installed-dev
 	@sh .ci/tools
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) demo-work bench/results
+	rm -rf $(VENV) demo-work bench/results docs/built

@@ -15,7 +15,7 @@ from bench.harness import save, show
 if TYPE_CHECKING:
     from bench.harness import Row
 
-SUBJECTS = ("reads", "conversion", "huge", "start", "writes", "chains", "check")
+SUBJECTS = ("reads", "conversion", "huge", "start", "writes", "chains", "looking", "check")
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 
 

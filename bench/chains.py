@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 import vhdx
 from bench.harness import Row, rows_of, take_turns
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 SIZE = 64 * MIB
 READS = 5000
+MERGED = 256 * MIB
 
 
 def measure(folder: Path) -> list[Row]:
@@ -32,7 +36,7 @@ def measure(folder: Path) -> list[Row]:
             rows += rows_of(what, {"vhdx": seconds / count, "a chain of 1": one})
     for disk in disks.values():
         disk.close()
-    return rows + _large_child(folder)
+    return rows + _large_child(folder) + _merge(folder)
 
 
 def _chain(folder: Path, depth: int) -> Disk:
@@ -62,13 +66,54 @@ def _reading(disk: Disk, length: int, count: int) -> Callable[[], None]:
 
 
 def _large_child(folder: Path) -> list[Row]:
-    """A child of 64 TiB with 1 MiB blocks, one block in a thousand partially present."""
+    """A child of 64 TiB with 1 MiB blocks, every hundredth of them present, each for itself."""
     base, child = folder / "large.vhdx", folder / "large.avhdx"
     vhdx.create(base, "64T", block_size="1M")
     vhdx.create(child, parent=base, block_size="1M")
-    with vhdx.open(child, "r+") as disk:
-        for number in range(0, 65536, 1):
-            disk.pwrite(b"changed", number * 1024 * MIB)
     with vhdx.open(child) as disk:
-        found = take_turns({"vhdx": lambda: sum(1 for _ in disk.changed_extents())}, 1)
-    return [Row("changed extents of a 64 TiB child, 65536 runs", found["vhdx"], "", None)]
+        opened = disk.layers[0]
+        table, geometry = opened.regions.bat, opened.geometry
+    blocks = np.arange(0, geometry.block_count, 100, dtype=np.uint64)
+    slots = blocks + blocks // np.uint64(geometry.chunk_ratio)
+    end = os.path.getsize(child)
+    with open(child, "r+b") as file:
+        file.truncate(end + len(blocks) * MIB)
+        entries = np.memmap(file, np.uint64, "r+", table.file_offset, (table.length // 8,))
+        entries[slots] = (np.arange(len(blocks), dtype=np.uint64) << np.uint64(20)) + np.uint64(end + 6)
+        entries.flush()
+    with vhdx.open(child) as disk:
+        found = take_turns({"vhdx": lambda: _count(disk, len(blocks))}, 2)
+    return [Row("changed extents of a 64 TiB child, 1 % of its blocks", found["vhdx"], "", None)]
+
+
+def _count(disk: Disk, expected: int) -> None:
+    assert sum(1 for _ in disk.changed_extents()) == expected
+
+
+def _merge(folder: Path) -> list[Row]:
+    """A quarter of a GiB of new data into a parent, beside a copy of as much, both durable at the end."""
+    rounds = iter(range(100))
+
+    def fresh() -> Path:
+        number = next(rounds)
+        parent, child = folder / f"merge-{number}.vhdx", folder / f"merge-{number}.avhdx"
+        vhdx.create(parent, MERGED)
+        vhdx.create(child, parent=parent)
+        with vhdx.open(child, "r+") as disk:
+            for offset in range(0, MERGED, MIB):
+                disk.pwrite(os.urandom(MIB), offset)
+        return child
+
+    children = [fresh() for _ in range(4)]
+    copied = children[0]
+
+    def merge() -> None:
+        vhdx.merge(children.pop())
+
+    def copy() -> None:
+        target = folder / "copy"
+        subprocess.run(["cp", "--reflink=never", "--sparse=never", copied, target], check=True)
+        subprocess.run(["sync", target], check=True)
+        target.unlink()
+
+    return rows_of("merge of 256 MiB", take_turns({"vhdx": merge, "cp and sync": copy}, 3))

@@ -24,14 +24,19 @@ FACE = {
         "create",
         "convert",
         "repair",
-        "RepairResult",
         "undo_repair",
+        "RepairResult",
         "rebase",
         "RebaseResult",
         "compare",
     ),
-    *("CompareResult", "check", "CheckResult", "CheckFinding", "Disk", "Extent", "ExtentKind", "BlockState"),
+    *("merge", "MergeResult", "resize", "ResizeResult"),
+    *("compact", "CompactResult", "set_properties", "PropertiesResult"),
+    *("user_items", "get_user_item", "set_user_item", "delete_user_item", "UserItemInfo"),
+    *("check", "CheckResult", "CheckFinding"),
+    *("CompareResult", "Disk", "Doubt", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
+    *("measure", "MeasureResult"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
     *("ParentMismatchError", "ImageLockedError", "ImageFailedError"),
 }
@@ -127,7 +132,7 @@ def _disk(tmp_path: Path) -> Path:
 def test_the_console_session_of_the_readme(disk: Path) -> None:
     (session,) = _blocks("console")
     commands = [line[2:] for line in session.splitlines() if line.startswith("$ ")]
-    assert len(commands) == 5
+    assert len(commands) == 6
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     shown: list[str] = []
     for command in commands:

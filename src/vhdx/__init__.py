@@ -24,45 +24,73 @@ if TYPE_CHECKING:
         UnsupportedImageError,
         VhdxError,
     )
-    from vhdx.extents import BlockState, Extent, ExtentKind
+    from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
     from vhdx.ops.check import CheckFinding, CheckResult, check
+    from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.convert import ConvertResult, convert
     from vhdx.ops.create import CreateResult, create
+    from vhdx.ops.measure import MeasureResult, measure
+    from vhdx.ops.merge import MergeResult, merge
+    from vhdx.ops.metadata import (
+        UserItemInfo,
+        delete_user_item,
+        get_user_item,
+        set_user_item,
+        user_items,
+    )
     from vhdx.ops.plan import ImageOptions
+    from vhdx.ops.properties import PropertiesResult, set_properties
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, repair, undo_repair
+    from vhdx.ops.resize import ResizeResult, resize
 
 __all__ = [
     "BlockState",
     "CheckFinding",
     "CheckResult",
+    "CompactResult",
     "CompareResult",
     "ConvertResult",
     "CorruptImageError",
     "CreateResult",
     "Disk",
+    "Doubt",
     "Extent",
     "ExtentKind",
     "ImageFailedError",
     "ImageLockedError",
     "ImageOptions",
+    "MeasureResult",
+    "MergeResult",
     "ParentMismatchError",
     "ParentNotFoundError",
     "ParentPolicy",
+    "PropertiesResult",
     "RebaseResult",
     "RepairResult",
+    "ResizeResult",
     "UnsupportedImageError",
+    "UserItemInfo",
     "VhdxError",
     "__version__",
     "check",
+    "compact",
     "compare",
     "convert",
     "create",
+    "delete_user_item",
+    "get_user_item",
+    "measure",
+    "merge",
     "open",
     "rebase",
     "repair",
+    "resize",
+    "set_properties",
+    "set_user_item",
     "undo_repair",
+    "user_items",
 ]
 
 _HOMES = {
@@ -78,14 +106,20 @@ _HOMES = {
         "UnsupportedImageError",
         "VhdxError",
     ),
-    "vhdx.extents": ("BlockState", "Extent", "ExtentKind"),
+    "vhdx.extents": ("BlockState", "Doubt", "Extent", "ExtentKind"),
+    "vhdx.ops.compact": ("CompactResult", "compact"),
     "vhdx.ops.check": ("CheckFinding", "CheckResult", "check"),
     "vhdx.ops.compare": ("CompareResult", "compare"),
     "vhdx.ops.convert": ("ConvertResult", "convert"),
     "vhdx.ops.create": ("CreateResult", "create"),
+    "vhdx.ops.merge": ("MergeResult", "merge"),
+    "vhdx.ops.measure": ("MeasureResult", "measure"),
+    "vhdx.ops.metadata": ("UserItemInfo", "delete_user_item", "get_user_item", "set_user_item", "user_items"),
     "vhdx.ops.plan": ("ImageOptions",),
+    "vhdx.ops.properties": ("PropertiesResult", "set_properties"),
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "repair", "undo_repair"),
+    "vhdx.ops.resize": ("ResizeResult", "resize"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _OTHER_NAMES = {"open": "open_disk"}

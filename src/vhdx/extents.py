@@ -61,11 +61,19 @@ class Extent(NamedTuple):
         return self._replace(offset=offset, length=end - offset, file_offset=moved)
 
 
+class Doubt(NamedTuple):
+    """A range of a damaged disk, in bytes, that may not read right, and why."""
+
+    offset: int
+    length: int
+    reason: str
+
+
 def merged(extents: Iterable[Extent]) -> Iterator[Extent]:
     """The same extents with neighbours that continue each other made one. Expects them in order."""
     current: Extent | None = None
     for extent in extents:
-        if current is not None and _continues(current, extent):
+        if current is not None and continues(current, extent):
             current = current._replace(length=current.length + extent.length)
             continue
         if current is not None:
@@ -75,7 +83,8 @@ def merged(extents: Iterable[Extent]) -> Iterator[Extent]:
         yield current
 
 
-def _continues(before: Extent, after: Extent) -> bool:
+def continues(before: Extent, after: Extent) -> bool:
+    """Whether an extent goes on where the one before it ends, so that both are one."""
     if before.end != after.offset:  # extents between them may have been left out
         return False
     if before.kind is not after.kind or before.state != after.state or before.depth != after.depth:

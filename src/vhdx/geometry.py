@@ -65,6 +65,28 @@ class Geometry:
         """The BAT slot of the sector bitmap block of a chunk."""
         return (chunk + 1) * self.chunk_ratio + chunk
 
+    def is_bitmap_index(self, index: int) -> bool:
+        """Whether a BAT slot belongs to a sector bitmap block."""
+        return index % (self.chunk_ratio + 1) == self.chunk_ratio
+
+    def slot_name(self, index: int) -> str:
+        """Which block a BAT slot belongs to, in words."""
+        chunk, within = divmod(index, self.chunk_ratio + 1)
+        if within == self.chunk_ratio:
+            return f"the sector bitmap of chunk {chunk}"
+        return f"payload block {chunk * self.chunk_ratio + within}"
+
+    def blocks_of_slots(self, index: int, count: int) -> range:
+        """The payload blocks that depend on some BAT slots: a bitmap's slot stands for its whole chunk."""
+        period = self.chunk_ratio + 1
+        first_chunk, first = divmod(index, period)
+        last_chunk, last = divmod(index + count - 1, period)
+        if self.differencing and self.first_bitmap_index_from(index) < index + count:
+            first = 0
+        start = first_chunk * self.chunk_ratio + min(first, self.chunk_ratio)
+        stop = last_chunk * self.chunk_ratio + min(last + 1, self.chunk_ratio)
+        return range(min(start, self.block_count), min(stop, self.block_count))
+
     def first_bitmap_index_from(self, index: int) -> int:
         """The first BAT slot at or behind ``index`` that belongs to a sector bitmap block."""
         return self.bitmap_index(index // (self.chunk_ratio + 1))

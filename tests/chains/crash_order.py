@@ -8,7 +8,7 @@ from tests.support.soundness import Survey
 
 from .crash_session import ChainSession
 
-PAGES_OF_A_MIB = 256
+PAGE = 4096
 
 
 def bitmaps_of(survey: Survey) -> set[int]:
@@ -32,10 +32,13 @@ def watch_chain(session: ChainSession) -> list[NaiveEntry]:
     """Raise AssertionError for the first operation out of order; the entries that were written."""
     scene = Scene(session.record)
     entries = []
+    targets: dict[object, set[int]] = {}
+    """The pages that the log wrote to under a GUID."""
     for position, operation in enumerate(session.record.operations):
         if operation.kind in CHANGES and operation.kind != "resize":
             try:
                 _watch(scene, operation, session)
+                _watch_targets(scene, operation, targets.get(scene.survey.log.guid, set()))
             except AssertionError as error:
                 raise AssertionError(
                     f"{error}\nby operation {position}, {operation}\n{session.story}"
@@ -43,6 +46,8 @@ def watch_chain(session: ChainSession) -> list[NaiveEntry]:
             entry = entry_of(scene, operation)
             if entry is not None and entry.writes:
                 entries.append(entry)
+                pages = targets.setdefault(scene.survey.log.guid, set())
+                pages |= {target // PAGE for target, _, _ in entry.writes}
         scene.follow(operation)
     return entries
 
@@ -57,6 +62,8 @@ def _watch(scene: Scene, operation: Operation, session: ChainSession) -> None:
     bitmaps = bitmaps_of(scene.survey)
     size = scene.survey.disk.sector_size
     asked = scene.request
+    if asked.what == "compact" and operation.kind == "punch":
+        return  # where nobody reads from, or zeros: the states of the file after a crash tell
     first = asked.offset // size * size
     last = -(-(asked.offset + asked.length) // size) * size
     for number, start, stop in mebibytes(operation):
@@ -67,6 +74,15 @@ def _watch(scene: Scene, operation: Operation, session: ChainSession) -> None:
             end = min(at + stop - start, session.size)
             assert first <= at, f"{asked} changes the disk from {at} on"
             assert end <= last, f"{asked} changes the disk up to {end}"
+
+
+def _watch_targets(scene: Scene, operation: Operation, pages: set[int]) -> None:
+    """Promise 10: what the log wrote to has another owner only after the log GUID changed."""
+    if header_of(operation) or in_log(scene, operation) or scene.is_replay(operation):
+        return
+    if entry_of(scene, operation) is None:
+        touched = pages.intersection(range(operation.start // PAGE, -(-operation.end // PAGE)))
+        assert not touched, f"the log of this session wrote to {min(touched) * PAGE:#x}"
 
 
 def _watch_entry(scene: Scene, entry: NaiveEntry) -> None:
@@ -90,10 +106,11 @@ def _watch_entry(scene: Scene, entry: NaiveEntry) -> None:
         assert 7 not in states or word & 7 == 6, "a block is partially present before its bitmap"
         place = word >> 20 << 20
         if word & 7 and place not in old:
-            first = place // 4096
-            pages = scene.durable.pages.keys()
-            dirty = [page for page in range(first, first + PAGES_OF_A_MIB) if page in pages]
-            assert not dirty, f"the new bitmap at {place:#x} was not zeros and durable"
+            wanted = bytes(MIB)
+            before = int(scene.survey.words[(chunk + 1) * (ratio + 1) - 1])
+            if scene.request.what == "compact":
+                wanted = scene.survey.replayed.read(MIB, before >> 20 << 20)
+            assert scene.durable.read(MIB, place) == wanted, f"the new bitmap at {place:#x} is not durable"
             assert scene.durable.size >= place + MIB, "the new bitmap is not in the file yet"
 
 

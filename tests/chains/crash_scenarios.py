@@ -9,7 +9,7 @@ from tests.crash.scenarios.wandering import wander
 from tests.crash.session import reproducible
 from tests.support.build import ImageBuilder
 from tests.support.layout import GIB, MIB, PARTIALLY_PRESENT, UNMAPPED, ZERO
-from tests.support.parts import Block
+from tests.support.parts import Bitmap, Block
 from tests.support.patterns import pattern
 from tests.support.sparse import content_of
 
@@ -197,6 +197,95 @@ def laps(session: ChainSession) -> None:
     session.close()
 
 
+def like_its_parent(sector: int = 512, block_size: int = MIB) -> Made:
+    """A child that says again what its parent says, whole blocks and parts, and zeros; bitmaps at the end.
+
+    Behind 8 MiB nobody says anything. Junk stands in a gap, and where bits are not set.
+    """
+    parent = base(sector)
+    leaf = parent.child()
+    leaf.block_size = block_size
+    same = {at: parent.blocks[0].pieces()[at] for at in parent.blocks[0].pieces()}
+    changed = {**same, MIB // 2: pattern(77, PAGE)}
+    partial_same = Block({at: parent.blocks[1].pieces()[at] for at in (0, 2 * PAGE)}, PARTIALLY_PRESENT)
+    partial_same.present = range(4 * PAGE // sector)
+    leaf.blocks = {
+        0: Block(changed),
+        1: partial_same,
+        2: Block(dict(parent.blocks[2].pieces())),
+        3: Block(),
+        4: part(4, {0, 1, 2, MIB // sector - 1}, 7),
+        6: Block(state=PARTIALLY_PRESENT, present=range(MIB // sector)),
+        7: some_data(7, 7),
+    }
+    leaf.gap = 3 * MIB
+    junk(leaf, leaf.plan().blocks_offset // MIB - 3, 3)
+    return leaf, [[parent]]
+
+
+def bitmap_for_nobody(sector: int = 512) -> Made:
+    """No block is partially present, but there is a bitmap, in front of a block that moves to its place."""
+    leaf, chains = child(sector)
+    leaf.blocks = {0: part(0, {0, 1}, 7), 1: some_data(1, 7), 5: some_data(5, 7)}
+    return leaf, chains
+
+
+def two_chunks() -> Made:
+    """The bitmap of the first chunk goes, and that of the second moves to its place."""
+    parent = base(disk_size=5 * GIB)
+    leaf = parent.child()
+    leaf.block_size = 2 * MIB
+    chunk = 4 * GIB // (2 * MIB)
+    leaf.blocks = {
+        0: Block({0: pattern(0, PAGE, 101)}, PARTIALLY_PRESENT, present=range(8)),
+        chunk: Block({0: b"", PAGE: pattern(9, PAGE)}, PARTIALLY_PRESENT, present=range(8, 16)),
+    }
+    low = leaf.plan().blocks_offset
+    leaf.bitmaps = {0: Bitmap(file_offset=low), 1: Bitmap(file_offset=low + 7 * MIB)}
+    leaf.blocks[0].file_offset, leaf.blocks[chunk].file_offset = low + 3 * MIB, low + MIB
+    return leaf, [[parent]]
+
+
+def scanned_and_punched(session: ChainSession) -> None:
+    session.compact(scan_zeros=True, punch=True)
+
+
+def compacted(session: ChainSession) -> None:
+    session.compact()
+    session.write(4 * MIB + 512, 1024)
+    session.write(9 * MIB + 512, 1024)
+    session.close()
+    session.compact(punch=True)
+
+
+def scanned(session: ChainSession) -> None:
+    session.compact(scan_zeros=True, punch=True)
+    session.write(MIB + 8192, 1024)
+    session.write(2 * MIB + 512, 1024)
+    session.flush()
+    session.zero(4 * MIB, MIB)
+    session.close()
+    session.compact(scan_zeros=True)
+
+
+def without_bitmaps(session: ChainSession) -> None:
+    """The bitmap goes, a block moves to its place, and another bitmap comes."""
+    session.zero(0, MIB)
+    session.close()
+    session.compact()
+    session.write(9 * MIB + 512, 512)
+    session.flush()
+    session.compact(scan_zeros=True)
+    session.write(9 * MIB + 1024, 512)
+    session.close()
+
+
+def interrupted(session: ChainSession) -> None:
+    session.compact(scan_zeros=True, killed=True, interrupted=5)
+    session.compact(scan_zeros=True, interrupted=4)
+    session.compact(scan_zeros=True)
+
+
 BOTH = (512, 4096)
 SCENARIOS = (
     *(
@@ -214,6 +303,11 @@ SCENARIOS = (
             ("wandering on a grandchild", grandchild, wander),
             ("wandering among junk", partial(child, gap=True), wander),
             ("rebased", two_parents, partial(rebased, safe=False)),
+            ("compacted among junk", partial(child, gap=True), compacted),
+            ("compacted, a grandchild", grandchild, scanned),
+            ("compacted, like its parent", like_its_parent, scanned),
+            ("compacted without bitmaps", bitmap_for_nobody, without_bitmaps),
+            ("compacted, interrupted", like_its_parent, interrupted),
         )
     ),
     *(
@@ -227,5 +321,6 @@ SCENARIOS = (
         )
         for sector in BOTH
     ),
+    ChainScenario("compacted, two chunks", two_chunks, scanned_and_punched, 20, samples=4),
     ChainScenario("blocks of 256 MiB", large, laps, 20, samples=1, one_in=30),
 )

@@ -101,6 +101,9 @@ class ChainSession(Session):
             )
         return self._disk
 
+    def _below(self, leaf: Image) -> Disk | None:
+        return Disk(self.family.below(leaf))
+
     def rebase(self, guid: UUID, *, safe: bool) -> None:
         """As `vhdx rebase`, the parent already found. A reader sees no difference, as after mending."""
         disk = self.disk

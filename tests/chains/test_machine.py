@@ -212,6 +212,45 @@ class Machine(RuleBasedStateMachine):
         self.open()
         self.look()
 
+    @rule(upper=st.integers(0, 9), lower=st.integers(0, 9), delete=st.booleans())
+    def merge(self, upper: int, lower: int, delete: bool) -> None:
+        """A layer goes, with those between, into one under it; the layer over it is relinked."""
+        self.close()
+        top = 1 + upper % (len(self.layers) - 1)
+        bottom = lower % top
+        child, target = self.layers[top], self.layers[bottom]
+        above = [layer.path for layer in self.layers[top + 1 : top + 2]]
+        done = vhdx.merge(child.path, into=target.path, children=above, delete_child=delete, force=True)
+        assert done.path == str(target.path)
+        assert [path.exists() for path in map(Path, done.merged)] == [not delete] * (top - bottom)
+        target.content[:] = child.content
+        del self.layers[bottom + 1 : top + 1]
+        for layer in self.layers[:-1]:
+            layer.digest = digest(layer.path)
+        twin = twin_of(*[layer.path for layer in self.layers[bottom::-1]])
+        assert_same(twin.read(len(target.content), 0), bytes(target.content))
+        if len(self.layers) == 1:
+            self.add_child(2 * MIB, 0)
+        else:
+            self.open()
+        self.look()
+
+    @rule(scan=st.booleans(), punch=st.booleans())
+    def compact(self, *, scan: bool, punch: bool) -> None:
+        """Also a parent, which its child still knows afterwards."""
+        self.close()
+        member = self.layers[self.step % len(self.layers)]
+        size, identity = member.path.stat().st_size, guids_of(member.path)[1]
+        foreseen = vhdx.compact(member.path, scan_zeros=scan, punch=punch, dry_run=True)
+        done = vhdx.compact(member.path, scan_zeros=scan, punch=punch)
+        assert done.file_size_after == foreseen.file_size_after == member.path.stat().st_size <= size
+        assert guids_of(member.path)[1] == identity
+        assert_sound(member.path)
+        if member.digest:
+            member.digest = digest(member.path)
+        self.open()
+        self.look()
+
     @rule()
     def look(self) -> None:
         content = bytes(self.leaf.content)

@@ -156,6 +156,13 @@ def test_json_keys_are_stable(tmp_path: Path) -> None:
                 **dict.fromkeys(("virtual_size", "file_size", "block_size", "data_size"), "int"),
             }
         ],
+        "partition_table": {
+            "kind": "str",
+            "sector_size": "int",
+            "disk_id": "NoneType",
+            "partitions": [],
+            "findings": [],
+        },
         "notes": [],
     }
 

@@ -49,6 +49,13 @@ def again(session: Session) -> None:
     session.mend_or_close()
 
 
+def compact(session: Session) -> None:
+    """As `vhdx compact`: of what a crash interrupted, or of what it left; and then go on."""
+    session.compact(scan_zeros=session.chance.random() < 0.5)
+    session.write(_somewhere(session), PAGE)
+    session.close()
+
+
 def _somewhere(session: Session) -> int:
     known = sorted(session.before)
     if known and session.chance.random() < 0.7:
@@ -62,4 +69,5 @@ RECOVERIES: tuple[tuple[str, Callable[[Session], None]], ...] = (
     ("write", write),
     ("clear", clear),
     ("again", again),
+    ("compact", compact),
 )

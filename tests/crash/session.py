@@ -1,9 +1,12 @@
 """Somebody who works with a disk on a storage that lies, and remembers what each sector ought to hold."""
 
+import contextlib
+import itertools
 import random
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 from unittest import mock
 
 from tests.support.expectation import Changed, Opened, Request, Settled
@@ -15,9 +18,23 @@ from tests.support.sparse import PAGE, SECTOR, ZERO_SECTOR, Content
 from vhdx.disk.chain import Disk
 from vhdx.disk.open import writable_disk
 from vhdx.image import image
+from vhdx.image.image import Image
+from vhdx.image.items import NewItem
+from vhdx.image.session import Session as ImageSession
 from vhdx.image.write import Writer
+from vhdx.ops.compact import Asked, Meter, compact_in_place
+from vhdx.ops.properties import change_identity, make_fixed, say_dynamic
 
 FILE = "image.vhdx"
+
+
+class Items(NamedTuple):
+    """A mark: the user items are to be these, or, once settled, are."""
+
+    items: dict[int, bytes]
+    settled: bool = False
+
+
 OWNER_OF_WRITES = 0x57524954
 
 
@@ -38,6 +55,8 @@ class Session:
         self._writes = 0
         self._opened_at = 0
         self._killed_at: int | None = None
+        self.items: dict[int, bytes] = {}
+        """The user items, by the number of their GUID."""
 
     @property
     def disk(self) -> Disk:
@@ -104,6 +123,84 @@ class Session:
         if self.record.count("flush", start):
             self._settle()
         return mended
+
+    def compact(
+        self,
+        *,
+        scan_zeros: bool = False,
+        punch: bool = False,
+        interrupted: int | None = None,
+        killed: bool = False,
+    ) -> None:
+        """As `vhdx compact`, perhaps interrupted by Ctrl-C or killed after so many steps."""
+        self._begin("compact")
+        start = len(self.record.operations)
+        steps = itertools.count()
+
+        def advance(done: int, total: int | None) -> None:
+            if next(steps) == interrupted:
+                raise KeyboardInterrupt
+
+        leaf = image.load(self.storage)
+        wished = Asked(scan_zeros=scan_zeros, punch=punch, free=())
+        closing = mock.patch.object(ImageSession, "close") if killed else contextlib.nullcontext()
+        with contextlib.suppress(KeyboardInterrupt), closing:
+            compact_in_place(self.storage, leaf, self._below(leaf), wished, Meter(advance))
+        assert interrupted is None or next(steps) > interrupted, "it was over before"
+        if self.record.count("flush", start):
+            self._settle()
+
+    def set_type(self, disk_type: str) -> None:
+        """As `vhdx set --type`: no read tells the difference."""
+        self._begin("compact")
+        if disk_type == "fixed":
+            make_fixed(self.storage, Meter(None))
+            self._settle()
+        else:
+            say_dynamic(self.storage)
+            self.compact(scan_zeros=True)
+
+    def set_identity(self, disk_id: int, physical_sector_size: int) -> None:
+        """As `vhdx set --disk-id --physical-sector-size`."""
+        self._begin("items")
+        change_identity(self.storage, image.load(self.storage), uuid.UUID(int=disk_id), physical_sector_size)
+        self._settle()
+
+    def put_item(self, number: int, value: bytes | None) -> None:
+        """As `vhdx metadata set`, or `delete` where there is no value."""
+        item = NewItem(uuid.UUID(int=number), value or b"", 1, is_user=True)
+        if value is not None:
+            self._begin("compact")
+            writer = self._writer()
+            writer.grow_for((item,))
+            writer.close()
+        self._begin("items")
+        items = {key: old for key, old in self.items.items() if key != number}
+        self.items = items if value is None else {**items, number: value}
+        self.record.mark(Items(self.items))
+        writer = self._writer()
+        if value is None:
+            rows = image.load(self.storage).metadata.entries
+            writer.delete_item([entry.item_id.int for entry in rows].index(number))
+        else:
+            writer.put_items((item,), contents=True)
+        self.record.mark(Items(self.items, settled=True))
+        writer.close()
+        self._settle()
+
+    def _writer(self) -> Writer:
+        return Writer(self.storage, image.load(self.storage), on_failure=_ignore)
+
+    def _begin(self, request: str) -> None:
+        if self._disk is not None:
+            self.close()
+        self.record.mark(Opened())
+        self._ask(request)
+
+    def _below(self, leaf: Image) -> Disk | None:
+        """What lies under a leaf."""
+        assert not leaf.metadata.has_parent
+        return None
 
     def mend_or_close(self) -> None:
         """Leave nothing open and nothing dirty."""

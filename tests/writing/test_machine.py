@@ -6,6 +6,7 @@ subject of tests/crash.
 
 import tempfile
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -148,6 +149,23 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.close()
+        self.disk = vhdx.open(self.path, "r+")
+
+    @rule(scan=st.booleans(), punch=st.booleans())
+    def compact(self, *, scan: bool, punch: bool) -> None:
+        """Nothing that anybody reads changes, and nothing is left between the blocks that they could fill."""
+        self.close()
+        identity, before = guids_of(self.path)[1], structure_of(self.path)
+        foreseen = vhdx.compact(self.path, scan_zeros=scan, punch=punch, dry_run=True)
+        done = vhdx.compact(self.path, scan_zeros=scan, punch=punch)
+        found = assert_sound(self.path, self.model)
+        assert guids_of(self.path)[1] == identity
+        assert foreseen.file_size_after == done.file_size_after == found.length <= before.length
+        if not self.fixed:
+            assert found.length == max(claim.end for claim in found.claims)
+            free = [b.start - a.end for a, b in pairwise(found.claims)]
+            last = max(found.claims, key=lambda claim: claim.end)
+            assert not last.name.startswith("block") or max(free) < found.block_size
         self.disk = vhdx.open(self.path, "r+")
 
     def close(self) -> None:

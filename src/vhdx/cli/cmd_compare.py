@@ -6,20 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import chain_options, json_option, parent_policy
+from vhdx.cli.options import FORMAT, chain_options, json_option, parent_policy, partition_option
 from vhdx.cli.render import print_json, progress_bar, size_text
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
 
-_FORMAT = click.Choice(["raw", "vhdx"])
-
 
 @click.command()
 @click.argument("first", type=click.Path())
 @click.argument("second", type=click.Path())
-@click.option("-f", "--first-format", type=_FORMAT, help="By default told by FIRST's content.")
-@click.option("-F", "--second-format", type=_FORMAT, help="By default told by SECOND's content.")
+@click.option("-f", "--first-format", type=FORMAT, help="By default told by FIRST's content.")
+@click.option("-F", "--second-format", type=FORMAT, help="By default told by SECOND's content.")
+@partition_option
 @chain_options
 @json_option
 def compare(
@@ -28,14 +27,15 @@ def compare(
     *,
     first_format: Format | None,
     second_format: Format | None,
+    partition: int | None,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     as_json: bool,
 ) -> int:
-    """Compare the contents of two disks, raw or VHDX.
+    """Compare the contents of two disks, raw, VHDX or VHD.
 
     Exit code 0 if they are identical, 1 if not, 2 if they could not be compared. Disks of different size
-    are not identical.
+    are not identical. With --partition that partition of both disks is compared.
     """
     from vhdx.ops.compare import compare as compare_disks  # noqa: PLC0415  --help needs no library
 
@@ -46,6 +46,7 @@ def compare(
             second,
             first_format=first_format,
             second_format=second_format,
+            partition=partition,
             parents=policy,
             progress=progress,
         )

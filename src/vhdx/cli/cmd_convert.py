@@ -6,47 +6,71 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vhdx.cli.options import chain_options, force_option, force_share_option, image_options, parent_policy
-from vhdx.cli.render import progress_bar, size_text
+from vhdx.cli.options import (
+    FORMAT,
+    chain_options,
+    force_option,
+    force_share_option,
+    image_options,
+    json_option,
+    parent_policy,
+    partition_option,
+)
+from vhdx.cli.render import JsonList, progress_bar, size_text
 from vhdx.text import printable
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
+    from vhdx.extents import Doubt
+    from vhdx.ops.convert import ConvertResult
 
-_FORMAT = click.Choice(["raw", "vhdx"])
+_EXIT_DOUBTS = 3
 
 
 @click.command()
 @click.argument("source", type=click.Path(allow_dash=True))
 @click.argument("target", type=click.Path())
-@click.option("-f", "--source-format", type=_FORMAT, help="By default told by SOURCE's content.")
-@click.option("-O", "--target-format", type=_FORMAT, help="By default told by TARGET's suffix.")
+@click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
+@click.option("-O", "--target-format", type=FORMAT, help="By default told by TARGET's suffix.")
+@partition_option
 @image_options
 @chain_options
 @force_share_option
 @force_option
+@click.option(
+    "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
+)
+@json_option
 def convert(
     source: str,
     target: str,
     *,
     source_format: Format | None,
     target_format: Format | None,
+    partition: int | None,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     force_share: bool,
     force: bool,
+    salvage: bool,
+    as_json: bool,
     **options: Any,
-) -> None:
+) -> int:
     """Write the contents of SOURCE into the new file TARGET.
 
-    SOURCE is a raw disk (file or block device), a VHDX with all its parents, or - for raw on standard
+    SOURCE is a raw disk (file or block device), a VHDX or VHD with all its parents, or - for raw on standard
     input. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are kept.
-    TARGET appears whole or not at all; holes and blocks of zeros take no space in it. Options that
-    describe an image go with VHDX targets.
+    With --partition TARGET has that partition only, as a disk of its own. TARGET appears whole or not at
+    all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets;
+    a VHD target is a fixed one, rounded up to whole MiB, as Azure wants it.
+
+    With --salvage each range of the disk that may be wrong is listed on standard error (in the output of
+    --json), and the exit code is 3 if there is one.
     """
     from vhdx.ops.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.plan import ImageOptions  # noqa: PLC0415
 
+    doubts = JsonList("doubts") if as_json else None
     with progress_bar("converting") as progress:
         made = convert_disk(
             source,
@@ -54,13 +78,31 @@ def convert(
             source_format=source_format,
             target_format=target_format,
             options=ImageOptions(**options),
+            partition=partition,
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             overwrite=force,
             lock=not force_share,
+            salvage=salvage,
+            on_doubt=doubts.add if doubts else _print_doubt,
             progress=progress,
         )
+    if doubts:
+        doubts.finish(made)
+    else:
+        _print_text(target, made)
+    return _EXIT_DOUBTS if made.doubts else 0
+
+
+def _print_doubt(doubt: Doubt) -> None:
+    where = f"doubtful: {doubt.length} bytes at {doubt.offset}"
+    click.echo(printable(f"vhdx: {where}: {doubt.reason}"), err=True)
+
+
+def _print_text(target: str, made: ConvertResult) -> None:
     for remark in made.remarks:
         click.echo(f"vhdx: {remark}", err=True)
+    if made.doubts:
+        click.echo(f"vhdx: ranges that may be wrong: {made.doubts}", err=True)
     click.echo(
         f"{printable(target)}: {made.target_format}, {size_text(made.virtual_size)}, of which "
         f"{size_text(made.data_size)} data; the file has {size_text(made.file_size)}"

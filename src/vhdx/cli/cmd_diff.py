@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import json
+from typing import NamedTuple
 
 import click
 
 from vhdx.cli.options import chain_options, force_share_option, json_option, parent_policy
+from vhdx.cli.render import print_json_rows
+
+
+class Change(NamedTuple):
+    """A run of changed sectors, as it is printed."""
+
+    offset: int
+    length: int
+    kind: str
 
 
 @click.command()
@@ -33,13 +42,9 @@ def diff(
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with open_disk(child, parents=policy, lock=not force_share) as disk:
-        separator = "["
-        for extent in disk.changed_extents(since=since):
-            if as_json:
-                row = {"offset": extent.offset, "length": extent.length, "kind": extent.kind.value}
-                click.echo(f"{separator}{json.dumps(row)}", nl=False)
-                separator = ",\n "
-            else:
-                click.echo(f"{extent.offset:>16} {extent.length:>16} {extent.kind.value}")
+        changes = disk.changed_extents(since=since)
         if as_json:
-            click.echo("]" if separator != "[" else "[]")
+            print_json_rows(Change(extent.offset, extent.length, extent.kind.value) for extent in changes)
+            return
+        for extent in changes:
+            click.echo(f"{extent.offset:>16} {extent.length:>16} {extent.kind.value}")

@@ -13,7 +13,9 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.ops.info import BlockInfo, ImageInfo, LogInfo
+    from vhdx.disk.parents import ParentPolicy
+    from vhdx.ops.info import BlockInfo, ImageInfo, LogInfo, TableInfo
+    from vhdx.ops.info_vhd import VhdInfo
 
 
 @click.command()
@@ -36,16 +38,54 @@ def info(
     """Say what IMAGE is, without changing it.
 
     Shows sizes, type, identities, the state of the log, blocks by state and their fragmentation, where
-    the parent is looked for, and what is unusual. A dirty log is replayed in memory.
+    the parent is looked for, partitions, and what is unusual. A dirty log is replayed in memory. IMAGE may
+    be a VHD, too.
     """
-    from vhdx.ops.info import info as image_info  # noqa: PLC0415  --help needs no library
+    from vhdx.disk.open import is_vhd_file  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.info import info as image_info  # noqa: PLC0415
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
+    if is_vhd_file(image):
+        _print_vhd(image, policy, chain=chain, as_json=as_json, lock=not force_share)
+        return
     found = image_info(image, chain=chain, blocks=blocks or None, parents=policy, lock=not force_share)
     if as_json:
         print_json(found)
     else:
         _print_text(found)
+
+
+def _print_vhd(image: str, policy: ParentPolicy, *, chain: bool, as_json: bool, lock: bool) -> None:
+    from vhdx.ops.info_vhd import vhd_info  # noqa: PLC0415  the older format is the rarer one
+
+    found = vhd_info(image, chain=chain, parents=policy, lock=lock)
+    if as_json:
+        print_json(found)
+        return
+    print_rows(_vhd_rows(found))
+    for depth, path in enumerate(found.chain or (), 1):
+        click.echo(f"  {depth}. {printable(path)}")
+    if found.partition_table is not None:
+        print_table(found.partition_table)
+    for note in found.notes:
+        click.echo(f"note: {printable(note)}")
+
+
+def _vhd_rows(found: VhdInfo) -> Iterator[tuple[str, str]]:
+    yield "image", found.path
+    yield "type", f"{found.disk_type} VHD"
+    yield "virtual size", size_text(found.virtual_size)
+    yield "file size", size_text(found.file_size)
+    if found.block_size is not None:
+        yield "block size", size_text(found.block_size)
+    yield "disk id", str(found.disk_id)
+    yield "creator", found.creator
+    yield "made", found.created
+    yield "geometry", "{} cylinders, {} heads, {} sectors".format(*found.geometry)
+    if found.parent_id is not None:
+        yield "parent disk id", str(found.parent_id)
+    for name in found.parent_names:
+        yield "parent", name
 
 
 def _print_text(found: ImageInfo) -> None:
@@ -61,8 +101,25 @@ def _print_text(found: ImageInfo) -> None:
             share = f"{layer.data_size / total:.1%}" if total else "none"
             about = f"{layer.disk_type}, {size}, {share} of the data, log {layer.log_state}"
             click.echo(f"  {depth}. {printable(layer.path)}: {about}")
+    if found.partition_table is not None:
+        print_table(found.partition_table)
     for note in found.notes:
         click.echo(f"{note.severity}: {note.structure} at file offset {note.file_offset}: {note.text}")
+
+
+def print_table(table: TableInfo) -> None:
+    """Print what a partition table says."""
+    if table.kind != "none":
+        identity = "" if table.disk_id is None else f", disk id {table.disk_id}"
+        click.echo(f"partitions ({table.kind}{identity}):")
+    for partition in table.partitions:
+        kind = partition.type_name or partition.type
+        name = f" {printable(partition.name)!r}" if partition.name else ""
+        boot = ", bootable" if partition.bootable else ""
+        size = size_text(partition.length)
+        click.echo(f"  {partition.number}. at {partition.offset}: {size}, {kind}{name}{boot}")
+    for finding in table.findings:
+        click.echo(f"note: partitions: {printable(finding)}")
 
 
 def _rows(found: ImageInfo) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,15 @@ import sys
 
 import click
 
-from vhdx.cli.options import SIZE, chain_options, force_share_option, parent_policy, standard
+from vhdx.cli.options import (
+    SIZE,
+    chain_options,
+    chosen,
+    force_share_option,
+    parent_policy,
+    partition_option,
+    standard,
+)
 
 _PIECE_SIZE = 1024 * 1024
 
@@ -15,10 +23,18 @@ _PIECE_SIZE = 1024 * 1024
 @click.argument("image", type=click.Path())
 @click.argument("offset", type=SIZE)
 @click.argument("length", type=SIZE)
+@partition_option
 @chain_options
 @force_share_option
 def read(
-    image: str, offset: int, length: int, *, parent_dirs: tuple[str, ...], any_parent: bool, force_share: bool
+    image: str,
+    offset: int,
+    length: int,
+    *,
+    partition: int | None,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+    force_share: bool,
 ) -> None:
     """Print a part of the disk in IMAGE: LENGTH bytes from OFFSET on, as they are."""
     from vhdx.disk.base import check_range  # noqa: PLC0415  --help needs no library
@@ -27,7 +43,8 @@ def read(
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     output = standard(sys.stdout).buffer
     with open_disk(image, parents=policy, lock=not force_share) as disk:
-        check_range(offset, length, disk.size)
+        part = chosen(disk, partition)
+        check_range(offset, length, part.size)
         for start in range(offset, offset + length, _PIECE_SIZE):
-            output.write(disk.pread(min(_PIECE_SIZE, offset + length - start), start))
+            output.write(part.pread(min(_PIECE_SIZE, offset + length - start), start))
     output.flush()

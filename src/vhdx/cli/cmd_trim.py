@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vhdx.cli.options import SIZE, chain_options, changing, parent_policy
+from vhdx.cli.options import SIZE, chain_options, changing, chosen, parent_policy, partition_option
 from vhdx.text import printable
 
 
@@ -12,8 +12,17 @@ from vhdx.text import printable
 @click.argument("image", type=click.Path())
 @click.argument("offset", type=SIZE)
 @click.argument("length", type=SIZE)
+@partition_option
 @chain_options
-def trim(image: str, offset: int, length: int, *, parent_dirs: tuple[str, ...], any_parent: bool) -> None:
+def trim(
+    image: str,
+    offset: int,
+    length: int,
+    *,
+    partition: int | None,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+) -> None:
     """Let go of a part of the disk in IMAGE.
 
     Nobody needs the contents of LENGTH bytes from OFFSET on any more. Whole blocks read as zeros
@@ -24,6 +33,6 @@ def trim(image: str, offset: int, length: int, *, parent_dirs: tuple[str, ...], 
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with changing(), open_disk(image, "r+", parents=policy) as disk:
-        disk.trim(length, offset)
+        chosen(disk, partition).trim(length, offset)
         note = "; a fixed image keeps its space, so nothing changed" if disk.disk_type == "fixed" else ""
     click.echo(f"{printable(image)}: let go of {length} bytes at offset {offset}{note}")

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import SIZE, chain_options, changing, parent_policy, standard
+from vhdx.cli.options import SIZE, chain_options, changing, chosen, parent_policy, partition_option, standard
 from vhdx.text import printable
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.base import VirtualDisk
 
 _PIECE_SIZE = 1024 * 1024
 
@@ -24,8 +24,11 @@ _PIECE_SIZE = 1024 * 1024
 @click.command()
 @click.argument("image", type=click.Path())
 @click.argument("offset", type=SIZE)
+@partition_option
 @chain_options
-def write(image: str, offset: int, *, parent_dirs: tuple[str, ...], any_parent: bool) -> None:
+def write(
+    image: str, offset: int, *, partition: int | None, parent_dirs: tuple[str, ...], any_parent: bool
+) -> None:
     """Write standard input to the disk in IMAGE, from OFFSET on.
 
     What was written is durable when the command ends.
@@ -36,8 +39,9 @@ def write(image: str, offset: int, *, parent_dirs: tuple[str, ...], any_parent: 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     source = standard(sys.stdin).buffer
     with changing(), open_disk(image, "r+", parents=policy) as disk:
-        check_range(offset, _known_length(source), disk.size)
-        count = _copy(source, disk, offset)
+        part = chosen(disk, partition)
+        check_range(offset, _known_length(source), part.size)
+        count = _copy(source, part, offset)
     click.echo(f"{printable(image)}: wrote {count} bytes at offset {offset}")
 
 
@@ -47,13 +51,13 @@ def _known_length(source: BinaryIO) -> int:
     return status.st_size - source.tell() if stat.S_ISREG(status.st_mode) else 0
 
 
-def _copy(source: BinaryIO, disk: Disk, offset: int) -> int:
+def _copy(source: BinaryIO, disk: VirtualDisk, offset: int) -> int:
     start = offset
     while piece := source.read(_PIECE_SIZE):
         if offset + len(piece) > disk.size:
             raise OSError(
                 errno.ENOSPC,
-                f"standard input is longer than the disk, which ends at {disk.size}; "
+                f"standard input is longer than what is written to, which ends at {disk.size}; "
                 f"{offset - start} bytes were written, the rest was not",
             )
         disk.pwrite(piece, offset)

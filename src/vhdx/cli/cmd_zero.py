@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from vhdx.cli.options import SIZE, chain_options, changing, parent_policy
+from vhdx.cli.options import SIZE, chain_options, changing, chosen, parent_policy, partition_option
 from vhdx.text import printable
 
 
@@ -13,6 +13,7 @@ from vhdx.text import printable
 @click.argument("offset", type=SIZE)
 @click.argument("length", type=SIZE)
 @click.option("--keep-allocated", is_flag=True, help="Keep what space there is behind the zeros.")
+@partition_option
 @chain_options
 def zero(
     image: str,
@@ -20,6 +21,7 @@ def zero(
     length: int,
     *,
     keep_allocated: bool,
+    partition: int | None,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
 ) -> None:
@@ -31,5 +33,5 @@ def zero(
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with changing(), open_disk(image, "r+", parents=policy) as disk:
-        disk.zero(length, offset, keep_allocated=keep_allocated)
+        chosen(disk, partition).zero(length, offset, keep_allocated=keep_allocated)
     click.echo(f"{printable(image)}: {length} bytes at offset {offset} are zeros")

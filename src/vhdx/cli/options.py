@@ -13,6 +13,7 @@ from vhdx.units import parse_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from vhdx.disk.base import VirtualDisk
     from vhdx.disk.parents import ParentPolicy
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -52,6 +53,7 @@ class SectorSize(click.ParamType[int]):
         return size if size in (512, 4096) else self.fail(f"{value} is neither 512 nor 4096", param, ctx)
 
 
+FORMAT = click.Choice(["raw", "vhdx", "vhd"])
 SIZE = Size()
 DISK_ID = DiskId()
 SECTOR_SIZE = SectorSize()
@@ -73,6 +75,12 @@ force_share_option = click.option(
     "--force-share",
     is_flag=True,
     help="Read also while somebody writes to the image; what is read may be torn.",
+)
+partition_option = click.option(
+    "--partition",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only the partition of this number, as `vhdx info` lists it; offsets count from its start.",
 )
 force_option = click.option("--force", is_flag=True, help="Replace the file if it exists and is not in use.")
 
@@ -139,6 +147,13 @@ def changing() -> Iterator[None]:
         raise InterruptedChangeError(
             "interrupted; the image is whole, what was under way is done in part or not at all"
         ) from None
+
+
+def chosen(disk: VirtualDisk, partition: int | None) -> VirtualDisk:
+    """The disk, or its partition of this number. Raises ValueError if there is none."""
+    from vhdx.disk.partitions import one_partition  # noqa: PLC0415  parsing options needs no library
+
+    return disk if partition is None else one_partition(disk, partition)
 
 
 def parent_policy(parent_dirs: tuple[str, ...], *, any_parent: bool) -> ParentPolicy:

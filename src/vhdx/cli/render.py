@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -24,10 +25,67 @@ def print_json(result: Any) -> None:
     click.echo(json.dumps(_plain(result), indent=2))
 
 
+def print_json_rows(rows: Iterable[Any]) -> None:
+    """Print results as a JSON array, one on each line, none of them kept."""
+    print_json_stream(iter(rows))
+
+
+def print_json_stream(result: Any) -> None:
+    """Print a result as JSON while it comes about: iterators in it become arrays, and are not kept."""
+    for piece in _json_pieces(result):
+        click.echo(piece, nl=False)
+    click.echo()
+
+
+class JsonList:
+    """An object whose first member is a list that is printed while it grows, its length unknown."""
+
+    def __init__(self, name: str) -> None:
+        self._before = f"{{{json.dumps(name)}: ["
+
+    def add(self, item: Any) -> None:
+        """Print one more item of the list."""
+        click.echo(f"{self._before}{json.dumps(_plain(item))}", nl=False)
+        self._before = ",\n "
+
+    def finish(self, result: Any) -> None:
+        """End the list; the result becomes the member ``result``."""
+        start = self._before if self._before.startswith("{") else ""
+        click.echo(f'{start}], "result": {json.dumps(_plain(result))}}}')
+
+
+def _json_pieces(value: Any) -> Iterator[str]:
+    """A value as JSON, piece by piece, so that iterators in it need no memory: they become arrays."""
+    if hasattr(value, "_asdict"):
+        yield from _joined("{", value._asdict().items(), _json_member, ", ", "}")
+    elif hasattr(value, "__next__"):
+        yield from _joined("[", value, _json_pieces, ",\n ", "]")
+    else:
+        yield json.dumps(_plain(value))
+
+
+def _json_member(member: tuple[str, Any]) -> Iterator[str]:
+    yield f"{json.dumps(member[0])}: "
+    yield from _json_pieces(member[1])
+
+
+def _joined(
+    begin: str, items: Iterable[Any], pieces: Callable[[Any], Iterator[str]], separator: str, end: str
+) -> Iterator[str]:
+    yield begin
+    for index, item in enumerate(items):
+        if index:
+            yield separator
+        yield from pieces(item)
+    yield end
+
+
 def _plain(value: Any) -> Any:
     """The value in the types that JSON has; results are named tuples, which JSON would take for lists."""
     if hasattr(value, "_asdict"):
         return {key: _plain(field) for key, field in value._asdict().items()}
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, UUID) else value

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from typing_extensions import Buffer
 
-    from vhdx.extents import Extent
+    from vhdx.extents import Doubt, Extent
+
+    Contexts = Mapping[str, Callable[[Extent], int]]
 
 
 class VirtualDisk(Protocol):
@@ -40,11 +42,36 @@ class VirtualDisk(Protocol):
     def pwrite(self, data: Buffer, offset: int) -> None:
         """Write all of ``data``. Raises io.UnsupportedOperation for a disk that is read-only."""
 
+    def zero(
+        self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
+    ) -> None:
+        """Make a range read as zeros, exactly; ``keep_allocated`` keeps what space stands behind it.
+
+        ``fast_only`` raises OSError (ENOTSUP) before anything changed where zeros would have to be written.
+        """
+
+    def trim(self, length: int, offset: int) -> None:
+        """Say that nobody needs the contents of a range any more. Advisory; touches nothing outside it."""
+
+    def flush(self) -> None:
+        """Return when everything written before is durable."""
+
     def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
         """What a range is made of, in order; None as ``length`` means up to the end of the disk."""
 
-    def data_ranges(self) -> Iterator[tuple[int, int]]:
-        """The (offset, length) runs, in order, that may hold something; all else is known to be zeros."""
+    def data_ranges(self, *, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs of a range, in order, that may hold something; all else is zeros."""
+
+    @property
+    def contexts(self) -> Contexts:
+        """What else can be told of an extent: a name as NBD forms it, and the number for an extent.
+
+        0 always means that nothing is known.
+        """
+
+    @property
+    def doubts(self) -> Iterator[Doubt]:
+        """Which ranges may read wrong: none, unless a damaged disk was opened to salvage what can be."""
 
     def files(self) -> tuple[tuple[int, int], ...]:
         """Device and inode of every file that stands behind the disk, as far as they are known."""

@@ -6,13 +6,16 @@ import io
 import os
 import warnings
 import weakref
-from itertools import accumulate, chain
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
+from vhdx.disk.contexts import BLOCK_CONTEXTS
+from vhdx.disk.doubts import doubts_of
+from vhdx.disk.layers import resolved
 from vhdx.disk.stream import DiskStream
 from vhdx.errors import ImageFailedError
-from vhdx.extents import BlockState, Extent, ExtentKind, merged
+from vhdx.extents import ExtentKind, merged
 from vhdx.format import guids, locator
 from vhdx.image.read import ASK_BELOW, SPLIT, ZEROS
 from vhdx.storage.base import fill_zeros
@@ -25,9 +28,13 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from vhdx.disk.base import Contexts
+    from vhdx.disk.layers import Answers
+    from vhdx.extents import Doubt, Extent
     from vhdx.image.image import Image
     from vhdx.image.read import Reader
     from vhdx.image.write import Writer
+    from vhdx.partitions.table import Partition, PartitionTable
     from vhdx.storage.base import ReadableStorage
 
     Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
@@ -42,9 +49,13 @@ class Disk:
     """
 
     def __init__(
-        self, layers: Sequence[Image], make_writer: Callable[[Callable[[], None]], Writer] | None = None
+        self,
+        layers: Sequence[Image],
+        make_writer: Callable[[Callable[[], None]], Writer] | None = None,
+        ends_early: str | None = None,
     ) -> None:
         self._layers = tuple(layers)
+        self._ends_early = ends_early
         self._leaf = self._layers[0]
         self._leaf_reader = self._leaf.reader
         self._size = self._leaf.geometry.disk_size
@@ -53,6 +64,7 @@ class Disk:
         self._answers: tuple[Answer, ...] = tuple(
             (layer.reader.locate, layer.reader, layer.storage) for layer in self._layers
         )
+        self._asks: tuple[Answers, ...] = tuple(layer.reader.extents for layer in self._layers)
         # A layer is asked only for what every layer over it has: past the end of a short parent are zeros.
         self._visible = tuple(accumulate((layer.geometry.disk_size for layer in self._layers), min))
         self._writer = make_writer(_refuse_later(self)) if make_writer else None
@@ -147,7 +159,7 @@ class Disk:
         generation = -1
         while generation != self._leaf_reader.generation:
             generation = self._leaf_reader.generation
-            for extent in merged(self._resolved(offset, len(view))):
+            for extent in merged(self.resolved(offset, len(view), self._asks)):
                 piece = view[extent.offset - offset : extent.end - offset]
                 if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
                     self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
@@ -162,7 +174,16 @@ class Disk:
         self._check()
         length = self._size - offset if length is None else length
         check_range(offset, length, self._size)
-        return merged(self._resolved(offset, length))
+        return merged(self.resolved(offset, length, self._asks))
+
+    @property
+    def doubts(self) -> Iterator[Doubt]:
+        """What may read wrong of a disk that was opened with ``salvage``, from its tables alone; may overlap.
+
+        Of any other disk nothing: what it cannot read right raises. Bounded memory, whatever the damage.
+        """
+        self._check()
+        return doubts_of(self, self._ends_early)
 
     def changed_extents(self, *, since: int | str | os.PathLike[str] | None = None) -> Iterator[Extent]:
         """What the image, or a run of layers from it downwards, changed: extents of data and of zeros.
@@ -179,30 +200,38 @@ class Disk:
     def _changes(self, above: int) -> Iterator[Extent]:
         """What the first ``above`` layers say; zeros where one is too short to show what was there."""
         shown, had = self._visible[above - 1], self._layers[above].geometry.disk_size
-        for extent in self._resolved(0, self._size, above):
+        for extent in self.resolved(0, self._size, self._asks[:above]):
             if extent.kind is not ExtentKind.UNALLOCATED:
                 yield extent
             elif max(extent.offset, shown) < min(extent.end, had):
                 hidden = extent.part(max(extent.offset, shown), min(extent.end, had))
                 yield hidden._replace(kind=ExtentKind.ZERO)
 
-    def data_ranges(self) -> Iterator[tuple[int, int]]:
-        """The (offset, length) runs, in order, that may hold something; all else is known to be zeros.
+    @property
+    def contexts(self) -> Contexts:
+        """What can be told of an extent beside its kind: the block's state and the layer that answered."""
+        return BLOCK_CONTEXTS
+
+    def data_ranges(self, *, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs of a range, in order, that may hold something; all else is zeros.
 
         Finer than `extents`: holes of the host's files inside present blocks are left out.
         """
-        for extent in self.extents():
-            if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-                storage = self._layers[extent.depth - 1].storage
-                moved = extent.offset - extent.file_offset
-                for start, length in storage.data_ranges(extent.file_offset, extent.length):
-                    yield start + moved, length
+        for extent in self.extents(offset=offset, length=length):
+            yield from self.stored_ranges(extent)
 
-    def extents_below(self) -> Iterator[Extent]:
-        """The ranges that the image itself says nothing about: its parents answer, or nobody does."""
+    def stored_ranges(self, extent: Extent) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs of one of the disk's extents that are no holes in the host's files."""
+        if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
+            storage = self._layers[extent.depth - 1].storage
+            moved = extent.offset - extent.file_offset
+            for start, length in storage.data_ranges(extent.file_offset, extent.length):
+                yield start + moved, length
+
+    def own_extents(self) -> Iterator[Extent]:
+        """What the image itself says, its parents not asked: UNALLOCATED is where it says nothing."""
         self._check()
-        own = self._resolved(0, self._size, 1)
-        return merged(extent for extent in own if extent.kind is ExtentKind.UNALLOCATED)
+        return merged(self.resolved(0, self._size, self._asks[:1]))
 
     def _layers_above(self, since: int | str | os.PathLike[str] | None) -> int:
         if isinstance(since, str | os.PathLike):
@@ -219,32 +248,9 @@ class Disk:
             )
         return above
 
-    def _resolved(self, offset: int, length: int, layers: int | None = None) -> Iterator[Extent]:
-        """Layer over layer without recursion: one iterator for each layer that is being asked."""
-        layers = len(self._layers) if layers is None else layers
-        asked = [self._answers_of(0, offset, length)] if length else []
-        while asked:
-            extent = next(asked[-1], None)
-            depth = len(asked)
-            if extent is None:
-                asked.pop()
-            elif extent.kind is ExtentKind.UNALLOCATED:
-                if depth < layers and extent.offset < self._visible[depth]:
-                    asked.append(self._answers_of(depth, extent.offset, extent.length))
-                else:
-                    yield extent
-            else:
-                yield extent if depth == 1 else extent._replace(depth=depth)
-
-    def _answers_of(self, layer: int, offset: int, length: int) -> Iterator[Extent]:
-        reader = self._layers[layer].reader.extents
-        seen = min(length, self._visible[layer] - offset)
-        if seen == length:
-            return reader(offset, length)
-        nothing = Extent(
-            offset + seen, length - seen, ExtentKind.UNALLOCATED, BlockState.NOT_PRESENT, 0, None
-        )
-        return chain(reader(offset, seen), (nothing,))
+    def resolved(self, offset: int, length: int, asks: Sequence[Answers]) -> Iterator[Extent]:
+        """What the uppermost layers say of a range, ``asks`` being how each of them is asked."""
+        return resolved(asks, self._visible, offset, length)
 
     def pwrite(self, data: Buffer, offset: int) -> None:
         """Write all of ``data`` at ``offset``, any byte offset and length inside the disk.
@@ -291,6 +297,10 @@ class Disk:
         """Before the first write: say that no read will ever tell the difference; the DataWriteGuid stays."""
         self._writable().keep_identity()
 
+    def take_identity(self, data_write_guid: UUID) -> None:
+        """Before the first write: give the contents this DataWriteGuid, durably."""
+        self._writable().take_identity(data_write_guid)
+
     def replace_locator(self, values: dict[str, str]) -> None:
         """Rewrite the parent locator of the image, durably; its contents keep their identity."""
         self._writable().replace_item(guids.PARENT_LOCATOR, locator.pack(values))
@@ -305,6 +315,16 @@ class Disk:
         """Device and inode of every file of the chain, as far as they are known."""
         identities = (layer.file.identity() for layer in self._layers)
         return tuple(identity for identity in identities if identity is not None)
+
+    def partition_table(self) -> PartitionTable:
+        """The partitions of the disk and what is unusual about their table."""
+        from vhdx.disk.partitions import partition_table  # noqa: PLC0415  most uses of a disk need no tables
+
+        return partition_table(self)
+
+    def partitions(self) -> tuple[Partition, ...]:
+        """The partitions of the disk; none where there is no table."""
+        return self.partition_table().partitions
 
     def stream(self) -> DiskStream:
         """The disk as a file object with a cursor of its own."""

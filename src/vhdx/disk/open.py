@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from vhdx.disk.chain import Disk
-from vhdx.disk.parents import open_chain, policy_from
+from vhdx.disk.parents import open_chain, policy_from, salvaged_chain
 from vhdx.disk.raw import RawDisk
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
@@ -20,14 +20,18 @@ from vhdx.storage.stream import SeekableFile, StreamStorage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.parents import ParentPolicy, Parents
+    from vhdx.disk.vhd import VhdDisk
     from vhdx.image.image import Image
     from vhdx.storage.base import ReadableStorage, Storage
 
-Format = Literal["raw", "vhdx"]
+Format = Literal["raw", "vhdx", "vhd"]
+Mode = Literal["r", "r+"]
 SUFFIXES: dict[str, Format] = {
     ".vhdx": "vhdx",
     ".avhdx": "vhdx",
+    ".vhd": "vhd",
+    ".avhd": "vhd",
     ".raw": "raw",
     ".img": "raw",
     ".dd": "raw",
@@ -38,10 +42,11 @@ SUFFIXES: dict[str, Format] = {
 
 def open_disk(
     file: str | os.PathLike[str] | SeekableFile,
-    mode: Literal["r", "r+"] = "r",
+    mode: Mode = "r",
     *,
     parents: Parents = None,
     lock: bool = True,
+    salvage: bool = False,
 ) -> Disk:
     """Open a VHDX image, fixed, dynamic or differencing, to read its virtual disk or to write to it.
 
@@ -50,13 +55,19 @@ def open_disk(
     replayed in memory. With ``"r+"`` nothing is written before the first change; then a dirty log is
     replayed in its place. ``parents`` says where the parents of a differencing image may be beside its own
     directory: a path, several paths of files or directories, or a ParentPolicy. ``lock=False`` reads a
-    file that somebody else writes to, or writes where the file system has no locks.
+    file that somebody else writes to, or writes where the file system has no locks. ``salvage=True`` reads
+    what can be read of a damaged image, whatever is wrong with single blocks, the log, or parents that are
+    not there; ``disk.doubts`` then lists the ranges that may be wrong and why.
 
     Raises CorruptImageError, UnsupportedImageError, ParentNotFoundError, ParentMismatchError,
-    ImageLockedError, OSError; ValueError for another mode.
+    ImageLockedError, OSError; ValueError for another mode, or to salvage in place.
     """
     if mode not in ("r", "r+"):
         raise ValueError(f'mode is {mode!r}, must be "r" or "r+"')
+    if salvage:
+        if mode != "r":
+            raise ValueError('salvage goes with mode "r": a damaged image is only read')
+        return _salvaged_disk(_storage_of(file, lock=lock), policy_from(parents), lock=lock)
     if mode == "r":
         leaf = open_image(file, lock=lock)
         with closing_on_failure(leaf.storage):
@@ -66,6 +77,15 @@ def open_disk(
     storage = open_for_writing(os.fspath(file), lock=lock)
     with closing_on_failure(storage):
         return writable_disk(storage, parents, lock=lock)
+
+
+def _salvaged_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> Disk:
+    """What can be read of a damaged image and its parents. Takes the storage over."""
+    from vhdx.image import salvage  # noqa: PLC0415  sound images need not wait for it
+
+    with closing_on_failure(storage):
+        layers, ends_early = salvaged_chain(salvage.load(storage), policy, lock=lock)
+        return Disk(layers, ends_early=ends_early)
 
 
 def writable_disk(storage: Storage, parents: Parents = None, *, lock: bool = True) -> Disk:
@@ -119,27 +139,72 @@ def lone_disk(storage: Storage) -> Disk:
 
 
 def open_any(
-    path: str, name: Format | None = None, *, parents: Parents = None, lock: bool = True
-) -> Disk | RawDisk:
-    """Open a raw disk or a VHDX with its parents for reading; None as ``name`` tells by the contents.
+    path: str,
+    name: Format | None = None,
+    mode: Mode = "r",
+    *,
+    parents: Parents = None,
+    lock: bool = True,
+    salvage: bool = False,
+) -> Disk | RawDisk | VhdDisk:
+    """Open a raw disk, or a VHDX or VHD with its parents; None as ``name`` tells by the contents.
 
-    Raises what `open_disk` raises, and ValueError where the format cannot be told without doubt.
+    Raises what `open_disk` raises, and ValueError where the format cannot be told without doubt and for
+    what is not written to: raw disks that are no file of whole sectors, and every VHD.
     """
+    if mode == "r+":
+        return _any_writable(path, name, parents, lock=lock)
     storage = open_for_reading(path, lock=lock and name != "vhdx")
     with closing_on_failure(storage):
         found = name or _format_of_contents(path, storage)
         if found == "raw":
             return RawDisk(storage)
+        if found == "vhd":
+            from vhdx.disk.vhd import vhd_disk  # noqa: PLC0415  the older format is the rarer one
+
+            return vhd_disk(storage, policy_from(parents), lock=lock)
     storage.close()
-    return open_disk(path, parents=parents, lock=lock)
+    return open_disk(path, parents=parents, lock=lock, salvage=salvage)
+
+
+def _any_writable(path: str, name: Format | None, parents: Parents, *, lock: bool) -> Disk | RawDisk:
+    storage = open_for_writing(path, lock=lock)
+    with closing_on_failure(storage):
+        found = name or _format_of_contents(path, storage)
+        if found == "vhd":
+            raise ValueError(f"{path} is a VHD, which is only read; vhdx convert makes a VHDX of it")
+        return RawDisk(storage, storage) if found == "raw" else writable_disk(storage, parents, lock=lock)
+
+
+def is_vhd_file(path: str) -> bool:
+    """Whether a file looks like a VHD, the older format; by its contents."""
+    storage = open_for_reading(path, lock=False)
+    try:
+        return _signature_of(storage) == "vhd"
+    finally:
+        storage.close()
+
+
+def _signature_of(storage: ReadableStorage) -> Format:
+    """What a file begins or ends like; anything may be raw."""
+    from vhdx.image.vhd import is_vhd  # noqa: PLC0415  whoever names the format need not wait for it
+
+    if storage.size() >= len(SIGNATURE) and storage.read(len(SIGNATURE), 0) == SIGNATURE:
+        return "vhdx"
+    return "vhd" if is_vhd(storage) else "raw"
 
 
 def _format_of_contents(path: str, storage: ReadableStorage) -> Format:
     by_suffix = SUFFIXES.get(os.path.splitext(path)[1].lower())
-    is_vhdx = storage.size() >= len(SIGNATURE) and storage.read(len(SIGNATURE), 0) == SIGNATURE
-    if is_vhdx and (by_suffix == "raw" or stat.S_ISBLK(os.stat(path).st_mode)):
+    found = _signature_of(storage)
+    if found != "raw" and (by_suffix == "raw" or stat.S_ISBLK(os.stat(path).st_mode)):
         # Whoever may write to a raw disk, a guest for one, can make it look like an image that names files.
-        raise ValueError(f"{path} is named like a raw disk but begins like a VHDX; say -f raw or -f vhdx")
-    if not is_vhdx and by_suffix == "vhdx":
-        raise ValueError(f"{path} is named like a VHDX but does not begin like one; say -f raw or -f vhdx")
-    return "vhdx" if is_vhdx else "raw"
+        raise ValueError(
+            f"{path} is named like a raw disk but looks like a {found.upper()}; say -f raw or -f {found}"
+        )
+    if found == "raw" and by_suffix is not None and by_suffix != "raw":
+        raise ValueError(
+            f"{path} is named like a {by_suffix.upper()} but does not look like one; "
+            f"say -f raw or -f {by_suffix}"
+        )
+    return found

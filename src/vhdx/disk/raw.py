@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 from typing import TYPE_CHECKING
 
-from vhdx.disk.base import bytes_of, check_range
+from vhdx.disk.base import bytes_in, bytes_of, check_range
 from vhdx.disk.stream import DiskStream
-from vhdx.extents import BlockState, Extent, ExtentKind
+from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
 from vhdx.storage.base import fill_zeros
 
 if TYPE_CHECKING:
@@ -17,23 +19,45 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from vhdx.storage.base import ReadableStorage
+    from vhdx.disk.base import Contexts
+    from vhdx.storage.base import ReadableStorage, Storage
 
 SECTOR_SIZE = 512
 
 
 class RawDisk:
-    """A flat file, its last sector filled up with zeros. Owns its storage."""
+    """A flat file, its last sector filled up with zeros. Owns its storage.
 
-    read_only = True
+    ``writable`` is the same storage where it may be changed. Then the file's length must be whole sectors:
+    ValueError, as a write into what was filled up would make it longer.
+    """
+
     logical_sector_size = SECTOR_SIZE
     physical_sector_size = SECTOR_SIZE
 
-    def __init__(self, storage: ReadableStorage) -> None:
+    def __init__(self, storage: ReadableStorage, writable: Storage | None = None) -> None:
         self._storage = storage
+        self._writer = writable
+        self._closed = False
         self.stored_size = storage.size()
         """The length of the file in bytes, its last sector not filled up."""
         self.size = -(-self.stored_size // SECTOR_SIZE) * SECTOR_SIZE
+        """The capacity in bytes, a multiple of the sector size."""
+        if writable is not None and self.size != self.stored_size:
+            raise ValueError(
+                f"{storage.name} has {self.stored_size} bytes, which is no multiple of {SECTOR_SIZE}: "
+                "such a raw disk is only read"
+            )
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the disk was opened for reading only."""
+        return self._writer is None
+
+    @property
+    def contexts(self) -> Contexts:
+        """Nothing more can be told of a flat file."""
+        return {}
 
     def pread(self, length: int, offset: int) -> bytes:
         """Exactly ``length`` bytes."""
@@ -50,9 +74,47 @@ class RawDisk:
             self._storage.read_into(view[:stored], offset)
         fill_zeros(view[stored:])
 
-    def pwrite(self, data: Buffer, offset: int) -> None:  # noqa: ARG002  the protocol's signature
-        """Refused: a flat file is only read."""
-        raise io.UnsupportedOperation("a raw disk is only read")
+    def pwrite(self, data: Buffer, offset: int) -> None:
+        """Write all of ``data``."""
+        view = bytes_in(data)
+        check_range(offset, len(view), self.size)
+        self._writable().write_at(view, offset)
+
+    def zero(
+        self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
+    ) -> None:
+        """Make a range read as zeros: a hole where the host can, else zeros are written.
+
+        ``keep_allocated`` has space behind the zeros; ``fast_only`` makes a hole or raises OSError (ENOTSUP).
+        """
+        check_range(offset, length, self.size)
+        storage = self._writable()
+        if fast_only and keep_allocated:
+            raise _not_fast(storage.name)
+        if not length or (not keep_allocated and storage.punch(offset, length)):
+            return
+        if fast_only:
+            raise _not_fast(storage.name)
+        storage.zero(offset, length)
+
+    def trim(self, length: int, offset: int) -> None:
+        """Give the space of a range back, where the host can; then it reads as zeros."""
+        check_range(offset, length, self.size)
+        storage = self._writable()
+        if length:
+            storage.punch(offset, length)
+
+    def flush(self) -> None:
+        """Return when everything written before is durable."""
+        if self._writer is not None:
+            self._writer.flush()
+
+    def _writable(self) -> Storage:
+        if self._closed:
+            raise ValueError("the disk is closed")
+        if self._writer is None:
+            raise io.UnsupportedOperation('the disk was opened for reading; open it with mode "r+"')
+        return self._writer
 
     def _stored_part(self, length: int, offset: int) -> int:
         return max(0, min(length, self.stored_size - offset))
@@ -72,9 +134,21 @@ class RawDisk:
         if offset < end:
             yield _hole(offset, end)
 
-    def data_ranges(self) -> Iterator[tuple[int, int]]:
-        """The runs of the file that are no holes."""
-        return self._storage.data_ranges(0, self.stored_size)
+    def data_ranges(self, *, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
+        """The runs of a range of the file that are no holes."""
+        length = self.size - offset if length is None else length
+        check_range(offset, length, self.size)
+        return self._storage.data_ranges(offset, self._stored_part(length, offset))
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The name of the file."""
+        return (self._storage.name,)
+
+    @property
+    def doubts(self) -> Iterator[Doubt]:
+        """None: a flat file has no structure that could be damaged."""
+        return iter(())
 
     def files(self) -> tuple[tuple[int, int], ...]:
         """Device and inode of the file."""
@@ -86,8 +160,14 @@ class RawDisk:
         return DiskStream(self)
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._storage.close()
+        """Make everything durable and let go of the file. Closing twice does no harm."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.flush()
+        finally:
+            self._storage.close()
 
     def __enter__(self) -> Self:
         return self
@@ -96,6 +176,10 @@ class RawDisk:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _not_fast(name: str) -> OSError:
+    return OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), name)
 
 
 def _hole(offset: int, end: int) -> Extent:

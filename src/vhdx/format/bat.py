@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from vhdx.extents import BlockState
+from vhdx.format import fields
+from vhdx.units import MIB, format_size
 
 ENTRY_SIZE = 8
 STATE_MASK = 0b111
@@ -12,6 +14,42 @@ FILE_OFFSET_LIMIT = 1 << 48
 """Files of 256 TiB and more are refused, as openvmm refuses them: no disk of 64 TiB needs them."""
 
 BITMAP_PRESENT = 6
+_BITMAP_NAMES = {0: "NOT_PRESENT", BITMAP_PRESENT: "PRESENT"}
+_RESERVED_MASK = 0xF_FFF8
+
+
+def _entry_field(name: str, show: fields.Show) -> fields.Field:
+    return fields.Field(name, 0, ENTRY_SIZE, show)
+
+
+def _bits(raw: bytes) -> int:
+    return int.from_bytes(raw, "little")
+
+
+PAYLOAD_FIELDS = (
+    _entry_field("state", lambda raw, _: (_bits(raw) & STATE_MASK, state_of(_bits(raw)).name)),
+    _entry_field("reserved", lambda raw, _: (_bits(raw) & _RESERVED_MASK, "")),
+    _entry_field(
+        "file offset", lambda raw, _: (file_offset_of(_bits(raw)), format_size(file_offset_of(_bits(raw))))
+    ),
+)
+BITMAP_FIELDS = (
+    _entry_field("state", lambda raw, _: (_bits(raw) & STATE_MASK, _bitmap_state(_bits(raw)))),
+    *PAYLOAD_FIELDS[1:],
+)
+
+
+def _bitmap_state(entry: int) -> str:
+    return _BITMAP_NAMES.get(entry & STATE_MASK, "reserved")
+
+
+def described(entry: int, *, of_bitmap: bool = False) -> str:
+    """An entry in words: its state, and where it points if it does."""
+    words = _bitmap_state(entry) if of_bitmap else state_of(entry).name
+    place = file_offset_of(entry)
+    words += f" at {place // MIB} MiB" if place else ""
+    unused = entry & _RESERVED_MASK
+    return f"{words}, reserved bits {unused:#x}" if unused else words
 
 
 def state_of(entry: int) -> BlockState:

@@ -22,3 +22,20 @@ INCOMPLETE_FILE = UUID("71cc85f0-1b69-4e28-9558-c3bf83ae75d3")
 PMEM_LABEL_STORAGE = UUID("10e1ae8a-4b7e-4169-a40f-cd70de928393")
 
 VHDX_PARENT_LOCATOR = UUID("b04aefb7-d19e-4a81-b789-25b8e9445913")
+
+NAMES = {
+    NIL: "none",
+    BAT_REGION: "BAT region",
+    METADATA_REGION: "metadata region",
+    FILE_PARAMETERS: "file parameters",
+    VIRTUAL_DISK_SIZE: "virtual disk size",
+    VIRTUAL_DISK_ID: "virtual disk id",
+    LOGICAL_SECTOR_SIZE: "logical sector size",
+    PHYSICAL_SECTOR_SIZE: "physical sector size",
+    PARENT_LOCATOR: "parent locator",
+    CHS_PARAMETERS: "CHS parameters",
+    INCOMPLETE_FILE: "incomplete file",
+    PMEM_LABEL_STORAGE: "PMEM label storage",
+    VHDX_PARENT_LOCATOR: "VHDX parent locator",
+}
+"""What people call them."""

@@ -6,7 +6,7 @@ import struct
 from typing import NamedTuple
 from uuid import UUID
 
-from vhdx.format import checksum
+from vhdx.format import checksum, fields
 
 SIGNATURE = b"head"
 HEADER_OFFSETS = (64 * 1024, 128 * 1024)
@@ -18,6 +18,21 @@ LOG_VERSION = 0
 
 _FIELDS = struct.Struct("<4s4xQ16s16s16sHHIQ")
 assert _FIELDS.size == 4 + 4 + 8 + 3 * 16 + 2 + 2 + 4 + 8 == 80
+
+FIELDS = fields.table(
+    ("signature", 4, fields.signature(SIGNATURE)),
+    ("checksum", 4, fields.checksum),
+    ("sequence number", 8, fields.number),
+    ("file write GUID", 16, fields.guid),
+    ("data write GUID", 16, fields.guid),
+    ("log GUID", 16, fields.guid),
+    ("log version", 2, fields.must_be(LOG_VERSION)),
+    ("version", 2, fields.must_be(VERSION)),
+    ("log length", 4, fields.size),
+    ("log offset", 8, fields.size),
+    ("reserved", 4016, fields.reserved),
+)
+assert fields.length(FIELDS) == HEADER_SIZE
 
 
 class Header(NamedTuple):

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from vhdx.format import fields
+
 SIGNATURE = b"vhdxfile"
 IDENTIFIER_OFFSET = 0
 IDENTIFIER_SIZE = 64 * 1024
 CREATOR_END = len(SIGNATURE) + 512
+
+FIELDS = fields.table(
+    ("signature", 8, fields.signature(SIGNATURE)),
+    ("creator", 512, fields.text),
+    ("reserved", 65016, fields.reserved),
+)
+assert fields.length(FIELDS) == IDENTIFIER_SIZE
 
 
 def pack(creator: str) -> bytes:

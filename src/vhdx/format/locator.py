@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from vhdx.format import guids
+from vhdx.format import fields, guids
 from vhdx.text import quoted
 
 if TYPE_CHECKING:
@@ -24,6 +24,20 @@ _HEADER = struct.Struct("<16s2xH")
 _ENTRY = struct.Struct("<IIHH")
 assert _HEADER.size == 16 + 2 + 2
 assert _ENTRY.size == 4 + 4 + 2 + 2
+
+HEADER_FIELDS = fields.table(
+    ("locator type", 16, fields.guid), ("reserved", 2, fields.reserved), ("key value count", 2, fields.number)
+)
+ENTRY_FIELDS = fields.table(
+    ("key offset", 4, fields.number),
+    ("value offset", 4, fields.number),
+    ("key length", 2, fields.number),
+    ("value length", 2, fields.number),
+)
+_EXCERPT_SIZE = 512
+HEADER_SIZE, ENTRY_SIZE = _HEADER.size, _ENTRY.size
+assert fields.length(HEADER_FIELDS) == HEADER_SIZE
+assert fields.length(ENTRY_FIELDS) == ENTRY_SIZE
 
 
 class MalformedLocatorError(ValueError):
@@ -66,6 +80,22 @@ def _rows(item: bytes) -> Iterator[tuple[int, tuple[int, int, int, int]]]:
         raise MalformedLocatorError(f"{count} entries need {end} bytes, the item has {len(item)}", 18)
     for offset in range(_HEADER.size, end, _ENTRY.size):
         yield offset, _ENTRY.unpack_from(item, offset)
+
+
+def entries(item: bytes) -> Iterator[tuple[int, str, str]]:
+    """(offset of the entry in the item, key, value) of all entries that there are, whatever they are.
+
+    For looking inside: long texts are cut, what is no text is replaced.
+    """
+    for at in range(_HEADER.size, len(item) - _ENTRY.size + 1, _ENTRY.size):
+        if at >= _HEADER.size + _HEADER.unpack_from(item)[1] * _ENTRY.size:
+            return
+        key_offset, value_offset, key_length, value_length = _ENTRY.unpack_from(item, at)
+        yield at, _excerpt(item, key_offset, key_length), _excerpt(item, value_offset, value_length)
+
+
+def _excerpt(item: bytes, start: int, length: int) -> str:
+    return item[start : start + min(length, _EXCERPT_SIZE)].decode("utf-16-le", errors="replace")
 
 
 def _string(item: bytes, start: int, length: int, entry_offset: int, what: str) -> str:

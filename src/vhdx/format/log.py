@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.format import fields
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,6 +29,42 @@ DESCRIPTOR_SIZE = _DESCRIPTOR.size
 assert ENTRY_HEADER_SIZE == 4 * 4 + 8 + 4 + 4 + 16 + 8 + 8 == 64
 assert DESCRIPTOR_SIZE == _ZERO_DESCRIPTOR.size == 4 + 4 + 8 + 8 + 8 == 32
 assert _DATA_SECTOR.size == SECTOR_SIZE
+
+ENTRY_FIELDS = fields.table(
+    ("signature", 4, fields.signature(ENTRY_SIGNATURE)),
+    ("checksum", 4, fields.word),
+    ("entry length", 4, fields.size),
+    ("tail", 4, fields.number),
+    ("sequence number", 8, fields.number),
+    ("descriptor count", 4, fields.number),
+    ("reserved", 4, fields.reserved),
+    ("log GUID", 16, fields.guid),
+    ("flushed file offset", 8, fields.size),
+    ("last file offset", 8, fields.size),
+)
+ZERO_DESCRIPTOR_FIELDS = fields.table(
+    ("signature", 4, fields.signature(ZERO_SIGNATURE)),
+    ("reserved", 4, fields.reserved),
+    ("zero length", 8, fields.size),
+    ("file offset", 8, fields.size),
+    ("sequence number", 8, fields.number),
+)
+DATA_DESCRIPTOR_FIELDS = fields.table(
+    ("signature", 4, fields.signature(DATA_DESCRIPTOR_SIGNATURE)),
+    ("trailing bytes", 4, fields.data),
+    ("leading bytes", 8, fields.data),
+    ("file offset", 8, fields.size),
+    ("sequence number", 8, fields.number),
+)
+DATA_SECTOR_FIELDS = fields.table(
+    ("signature", 4, fields.signature(DATA_SECTOR_SIGNATURE)),
+    ("sequence number, high half", 4, fields.number),
+    ("data", 4084, fields.digest),
+    ("sequence number, low half", 4, fields.number),
+)
+assert fields.length(ENTRY_FIELDS) == ENTRY_HEADER_SIZE
+assert fields.length(ZERO_DESCRIPTOR_FIELDS) == fields.length(DATA_DESCRIPTOR_FIELDS) == DESCRIPTOR_SIZE
+assert fields.length(DATA_SECTOR_FIELDS) == SECTOR_SIZE
 
 
 class EntryHeader(NamedTuple):

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from vhdx.format import guids
+from vhdx.format import fields, guids
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,14 +30,50 @@ MAXIMUM_DISK_SIZE = 64 * 1024**4
 SECTOR_SIZES = (512, 4096)
 
 _HEADER = struct.Struct("<8s2xH20x")
+_COUNT = struct.Struct("<H")
+COUNT_OFFSET = 8 + 2
 _ENTRY = struct.Struct("<16sIII4x")
 _FILE_PARAMETERS = struct.Struct("<II")
 assert _HEADER.size == 8 + 2 + 2 + 20
 assert _ENTRY.size == 16 + 4 + 4 + 4 + 4
+ENTRY_SIZE = _ENTRY.size
 FLAGS_IN_ENTRY = 16 + 4 + 4
 RESERVED_IN_ENTRY = FLAGS_IN_ENTRY + 4
-MAXIMUM_ENTRIES = (TABLE_SIZE - _HEADER.size) // _ENTRY.size
+MAXIMUM_ENTRIES = (TABLE_SIZE - _HEADER.size) // ENTRY_SIZE
 assert MAXIMUM_ENTRIES == 2047
+
+TABLE_FIELDS = fields.table(
+    ("signature", 8, fields.signature(SIGNATURE)),
+    ("reserved", 2, fields.reserved),
+    ("entry count", 2, fields.number),
+    ("reserved 2", 20, fields.reserved),
+)
+_FLAG_NAMES = {IS_USER: "user", IS_VIRTUAL_DISK: "virtual disk", IS_REQUIRED: "required"}
+ENTRY_FIELDS = fields.table(
+    ("item id", 16, fields.guid),
+    ("offset in the region", 4, fields.size),
+    ("length", 4, fields.size),
+    ("flags", 4, fields.flags(_FLAG_NAMES)),
+    ("reserved 2", 4, fields.reserved),
+)
+assert fields.length(TABLE_FIELDS) == _HEADER.size
+assert fields.length(ENTRY_FIELDS) == ENTRY_SIZE
+
+ITEM_FIELDS = {
+    guids.FILE_PARAMETERS: fields.table(
+        ("block size", 4, fields.size),
+        (
+            "flags",
+            4,
+            fields.flags({LEAVE_BLOCK_ALLOCATED: "leave block allocated", HAS_PARENT: "has parent"}),
+        ),
+    ),
+    guids.VIRTUAL_DISK_SIZE: fields.table(("virtual disk size", 8, fields.size)),
+    guids.VIRTUAL_DISK_ID: fields.table(("virtual disk id", 16, fields.guid)),
+    guids.LOGICAL_SECTOR_SIZE: fields.table(("logical sector size", 4, fields.number)),
+    guids.PHYSICAL_SECTOR_SIZE: fields.table(("physical sector size", 4, fields.number)),
+}
+"""The fields of the items that have a fixed length."""
 
 
 class KnownItem(NamedTuple):
@@ -97,6 +133,11 @@ def entry_offset(index: int) -> int:
 def pack_entry(entry: MetadataEntry) -> bytes:
     """The 32 bytes of one row of the table."""
     return _ENTRY.pack(entry.item_id.bytes_le, entry.offset, entry.length, entry.flags)
+
+
+def pack_count(count: int) -> bytes:
+    """How many entries there are, as it stands at COUNT_OFFSET of a table."""
+    return _COUNT.pack(count)
 
 
 def pack_table(entries: Iterable[MetadataEntry]) -> bytes:

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
-from vhdx.format import checksum
+from vhdx.format import checksum, fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,8 +22,24 @@ assert _HEADER.size == 4 + 4 + 4 + 4
 assert _ENTRY.size == 16 + 8 + 4 + 4
 RESERVED = slice(_HEADER.size - 4, _HEADER.size)
 """Where the reserved field of a table stands."""
-MAXIMUM_ENTRIES = (TABLE_SIZE - _HEADER.size) // _ENTRY.size
+ENTRY_SIZE = _ENTRY.size
+MAXIMUM_ENTRIES = (TABLE_SIZE - _HEADER.size) // ENTRY_SIZE
 assert MAXIMUM_ENTRIES == 2047
+
+TABLE_FIELDS = fields.table(
+    ("signature", 4, fields.signature(SIGNATURE)),
+    ("checksum", 4, fields.checksum),
+    ("entry count", 4, fields.number),
+    ("reserved", 4, fields.reserved),
+)
+ENTRY_FIELDS = fields.table(
+    ("GUID", 16, fields.guid),
+    ("file offset", 8, fields.size),
+    ("length", 4, fields.size),
+    ("required", 4, fields.flags({1: "required"})),
+)
+assert fields.length(TABLE_FIELDS) == _HEADER.size
+assert fields.length(ENTRY_FIELDS) == ENTRY_SIZE
 
 
 class RegionEntry(NamedTuple):
@@ -61,19 +77,23 @@ def damage(data: bytes) -> str | None:
     """Why these bytes are no valid table (signature, checksum, count), or None if they are one."""
     if len(data) < TABLE_SIZE:
         return f"the file ends after {len(data)} of its {TABLE_SIZE} bytes"
-    signature, count = _HEADER.unpack_from(data)
+    signature, entries = _HEADER.unpack_from(data)
     if signature != SIGNATURE:
         return f"signature is {signature!r}, must be {SIGNATURE!r}"
     stored, computed = checksum.stored_checksum(data), checksum.structure_checksum(data)
     if stored != computed:
         return f"checksum is {stored:#010x}, its bytes give {computed:#010x}"
-    if count > MAXIMUM_ENTRIES:
-        return f"entry count is {count}, at most {MAXIMUM_ENTRIES} fit"
+    if entries > MAXIMUM_ENTRIES:
+        return f"entry count is {entries}, at most {MAXIMUM_ENTRIES} fit"
     return None
+
+
+def count(data: bytes) -> int:
+    """How many entries a table says it has."""
+    return int(_HEADER.unpack_from(data)[1])
 
 
 def unpack(data: bytes) -> tuple[RegionEntry, ...]:
     """The entries of a valid table, in their order."""
-    count = _HEADER.unpack_from(data)[1]
-    rows = _ENTRY.iter_unpack(data[_HEADER.size : entry_offset(count)])
+    rows = _ENTRY.iter_unpack(data[_HEADER.size : entry_offset(count(data))])
     return tuple(RegionEntry(UUID(bytes_le=guid), *numbers) for guid, *numbers in rows)

@@ -72,10 +72,7 @@ class Bat:
 
     def put(self, block: int, entries: array[int]) -> None:
         """Change the entries of payload blocks whose slots stand side by side in one page, in memory."""
-        packed = array("Q", entries)
-        if sys.byteorder == "big":
-            packed.byteswap()
-        self._pages.put(packed.tobytes(), self.slot_offset(self._geometry.payload_index(block)))
+        self._pages.put(packed(entries), self.slot_offset(self._geometry.payload_index(block)))
 
     def put_bitmap(self, chunk: int, entry: int) -> None:
         """Change the entry of the sector bitmap block of a chunk, in memory."""
@@ -94,6 +91,14 @@ class Bat:
         for start in range(block, block + count, WINDOW):
             entries = self.payloads(start, min(WINDOW, block + count - start))
             yield from find_runs(start, entries, step)
+
+
+def packed(entries: array[int]) -> bytes:
+    """Entries as they stand in the file."""
+    if sys.byteorder == "big":
+        entries = array("Q", entries)
+        entries.byteswap()
+    return entries.tobytes()
 
 
 def _runs_of_few(block: int, entries: array[int], step: int) -> Iterator[BlockRun]:

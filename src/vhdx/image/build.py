@@ -66,8 +66,7 @@ class ImageBuilder:
     def __init__(self, storage: Storage, plan: ImagePlan, disk_size: int | None) -> None:
         self._storage = storage
         self._plan = plan
-        items = sum(len(value) for _, value, _ in _items(plan, 0))
-        self._layout = Layout(plan.log_length, metadata_length(items))
+        self._layout = _layout(plan)
         self._disk_size = disk_size
         bat_space = 0 if disk_size is None else bat_length(plan.geometry(disk_size))
         self._blocks_offset = self._end = self._layout.bat_offset + bat_space
@@ -171,6 +170,17 @@ class ImageBuilder:
             ).pack()
             self._storage.write_at(packed, offset)
         self._storage.write_at(identifier.pack(CREATOR), identifier.IDENTIFIER_OFFSET)
+
+
+def file_size(plan: ImagePlan, disk_size: int, blocks: int) -> int:
+    """The length in bytes of an image of this plan in which so many blocks have a place."""
+    geometry = plan.geometry(disk_size)
+    places = geometry.block_count if plan.fixed else blocks
+    return _layout(plan).bat_offset + bat_length(geometry) + places * plan.block_size
+
+
+def _layout(plan: ImagePlan) -> Layout:
+    return Layout(plan.log_length, metadata_length(sum(len(value) for _, value, _ in _items(plan, 0))))
 
 
 def _items(plan: ImagePlan, disk_size: int) -> list[tuple[UUID, bytes, int]]:

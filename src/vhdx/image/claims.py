@@ -9,8 +9,12 @@ from vhdx.extents import BlockState
 from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_MASK, STATE_MASK
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bat import WINDOW
+from vhdx.units import MIB
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from vhdx.geometry import Geometry
     from vhdx.image.bat import Bat
 
@@ -30,13 +34,42 @@ def doubly_claimed(bat: Bat, geometry: Geometry) -> dict[int, str]:
     return _conflicts(claims, geometry)
 
 
+def claims_by_mib(bat: Bat, geometry: Geometry, file_size: int) -> NDArray[np.uint8]:
+    """For each MiB of the file: 0 no present block claims it, 1 one does, 2 several do. Any size of table."""
+    import numpy as np  # noqa: PLC0415  slow to import, and only those who judge whole tables need it
+
+    claims = np.zeros(-(-file_size // MIB), dtype=np.uint8)
+    for block in range(0, geometry.block_count, WINDOW):
+        entries = np.frombuffer(
+            bat.payloads(block, min(WINDOW, geometry.block_count - block)), dtype=np.uint64
+        )
+        present = np.isin(entries & np.uint64(STATE_MASK), _PRESENT)
+        _claim(claims, entries[present], geometry.block_size)
+    if geometry.differencing:
+        bitmaps = (bat.bitmap(chunk) for chunk in range(geometry.chunk_count))
+        present_ones = [entry for entry in bitmaps if entry & STATE_MASK == BITMAP_PRESENT]
+        _claim(claims, np.array(present_ones, dtype=np.uint64), BITMAP_BLOCK_SIZE)
+    return claims
+
+
+def _claim(claims: NDArray[np.uint8], entries: NDArray[np.uint64], length: int) -> None:
+    import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+    firsts, times = np.unique(entries >> np.uint64(MIB.bit_length() - 1), return_counts=True)
+    inside = (firsts > 0) & (firsts < len(claims))
+    firsts, times = firsts[inside].astype(np.int64), times[inside]
+    for offset in range(length // MIB):
+        reached = firsts + offset < len(claims)
+        places = firsts[reached] + offset
+        claims[places] = np.where((claims[places] > 0) | (times[reached] > 1), 2, 1)
+
+
 def _claims(bat: Bat, geometry: Geometry) -> list[tuple[int, int, int]]:
     """(file offset, length, slot) of every present block, by file offset."""
-    period = geometry.chunk_ratio + 1
     claims = []
     for index, entry in enumerate(bat.entries(0, geometry.bat_entry_count)):
         state = entry & STATE_MASK
-        if index % period == geometry.chunk_ratio:
+        if geometry.is_bitmap_index(index):
             if geometry.differencing and state == BITMAP_PRESENT:
                 claims.append((entry & FILE_OFFSET_MASK, BITMAP_BLOCK_SIZE, index))
         elif state in _PRESENT:
@@ -50,15 +83,8 @@ def _conflicts(claims: list[tuple[int, int, int]], geometry: Geometry) -> dict[i
     reach, reaching = 0, -1
     for start, length, index in claims:
         if start < reach:
-            conflicts[index] = _slot_name(reaching, geometry)
-            conflicts.setdefault(reaching, _slot_name(index, geometry))
+            conflicts[index] = geometry.slot_name(reaching)
+            conflicts.setdefault(reaching, geometry.slot_name(index))
         if start + length > reach:
             reach, reaching = start + length, index
     return conflicts
-
-
-def _slot_name(index: int, geometry: Geometry) -> str:
-    chunk, within = divmod(index, geometry.chunk_ratio + 1)
-    if within == geometry.chunk_ratio:
-        return f"the sector bitmap of chunk {chunk}"
-    return f"payload block {chunk * geometry.chunk_ratio + within}"

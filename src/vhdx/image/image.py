@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from vhdx import rules
@@ -14,6 +15,9 @@ from vhdx.image.read import Reader
 from vhdx.rules import Finding, OpeningReport, Place
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vhdx.extents import Doubt
     from vhdx.format.header import Header
     from vhdx.geometry import Geometry
     from vhdx.image.headers import Headers
@@ -30,7 +34,8 @@ class Image(NamedTuple):
     """What was found in one file, and the reader of its disk.
 
     ``file`` is the file as it is on the host, ``storage`` as it is after replay of its log, ``sequence``
-    the active sequence of a dirty log. ``findings`` are the warnings and notes of the opening.
+    the active sequence of a dirty log. ``findings`` are the warnings and notes of the opening. ``doubts``
+    tells which ranges of the disk are doubtful; None where nothing is: what cannot be read right raises.
     """
 
     file: ReadableStorage
@@ -45,6 +50,7 @@ class Image(NamedTuple):
     bat: Bat
     reader: Reader
     findings: tuple[Finding, ...]
+    doubts: Callable[[], Iterator[Doubt]] | None = None
 
     @property
     def header(self) -> Header:
@@ -63,9 +69,10 @@ class Image(NamedTuple):
         return self.file.name
 
 
-def load(file: ReadableStorage) -> Image:
+def load(file: ReadableStorage, *, disk_size: int | None = None) -> Image:
     """Open an image for reading; nothing is written, a dirty log is replayed in memory.
 
+    ``disk_size`` looks at it as if its disk had that many bytes already: for whoever is resizing it.
     Raises CorruptImageError or UnsupportedImageError for the first rule that the file breaks.
     """
     report = OpeningReport(file.name)
@@ -76,6 +83,8 @@ def load(file: ReadableStorage) -> Image:
     table = _present(regions.load(storage, header, report))
     found = metadata.load(storage, table.metadata, report)
     items, geometry = _present(found.metadata), _present(found.geometry)
+    if disk_size is not None:
+        geometry = replace(geometry, disk_size=disk_size)
     check_table_size(table, geometry, report)
     pages = Pages(storage)
     bat = Bat(pages, table.bat.file_offset, geometry)

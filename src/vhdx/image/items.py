@@ -1,32 +1,125 @@
-"""Changing a metadata item [MS-VHDX 2.6.1]: where its new value goes, and the table row that says so."""
+"""Changing metadata items [MS-VHDX 2.6.1]: where a value goes, and the table rows that say so.
+
+What is changed belongs into one log entry. A value too long for that goes into pages of which nothing durable
+owns a byte; these may be written directly, before the entry.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.errors import UnsupportedImageError
 from vhdx.format import metadata
+from vhdx.format.metadata import MetadataEntry
+from vhdx.image.pages import PAGE_SIZE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from uuid import UUID
 
-    from vhdx.image.metadata import Metadata
+    Entries = tuple[MetadataEntry, ...]
+    Patch = tuple[int, bytes]
 
 
-def item_changes(loaded: Metadata, item_id: UUID, value: bytes) -> list[tuple[int, bytes]]:
-    """(file offset, bytes) that give the system item ``item_id``, which is there, another value.
+class NoRoomError(Exception):
+    """The table or the region cannot take an item; the message says why."""
 
-    They belong into one log entry. Raises UnsupportedImageError if the region has no room for the value.
+
+class RegionFullError(NoRoomError):
+    """The region has no room for a value; a longer one may have."""
+
+
+class NewItem(NamedTuple):
+    """An item as it is to be; ``flags`` None: those that it has."""
+
+    item_id: UUID
+    value: bytes
+    flags: int | None = None
+    is_user: bool = False
+
+
+class ItemChange(NamedTuple):
+    """The rows after a change, and (offset in the region, bytes) that make it."""
+
+    entries: Entries
+    logged: tuple[Patch, ...]
+    direct: tuple[Patch, ...] = ()
+
+    @property
+    def page_count(self) -> int:
+        """How many pages of the log it may take."""
+        return sum(len(data) // PAGE_SIZE + 2 for _, data in self.logged)
+
+
+def index_of(entries: Entries, item_id: UUID, *, is_user: bool) -> int | None:
+    """Which row is about an item."""
+    found = (i for i, entry in enumerate(entries) if (entry.item_id, entry.is_user) == (item_id, is_user))
+    return next(found, None)
+
+
+def with_item(entries: Entries, region_length: int, item: NewItem, *, direct: bool = False) -> ItemChange:
+    """Add an item, or give it another value.
+
+    Raises NoRoomError if the table has no room for it, RegionFullError if the region has none.
     """
-    index = next(i for i, e in enumerate(loaded.entries) if e.item_id == item_id and not e.is_user)
-    others = [entry for i, entry in enumerate(loaded.entries) if i != index and entry.length]
-    offset = _room_for(len(value), sorted((e.offset, e.end) for e in others), loaded.region.length)
-    entry = loaded.entries[index]._replace(offset=offset, length=len(value))
-    start = loaded.region.file_offset
-    return [
-        (start + offset, value),
-        (start + metadata.entry_offset(index), metadata.pack_entry(entry)),
-    ]
+    index = index_of(entries, item.item_id, is_user=item.is_user)
+    flags = item.flags if item.flags is not None or index is None else entries[index].flags
+    offset = _room_for(
+        len(item.value), _taken(entries, None if direct else index, direct=direct), region_length
+    )
+    entry = MetadataEntry(item.item_id, offset if item.value else 0, len(item.value), flags or 0)
+    value = ((offset, item.value),)
+    table: tuple[Patch, ...]
+    if index is None:
+        _check_count(entries, entry)
+        rows = (*entries, entry)
+        table = (_row(len(entries), entry), (metadata.COUNT_OFFSET, metadata.pack_count(len(rows))))
+    else:
+        rows = (*entries[:index], entry, *entries[index + 1 :])
+        table = (_row(index, entry),)
+    return ItemChange(rows, table, value) if direct else ItemChange(rows, value + table)
+
+
+def with_items(
+    entries: Entries, region_length: int, items: Iterable[NewItem], fits: Callable[[int], bool]
+) -> ItemChange:
+    """Several items in one change: directly what would not fit the log, as ``fits`` says of a page count."""
+    whole = ItemChange(entries, ())
+    for item in items:
+        step = with_item(whole.entries, region_length, item)
+        if not fits(step.page_count + whole.page_count):
+            step = with_item(whole.entries, region_length, item, direct=True)
+        whole = ItemChange(step.entries, whole.logged + step.logged, whole.direct + step.direct)
+    return whole
+
+
+def without_item(entries: Entries, index: int) -> ItemChange:
+    """Delete an item: the last row takes the place of its row."""
+    last = len(entries) - 1
+    rows = (*entries[:index], entries[last], *entries[index + 1 : last]) if index < last else entries[:last]
+    moved = (_row(index, entries[last]),) if index < last else ()
+    return ItemChange(rows, (*moved, (metadata.COUNT_OFFSET, metadata.pack_count(last))))
+
+
+def _row(index: int, entry: MetadataEntry) -> Patch:
+    return metadata.entry_offset(index), metadata.pack_entry(entry)
+
+
+def _check_count(entries: Entries, entry: MetadataEntry) -> None:
+    users = sum(one.is_user for one in entries)
+    if entry.is_user and users >= metadata.MAXIMUM_USER_ENTRIES:
+        raise NoRoomError(f"there are {users} user items, more are not allowed")
+    if len(entries) >= metadata.MAXIMUM_ENTRIES:
+        raise NoRoomError("the metadata table is full")
+
+
+def _taken(entries: Entries, except_index: int | None, *, direct: bool) -> list[tuple[int, int]]:
+    """From where to where items stand, in order; ``direct``: in whole pages."""
+    unit = PAGE_SIZE if direct else 1
+    return sorted(
+        (entry.offset // unit * unit, -(-entry.end // unit) * unit)
+        for index, entry in enumerate(entries)
+        if index != except_index and entry.length
+    )
 
 
 def _room_for(length: int, taken: list[tuple[int, int]], region_length: int) -> int:
@@ -37,5 +130,7 @@ def _room_for(length: int, taken: list[tuple[int, int]], region_length: int) -> 
             return offset
         offset = max(offset, end)
     if offset + length > region_length:
-        raise UnsupportedImageError(f"the metadata region has no room for an item of {length} bytes")
+        raise RegionFullError(
+            f"the metadata region of {region_length} bytes has no room for an item of {length} bytes"
+        )
     return offset

@@ -83,6 +83,12 @@ class Pages:
                 self.put(piece, file_offset + start)
             start += length
 
+    def forget(self, file_offset: int, length: int) -> None:
+        """Drop what is kept of space that gets another owner; it holds no pages that were changed."""
+        with self.lock:
+            for offset in range(file_offset, file_offset + length, PAGE_SIZE):
+                self._clean.pop(offset, None)
+
     @property
     def dirty_count(self) -> int:
         """How many pages were changed and do not stand in the file yet."""

@@ -18,6 +18,9 @@ from vhdx.rules import Finding, Place
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from vhdx.geometry import Geometry
     from vhdx.image.bat import Bat, BlockRun
     from vhdx.image.pages import Pages
@@ -93,11 +96,40 @@ class Reader:
         data = self._pages.read((first_bit + count + 7) // 8 - start, self._bitmap_place(block) + start)
         return int.from_bytes(data, "little") >> first_bit % 8 & (1 << count) - 1
 
+    def present_sectors(self, block: int) -> tuple[int, int]:
+        """The checked place of a partially present block, and its bits, those of its first sector lowest."""
+        place = file_offset_of(self._bat.payload(block))
+        self._check_run(block, 1, place)
+        first = self._geometry.first_bit(block)
+        return place, self.bits(block, first, self._geometry.sectors_per_block)
+
+    def faulty_places(self, places: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which of the places of whole blocks may not be read: as `_place_fault` finds them, vectorised."""
+        import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+        size = self._block_size
+        latest = min(FILE_OFFSET_LIMIT, self.file_size) - size
+        if latest < 0:
+            return np.ones(len(places), dtype=np.bool_)
+        faulty: NDArray[np.bool_] = places > np.uint64(latest)
+        for area in self._regions.areas:  # sums of places near 2^64 wrap: those are faulty already
+            faulty |= (places < np.uint64(area.end)) & (places + np.uint64(size) > np.uint64(area.start))
+        return faulty
+
+    @property
+    def needs_closer_look(self) -> bool:
+        """Whether blocks cannot be judged by their entries alone: two are known to claim the same space."""
+        return bool(self._shared_slots)
+
     def forget(self, block: int, count: int = 1) -> None:
         """Drop what is remembered of blocks whose entries were changed; the caller holds the pages' lock."""
         if self._located:
             for changed in range(block, block + count):
                 self._located.pop(changed, None)
+
+    def forget_bitmap(self, chunk: int) -> None:
+        """Drop where the sector bitmap of a chunk was; the caller holds the pages' lock."""
+        self._bitmap_places.pop(chunk, None)
 
     def _locate_block(self, block: int) -> int:
         with self._pages.lock:  # what is remembered must not be older than the table
@@ -171,8 +203,11 @@ class Reader:
         return None if self._run_fault(run.first_block, 1, place) else place
 
     def _partial_extents(self, block: int, place: int, offset: int, end: int) -> Iterator[Extent]:
-        """The sectors of a partially present block that a range touches."""
         self._check_run(block, 1, place)
+        yield from self._sector_extents(block, place, offset, end)
+
+    def _sector_extents(self, block: int, place: int, offset: int, end: int) -> Iterator[Extent]:
+        """The sectors of a partially present block that a range touches."""
         sector_size = self._geometry.logical_sector_size
         start = block << self._block_shift
         length = self._geometry.block_length(block)
@@ -197,7 +232,8 @@ class Reader:
         chunk = self._geometry.chunk_of(block)
         place = self._bitmap_places.get(chunk)
         if place is None:
-            place = self._bitmap_places[chunk] = self._checked_bitmap_place(block, chunk)
+            with self._pages.lock:  # what is remembered must not be older than the table
+                place = self._bitmap_places[chunk] = self._checked_bitmap_place(block, chunk)
         return place
 
     def _checked_bitmap_place(self, block: int, chunk: int) -> int:

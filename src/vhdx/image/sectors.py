@@ -35,6 +35,13 @@ class Below(Protocol):
     def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]: ...
 
 
+def read_below(below: Below | None, length: int, offset: int) -> bytes:
+    """Bytes of what lies below, zeros past its end."""
+    there = 0 if below is None else max(0, min(length, below.size - offset))
+    found = b"" if below is None or not there else below.pread(there, offset)
+    return found if there == length else found + bytes(length - there)
+
+
 class SectorWriter:
     """Writes sectors of partially present blocks. Its callers hold the session's lock."""
 
@@ -100,15 +107,9 @@ class SectorWriter:
         if not head and not tail:
             return start, data
         disk_offset = self._geometry.offset_of(span)
-        before = self._read_below(head, disk_offset - head)
-        behind = self._read_below(tail, disk_offset + span.length)
+        before = read_below(self._below, head, disk_offset - head)
+        behind = read_below(self._below, tail, disk_offset + span.length)
         return start - head, b"".join((before, data, behind))
-
-    def _read_below(self, length: int, offset: int) -> bytes:
-        size = 0 if self._below is None else self._below.size
-        there = max(0, min(length, size - offset))
-        found = b"" if self._below is None or not there else self._below.pread(there, offset)
-        return found + bytes(length - there)
 
     def _bitmap_place(self, chunk: int, undoing: contextlib.ExitStack) -> int:
         """The place of a chunk's sector bitmap, which is allocated and zeroed if it is not there."""

@@ -41,6 +41,8 @@ class Session:
         self.bat = image.bat
         self.pages = image.pages
         self.keeps_blocks = image.metadata.disk_type == "fixed"
+        self.cuts = not self.keeps_blocks
+        """Whether the file may be cut behind its last used MiB at the end."""
         self.lock = threading.RLock()
         self.pins = Pins()
         self.door = Door(file, image, on_failure)
@@ -55,6 +57,11 @@ class Session:
             except Conflict as conflict:
                 raise conflict.finding.error(self.image.name) from None
         return self._known_space
+
+    def survey_anew(self) -> None:
+        """Make everything durable; then what no entry names any more is free, whatever kept it so far."""
+        self.commit()
+        self._known_space = None
 
     def know_space(self, space: Space) -> None:
         """Before the first change: which space is free in an image whose contradictions are being mended."""
@@ -101,7 +108,7 @@ class Session:
             self.door.contents_began = False  # writes that begin now wait for the lock, and are refused
             self.pins.drain()
             self.commit()
-            cut = not self.keeps_blocks and self._known_space is not None
+            cut = self.cuts and self._known_space is not None
             self.door.close(self.space.used_end if cut else None)
 
     @contextlib.contextmanager
@@ -121,9 +128,10 @@ class Session:
             if named() != place:
                 self.space.give_back(place, length)
 
-    def allocated(self, block: int) -> contextlib.AbstractContextManager[tuple[int, bool]]:
-        """Space for a payload block, and whether it reads as zeros."""
-        return self.taken(self.geometry.block_size, lambda: file_offset_of(self.bat.payload(block)))
+    def allocated(self, block: int, count: int = 1) -> contextlib.AbstractContextManager[tuple[int, bool]]:
+        """Space for payload blocks back to back, and whether it reads as zeros."""
+        length = count * self.geometry.block_size
+        return self.taken(length, lambda: file_offset_of(self.bat.payload(block)))
 
     def put_entries(self, block: int, entries: array[int]) -> None:
         """Change the entries of blocks, in memory; readers follow at once."""

@@ -132,6 +132,26 @@ class Space:
         self._waiting.append((file_offset, length))
 
     @property
+    def used_size(self) -> int:
+        """Bytes that are not free."""
+        return (len(self._map) - self._map.count(_FREE)) * MIB
+
+    def is_used(self, firsts: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Whether each of ``firsts``, MiB of the file, is taken."""
+        import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+        taken: NDArray[np.bool_] = np.frombuffer(self._map, dtype=np.uint8)[firsts] == _USED
+        return taken
+
+    def gaps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First MiB and length in MiB of every run of free space, in order."""
+        import numpy as np  # noqa: PLC0415  slow to import, and of no use for single blocks
+
+        free = np.frombuffer(self._map, dtype=np.uint8) == _FREE
+        borders = np.flatnonzero(np.diff(free, prepend=False, append=False))
+        return borders[::2], borders[1::2] - borders[::2]
+
+    @property
     def waiting(self) -> tuple[tuple[int, int], ...]:
         """(file offset, length) of what waits."""
         return tuple(self._waiting)
@@ -150,15 +170,18 @@ class Conflict(Exception):  # noqa: N818  not an error by itself: whoever survey
         self.finding = Finding(rule, place, detail)
 
 
-def survey(regions: Regions, bat: Bat, geometry: Geometry, file_size: int) -> Space:
-    """The map of an image, by one pass over its table. Raises Conflict."""
+def survey(regions: Regions, bat: Bat, geometry: Geometry, file_size: int, *, keeping: bool = True) -> Space:
+    """The map of an image, by one pass over its table. Raises Conflict.
+
+    Not ``keeping`` means: as if no block without contents kept any space.
+    """
     space = Space(file_size)
     for area in regions.areas:
         if area.end > space.end:
             detail = f"{area.name} reaches behind the end of the file"
             raise Conflict(rules.REGION_PAST_END, Place(area.name, area.start), detail)
         space.claim(area.start, area.end - area.start)
-    return _Survey(space, bat, geometry, file_size).complete()
+    return _Survey(space, bat, geometry, file_size).complete(keeping=keeping)
 
 
 class _Survey:
@@ -171,7 +194,7 @@ class _Survey:
         self._file_size = file_size
         self._kept: list[int] = []
 
-    def complete(self) -> Space:
+    def complete(self, *, keeping: bool) -> Space:
         """The map with every claim of the table."""
         blocks = self._geometry.block_count
         claim = self._claim_runs if self._geometry.bat_entry_count <= WINDOW else self._claim_window
@@ -180,7 +203,8 @@ class _Survey:
         if self._geometry.differencing:
             self._claim_bitmaps()
         # Kept space is claimed last and whatever stands there: it is never read, and never given up.
-        self._space.keep(self._kept, self._geometry.block_size)
+        if keeping:
+            self._space.keep(self._kept, self._geometry.block_size)
         return self._space
 
     def _claim_runs(self, block: int, count: int) -> None:

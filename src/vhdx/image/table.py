@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from array import array
 from typing import TYPE_CHECKING
 
 from vhdx.format.bat import ENTRY_SIZE
-from vhdx.image.bat import WINDOW
+from vhdx.image.bat import WINDOW, packed
 
 if TYPE_CHECKING:
     from vhdx.geometry import Geometry
@@ -60,8 +59,7 @@ class TableWriter:
     def write(self) -> None:
         """Write what has been taken so far."""
         if self._pending:
-            if sys.byteorder == "big":
-                self._pending.byteswap()
-            place = self._file_offset + self._pending_index * ENTRY_SIZE
-            self._storage.write_at(memoryview(self._pending).cast("B"), place)
+            self._storage.write_at(
+                packed(self._pending), self._file_offset + self._pending_index * ENTRY_SIZE
+            )
             self._pending = array("Q")

@@ -47,8 +47,9 @@ class Door:
         """Whether contents may be changed: the headers say so, and nothing has failed for good."""
         self.payload_written = False
         """Whether something was written that the next flush has to make durable."""
-        self.keeps_identity = False
-        """Whether contents change only in ways that no read can tell: the DataWriteGuid stays then."""
+        self.identity: uuid.UUID | None = uuid.uuid4()
+        """The DataWriteGuid that contents get when they begin to change; None keeps the one they have,
+        because they change only in ways that no read can tell."""
         self.failure: BaseException | None = None
         """What went wrong for good, None as long as nothing has."""
         self._closed = False
@@ -90,7 +91,7 @@ class Door:
             self.check()
             return
         with self.failing_for_good():
-            changes = {"data_write_guid": uuid.uuid4()} if contents and not self.keeps_identity else {}
+            changes = {"data_write_guid": self.identity} if contents and self.identity is not None else {}
             if not self._began:
                 changes |= self._begin_session(changes)
             if changes:
@@ -123,6 +124,10 @@ class Door:
     def has_room(self, pages: int) -> bool:
         """Whether so many more changed pages still fit a commit, which takes at most half the log."""
         return self._pages.dirty_count + pages <= self._page_limit
+
+    def fits(self, pages: int) -> bool:
+        """Whether so many changed pages fit a commit of their own."""
+        return pages <= self._page_limit
 
     def commit(self) -> bool:
         """Make everything durable that was written or changed; whether there were changed pages."""

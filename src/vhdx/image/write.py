@@ -5,16 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdx.errors import UnsupportedImageError
+from vhdx.format import guids, metadata
+from vhdx.image.allocate import allocate_all
 from vhdx.image.blocks import BlockWriter
 from vhdx.image.erase import Eraser
-from vhdx.image.items import item_changes
-from vhdx.image.pages import PAGE_SIZE
+from vhdx.image.items import ItemChange, NewItem, NoRoomError, RegionFullError, with_items, without_item
+from vhdx.image.region_move import grow_metadata
 from vhdx.image.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from uuid import UUID
 
+    from vhdx.image.compact import Advance
     from vhdx.image.image import Image
     from vhdx.image.sectors import Below
     from vhdx.storage.base import Storage
@@ -35,6 +38,7 @@ class Writer:
         self._session = Session(file, image, on_failure)
         self._door = self._session.door
         self._blocks = BlockWriter(self._session, below)
+        self._items = image.metadata.entries
         eraser = Eraser(self._session, below, self._blocks)
         self.zero = eraser.zero
         self.trim = eraser.trim
@@ -42,7 +46,12 @@ class Writer:
 
     def keep_identity(self) -> None:
         """Before the first write: say that all writes will leave what a read returns as it is."""
-        self._door.keeps_identity = True
+        self._door.identity = None
+
+    def take_identity(self, data_write_guid: UUID) -> None:
+        """Before the first write: give the contents this DataWriteGuid, durably."""
+        self._door.identity = data_write_guid
+        self._session.begin()
 
     def check(self) -> None:
         """Raise ImageFailedError after a failure that could not be undone."""
@@ -78,14 +87,80 @@ class Writer:
 
     def replace_item(self, item_id: UUID, value: bytes) -> None:
         """Give a system metadata item another value, durably. Does not count as a change of contents."""
-        session = self._session
-        with session.lock:
-            changes = item_changes(self._image.metadata, item_id, value)
-            session.begin(contents=False)
-            session.commit()  # so that what belongs together has half the log for itself
-            if not session.door.has_room(sum(len(data) // PAGE_SIZE + 2 for _, data in changes)):
-                raise UnsupportedImageError("the log is too small for this item", image=self._image.name)
-            with session.door.failing_for_good():
-                for file_offset, data in changes:
-                    session.pages.put_all(data, file_offset)
-            session.commit()
+        self.put_items((NewItem(item_id, value),), contents=False)
+
+    def put_items(self, items: Iterable[NewItem], *, contents: bool) -> None:
+        """Add metadata items or replace them, all in one log entry, durably.
+
+        ``contents``: children are to see that the disk is another one. Raises UnsupportedImageError, before
+        anything changed, where there is no room.
+        """
+        with self._session.lock:
+            change = self._change_for(items)
+            self._apply(change, contents=contents)
+
+    def grow_for(self, items: Iterable[NewItem]) -> bool:
+        """Move the metadata region to a longer place if it has no room for these items, durably.
+
+        Whether it did; then the image has to be opened anew. Raises UnsupportedImageError past the limit.
+        """
+        items = tuple(items)
+        try:
+            with_items(self._items, self._image.metadata.region.length, items, self._fits)
+        except RegionFullError:
+            with self._session.lock:
+                grow_metadata(self._session, sum(len(item.value) for item in items))
+            return True
+        except NoRoomError:
+            pass
+        return False
+
+    def delete_item(self, index: int) -> None:
+        """Delete the metadata item of a row of the table, durably. Counts as a change of contents."""
+        with self._session.lock:
+            self._apply(without_item(self._items, index), contents=True)
+
+    def _change_for(self, items: Iterable[NewItem]) -> ItemChange:
+        try:
+            change = with_items(self._items, self._image.metadata.region.length, items, self._fits)
+        except NoRoomError as error:
+            raise UnsupportedImageError(str(error), image=self._image.name, rule="2.6.1") from None
+        if not self._door.fits(change.page_count):
+            raise UnsupportedImageError("the log is too small for these items", image=self._image.name)
+        return change
+
+    def _fits(self, pages: int) -> bool:
+        """Whether so many pages go through the log; also if not: where it has written already."""
+        return self._door.began or self._door.fits(pages)
+
+    def _apply(self, change: ItemChange, *, contents: bool) -> None:
+        session, start = self._session, self._image.metadata.region.file_offset
+        session.begin(contents=contents)
+        session.commit()  # so that what belongs together has half the log for itself
+        for offset, data in change.direct:
+            session.door.payload_written = True
+            session.file.write_at(data, start + offset)
+            session.pages.forget(start + offset, len(data))
+        with session.door.failing_for_good():
+            for offset, data in change.logged:
+                session.pages.put_all(data, start + offset)
+        session.commit()
+        self._items = change.entries
+
+    def become_fixed(self, advance: Advance) -> bool:
+        """Give every block space, and say so last; whether the host reserved it. Raises OSError (ENOSPC)."""
+        with self._session.lock:
+            reserved = allocate_all(self._session, advance)
+            self._put_type(metadata.LEAVE_BLOCK_ALLOCATED)
+            self._session.keeps_blocks = True
+        return reserved
+
+    def become_dynamic(self) -> None:
+        """Say that blocks need no space of their own."""
+        with self._session.lock:
+            self._put_type(0)
+            self._session.keeps_blocks = False
+
+    def _put_type(self, flags: int) -> None:
+        parameters = metadata.pack_file_parameters(self._geometry.block_size, flags)
+        self.put_items((NewItem(guids.FILE_PARAMETERS, parameters),), contents=False)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from vhdx.journal.ring import Ring
 
-_PIECE = 1024 * 1024
 _NONE = -1
 
 
@@ -76,29 +75,32 @@ def _back_to_tail(head: int, tail: int, positions: array[int], before: array[int
 
 def valid_entries(ring: Ring, log_guid: bytes) -> Iterator[tuple[int, EntryHeader]]:
     """Every valid entry of the ring that carries ``log_guid``, with its position, in order of position."""
-    for start in range(0, ring.length, _PIECE):
-        piece = ring.read(min(_PIECE, ring.length - start), ring.file_offset + start)
-        for offset in range(0, len(piece), SECTOR_SIZE):
-            if piece[offset : offset + 4] == log.ENTRY_SIGNATURE:
-                header = log.unpack_entry_header(piece[offset : offset + SECTOR_SIZE])
-                if header.log_guid == log_guid and _is_valid(ring, start + offset, header):
-                    yield start + offset, header
+    for position, header in entry_headers(ring):
+        if header.log_guid == log_guid and entry_fault(ring, position, header) is None:
+            yield position, header
 
 
-def _is_valid(ring: Ring, position: int, header: EntryHeader) -> bool:
+def entry_headers(ring: Ring) -> Iterator[tuple[int, EntryHeader]]:
+    """The position and the header of everything that begins like an entry, valid or not."""
+    for position in ring.positions_of(log.ENTRY_SIGNATURE):
+        yield position, log.unpack_entry_header(ring.sector(position))
+
+
+def entry_fault(ring: Ring, position: int, header: EntryHeader) -> str | None:
+    """Why there is no valid entry at a position, whatever its GUID; None if there is one."""
     descriptor_sectors = log.descriptor_sector_count(header.descriptor_count)
-    if (
-        header.entry_length % SECTOR_SIZE
-        or not descriptor_sectors * SECTOR_SIZE <= header.entry_length <= ring.length
-        or header.tail % SECTOR_SIZE
-        or header.tail >= ring.length
-        or header.sequence_number == 0
-    ):
-        return False
-    return _body_is_valid(ring, position, header, descriptor_sectors)
+    if header.entry_length % SECTOR_SIZE or header.entry_length > ring.length:
+        return f"a length of {header.entry_length} bytes is no whole number of sectors of this log"
+    if descriptor_sectors * SECTOR_SIZE > header.entry_length:
+        return f"{header.descriptor_count} descriptors do not fit into {header.entry_length} bytes"
+    if header.tail % SECTOR_SIZE or header.tail >= ring.length:
+        return f"its tail {header.tail} is no sector of this log"
+    if header.sequence_number == 0:
+        return "its sequence number is 0"
+    return _body_fault(ring, position, header, descriptor_sectors)
 
 
-def _body_is_valid(ring: Ring, position: int, header: EntryHeader, descriptor_sectors: int) -> bool:
+def _body_fault(ring: Ring, position: int, header: EntryHeader, descriptor_sectors: int) -> str | None:
     """Sector by sector, stopping at the first that does not fit: so a hostile log costs one pass."""
     computed = data_sectors = 0
     for index in range(header.entry_length // SECTOR_SIZE):
@@ -107,14 +109,17 @@ def _body_is_valid(ring: Ring, position: int, header: EntryHeader, descriptor_se
         if index < descriptor_sectors:
             count = _data_descriptors_in(ring, sector, index, header)
             if count is None:
-                return False
+                return f"sector {index} has a descriptor that is damaged or may not be there"
             data_sectors += count
-        elif index >= descriptor_sectors + data_sectors or (
-            log.data_sector_sequence(sector) != header.sequence_number
-        ):
-            return False
-    whole = (descriptor_sectors + data_sectors) * SECTOR_SIZE == header.entry_length
-    return whole and computed == header.checksum
+        elif index >= descriptor_sectors + data_sectors:
+            return f"it has more sectors than its {data_sectors} data descriptors need"
+        elif log.data_sector_sequence(sector) != header.sequence_number:
+            return f"torn: sector {index} is no data sector with its sequence number"
+    if (descriptor_sectors + data_sectors) * SECTOR_SIZE != header.entry_length:
+        return f"it has fewer sectors than its {data_sectors} data descriptors need"
+    if computed != header.checksum:
+        return f"checksum is {header.checksum:#010x}, its bytes give {computed:#010x}"
+    return None
 
 
 def _data_descriptors_in(ring: Ring, sector: bytes, index: int, header: EntryHeader) -> int | None:
@@ -136,6 +141,23 @@ def descriptor_bytes(sector: bytes, index: int, descriptor_count: int) -> bytes:
     start = log.ENTRY_HEADER_SIZE if index == 0 else 0
     used = log.ENTRY_HEADER_SIZE + descriptor_count * log.DESCRIPTOR_SIZE - index * SECTOR_SIZE
     return sector[start : min(used, SECTOR_SIZE)]
+
+
+def readable_targets(ring: Ring, position: int, header: EntryHeader) -> Iterator[tuple[int, int, bool]]:
+    """(file offset, length, whether zeros) of what an entry changes, up to its first damaged descriptor.
+
+    The entry itself need not be valid.
+    """
+    sectors = min(log.descriptor_sector_count(header.descriptor_count), ring.length // SECTOR_SIZE)
+    for index in range(sectors):
+        sector = ring.sector(position + index * SECTOR_SIZE)
+        for descriptor in log.unpack_descriptors(descriptor_bytes(sector, index, header.descriptor_count)):
+            if descriptor is None or descriptor.sequence_number != header.sequence_number:
+                return
+            if isinstance(descriptor, log.ZeroDescriptor):
+                yield descriptor.file_offset, descriptor.length, True
+            else:
+                yield descriptor.file_offset, SECTOR_SIZE, False
 
 
 def _may_be_target(ring: Ring, file_offset: int, length: int) -> bool:

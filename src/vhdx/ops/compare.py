@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.open import open_any
+from vhdx.disk.partitions import one_partition
 from vhdx.extents import Extent, ExtentKind
 
 if TYPE_CHECKING:
@@ -34,20 +35,27 @@ def compare(
     *,
     first_format: Format | None = None,
     second_format: Format | None = None,
+    partition: int | None = None,
     parents: Parents = None,
     progress: Callable[[int, int | None], None] | None = None,
 ) -> CompareResult:
-    """Whether two disks, raw or VHDX with their parents, have the same contents.
+    """Whether two disks, raw, or VHDX or VHD with their parents, have the same contents.
 
-    Raises what opening raises; ValueError where a format cannot be told without doubt.
+    ``partition`` compares only the partition of this number of both. Raises what opening raises; ValueError
+    where a format cannot be told without doubt, and for a partition that is not there.
     """
     with (
         open_any(os.fspath(first), first_format, parents=parents) as one,
         open_any(os.fspath(second), second_format, parents=parents) as other,
     ):
-        difference = _first_difference(one, other, progress)
-        same = difference is None and one.size == other.size
-        return CompareResult(same, difference, one.size, other.size)
+        left, right = _part(one, partition), _part(other, partition)
+        difference = _first_difference(left, right, progress)
+        same = difference is None and left.size == right.size
+        return CompareResult(same, difference, left.size, right.size)
+
+
+def _part(disk: VirtualDisk, partition: int | None) -> VirtualDisk:
+    return disk if partition is None else one_partition(disk, partition)
 
 
 def _first_difference(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vhdx.disk.chain import Disk
-from vhdx.disk.open import SUFFIXES
-from vhdx.ops.child import identity_of, user_items_of
+from vhdx.ops.child import identity_of
 from vhdx.ops.create import NOT_RESERVED
-from vhdx.ops.plan import ImageOptions, Rounding, disk_size_from, plan_from
-from vhdx.ops.sink import ImageSink, RawSink, nonzero_runs
-from vhdx.ops.source import open_source
+from vhdx.ops.plan import ImageOptions, Rounding
+from vhdx.ops.source import nonzero_pieces, open_source
+from vhdx.ops.target import format_of, target_for
 from vhdx.storage.publish import new_file
 from vhdx.units import MIB
 
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.open import Format
     from vhdx.disk.parents import Parents
-    from vhdx.image.build import ImagePlan
+    from vhdx.extents import Doubt
     from vhdx.ops.sink import Sink
     from vhdx.ops.source import Source
     from vhdx.storage.file import FileStorage
@@ -41,6 +39,8 @@ class ConvertResult:
     file_size: int
     data_size: int
     remarks: tuple[str, ...]
+    doubts: int = 0
+    """How many ranges of a salvaged source may be wrong."""
 
 
 def convert(
@@ -50,49 +50,56 @@ def convert(
     source_format: Format | None = None,
     target_format: Format | None = None,
     options: ImageOptions | None = None,
+    partition: int | None = None,
     parents: Parents = None,
     overwrite: bool = False,
     lock: bool = True,
+    salvage: bool = False,
+    on_doubt: Callable[[Doubt], None] | None = None,
     progress: Progress | None = None,
 ) -> ConvertResult:
     """Write the contents of ``source`` into a new file ``target``.
 
-    ``source`` is a raw file, a block device, a VHDX with all its parents, or ``"-"`` for raw on standard
-    input. Formats are told by content and by the target's suffix unless given. A VHDX target is made as
-    ``options`` say; from a VHDX it keeps disk id, sector sizes and the user items that belong to the disk.
-    Holes and blocks of zeros are not stored. ``progress`` is called with the bytes done and the size of
-    the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes to.
+    ``source`` is a raw file, a block device, a VHDX or VHD with all its parents, or ``"-"`` for raw on
+    standard input. Formats are told by content and by the target's suffix unless given. A VHDX target is
+    made as ``options`` say; from a VHDX it keeps disk id, sector sizes and the user items that belong to
+    the disk. A VHD target is a fixed one, rounded up to whole MiB, as Azure wants it. ``partition`` takes the
+    partition of this number alone, which becomes a disk of its own. Holes and blocks of zeros are not
+    stored. ``progress`` is called with the bytes done and the size of the disk (None while that is not
+    known). ``lock=False`` reads a source that somebody else writes to. ``salvage=True`` reads what can be
+    read of a damaged source; once the target is there ``on_doubt`` is called with each range that may be
+    wrong, from the source's tables.
 
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
     target = os.fspath(target)
-    wanted = target_format or _format_of(target)
-    if wanted == "raw" and options not in (None, ImageOptions()):
-        raise ValueError("a raw target has no type, block size, log, sector sizes or disk id")
+    wanted = target_format or format_of(target)
     rounding = Rounding()
-    with open_source(os.fspath(source), source_format, parents=parents, lock=lock) as opened:
+    with open_source(
+        os.fspath(source), source_format, parents=parents, lock=lock, partition=partition, salvage=salvage
+    ) as opened:
         _refuse_own_layer(opened, target)
-        plan = _plan(opened, options or ImageOptions(), rounding) if wanted == "vhdx" else None
-        disk_size = None if opened.size is None else _disk_size(opened.size, plan, rounding)
+        made = target_for(opened, wanted, options or ImageOptions(), rounding)
+        disk_size = None if opened.size is None else made.disk_size(opened.size, rounding)
         with new_file(target, overwrite=overwrite) as storage:
-            sink = RawSink(storage) if plan is None else ImageSink(storage, plan, disk_size)
+            sink = made.sink(storage, disk_size)
             written = _copy(opened, sink, storage, progress)
             if disk_size is None:
-                disk_size = _disk_size(opened.size or 0, plan, rounding)
+                disk_size = made.disk_size(opened.size or 0, rounding)
             file_size = sink.finish(disk_size)
+        doubts = _report_doubts(opened, on_doubt)
     remarks = (*rounding.sentences, *(() if sink.reserved else (NOT_RESERVED,)))
-    return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks)
+    return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks, doubts)
 
 
-def _format_of(target: str) -> Format:
-    if target == "-":
-        raise ValueError("a disk is converted into a file, not to standard output")
-    suffix = os.path.splitext(target)[1].lower()
-    if suffix not in SUFFIXES:
-        raise ValueError(
-            f"the suffix of {target} does not tell a format ({' '.join(SUFFIXES)}); say -O raw or -O vhdx"
-        )
-    return SUFFIXES[suffix]
+def _report_doubts(source: Source, on_doubt: Callable[[Doubt], None] | None) -> int:
+    """Tell what is doubtful about the source; how many ranges that are."""
+    count = 0
+    for doubt in source.disk.doubts if source.disk is not None else ():
+        count += 1
+        if on_doubt is not None:
+            on_doubt(doubt)
+    return count
 
 
 def _refuse_own_layer(source: Source, target: str) -> None:
@@ -100,33 +107,13 @@ def _refuse_own_layer(source: Source, target: str) -> None:
         raise ValueError(f"{target} is the source or one of its parents")
 
 
-def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePlan:
-    if not isinstance(source.disk, Disk):
-        return plan_from(options, source.size, rounding)
-    disk = source.disk
-    kept = replace(
-        options,
-        disk_id=options.disk_id or disk.disk_id,
-        logical_sector_size=options.logical_sector_size or disk.logical_sector_size,
-        physical_sector_size=options.physical_sector_size or disk.physical_sector_size,
-    )
-    return plan_from(kept, source.size, rounding, user_items_of(disk.layers[0]))
-
-
-def _disk_size(size: int, plan: ImagePlan | None, rounding: Rounding) -> int:
-    return disk_size_from(size, 1 if plan is None else plan.logical_sector_size, rounding)
-
-
 def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
     written = started = 0
-    for offset, piece in source.pieces():
-        for start, stop in nonzero_runs(piece):
-            sink.put(memoryview(piece)[start:stop], offset + start)
-            written += stop - start
+    for offset, data in nonzero_pieces(source, progress):
+        sink.put(data, offset)
+        written += len(data)
         if written - started >= _WRITE_BACK_EVERY:
             storage.start_writing_back(0, 0)  # while we go on reading
             started = written
-        if progress is not None:
-            progress(offset + len(piece), source.size)
     return written

@@ -7,6 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.open import open_image, with_parents
+from vhdx.disk.partitions import partition_table
+from vhdx.errors import VhdxError
 from vhdx.extents import BlockState, ExtentKind
 from vhdx.format import guids
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
@@ -17,9 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
+    from vhdx.disk.base import VirtualDisk
     from vhdx.disk.chain import Disk
     from vhdx.disk.parents import Parents
     from vhdx.image.image import Image
+    from vhdx.partitions.table import Partition
 
 _PRESENT = (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT)
 
@@ -72,8 +76,21 @@ class Note(NamedTuple):
     text: str
 
 
+class TableInfo(NamedTuple):
+    """The partition table as it reads: ``kind`` is ``"none"``, ``"mbr"``, ``"gpt"`` or ``"hybrid"``."""
+
+    kind: str
+    sector_size: int
+    disk_id: str | None
+    partitions: tuple[Partition, ...]
+    findings: tuple[str, ...]
+
+
 class ImageInfo(NamedTuple):
-    """What an image is; sizes in bytes. ``blocks`` and ``chain`` are None where they were not asked for."""
+    """What an image is; sizes in bytes. ``blocks`` and ``chain`` are None where they were not asked for.
+
+    ``partition_table`` is None for a child whose parents were not asked for.
+    """
 
     path: str
     file_size: int
@@ -93,6 +110,7 @@ class ImageInfo(NamedTuple):
     blocks: BlockInfo | None
     parent_locator: Mapping[str, str] | None
     chain: tuple[LayerInfo, ...] | None
+    partition_table: TableInfo | None
     notes: tuple[Note, ...]
 
 
@@ -113,16 +131,30 @@ def info(
     image = open_image(path, lock=lock)
     try:
         small = image.geometry.bat_entry_count <= WINDOW
-        disk = with_parents(image, parents, lock=lock) if chain else None
+        whole = chain or not image.metadata.has_parent
+        disk = with_parents(image, parents, lock=lock) if whole else None
         layers = (image,) if disk is None else disk.layers
         try:
-            described = None if disk is None else _layer_infos(disk)
-            return _image_info(image, described, count_blocks=small if blocks is None else blocks)
+            return _image_info(
+                image,
+                _layer_infos(disk) if disk is not None and chain else None,
+                None if disk is None else table_info(disk),
+                count_blocks=small if blocks is None else blocks,
+            )
         finally:
             for parent in layers[1:]:
                 parent.storage.close()
     finally:
         image.storage.close()
+
+
+def table_info(disk: VirtualDisk) -> TableInfo:
+    """The partition table of a disk; that it cannot be read is a finding like others."""
+    try:
+        return TableInfo(*partition_table(disk)[:5])
+    except (VhdxError, OSError) as error:
+        finding = f"the partition table cannot be read: {error}"
+        return TableInfo("none", disk.logical_sector_size, None, (), (finding,))
 
 
 def _layer_infos(disk: Disk) -> tuple[LayerInfo, ...]:
@@ -146,7 +178,9 @@ def _layer_info(layer: Image, data_size: int) -> LayerInfo:
     )
 
 
-def _image_info(image: Image, layers: tuple[LayerInfo, ...] | None, *, count_blocks: bool) -> ImageInfo:
+def _image_info(
+    image: Image, layers: tuple[LayerInfo, ...] | None, table: TableInfo | None, *, count_blocks: bool
+) -> ImageInfo:
     header, items = image.header, image.metadata
     return ImageInfo(
         path=image.name,
@@ -167,6 +201,7 @@ def _image_info(image: Image, layers: tuple[LayerInfo, ...] | None, *, count_blo
         blocks=_block_info(image) if count_blocks else None,
         parent_locator=items.locator,
         chain=layers,
+        partition_table=table,
         notes=tuple(
             Note(f.rule.code, f.rule.severity.value, f.place.structure, f.place.file_offset, f.detail)
             for f in image.findings

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from vhdx.extents import BlockState
+from vhdx.format import vhd
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE, MAXIMUM_DISK_SIZE, MINIMUM_BLOCK_SIZE, SECTOR_SIZES
 from vhdx.image.build import ImagePlan, UserItem
 from vhdx.image.layout import aligned, default_block_size
@@ -16,6 +17,7 @@ from vhdx.units import GIB, MIB, format_size, parse_size
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+VHD_TOO_LARGE = "a VHD holds at most 2040 GiB; convert to VHDX, which holds 64 TiB"
 DiskType = Literal["dynamic", "fixed"]
 _MAXIMUM_LOG_LENGTH = 4 * GIB - MIB
 _DEFAULT_BLOCK_SIZE_OF_UNKNOWN_DISK = 32 * MIB
@@ -52,6 +54,16 @@ def disk_size_from(size: int, logical_sector_size: int, rounding: Rounding) -> i
     rounded = -(-size // logical_sector_size) * logical_sector_size
     if not 0 < rounded <= MAXIMUM_DISK_SIZE:
         raise ValueError(f"the virtual size must be more than 0 and at most 64 TiB, not {size} bytes")
+    return rounding("virtual size", size, rounded)
+
+
+def vhd_size_from(size: int, rounding: Rounding) -> int:
+    """The size of a VHD: whole MiB, which Azure asks for, at most 2040 GiB. Raises ValueError."""
+    rounded = aligned(size)
+    if not size:
+        raise ValueError("the virtual size must be more than 0")
+    if rounded > vhd.MAXIMUM_DISK_SIZE:
+        raise ValueError(f"{VHD_TOO_LARGE}; this disk has {format_size(size)}")
     return rounding("virtual size", size, rounded)
 
 

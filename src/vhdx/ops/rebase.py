@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.open import closing_on_failure, lone_disk, open_disk, writable_disk
 from vhdx.errors import ParentMismatchError, UnsupportedImageError
+from vhdx.extents import ExtentKind
 from vhdx.image import metadata
 from vhdx.ops.child import identity_of, is_found_by_default, locator_values
 from vhdx.storage.file import open_for_writing
@@ -100,7 +101,9 @@ def _check(leaf: Image, new_parent: Disk, *, any_identity: bool) -> None:
 def _copy_differences(disk: Disk, new_parent: Disk, progress: Progress | None) -> int:
     """Copy into the child, sector by sector, what the new parent would show differently; how many bytes."""
     copied = 0
-    for extent in disk.extents_below():
+    for extent in disk.own_extents():
+        if extent.kind is not ExtentKind.UNALLOCATED:
+            continue
         for offset in range(extent.offset, extent.end, MIB):
             length = min(MIB, extent.end - offset)
             old = disk.pread(length, offset)

@@ -1,18 +1,17 @@
-"""Where a conversion writes to: a flat file or a new image. What is not written reads as zeros."""
+"""Where a conversion writes to: a flat file, a VHD or a new image. What is not written reads as zeros."""
 
 from __future__ import annotations
 
+import time
+import uuid
 from typing import TYPE_CHECKING, Protocol
 
+from vhdx.format import vhd
 from vhdx.image.build import ImageBuilder, ImagePlan
+from vhdx.ops.plan import VHD_TOO_LARGE
 
 if TYPE_CHECKING:
     from vhdx.storage.base import Storage
-
-_UNIT = 16 * 1024
-"""What is tested for zeros in one go within a piece that is not all zeros."""
-_ZERO_UNIT = bytes(_UNIT)
-_ZERO_PROBE = bytes(32)
 
 
 class Sink(Protocol):
@@ -47,6 +46,24 @@ class RawSink:
         return disk_size
 
 
+class VhdSink(RawSink):
+    """A fixed VHD: a flat file with a footer behind it."""
+
+    def put(self, data: memoryview, offset: int) -> None:
+        """Write data where it belongs. Raises ValueError behind what the format can hold."""
+        if offset >= vhd.MAXIMUM_DISK_SIZE:  # of a pipe the size is known only at its end
+            raise ValueError(VHD_TOO_LARGE)
+        super().put(data, offset)
+
+    def finish(self, disk_size: int) -> int:
+        """Give the file its length and its footer."""
+        timestamp = int(time.time()) - vhd.EPOCH
+        footer = vhd.fixed_footer(disk_size, timestamp, uuid.uuid4()).pack()
+        self._storage.resize(disk_size + len(footer))
+        self._storage.write_at(footer, disk_size)
+        return disk_size + len(footer)
+
+
 class ImageSink:
     """An image: a block gets its place when the first data for it arrives."""
 
@@ -72,23 +89,3 @@ class ImageSink:
     def finish(self, disk_size: int) -> int:
         """Write what points at the blocks."""
         return self._builder.finish(disk_size)
-
-
-def nonzero_runs(piece: bytearray) -> list[tuple[int, int]]:
-    """Where a piece of at most 1 MiB is not zero, as (start, stop), in units of 16 KiB.
-
-    Compares memory with memory: a bytearray with bytes is one C loop, and most units that hold data show
-    it in their first bytes.
-    """
-    if piece == bytes(len(piece)):
-        return []
-    runs: list[tuple[int, int]] = []
-    for start in range(0, len(piece), _UNIT):
-        stop = min(start + _UNIT, len(piece))
-        if piece.startswith(_ZERO_PROBE, start) and piece[start:stop] == _ZERO_UNIT[: stop - start]:
-            continue
-        if runs and runs[-1][1] == start:
-            runs[-1] = runs[-1][0], stop
-        else:
-            runs.append((start, stop))
-    return runs

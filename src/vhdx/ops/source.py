@@ -8,16 +8,20 @@ import stat
 import sys
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
+from vhdx.disk.chain import Disk
 from vhdx.disk.open import open_any
+from vhdx.disk.partitions import one_partition
 from vhdx.disk.raw import RawDisk
 from vhdx.storage.file import FileStorage
+from vhdx.storage.zeros import nonzero_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.open import Format
     from vhdx.disk.parents import Parents
+    from vhdx.disk.vhd import VhdDisk
 
 PIECE_SIZE = 1024 * 1024
 STANDARD_INPUT = "-"
@@ -67,6 +71,20 @@ class DiskSource:
                 offset += count
 
 
+def nonzero_pieces(
+    source: Source, progress: Callable[[int, int | None], None] | None
+) -> Iterator[tuple[int, memoryview]]:
+    """(offset, bytes) of everything that is not zeros, in pieces of at most 1 MiB, in order.
+
+    The bytes are valid until the next piece. ``progress`` is called with the bytes done and the size.
+    """
+    for offset, piece in source.pieces():
+        for start, stop in nonzero_runs(piece):
+            yield offset + start, memoryview(piece)[start:stop]
+        if progress is not None:
+            progress(offset + len(piece), source.size)
+
+
 class StreamSource:
     """Raw bytes from a pipe."""
 
@@ -94,21 +112,43 @@ class StreamSource:
 
 
 @contextlib.contextmanager
-def open_source(source: str, name: Format | None, *, parents: Parents, lock: bool) -> Iterator[Source]:
-    """Open what is to be converted; closed at the end of the ``with``.
+def open_source(
+    source: str,
+    name: Format | None,
+    *,
+    parents: Parents,
+    lock: bool,
+    partition: int | None = None,
+    salvage: bool = False,
+) -> Iterator[Source]:
+    """Open what is to be converted, or one of its partitions; closed at the end of the ``with``.
 
-    Raises ValueError where the format cannot be told without doubt.
+    Raises ValueError where the format cannot be told without doubt, and for a partition that is not there.
     """
     if source == STANDARD_INPUT:
-        yield _standard_input(name)
+        found = _standard_input(name)
+        yield found if partition is None else _partition_of(found, partition)
         return
-    with open_any(source, name, parents=parents, lock=lock) as disk:
-        yield DiskSource(disk, "raw" if isinstance(disk, RawDisk) else "vhdx")
+    with open_any(source, name, parents=parents, lock=lock, salvage=salvage) as disk:
+        found = DiskSource(disk, _format_of(disk))
+        yield found if partition is None else _partition_of(found, partition)
+
+
+def _format_of(disk: Disk | RawDisk | VhdDisk) -> Format:
+    if isinstance(disk, Disk):
+        return "vhdx"
+    return "raw" if isinstance(disk, RawDisk) else "vhd"
+
+
+def _partition_of(source: Source, number: int) -> Source:
+    if source.disk is None:
+        raise ValueError("a partition cannot be picked out of a pipe: its table may stand behind its end")
+    return DiskSource(one_partition(source.disk, number), source.format)
 
 
 def _standard_input(name: Format | None) -> Source:
-    if name == "vhdx":
-        raise ValueError("only a raw disk can come from standard input: a VHDX is not read front to back")
+    if name not in (None, "raw"):
+        raise ValueError("only a raw disk can come from standard input: images are not read front to back")
     if sys.stdin is None:
         raise ValueError("standard input is closed")
     stream = sys.stdin.buffer

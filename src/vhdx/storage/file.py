@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import stat
+import tempfile
 from typing import TYPE_CHECKING
 
 from vhdx.storage import host, locks
@@ -56,6 +57,12 @@ def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
         if lock:
             locks.acquire_writer(descriptor, path)
     return FileStorage(descriptor, path)
+
+
+def temporary_file() -> FileStorage:
+    """A new file without a name: gone when it is closed, so that nothing in it needs to be durable."""
+    with tempfile.TemporaryFile(buffering=0) as file:
+        return _FleetingStorage(os.dup(file.fileno()), "a temporary file")
 
 
 def refuse_other_kinds(descriptor: int, path: str) -> None:
@@ -215,3 +222,10 @@ class FileStorage:
 
     def __del__(self) -> None:
         os.close(self._descriptor)
+
+
+class _FleetingStorage(FileStorage):
+    """A file that does not outlive its process."""
+
+    def flush(self) -> None:
+        """Nothing: after a crash the file is gone."""

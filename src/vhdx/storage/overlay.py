@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from heapq import merge
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.storage.base import fill_zeros
@@ -96,6 +97,28 @@ class Overlay:
     def seal(self) -> None:
         """Say that nothing more will be put in; reading may begin."""
         self._laid = self._laid._replace(sector_offsets=sorted(self._laid.sectors))
+
+    def changed_ranges(self) -> Iterator[tuple[int, int]]:
+        """The (file offset, length) runs of whole sectors, in order, in which the base may look different."""
+        laid = self._laid
+        sectors = ((offset, offset + SECTOR_SIZE) for offset in laid.sector_offsets)
+        start = end = 0
+        for low, high in merge(sectors, self._zeroed_data()):
+            if low > end:
+                if end > start:
+                    yield start, end - start
+                start = low
+            end = max(end, high)
+        if end > start:
+            yield start, end - start
+
+    def _zeroed_data(self) -> Iterator[tuple[int, int]]:
+        """Where runs of zeros lie over something else, as far as the host knows its holes."""
+        laid = self._laid
+        for low, high in zip(laid.zero_starts, laid.zero_ends, strict=True):
+            inside = min(high, laid.base_size) - low
+            for start, length in self._base.data_ranges(low, inside) if inside > 0 else ():
+                yield start - start % SECTOR_SIZE, -(-(start + length) // SECTOR_SIZE) * SECTOR_SIZE
 
     def dissolve(self) -> None:
         """Let the base alone answer: everything that was laid over it stands in it now."""

@@ -13,6 +13,8 @@ def watch(scene: Scene, operation: Operation) -> None:
     if in_log(scene, operation):
         _watch_ring(scene, operation)
         return
+    if operation.kind == "punch" and scene.request.what == "compact" and _is_zeros(scene, operation):
+        return
     for number, start, stop in mebibytes(operation):
         owned = scene.survey.owners.get(number)
         if owned is not None:
@@ -36,3 +38,8 @@ def _watch_ring(scene: Scene, operation: Operation) -> None:
         if wraps:
             free = before and entry.offset + entry.length - log.length <= at
         assert free, f"the entry at {entry.offset:#x} is overwritten while it is in force"
+
+
+def _is_zeros(scene: Scene, operation: Operation) -> bool:
+    """Whether a hole is made where nothing but zeros stood, durably."""
+    return not any(scene.durable.read(operation.end - operation.start, operation.start))

@@ -1,0 +1,127 @@
+"""The full image of 64 TiB, its 67 million blocks in order and scattered: opened, and summed up."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import struct
+import subprocess
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+import vhdx
+from bench.harness import OURS, Row, have, our_command, rows_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+MIB = 1 << 20
+SIZE = 64 << 40
+BLOCKS = SIZE // MIB
+CHUNK = 4096
+ROUNDS = 3
+PATIENCE = 120
+_MEASURED = """
+import resource, subprocess, sys, time
+begin = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+taken = time.perf_counter() - begin
+print(taken, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+"""
+
+
+class Cost(NamedTuple):
+    """Seconds and resident MiB of one run."""
+
+    seconds: float
+    mebibytes: float
+
+
+def measure(folder: Path) -> Iterator[Row]:
+    """Nothing where the file system has no files of 64 TiB, as ext4 has none; tmpfs has."""
+    for order, places in ORDERS:
+        image = folder / "full.vhdx"
+        what = f"64 TiB, all blocks present, {order}"
+        try:
+            make_full(image, places)
+        except OSError:
+            yield Row(f"{what}: the file system has no such files", None, "", None)
+            return
+        yield from compared(f"{what}: open (info)", ours_for("info", image), theirs_for("info", image))
+        yield from compared(
+            f"{what}: map --summary", ours_for("map", "--summary", image), theirs_for("map", image)
+        )
+        image.unlink()
+
+
+def ours_for(*words: str | Path) -> list[str | Path]:
+    return [*our_command(), *words]
+
+
+def theirs_for(verb: str, image: Path) -> list[str | Path] | None:
+    return ["qemu-img", verb, "-f", "vhdx", image] if have("qemu-img") else None
+
+
+def compared(what: str, ours: Sequence[str | Path], theirs: Sequence[str | Path] | None) -> Iterator[Row]:
+    found = {OURS: median_cost(ours)}
+    if theirs is not None:
+        with contextlib.suppress(subprocess.SubprocessError):  # it refuses, or takes too long
+            found[f"qemu-img {theirs[1]}"] = median_cost(theirs)
+    seconds = {name: cost.seconds for name, cost in found.items()}
+    memory = {name: cost.mebibytes for name, cost in found.items()}
+    if len(found) == 1:
+        against = "qemu-img fails" if theirs else "nobody"
+        yield Row(what, seconds[OURS], against, None)
+        yield Row(f"{what}, resident", memory[OURS], against, None, "MiB")
+    yield from rows_of(what, seconds)
+    yield from rows_of(f"{what}, resident", memory, unit="MiB")
+
+
+def median_cost(words: Sequence[str | Path]) -> Cost:
+    """Each run in a process of its own, which measures the memory of its child."""
+    costs = []
+    for _ in range(ROUNDS):
+        command = [sys.executable, "-c", _MEASURED, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
+        costs.append([float(number) for number in done.stdout.split()])
+    return Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
+
+
+def in_order(block: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    return np.arange(block, block + count, dtype=np.uint64)
+
+
+def scattered(block: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    """A permutation: an odd factor modulo a power of two."""
+    return in_order(block, count) * np.uint64(96543) % np.uint64(BLOCKS)
+
+
+ORDERS = (("in order", in_order), ("scattered", scattered))
+
+
+def make_full(image: Path, places: Callable[[int, int], np.ndarray[tuple[int], np.dtype[np.uint64]]]) -> None:
+    """An image made by the library, its whole table put in by hand; the blocks are a hole of the host."""
+    vhdx.create(image, SIZE, block_size=MIB)
+    end = image.stat().st_size
+    table = table_of(image)
+    with open(image, "r+b") as file:
+        os.truncate(file.fileno(), end + SIZE)
+        for block in range(0, BLOCKS, CHUNK):
+            entries = (places(block, CHUNK) + np.uint64(end // MIB)) << np.uint64(20) | np.uint64(6)
+            file.seek(table + 8 * (block + block // CHUNK))
+            file.write(entries.astype("<u8").tobytes())
+
+
+def table_of(image: Path) -> int:
+    """Where the region table says that the BAT begins."""
+    guid = bytes.fromhex("6677c22d23f600429d64115e9bfd4a08")
+    with open(image, "rb") as file:
+        file.seek(192 * 1024)
+        table = file.read(4096)
+    at = table.index(guid) + 16
+    (offset,) = struct.unpack_from("<Q", table, at)
+    return int(offset)

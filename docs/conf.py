@@ -1,0 +1,29 @@
+"""How Sphinx builds this documentation: `make docs`. Warnings, broken links among them, are errors."""
+
+from vhdx.version import __version__
+
+project = "vhdx"
+author = "the makers of vhdx"
+version = release = __version__
+language = "en"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!vhdx\.)(?!Disk$).*"),  # types of Python, and aliases that stand for several
+    ("py:.*", r"vhdx\.(disk|ops|image|format|storage|partitions|nbd|extents|rules)\..*"),  # inner rooms
+]
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3
+autodoc_typehints = "signature"
+autodoc_member_order = "bysource"
+autodoc_class_signature = "separated"
+python_use_unqualified_type_names = True
+
+html_theme = "furo"
+html_title = f"vhdx {__version__}"
+html_copy_source = False
+exclude_patterns = ["built"]
+
+man_pages = [("reference/command", "vhdx", "VHDX virtual disks on any system", author, 1)]
+man_show_urls = True

@@ -1,0 +1,86 @@
+"""``vhdx measure``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vhdx.cli.options import (
+    FORMAT,
+    chain_options,
+    force_share_option,
+    image_options,
+    json_option,
+    parent_policy,
+    partition_option,
+)
+from vhdx.cli.render import print_json, print_rows, progress_bar, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.disk.open import Format
+    from vhdx.ops.measure import MeasureResult
+
+
+@click.command()
+@click.argument("source", type=click.Path())
+@click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
+@click.option("-O", "--target-format", type=FORMAT, default="vhdx", show_default=True)
+@click.option("--scan-zeros", is_flag=True, help="Read the contents, too: exact, but as slow as converting.")
+@partition_option
+@image_options
+@chain_options
+@force_share_option
+@json_option
+def measure(
+    source: str,
+    *,
+    source_format: Format | None,
+    target_format: Format,
+    scan_zeros: bool,
+    partition: int | None,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+    force_share: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Say what converting SOURCE would take, and compacting it if it is a VHDX.
+
+    Takes the options of `vhdx convert` and does nothing. Without --scan-zeros stored zeros count as contents,
+    so the file may become smaller than said, never larger.
+    """
+    from vhdx.ops.measure import measure as measure_disk  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.plan import ImageOptions  # noqa: PLC0415
+
+    with progress_bar("reading") as progress:
+        found = measure_disk(
+            source,
+            source_format=source_format,
+            target_format=target_format,
+            options=ImageOptions(**options),
+            partition=partition,
+            scan_zeros=scan_zeros,
+            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            lock=not force_share,
+            progress=progress,
+        )
+    if as_json:
+        print_json(found)
+        return
+    for remark in found.remarks:
+        click.echo(f"vhdx: {remark}", err=True)
+    print_rows(_rows(found))
+
+
+def _rows(found: MeasureResult) -> Iterator[tuple[str, str]]:
+    bound = "" if found.scanned else "at most "
+    yield "target", f"{found.target_format}, {size_text(found.virtual_size)}"
+    yield "contents", f"{bound}{size_text(found.data_size)}"
+    certain = found.required_size == found.fully_allocated_size
+    yield "required", f"{'' if certain else bound}{size_text(found.required_size)}"
+    yield "fully allocated", size_text(found.fully_allocated_size)
+    if found.compacted_size is not None:
+        yield "source, compacted", f"{bound}{size_text(found.compacted_size)}"

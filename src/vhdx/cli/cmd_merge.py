@@ -1,0 +1,57 @@
+"""``vhdx merge``."""
+
+from __future__ import annotations
+
+import click
+
+from vhdx.cli.options import chain_options, changing, parent_policy
+from vhdx.cli.render import progress_bar, size_text
+from vhdx.text import printable
+
+
+@click.command()
+@click.argument("child", type=click.Path())
+@click.option("--into", type=click.Path(), help="Merge all layers down to this ancestor, the lowest first.")
+@click.option(
+    "--child", "children", multiple=True, type=click.Path(), help="An image over CHILD to relink. Repeatable."
+)
+@click.option("--delete-child", is_flag=True, help="Remove CHILD, and layers between, once all is durable.")
+@click.option("--force", is_flag=True, help="Also where other images lose their parent.")
+@chain_options
+def merge(
+    child: str,
+    *,
+    into: str | None,
+    children: tuple[str, ...],
+    delete_child: bool,
+    force: bool,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+) -> None:
+    """Fold the differencing image CHILD into its parent, in place.
+
+    The parent then reads as CHILD did. The chain opens at every instant, and a merge that was interrupted
+    is completed by running it again. CHILD stays, and reads as before, unless it is to be deleted. Images
+    beside CHILD or its parent that would lose their parent refuse the job. To leave the chain alone, use
+    vhdx convert.
+    """
+    from vhdx.ops.merge import merge as merge_image  # noqa: PLC0415  --help needs no library
+
+    with changing(), progress_bar("merging") as progress:
+        done = merge_image(
+            child,
+            into=into,
+            children=children,
+            delete_child=delete_child,
+            force=force,
+            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            progress=progress,
+        )
+    click.echo(
+        f"{printable(done.path)}: has everything of {printable(child)} now: "
+        f"{size_text(done.copied_size)} of data and {size_text(done.zeroed_size)} of zeros were merged"
+    )
+    for path in done.relinked:
+        click.echo(f"{printable(path)}: its parent is {printable(done.path)} now")
+    for path in done.merged:
+        click.echo(f"{printable(path)}: {'deleted' if done.deleted else 'is not needed any more'}")

@@ -1,0 +1,101 @@
+"""``vhdx metadata``: list, get, set and delete user items."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from vhdx.cli.options import DISK_ID, changing, json_option, standard
+from vhdx.cli.render import print_json, size_text
+from vhdx.text import printable
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+_image = click.argument("image", type=click.Path())
+_item = click.argument("item", type=DISK_ID, metavar="GUID")
+
+
+@click.group()
+def metadata() -> None:
+    """What programs attach to an image under a GUID: its user items.
+
+    At most 1024 of them and 1 MiB each, as far as the image's metadata region has room.
+    """
+
+
+@metadata.command("list")
+@_image
+@json_option
+def list_items(image: str, *, as_json: bool) -> None:
+    """List the user items of IMAGE."""
+    from vhdx.ops.metadata import user_items  # noqa: PLC0415  --help needs no library
+
+    found = user_items(image)
+    if as_json:
+        print_json(found)
+        return
+    for item in found:
+        flags = [
+            word for word, is_set in (("disk", item.virtual_disk), ("required", item.required)) if is_set
+        ]
+        click.echo("  ".join([str(item.item_id), size_text(item.length), *flags]))
+
+
+@metadata.command("get")
+@_image
+@_item
+@click.option("--output", type=click.Path(), help="Write the value to this file, which must not exist.")
+def get_item(image: str, item: UUID, *, output: str | None) -> None:
+    """Write the value of a user item to standard output."""
+    from vhdx.ops.metadata import get_user_item  # noqa: PLC0415
+
+    value = get_user_item(image, item)
+    if output is None:
+        standard(sys.stdout).buffer.write(value)
+    else:
+        with open(output, "xb") as file:
+            file.write(value)
+
+
+@metadata.command("set")
+@_image
+@_item
+@click.argument("source", type=click.File("rb"), default="-", metavar="[FILE]")
+@click.option(
+    "--disk/--file",
+    "virtual_disk",
+    default=None,
+    help="Whether it follows the disk into copies and children, or stays with this file.",
+)
+def set_item(image: str, item: UUID, source: BinaryIO, *, virtual_disk: bool | None) -> None:
+    """Give a user item the contents of FILE, or of standard input. It is added if it is not there."""
+    from vhdx.ops.metadata import set_user_item  # noqa: PLC0415
+
+    value = source.read((1 << 20) + 1)
+    with changing():
+        changed = set_user_item(image, item, value, virtual_disk=virtual_disk)
+    click.echo(f"{printable(image)}: item {item} has {len(value)} bytes{'' if changed else ' already'}")
+    if changed:
+        _warn()
+
+
+@metadata.command("delete")
+@_image
+@_item
+def delete_item(image: str, item: UUID) -> None:
+    """Delete a user item of IMAGE."""
+    from vhdx.ops.metadata import delete_user_item  # noqa: PLC0415
+
+    with changing():
+        delete_user_item(image, item)
+    click.echo(f"{printable(image)}: item {item} is deleted")
+    _warn()
+
+
+def _warn() -> None:
+    from vhdx.ops.properties import NEW_IDENTITY  # noqa: PLC0415
+
+    click.echo(f"vhdx: {NEW_IDENTITY}", err=True)

@@ -1,0 +1,88 @@
+"""``vhdx resize``."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from vhdx.cli.options import chain_options, changing, json_option, parent_policy
+from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.text import printable
+
+if TYPE_CHECKING:
+    from vhdx.ops.resize import ResizeResult
+
+_SMALLER_BY = re.compile(r"-[0-9.]")
+
+
+class _WithSizeWords(click.Command):
+    """Takes ``-1G`` for a size, not for options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" not in args:
+            words = [word for word in args if _SMALLER_BY.match(word)]
+            args = [word for word in args if word not in words] + (["--", *words] if words else [])
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_WithSizeWords)
+@click.argument("image", type=click.Path())
+@click.argument("size", required=False, metavar="SIZE|+N|-N")
+@click.option("--shrink", is_flag=True, help="Also cut data.")
+@click.option("--to-minimum", is_flag=True, help="Down to the end of the last partition.")
+@click.option("--force", is_flag=True, help="Also where images beside IMAGE have it for their parent.")
+@chain_options
+@json_option
+def resize(
+    image: str,
+    size: str | None,
+    *,
+    shrink: bool,
+    to_minimum: bool,
+    force: bool,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+    as_json: bool,
+) -> None:
+    """Give the disk of IMAGE another size: SIZE, or N more (+10G), or N less (-10G).
+
+    What is added reads as zeros. Without --shrink nothing but zeros is cut. The backup of a GPT moves to
+    the new end; partitions and file systems keep their size. A crash leaves the old size or the new one.
+    """
+    if to_minimum == (size is not None):
+        raise click.UsageError("say either a size or --to-minimum")
+    from vhdx.ops.resize import resize as resize_image  # noqa: PLC0415  --help needs no library
+
+    with changing(), progress_bar("looking for data") as progress:
+        done = resize_image(
+            image,
+            size,
+            shrink=shrink,
+            to_minimum=to_minimum,
+            force=force,
+            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            progress=progress,
+        )
+    if as_json:
+        print_json(done)
+    else:
+        _print_text(done)
+
+
+def _print_text(done: ResizeResult) -> None:
+    for remark in done.remarks:
+        click.echo(f"vhdx: {remark}", err=True)
+    click.echo(
+        f"{printable(done.path)}: from {size_text(done.old_size)} to {size_text(done.new_size)}; "
+        f"the file has {size_text(done.file_size)}"
+    )
+    if done.table_moved:
+        click.echo("the backup GPT stands at the new end")
+    for partition in done.partitions:
+        kind = partition.type_name or partition.type
+        cut = ", cut" if partition.end > done.new_size else ""
+        click.echo(f"partition {partition.number}: {size_text(partition.length)}, {kind}{cut}")
+    if done.partitions:
+        click.echo(f"free behind the last partition: {size_text(done.free_size)}")

@@ -1,0 +1,205 @@
+"""``vhdx serve``."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from vhdx.cli.options import chain_options, chosen, parent_policy, partition_option
+from vhdx.text import printable
+from vhdx.units import format_size
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Iterator
+
+    from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.open import Format
+    from vhdx.disk.parents import ParentPolicy
+    from vhdx.nbd.export import Export
+    from vhdx.nbd.server import Server
+
+
+class _Place(NamedTuple):
+    """Where clients connect to, as the options say."""
+
+    path: str | None
+    bind: str | None
+    port: int | None
+
+
+class _Opening(NamedTuple):
+    """How images are opened."""
+
+    source_format: Format | None
+    write: bool
+    snapshot: bool
+    partition: int | None
+    parents: ParentPolicy
+
+
+@click.command()
+@click.argument("images", metavar="IMAGE…", nargs=-1, required=True, type=click.Path())
+@click.option("--write", is_flag=True, help="Let clients write; without it the exports are read-only.")
+@click.option("--snapshot", is_flag=True, help="Keep what clients write aside and throw it away at the end.")
+@click.option("--socket", "path", type=click.Path(), help="A Unix socket of this name.")
+@click.option(
+    "--bind", metavar="ADDRESS", help="TCP; other addresses than loopback need --tls or --insecure."
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="N", help="TCP port, 10809 by default; 0: any."
+)
+@click.option("--name", help="The export's name, where there is one image; by default the file's.")
+@click.option("-f", "--source-format", type=click.Choice(["raw", "vhdx"]), help="By default told by content.")
+@partition_option
+@click.option("--once", is_flag=True, help="End when the last client has left.")
+@click.option(
+    "--max-connections",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Clients at a time; others wait.",
+)
+@click.option(
+    "--tls",
+    type=click.Path(exists=True, file_okay=False),
+    metavar="DIR",
+    help="Only TLS, only clients with a certificate; DIR has ca-cert.pem, server-cert.pem, server-key.pem.",
+)
+@click.option("--insecure", is_flag=True, help="Let everybody connect who can reach the address.")
+@chain_options
+def serve(
+    images: tuple[str, ...],
+    *,
+    write: bool,
+    snapshot: bool,
+    path: str | None,
+    bind: str | None,
+    port: int | None,
+    name: str | None,
+    source_format: Format | None,
+    partition: int | None,
+    once: bool,
+    max_connections: int,
+    tls: str | None,
+    insecure: bool,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+) -> None:
+    """Serve the disks in one or several IMAGEs over NBD, until SIGTERM or Ctrl-C.
+
+    Each export has the name of its file; the first is the default export, too. Listens on a Unix socket in
+    a new directory that nobody else can enter, unless told otherwise, and prints the URI of each export
+    once clients can connect. With --snapshot clients may write, and no file is changed. Sockets that
+    systemd hands over (LISTEN_FDS) are used before all others.
+    """
+    from vhdx.nbd import listen  # noqa: PLC0415  --help needs no library
+    from vhdx.nbd.connection import House, Limits  # noqa: PLC0415
+    from vhdx.nbd.server import Server  # noqa: PLC0415
+
+    if not hasattr(socket.socket, "sendmsg"):
+        raise OSError(errno.ENOTSUP, "serving takes a host with sendmsg and Unix sockets")
+    place = _place(path, bind, port, private=bool(tls) or insecure)
+    context = _tls_context(tls)
+    opening = _Opening(
+        source_format, write, snapshot, partition, parent_policy(parent_dirs, any_parent=any_parent)
+    )
+    with contextlib.ExitStack() as held:
+        exports = [held.enter_context(_export(image, name, opening, images)) for image in images]
+        listeners = listen.handed_over()
+        handed_over = bool(listeners)
+        listeners = listeners or [held.enter_context(_listener(place))]
+        by_name = {export.offer.name: export for export in exports}
+        house = House(by_name, exports[0].offer.name, context, Limits(), _log)
+        server = Server(house, listeners, maximum_connections=max_connections, once=once)
+        held.enter_context(_stopping_on_signals(server))
+        if not handed_over:  # else whoever did it knows the address, and owns our standard output
+            for export in by_name:
+                click.echo(listen.uri(listeners[0], export, tls=context is not None))
+        server.serve()
+
+
+def _place(path: str | None, bind: str | None, port: int | None, *, private: bool) -> _Place:
+    from vhdx.nbd.listen import is_loopback  # noqa: PLC0415
+
+    if path is not None and (bind is not None or port is not None):
+        raise click.UsageError("--socket is a Unix socket; --bind and --port are TCP")
+    if bind is not None and not private and not is_loopback(bind):
+        raise click.UsageError(
+            f"{bind} can be reached from other machines: add --tls DIR, or --insecure to let everybody in"
+        )
+    return _Place(path, bind, port)
+
+
+def _tls_context(directory: str | None) -> ssl.SSLContext | None:
+    if directory is None:
+        return None
+    from vhdx.nbd.tls import server_context  # noqa: PLC0415  only who wants TLS waits for it
+
+    return server_context(directory)
+
+
+@contextlib.contextmanager
+def _listener(place: _Place) -> Iterator[socket.socket]:
+    from vhdx.nbd import listen  # noqa: PLC0415
+    from vhdx.nbd.wire import DEFAULT_PORT  # noqa: PLC0415
+
+    with contextlib.ExitStack() as held:
+        if place.bind is not None or place.port is not None:
+            port = DEFAULT_PORT if place.port is None else place.port
+            yield held.enter_context(listen.tcp_socket(place.bind or "127.0.0.1", port))
+        else:
+            path = place.path or held.enter_context(listen.private_path("nbd.sock"))
+            yield held.enter_context(listen.unix_socket(path))
+
+
+@contextlib.contextmanager
+def _export(image: str, name: str | None, opening: _Opening, images: tuple[str, ...]) -> Iterator[Export]:
+    from vhdx.nbd.export import Export  # noqa: PLC0415
+
+    if name is not None and len(images) > 1:
+        raise click.UsageError("--name goes with one image")
+    names = [os.path.basename(each) for each in images]
+    if names.count(os.path.basename(image)) > 1:
+        raise click.UsageError(f"two images are named {os.path.basename(image)}: serve them one by one")
+    whole = _opened(image, opening)
+    with contextlib.closing(whole):
+        disk = chosen(whole, opening.partition)
+        about = f"{format_size(disk.size)}, {getattr(whole, 'disk_type', 'raw')}"
+        if opening.partition is not None:
+            about += f", partition {opening.partition}"
+        yield Export(name or printable(os.path.basename(image)), disk, about)
+
+
+def _opened(image: str, opening: _Opening) -> VirtualDisk:
+    from vhdx.disk.open import open_any  # noqa: PLC0415
+    from vhdx.ops.snapshot import open_snapshot  # noqa: PLC0415
+
+    if not opening.snapshot:
+        return open_any(image, opening.source_format, "r+" if opening.write else "r", parents=opening.parents)
+    if opening.source_format == "raw":
+        raise click.UsageError("--snapshot goes with VHDX images, not with raw disks")
+    return open_snapshot(image, parents=opening.parents)
+
+
+@contextlib.contextmanager
+def _stopping_on_signals(server: Server) -> Iterator[None]:
+    """The ways of ending that are no failure."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: server.stop()) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _log(line: str) -> None:
+    click.echo(f"vhdx: {printable(line)}", err=True)

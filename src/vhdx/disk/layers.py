@@ -1,0 +1,45 @@
+"""Layer over layer: who answers for each part of a range. Without recursion, however deep the chain is."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from vhdx.extents import BlockState, Extent, ExtentKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    Answers = Callable[[int, int], Iterator[Extent]]
+
+
+def resolved(layers: Sequence[Answers], visible: Sequence[int], offset: int, length: int) -> Iterator[Extent]:
+    """The extents of a range, in order; a layer that says UNALLOCATED lets the one below it answer.
+
+    ``layers`` give the extents of a range, from the top to the base; ``visible`` is how much of each can be
+    seen: a layer is asked only for what every layer over it has. One iterator is kept for each layer that
+    is being asked.
+    """
+    asked = [_answers(layers, visible, 0, offset, length)] if length else []
+    while asked:
+        extent = next(asked[-1], None)
+        depth = len(asked)
+        if extent is None:
+            asked.pop()
+        elif extent.kind is ExtentKind.UNALLOCATED:
+            if depth < len(layers) and extent.offset < visible[depth]:
+                asked.append(_answers(layers, visible, depth, extent.offset, extent.length))
+            else:
+                yield extent
+        else:
+            yield extent if depth == 1 else extent._replace(depth=depth)
+
+
+def _answers(
+    layers: Sequence[Answers], visible: Sequence[int], layer: int, offset: int, length: int
+) -> Iterator[Extent]:
+    seen = min(length, visible[layer] - offset)
+    if seen == length:
+        return layers[layer](offset, length)
+    nothing = Extent(offset + seen, length - seen, ExtentKind.UNALLOCATED, BlockState.NOT_PRESENT, 0, None)
+    return chain(layers[layer](offset, seen), (nothing,))

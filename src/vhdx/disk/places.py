@@ -1,0 +1,137 @@
+"""Where the parent of an image may be looked for: which paths may be tried, and what is said of the others.
+
+A path that comes out of an image is not to be trusted. By default only files at or below the child's own
+directory are looked at, wherever links lead.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING
+
+from vhdx.errors import VhdxError
+from vhdx.storage.file import open_for_reading
+from vhdx.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from vhdx.disk.parents import ParentPolicy
+    from vhdx.storage.base import ReadableStorage
+
+    Named = tuple[str, bool]
+    """A path as an image names it, and whether it is relative to the image."""
+
+
+class Places:
+    """The paths to try for one child. ``refused`` keeps every path that was not taken, with the reason."""
+
+    def __init__(self, child: ReadableStorage, policy: ParentPolicy) -> None:
+        self._policy = policy
+        known = child.identity() is not None
+        self._home = os.path.dirname(os.path.realpath(child.name)) if known else None
+        self.refused: dict[str, str] = {}
+
+    def candidates(self, named: Iterable[Named]) -> Iterator[str]:
+        """The files that the caller names, then what the image names as far as that may be tried."""
+        yield from self._policy.files
+        if self._home is None:
+            self.refused["the paths in the image"] = "a file object has no directory to start from"
+            return
+        seen = set()
+        for value, relative in named:
+            for path in self._paths_of(value, self._home, relative=relative):
+                if path not in seen and self._may_be_tried(path, self._home):
+                    yield path
+                seen.add(path)
+
+    def _paths_of(self, value: str, home: str, *, relative: bool) -> Iterator[str]:
+        """The host's paths for a value of the image, and the bare name beside the child."""
+        if not value:
+            return
+        parts = [part for part in value.replace("\\", "/").split("/") if part not in ("", ".")]
+        if relative:
+            yield ignoring_case(home, parts)
+        elif self._policy.any_parent:
+            yield from _host_paths(value)
+        else:
+            self.refused[value] = "an absolute path from inside an image is only followed with --any-parent"
+        if parts:
+            yield ignoring_case(home, parts[-1:])
+
+    def _may_be_tried(self, path: str, home: str) -> bool:
+        real = os.path.realpath(path)
+        if self._policy.any_parent or os.path.commonpath([real, home]) == home:
+            return True
+        self.refused[path] = f"leads out of {home}, which is only followed with --any-parent or when named"
+        return False
+
+    def in_directories(self, is_parent: Callable[[str], bool]) -> Iterator[str]:
+        """The first file of each directory that the caller names for which ``is_parent`` says yes."""
+        for directory in self._policy.directories:
+            try:
+                names = sorted(entry.name for entry in os.scandir(directory) if entry.is_file())
+            except OSError as error:
+                self.refused[directory] = error.strerror or str(error)
+                continue
+            for name in names:
+                path = os.path.join(directory, name)
+                if is_parent(path):
+                    yield path
+                    break
+                self.refused.pop(path, None)
+            else:
+                self.refused[directory] = f"none of its {len(names)} files has the parent's identity"
+
+    def opened(self, path: str) -> ReadableStorage | None:
+        """A file that may be a parent, opened without a lock; None after noting why it may not."""
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                self.refused[path] = "is not a regular file"
+                return None
+            return open_for_reading(path, lock=False)
+        except (OSError, ValueError) as error:
+            self.refused[path] = getattr(error, "strerror", None) or str(error)
+            return None
+
+    def note_failure(self, path: str, error: OSError | VhdxError) -> None:
+        """Say that a file could not be read as a parent."""
+        self.refused[path] = error.message if isinstance(error, VhdxError) else str(error)
+
+    def tried(self) -> str:
+        """A line for each path that was not taken."""
+        lines = "".join(f"\n  {quoted(path)}: {quoted(reason)}" for path, reason in self.refused.items())
+        return lines or " nothing"
+
+
+def ignoring_case(directory: str, parts: list[str]) -> str:
+    """The path of ``parts`` below a directory, where a part that is not there stands for one in another case.
+
+    Images come from hosts on which case does not matter.
+    """
+    path = directory
+    for part in parts:
+        exact = os.path.join(path, part)
+        path = exact if os.path.lexists(exact) else os.path.join(path, _same_but_case(path, part))
+    return path
+
+
+def _same_but_case(directory: str, name: str) -> str:
+    try:
+        matches = sorted(entry for entry in os.listdir(directory) if entry.casefold() == name.casefold())
+    except OSError:
+        return name
+    return matches[0] if matches else name
+
+
+def _host_paths(value: str) -> Iterator[str]:
+    """What an absolute path of a Windows host may be here: itself, or where WSL mounts its drive."""
+    plain = value.removeprefix("\\\\?\\")
+    if os.name == "nt":
+        yield value
+    elif len(plain) > 2 and plain[1] == ":" and plain[0].isascii() and plain[0].isalpha():
+        parts = [part for part in plain[2:].replace("\\", "/").split("/") if part]
+        yield ignoring_case(f"/mnt/{plain[0].lower()}", parts)
+    elif plain.startswith("/"):
+        yield plain

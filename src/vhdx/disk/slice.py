@@ -1,0 +1,131 @@
+"""A range of a disk, a partition for one, as a disk of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vhdx.disk.base import bytes_in, bytes_of, check_range
+from vhdx.disk.stream import DiskStream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from typing_extensions import Buffer
+
+    from vhdx.disk.base import Contexts, VirtualDisk
+    from vhdx.extents import Doubt, Extent
+
+
+class SliceDisk:
+    """``length`` bytes of a disk from ``offset`` on. Nothing outside can be reached; closing closes the disk.
+
+    Raises ValueError for a range that is not wholly inside the disk.
+    """
+
+    def __init__(self, disk: VirtualDisk, offset: int, length: int) -> None:
+        check_range(offset, length, disk.size)
+        self._disk = disk
+        self._start = offset
+        self.size = length
+        """The capacity in bytes."""
+
+    @property
+    def logical_sector_size(self) -> int:
+        """That of the whole disk."""
+        return self._disk.logical_sector_size
+
+    @property
+    def physical_sector_size(self) -> int:
+        """That of the whole disk."""
+        return self._disk.physical_sector_size
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the whole disk is."""
+        return self._disk.read_only
+
+    @property
+    def contexts(self) -> Contexts:
+        """Those of the whole disk."""
+        return self._disk.contexts
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Exactly ``length`` bytes."""
+        check_range(offset, length, self.size)
+        return self._disk.pread(length, self._start + offset)
+
+    def preadinto(self, buffer: Buffer, offset: int) -> None:
+        """Fill a writable buffer."""
+        view = bytes_of(buffer)
+        check_range(offset, len(view), self.size)
+        self._disk.preadinto(view, self._start + offset)
+
+    def pwrite(self, data: Buffer, offset: int) -> None:
+        """Write all of ``data``."""
+        view = bytes_in(data)
+        check_range(offset, len(view), self.size)
+        self._disk.pwrite(view, self._start + offset)
+
+    def zero(
+        self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
+    ) -> None:
+        """Make a range read as zeros."""
+        check_range(offset, length, self.size)
+        self._disk.zero(length, self._start + offset, keep_allocated=keep_allocated, fast_only=fast_only)
+
+    def trim(self, length: int, offset: int) -> None:
+        """Say that nobody needs the contents of a range any more."""
+        check_range(offset, length, self.size)
+        self._disk.trim(length, self._start + offset)
+
+    def flush(self) -> None:
+        """Return when everything written before, to the whole disk, is durable."""
+        self._disk.flush()
+
+    def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
+        """What a range is made of; offsets are those of the slice."""
+        length = self._length(offset, length)
+        for extent in self._disk.extents(offset=self._start + offset, length=length):
+            yield extent._replace(offset=extent.offset - self._start)
+
+    def data_ranges(self, *, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
+        """The runs of a range that may hold something; offsets are those of the slice."""
+        length = self._length(offset, length)
+        for start, count in self._disk.data_ranges(offset=self._start + offset, length=length):
+            yield start - self._start, count
+
+    def _length(self, offset: int, length: int | None) -> int:
+        length = self.size - offset if length is None else length
+        check_range(offset, length, self.size)
+        return length
+
+    @property
+    def doubts(self) -> Iterator[Doubt]:
+        """Those of the whole disk, as far as they lie in the slice."""
+        for doubt in self._disk.doubts:
+            start = max(doubt.offset - self._start, 0)
+            end = min(doubt.offset + doubt.length - self._start, self.size)
+            if start < end:
+                yield doubt._replace(offset=start, length=end - start)
+
+    def files(self) -> tuple[tuple[int, int], ...]:
+        """Device and inode of every file behind the whole disk."""
+        return self._disk.files()
+
+    def stream(self) -> DiskStream:
+        """The slice as a file object."""
+        return DiskStream(self)
+
+    def close(self) -> None:
+        """Close the whole disk."""
+        self._disk.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

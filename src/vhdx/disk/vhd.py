@@ -1,0 +1,249 @@
+"""A VHD with its parents as a virtual disk: the older format, which is read and converted, never changed."""
+
+from __future__ import annotations
+
+import io
+import os
+from itertools import accumulate
+from typing import TYPE_CHECKING, NoReturn
+
+from vhdx.disk.base import bytes_of, check_range
+from vhdx.disk.layers import resolved
+from vhdx.disk.parents import MAXIMUM_DEPTH
+from vhdx.disk.places import Places
+from vhdx.disk.stream import DiskStream
+from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
+from vhdx.extents import ExtentKind, merged
+from vhdx.format import vhd
+from vhdx.image.vhd import VhdImage
+from vhdx.storage.base import fill_zeros
+from vhdx.storage.file import open_for_reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from typing_extensions import Buffer
+
+    from vhdx.disk.base import Contexts
+    from vhdx.disk.parents import ParentPolicy
+    from vhdx.disk.places import Named
+    from vhdx.extents import Doubt, Extent
+    from vhdx.storage.base import ReadableStorage
+
+_RELATIVE = (b"W2ru", b"Wi2r")
+_FILE_URL = "file://"
+
+
+class VhdDisk:
+    """A fixed, dynamic or differencing VHD. Owns the storages of its layers.
+
+    Raises CorruptImageError for a range whose bytes the file cannot give.
+    """
+
+    logical_sector_size = vhd.SECTOR_SIZE
+    physical_sector_size = vhd.SECTOR_SIZE
+    read_only = True
+
+    def __init__(self, layers: Sequence[VhdImage]) -> None:
+        self.layers = tuple(layers)
+        """The opened files, from the image itself to its base."""
+        self.size = layers[0].size
+        """The capacity in bytes."""
+        self._answers = tuple(layer.extents for layer in layers)
+        self._visible = tuple(accumulate((layer.size for layer in layers), min))
+
+    @property
+    def contexts(self) -> Contexts:
+        """Nothing more can be told of a VHD."""
+        return {}
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """The names of the files, from the image itself to its base."""
+        return tuple(layer.storage.name for layer in self.layers)
+
+    @property
+    def doubts(self) -> Iterator[Doubt]:
+        """None: a damaged VHD is not salvaged."""
+        return iter(())
+
+    @property
+    def findings(self) -> tuple[str, ...]:
+        """What is unusual about the image or its parents."""
+        return tuple(finding for layer in self.layers for finding in layer.findings)
+
+    def pread(self, length: int, offset: int) -> bytes:
+        """Exactly ``length`` bytes."""
+        check_range(offset, length, self.size)
+        buffer = bytearray(length)
+        self.preadinto(buffer, offset)
+        return bytes(buffer)
+
+    def preadinto(self, buffer: Buffer, offset: int) -> None:
+        """Fill a writable buffer."""
+        view = bytes_of(buffer)
+        for extent in self.extents(offset=offset, length=len(view)):
+            piece = view[extent.offset - offset : extent.end - offset]
+            if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
+                self.layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+            else:
+                fill_zeros(piece)
+
+    def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
+        """What a range is made of, in order, neighbours that continue each other made one."""
+        length = self.size - offset if length is None else length
+        check_range(offset, length, self.size)
+        return merged(resolved(self._answers, self._visible, offset, length))
+
+    def data_ranges(self, *, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs of a range that may hold something; holes of the files are left out."""
+        for extent in self.extents(offset=offset, length=length):
+            if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
+                moved = extent.offset - extent.file_offset
+                storage = self.layers[extent.depth - 1].storage
+                for start, count in storage.data_ranges(extent.file_offset, extent.length):
+                    yield start + moved, count
+
+    def pwrite(self, data: Buffer, offset: int) -> NoReturn:  # noqa: ARG002  the protocol's signature
+        """Refused, as every change."""
+        self._refuse()
+
+    def zero(
+        self,
+        length: int,  # noqa: ARG002  the protocol's signature
+        offset: int,  # noqa: ARG002
+        *,
+        keep_allocated: bool = False,  # noqa: ARG002
+        fast_only: bool = False,  # noqa: ARG002
+    ) -> NoReturn:
+        """Refused, as every change."""
+        self._refuse()
+
+    def trim(self, length: int, offset: int) -> NoReturn:  # noqa: ARG002  the protocol's signature
+        """Refused, as every change."""
+        self._refuse()
+
+    def flush(self) -> None:
+        """Nothing was written."""
+
+    def _refuse(self) -> NoReturn:
+        raise io.UnsupportedOperation("a VHD is only read; vhdx convert makes a VHDX of it")
+
+    def files(self) -> tuple[tuple[int, int], ...]:
+        """Device and inode of every file of the chain, as far as they are known."""
+        identities = (layer.storage.identity() for layer in self.layers)
+        return tuple(identity for identity in identities if identity is not None)
+
+    def stream(self) -> DiskStream:
+        """The disk as a file object."""
+        return DiskStream(self)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for layer in self.layers:
+            layer.storage.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def vhd_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> VhdDisk:
+    """The disk of the VHD in a storage, which it takes over. Raises as opening a VHDX does."""
+    layers = [VhdImage(storage)]
+    try:
+        while layers[-1].has_parent:
+            if len(layers) >= MAXIMUM_DEPTH:
+                raise UnsupportedImageError(
+                    f"the chain has more than {MAXIMUM_DEPTH} images", image=storage.name
+                )
+            layers.append(_Search(layers, policy, lock=lock).parent())
+    except BaseException:
+        for layer in layers[1:]:
+            layer.storage.close()
+        raise
+    return VhdDisk(layers)
+
+
+class _Search:
+    """One search for the parent of the last layer: a VHD whose unique id the child names."""
+
+    def __init__(self, layers: list[VhdImage], policy: ParentPolicy, *, lock: bool) -> None:
+        self._child = layers[-1]
+        self._lock = lock
+        assert self._child.header is not None
+        self._header = self._child.header
+        self._in_chain = {layer.storage.identity() for layer in layers}
+        self._places = Places(self._child.storage, policy)
+        self._mismatch = False
+
+    def parent(self) -> VhdImage:
+        """The parent, opened. Raises ParentNotFoundError or ParentMismatchError with every path tried."""
+        for path in self._places.candidates(self._named()):
+            if self._is_parent(path):
+                return self._opened(path)
+        for path in self._places.in_directories(self._is_parent):
+            return self._opened(path)
+        kind = ParentMismatchError if self._mismatch else ParentNotFoundError
+        raise kind(
+            f"the parent with unique id {self._header.parent_id} was not found. "
+            f"Tried:{self._places.tried()}\n",
+            image=self._child.name,
+            structure="parent locators",
+        )
+
+    def _named(self) -> Iterator[Named]:
+        """Relative names first, then absolute ones, then the name in the header."""
+        names = sorted(self._child.parent_names(), key=lambda named: named[0] not in _RELATIVE)
+        for platform, name in names:
+            if name.startswith(_FILE_URL):
+                name = "/" + name.removeprefix(_FILE_URL).partition("/")[2]  # noqa: PLW2901  the path of the URL
+            yield name, platform in _RELATIVE
+        bare = self._header.parent_name.replace("\\", "/").rpartition("/")[2]
+        yield bare, True
+
+    def _is_parent(self, path: str) -> bool:
+        file = self._places.opened(path)
+        if file is None:
+            return False
+        try:
+            if file.identity() in self._in_chain:
+                self._places.refused[path] = "is in the chain already"
+                return False
+            found = VhdImage(file).footer.unique_id
+        except (OSError, VhdxError) as error:
+            self._places.note_failure(path, error)
+            return False
+        finally:
+            file.close()
+        if found != self._header.parent_id:
+            self._mismatch = True
+            self._places.refused[path] = f"is another image: its unique id is {found}"
+            return False
+        return True
+
+    def _opened(self, path: str) -> VhdImage:
+        """Open what was recognised, with a lock now, and verify it again under the lock."""
+        file = open_for_reading(path, lock=self._lock)
+        try:
+            parent = VhdImage(file)
+            if parent.footer.unique_id != self._header.parent_id:
+                raise ParentMismatchError("the file changed while it was opened", image=path)
+            # Some write the time of the parent's footer, some that of its file, which copying changes:
+            # the unique id decides, another time is only worth a word.
+            times = (parent.footer.timestamp, int(os.stat(path).st_mtime) - vhd.EPOCH)
+            if self._header.parent_timestamp not in times:
+                self._child.findings.append(
+                    f"the timestamp of {path} is not the one that its child names: "
+                    "it was copied, or written to after the child was made"
+                )
+        except BaseException:
+            file.close()
+            raise
+        return parent

@@ -1,0 +1,76 @@
+"""Giving every block of an image space of its own: what makes a dynamic image fixed [MS-VHDX 2.6.2.1]."""
+
+from __future__ import annotations
+
+from array import array
+from typing import TYPE_CHECKING
+
+from vhdx.extents import BlockState
+from vhdx.format import bat
+from vhdx.image.compact import SLOTS_IN_PAGE, Compaction
+from vhdx.image.relocate import Relocator
+from vhdx.image.session import is_present
+from vhdx.units import MIB
+
+if TYPE_CHECKING:
+    from vhdx.image.compact import Advance
+    from vhdx.image.session import Session
+
+
+def allocate_all(session: Session, advance: Advance) -> bool:
+    """Give zeros with space behind them to every block that has none; whether the host reserved it.
+
+    The space is claimed from the host before any entry is changed: OSError (ENOSPC) then leaves the image
+    as it was. A crash leaves some of the blocks allocated.
+    """
+    with session.lock:
+        Compaction(Relocator(session), advance).give_back(None)
+        session.begin(contents=False)
+        reserved = _make_room(session)
+        geometry = session.geometry
+        advance(0, geometry.disk_size)
+        for block, _, count in geometry.slot_runs(0, geometry.block_count, SLOTS_IN_PAGE):
+            _allocate(session, block, count)
+            advance(min(count * geometry.block_size, geometry.disk_size - block * geometry.block_size), 0)
+        session.commit()
+        return reserved
+
+
+def _make_room(session: Session) -> bool:
+    """Extend the file by what the gaps do not hold, and reserve all of it."""
+    size, block_size = session.file.size(), session.geometry.block_size
+    runs = session.bat.runs(0, session.geometry.block_count)
+    absent = sum(run.block_count for run in runs if not is_present(run.entry))
+    _, gap_lengths = session.space.gaps()
+    behind = max(0, absent - int((gap_lengths * MIB // block_size).sum())) * block_size
+    end = max(size, session.space.end + behind)
+    try:
+        session.file.resize(end)
+        reserved = session.file.reserve(0, end)
+    except BaseException:
+        session.file.resize(size)
+        raise
+    session.reader.file_size = end
+    session.door.payload_written = True
+    return reserved
+
+
+def _allocate(session: Session, block: int, count: int) -> None:
+    """The blocks of one page of the table."""
+    entries = session.bat.payloads(block, count)
+    new = array("Q", (entry if is_present(entry) else _zeros(session) for entry in entries))
+    if new != entries:
+        session.make_room(1)
+        session.door.payload_written = True
+        session.put_entries(block, new)
+
+
+def _zeros(session: Session) -> int:
+    """The entry of a block of zeros; what is new at the end of the file reads as zeros."""
+    length = session.geometry.block_size
+    place = session.space.take(length)
+    if place is None:
+        place = session.space.extend(length)
+    else:
+        session.file.zero(place, length)
+    return bat.pack(BlockState.FULLY_PRESENT, place)

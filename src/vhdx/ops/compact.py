@@ -1,0 +1,204 @@
+"""Make an image's file as small as its contents need it to be."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.disk.base import check_range
+from vhdx.disk.chain import Disk
+from vhdx.disk.open import closing_on_failure
+from vhdx.disk.parents import open_chain, policy_from
+from vhdx.image import image
+from vhdx.image.compact import Compaction, Given
+from vhdx.image.estimate import Estimate
+from vhdx.image.holes import free_ranges, punch_all, zero_ranges
+from vhdx.image.relocate import Relocator
+from vhdx.image.session import Session, is_present
+from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from vhdx.disk.parents import Parents
+    from vhdx.image.image import Image
+    from vhdx.storage.base import ReadableStorage, Storage
+
+    Progress = Callable[[int, int | None], None]
+
+
+class CompactResult(NamedTuple):
+    """What was done, or what would be. Sizes in bytes.
+
+    ``host_size`` is what the file takes on the host's disk, None where that is not known; ``freed_blocks``
+    need no space any more; ``punched_size`` became holes of the host's file, beside what was cut off.
+    """
+
+    path: str
+    disk_type: str
+    file_size_before: int
+    file_size_after: int
+    host_size_before: int | None
+    host_size_after: int | None
+    freed_blocks: int
+    moved_blocks: int
+    moved_size: int
+    punched_size: int
+    dry_run: bool
+
+
+def compact(
+    path: str | os.PathLike[str],
+    *,
+    scan_zeros: bool = False,
+    punch: bool = False,
+    dry_run: bool = False,
+    free: Iterable[tuple[int, int]] = (),
+    parents: Parents = None,
+    lock: bool = True,
+    progress: Progress | None = None,
+) -> CompactResult:
+    """Give back the space that an image does not need, move its last blocks into the gaps, cut the file.
+
+    Given back is what was trimmed or zeroed, what blocks without contents keep, and what nobody owns; with
+    ``scan_zeros`` also blocks that hold only zeros and, in a child, what equals its parent (``parents`` says
+    where that may be). ``punch`` makes holes in the host's file where blocks that stay are zeros. ``free``
+    are (offset, length) ranges of the disk whose contents nobody needs: they are trimmed first. Fixed images
+    keep their size and their blocks.
+
+    No read tells the difference, except of ``free`` ranges, and without these children still know the image.
+    May be interrupted at any instant, and run again. ``dry_run`` changes nothing and says what would become
+    of it. ``progress`` is called with bytes done and bytes to do, which grow as they are found.
+    Raises what opening for writing raises.
+    """
+    path = os.fspath(path)
+    asked = Asked(scan_zeros=scan_zeros, punch=punch, free=tuple(free))
+    storage = open_for_reading(path, lock=lock) if dry_run else open_for_writing(path, lock=lock)
+    with closing_on_failure(storage):
+        leaf = image.load(storage)
+        needs_parents = scan_zeros and leaf.metadata.has_parent
+        layers = open_chain(leaf, policy_from(parents), lock=lock) if needs_parents else [leaf]
+    with Disk(layers) as disk:
+        for offset, length in asked.free:
+            check_range(offset, length, disk.size)
+        below = Disk(layers[1:]) if layers[1:] else None
+        before, host_before = storage.size(), _host_size(storage)
+        if isinstance(storage, FileStorage) and not dry_run:
+            done = compact_in_place(storage, leaf, below, asked, Meter(progress))
+            after = storage.size()
+        else:
+            done, after = estimate(leaf, below, asked, Meter(progress))
+        return CompactResult(
+            path,
+            disk.disk_type,
+            before,
+            after,
+            host_before,
+            None if dry_run else _host_size(storage),
+            done.freed_blocks,
+            done.moved_blocks,
+            done.moved_size,
+            done.punched_size,
+            dry_run,
+        )
+
+
+class Asked(NamedTuple):
+    """What is to be looked for; ``free`` are (offset, length) ranges of the disk."""
+
+    scan_zeros: bool
+    punch: bool
+    free: tuple[tuple[int, int], ...]
+
+
+class Done(NamedTuple):
+    """What was given back. Sizes in bytes."""
+
+    freed_blocks: int
+    moved_blocks: int
+    moved_size: int
+    punched_size: int
+
+
+class Meter:
+    """Adds up for a progress callback what is done and what is to be done."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._done = self._total = 0
+
+    def advance(self, done: int, more: int) -> None:
+        """So many bytes were done, so many more are to be done."""
+        self._done, self._total = self._done + done, self._total + more
+        if self._progress is not None:
+            self._progress(self._done, self._total)
+
+
+def compact_in_place(storage: Storage, leaf: Image, below: Disk | None, asked: Asked, meter: Meter) -> Done:
+    """Compact the image in a storage and close the session, not the storage."""
+    session = Session(storage, leaf, on_failure=_ignore)
+    try:
+        with session.lock:
+            done = _work(Relocator(session, below), below, asked, meter)
+            if not session.keeps_blocks and session.space.used_end < storage.size():
+                session.begin(contents=False)  # closing cuts
+    finally:
+        session.close()
+    return done
+
+
+def estimate(leaf: Image, below: Disk | None, asked: Asked, meter: Meter) -> tuple[Done, int]:
+    """What compacting would do, and how long the file would be."""
+    changes = Estimate(leaf)
+    done = _work(changes, below, asked, meter)
+    size = leaf.reader.file_size
+    return done, size if leaf.metadata.disk_type == "fixed" else min(size, changes.space.used_end)
+
+
+def _work(
+    changes: Relocator | Estimate,
+    below: Disk | None,
+    asked: Asked,
+    meter: Meter,
+) -> Done:
+    leaf, keeps_blocks = changes.image, changes.image.metadata.disk_type == "fixed"
+    _ = changes.space  # an image that contradicts itself is not modified at all
+    given, trimmed = Given(0, 0, 0), 0
+    if not keeps_blocks:
+        for offset, length in asked.free:
+            trimmed += _present_blocks(leaf, offset, length)
+            changes.trim(length, offset)
+        given = Compaction(changes, meter.advance).run(below, scan_zeros=asked.scan_zeros)
+    punched = 0
+    if asked.punch or not keeps_blocks:
+        punched = punch_all(leaf, free_ranges(leaf, changes.space), changes.punch)
+    if asked.punch:
+        meter.advance(0, _present_size(leaf))
+        punched += punch_all(leaf, zero_ranges(leaf, lambda done: meter.advance(done, 0)), changes.punch)
+    return Done(given.freed_blocks + trimmed, given.moved_blocks, given.moved_size, punched)
+
+
+def _present_blocks(leaf: Image, offset: int, length: int) -> int:
+    covered = leaf.geometry.covered(offset, length)
+    runs = leaf.bat.runs(covered.start, len(covered))
+    return sum(run.block_count for run in runs if is_present(run.entry))
+
+
+def _present_size(leaf: Image) -> int:
+    geometry = leaf.geometry
+    return sum(
+        min(
+            run.block_count << geometry.block_shift,
+            geometry.disk_size - (run.first_block << geometry.block_shift),
+        )
+        for run in leaf.bat.runs(0, geometry.block_count)
+        if is_present(run.entry)
+    )
+
+
+def _host_size(storage: ReadableStorage) -> int | None:
+    return storage.allocated() if isinstance(storage, FileStorage) else None
+
+
+def _ignore() -> None:
+    """Nobody else uses the image."""

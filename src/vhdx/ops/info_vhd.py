@@ -1,0 +1,99 @@
+"""Say what a VHD is: everything that its structures tell without reading the disk."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.disk.parents import policy_from
+from vhdx.disk.vhd import VhdDisk, vhd_disk
+from vhdx.format import vhd
+from vhdx.image.vhd import VhdImage
+from vhdx.ops.info import table_info
+from vhdx.storage.file import open_for_reading
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from vhdx.disk.parents import Parents
+    from vhdx.format.vhd import Geometry
+    from vhdx.ops.info import TableInfo
+    from vhdx.storage.base import ReadableStorage
+
+_TAKEN_AT_THEIR_WORD = frozenset((b"win ", b"qem2", b"d2v ", b"CTXS", b"tap\0"))
+"""Creators whose size QEMU takes from the footer; for all others it takes the geometry."""
+
+
+class VhdInfo(NamedTuple):
+    """What a VHD is; sizes in bytes. ``chain`` is None where it was not asked for.
+
+    ``partition_table`` is None for a child whose parents were not asked for.
+    """
+
+    path: str
+    format: str
+    file_size: int
+    virtual_size: int
+    disk_type: str
+    block_size: int | None
+    disk_id: UUID
+    creator: str
+    created: str
+    geometry: Geometry
+    parent_id: UUID | None
+    parent_names: tuple[str, ...]
+    chain: tuple[str, ...] | None
+    partition_table: TableInfo | None
+    notes: tuple[str, ...]
+
+
+def vhd_info(
+    path: str | os.PathLike[str], *, chain: bool = False, parents: Parents = None, lock: bool = True
+) -> VhdInfo:
+    """What the VHD at ``path`` is. ``chain`` opens the parents. Raises what opening raises."""
+    storage = open_for_reading(os.fspath(path), lock=lock)
+    try:
+        lone = VhdImage(storage)
+        if lone.has_parent and not chain:
+            return _vhd_info(lone, None, chain=False)
+        return _with_parents(storage, parents, chain=chain, lock=lock)
+    finally:
+        storage.close()
+
+
+def _with_parents(storage: ReadableStorage, parents: Parents, *, chain: bool, lock: bool) -> VhdInfo:
+    with vhd_disk(storage, policy_from(parents), lock=lock) as disk:
+        return _vhd_info(disk.layers[0], disk, chain=chain)
+
+
+def _vhd_info(image: VhdImage, disk: VhdDisk | None, *, chain: bool) -> VhdInfo:
+    footer, header = image.footer, image.header
+    made = datetime(2000, 1, 1, tzinfo=UTC) + timedelta(seconds=footer.timestamp)
+    creator = footer.creator.decode("ascii", "backslashreplace").strip(" \0")
+    version = f"{footer.creator_version >> 16}.{footer.creator_version & 0xFFFF}"
+    return VhdInfo(
+        path=image.name,
+        format="vhd",
+        file_size=image.storage.size(),
+        virtual_size=image.size,
+        disk_type=image.disk_type,
+        block_size=None if header is None else header.block_size,
+        disk_id=footer.unique_id,
+        creator=f"{creator} {version}",
+        created=made.isoformat(),
+        geometry=footer.geometry,
+        parent_id=header.parent_id if header is not None and image.has_parent else None,
+        parent_names=tuple(name for _, name in image.parent_names()) if image.has_parent else (),
+        chain=tuple(layer.name for layer in disk.layers) if disk is not None and chain else None,
+        partition_table=None if disk is None else table_info(disk),
+        notes=(*(image.findings if disk is None else disk.findings), *_notes(image)),
+    )
+
+
+def _notes(image: VhdImage) -> list[str]:
+    """What others see differently."""
+    geometry, creator = image.footer.geometry, image.footer.creator
+    if geometry == vhd.LARGEST_GEOMETRY or creator in _TAKEN_AT_THEIR_WORD or geometry.size >= image.size:
+        return []
+    return [f"Virtual PC and QEMU show only {geometry.size} bytes of the disk, what its geometry addresses"]

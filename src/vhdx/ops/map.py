@@ -1,0 +1,153 @@
+"""Say what a disk is made of: run by run, summed up, or cut into cells of equal length to be drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.disk.census import count_extents, count_layer, layer_extents
+from vhdx.disk.chain import Disk
+from vhdx.extents import ExtentKind
+from vhdx.tally import Tally
+from vhdx.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vhdx.disk.raw import RawDisk
+    from vhdx.disk.vhd import VhdDisk
+    from vhdx.extents import Extent
+
+    MappedDisk = Disk | RawDisk | VhdDisk
+    Counter = Callable[[Tally, int, int], None]
+    """Adds a range, given by offset and length, to a tally."""
+
+_SMALLEST_CELL = MIB
+
+
+class MapRow(NamedTuple):
+    """A run of the disk; offsets and lengths in bytes.
+
+    ``depth`` and ``file`` name the layer that answers: 0 and None where none does. Of a single layer they
+    always name that layer, which says nothing where ``kind`` is unallocated.
+    """
+
+    offset: int
+    length: int
+    kind: str
+    state: str
+    depth: int
+    file: str | None
+    file_offset: int | None
+
+
+class SummaryRow(NamedTuple):
+    """All runs of one kind and state in one layer: how many, and their bytes of the disk."""
+
+    depth: int
+    file: str | None
+    kind: str
+    state: str
+    runs: int
+    length: int
+
+
+class Summary(NamedTuple):
+    """A disk, or one layer of it, summed up.
+
+    ``jumps`` says how often data is followed by data of the same layer that stands elsewhere in the file.
+    """
+
+    file: str
+    virtual_size: int
+    rows: tuple[SummaryRow, ...]
+    jumps: int
+
+
+class Cell(NamedTuple):
+    """A part of a disk: its bytes by what they are, and whether data in it, or at its start, jumps."""
+
+    offset: int
+    length: int
+    data: int
+    zeros: int
+    jumps: int
+
+
+def map_rows(disk: MappedDisk) -> Iterator[MapRow]:
+    """What a read of the disk comes from, run by run, in bounded memory."""
+    for extent in disk.extents():
+        yield _row(extent, extent.depth, disk.chain[extent.depth - 1] if extent.depth else None)
+
+
+def layer_rows(disk: MappedDisk, depth: int) -> Iterator[MapRow]:
+    """What the layer at ``depth`` says of its own disk, run by run, in bounded memory.
+
+    Raises ValueError for a VHD with parents.
+    """
+    _refuse_layers(disk)
+    extents = layer_extents(disk, depth) if isinstance(disk, Disk) else disk.extents()
+    for extent in extents:
+        yield _row(extent, depth, disk.chain[depth - 1])
+
+
+def _row(extent: Extent, depth: int, file: str | None) -> MapRow:
+    state = extent.state.name.lower()
+    return MapRow(extent.offset, extent.length, extent.kind.value, state, depth, file, extent.file_offset)
+
+
+def summary(disk: MappedDisk, depth: int | None = None) -> Summary:
+    """The disk summed up, or the layer at ``depth``; a full table of 64 TiB takes seconds."""
+    count, size = _counter(disk, depth)
+    tally = Tally()
+    count(tally, 0, size)
+    rows = (
+        SummaryRow(
+            depth or layer,
+            disk.chain[(depth or layer) - 1] if depth or layer else None,
+            kind.value,
+            state.name.lower(),
+            *tally.counts[layer, kind, state],
+        )
+        for layer, kind, state in sorted(tally.counts)
+    )
+    return Summary(disk.chain[(depth or 1) - 1], size, tuple(rows), tally.jumps)
+
+
+def cells(disk: MappedDisk, most: int, depth: int | None = None) -> Iterator[Cell]:
+    """The disk, or the layer at ``depth``, in at most ``most`` cells of equal length, in order.
+
+    The length is a whole number of blocks, so only the last cell may be shorter.
+    """
+    count, size = _counter(disk, depth)
+    unit = disk.layers[(depth or 1) - 1].geometry.block_size if isinstance(disk, Disk) else _SMALLEST_CELL
+    step = -(-size // (most * unit)) * unit
+    tally = Tally()
+    before = _shares(tally)
+    for offset in range(0, size, step):
+        length = min(step, size - offset)
+        count(tally, offset, length)
+        after = _shares(tally)
+        yield Cell(offset, length, *(now - then for now, then in zip(after, before, strict=True)))
+        before = after
+
+
+def _shares(tally: Tally) -> tuple[int, int, int]:
+    """Bytes of data and of zeros, and jumps."""
+    data = sum(count.length for (_, kind, _), count in tally.counts.items() if kind is ExtentKind.DATA)
+    zeros = sum(count.length for (_, kind, _), count in tally.counts.items() if kind is ExtentKind.ZERO)
+    return data, zeros, tally.jumps
+
+
+def _counter(disk: MappedDisk, depth: int | None) -> tuple[Counter, int]:
+    """How to count ranges of the disk or of one layer, and how long that is."""
+    if depth is not None:
+        _refuse_layers(disk)
+    if depth is None or not isinstance(disk, Disk):
+        return lambda tally, offset, length: count_extents(disk, tally, offset, length), disk.size
+    size = disk.layers[depth - 1].geometry.disk_size
+    return lambda tally, offset, length: count_layer(disk, depth, tally, offset, length), size
+
+
+def _refuse_layers(disk: MappedDisk) -> None:
+    if not isinstance(disk, Disk) and len(disk.chain) > 1:
+        raise ValueError("a VHD with parents is mapped as a whole, not layer by layer")

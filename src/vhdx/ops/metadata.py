@@ -1,0 +1,144 @@
+"""The user items of an image: what people or programs attach to a disk under a GUID [MS-VHDX 2.6]."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import UUID
+
+from vhdx.disk.open import open_image
+from vhdx.format import guids, metadata
+from vhdx.image import image
+from vhdx.image.items import NewItem, index_of
+from vhdx.image.write import Writer
+from vhdx.storage.file import open_for_writing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.image.image import Image
+    from vhdx.storage.base import Storage
+
+
+class UserItemInfo(NamedTuple):
+    """A user item; ``length`` in bytes. If ``virtual_disk``, it follows the disk into copies and children."""
+
+    item_id: UUID
+    length: int
+    virtual_disk: bool
+    required: bool
+
+
+def user_items(path: str | os.PathLike[str], *, lock: bool = True) -> tuple[UserItemInfo, ...]:
+    """The user items of an image, by GUID. Raises what opening raises."""
+    with _opened(path, lock=lock) as opened:
+        entries = [entry for entry in opened.metadata.entries if entry.is_user]
+    return tuple(
+        UserItemInfo(entry.item_id, entry.length, entry.is_virtual_disk, entry.is_required)
+        for entry in sorted(entries, key=lambda entry: entry.item_id.bytes)
+    )
+
+
+def get_user_item(path: str | os.PathLike[str], item_id: UUID | str, *, lock: bool = True) -> bytes:
+    """The value of a user item. Raises ValueError if the image has none of that GUID."""
+    wanted = UUID(str(item_id))
+    with _opened(path, lock=lock) as opened:
+        entry = opened.metadata.entries[_index_of(opened, wanted)]
+        return opened.metadata.item(opened.storage, entry)
+
+
+def set_user_item(
+    path: str | os.PathLike[str],
+    item_id: UUID | str,
+    value: bytes,
+    *,
+    virtual_disk: bool | None = None,
+    lock: bool = True,
+) -> bool:
+    """Add a user item or give it another value, durably; whether anything changed.
+
+    ``virtual_disk``: whether it belongs to the disk rather than to the file; None leaves it as it is, and new
+    items belong to the file. No item can be made required: all software that does not know it, ours
+    included, would refuse the image. The DataWriteGuid changes, by which children know their parent.
+
+    Where the metadata region is too short it moves to a longer place.
+
+    Raises ValueError for more than 1 MiB and for the null GUID, UnsupportedImageError past 1024 items or
+    128 MiB, and what opening for writing raises.
+    """
+    wanted = UUID(str(item_id))
+    if wanted == guids.NIL:
+        raise ValueError("the null GUID names no item")
+    if len(value) > metadata.ITEM_SIZE_LIMIT:
+        raise ValueError(f"an item has at most 1 MiB, not {len(value)} bytes")
+    storage = open_for_writing(os.fspath(path), lock=lock)
+    try:
+        opened = image.load(storage)
+        index = index_of(opened.metadata.entries, wanted, is_user=True)
+        old = None if index is None else opened.metadata.entries[index]
+        flags = _flags(metadata.IS_USER if old is None else old.flags, virtual_disk=virtual_disk)
+        if old is not None and old.flags == flags and opened.metadata.item(opened.storage, old) == value:
+            return False
+        put_item(storage, opened, NewItem(wanted, value, flags, is_user=True))
+        return True
+    finally:
+        storage.close()
+
+
+def put_item(storage: Storage, opened: Image, item: NewItem) -> None:
+    """Add or replace an item; the metadata region first moves to a longer place if it has to."""
+    with _writing(Writer(storage, opened, on_failure=_ignore)) as writer:
+        moved = writer.grow_for((item,))
+        if not moved:
+            writer.put_items((item,), contents=True)
+    if moved:
+        with _writing(Writer(storage, image.load(storage), on_failure=_ignore)) as writer:
+            writer.put_items((item,), contents=True)
+
+
+def delete_user_item(path: str | os.PathLike[str], item_id: UUID | str, *, lock: bool = True) -> None:
+    """Delete a user item, durably, which changes the DataWriteGuid. Raises ValueError if there is none."""
+    wanted = UUID(str(item_id))
+    storage = open_for_writing(os.fspath(path), lock=lock)
+    try:
+        opened = image.load(storage)
+        index = _index_of(opened, wanted)
+        with _writing(Writer(storage, opened, on_failure=_ignore)) as writer:
+            writer.delete_item(index)
+    finally:
+        storage.close()
+
+
+def _index_of(opened: Image, item_id: UUID) -> int:
+    index = index_of(opened.metadata.entries, item_id, is_user=True)
+    if index is None:
+        raise ValueError(f"{opened.name} has no user item {item_id}")
+    return index
+
+
+def _flags(flags: int, *, virtual_disk: bool | None) -> int:
+    if virtual_disk is None:
+        return flags
+    return flags | metadata.IS_VIRTUAL_DISK if virtual_disk else flags & ~metadata.IS_VIRTUAL_DISK
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str], *, lock: bool) -> Iterator[Image]:
+    opened = open_image(path, lock=lock)
+    try:
+        yield opened
+    finally:
+        opened.storage.close()
+
+
+@contextlib.contextmanager
+def _writing(writer: Writer) -> Iterator[Writer]:
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def _ignore() -> None:
+    """Nobody else uses the image."""

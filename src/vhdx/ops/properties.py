@@ -1,0 +1,161 @@
+"""Change what an image says of its disk, in place: identity, physical sectors, fixed or dynamic."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from vhdx.errors import UnsupportedImageError
+from vhdx.format import guids, metadata
+from vhdx.image import image
+from vhdx.image.items import NewItem
+from vhdx.image.write import Writer
+from vhdx.ops.compact import Asked, Meter, compact_in_place
+from vhdx.ops.create import NOT_RESERVED
+from vhdx.storage.file import open_for_writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from uuid import UUID
+
+    from vhdx.image.image import Image
+    from vhdx.storage.base import Storage
+
+    Progress = Callable[[int, int | None], None]
+
+NEW_IDENTITY = (
+    "children of this image do not know it any more; if there are any: "
+    "vhdx rebase CHILD --parent IMAGE --ignore-identity"
+)
+
+
+class PropertiesResult(NamedTuple):
+    """What the image says now; ``changed`` names what it said otherwise before. Sizes in bytes.
+
+    ``new_identity``: the DataWriteGuid changed, by which children know their parent.
+    """
+
+    path: str
+    disk_id: UUID
+    physical_sector_size: int
+    disk_type: str
+    changed: tuple[str, ...]
+    file_size_before: int
+    file_size_after: int
+    new_identity: bool
+    remarks: tuple[str, ...]
+
+
+def set_properties(
+    path: str | os.PathLike[str],
+    *,
+    disk_id: UUID | str | None = None,
+    physical_sector_size: int | None = None,
+    disk_type: Literal["fixed", "dynamic"] | None = None,
+    lock: bool = True,
+    progress: Progress | None = None,
+) -> PropertiesResult:
+    """Change an image in place, through the journal. None leaves a property as it is.
+
+    ``disk_id`` is a UUID, or ``"new"`` for a random one. Another disk id or physical sector size is another
+    disk to whoever knows this one: the DataWriteGuid changes, and children have to be told. ``"fixed"`` gives
+    every block space, which is reserved before anything changes; ``"dynamic"`` gives blocks of zeros back.
+    The contents stay, and so does the DataWriteGuid.
+
+    A crash leaves each of these done or not done; of a change to fixed, a dynamic image with more space.
+    Raises ValueError for values that the format cannot have, UnsupportedImageError for the type of a
+    differencing image, OSError (ENOSPC) when the disk is full, and what opening for writing raises.
+    """
+    path = os.fspath(path)
+    wanted_id = _uuid(disk_id)
+    if physical_sector_size not in (None, *metadata.SECTOR_SIZES):
+        raise ValueError(f"physical sectors have 512 or 4096 bytes, not {physical_sector_size}")
+    if disk_type not in (None, "fixed", "dynamic"):
+        raise ValueError(f"an image becomes fixed or dynamic, not {disk_type}")
+    storage = open_for_writing(path, lock=lock)
+    try:
+        before, size = image.load(storage), storage.size()
+        if disk_type is not None and before.metadata.has_parent:
+            raise UnsupportedImageError("a differencing image is neither fixed nor dynamic", image=path)
+        change_identity(storage, before, wanted_id, physical_sector_size)
+        reserved = True
+        if disk_type is not None and disk_type != before.metadata.disk_type:
+            change_type = make_fixed if disk_type == "fixed" else make_dynamic
+            reserved = change_type(storage, Meter(progress))
+        after = image.load(storage)
+        return _result(path, before, after, (size, storage.size()), reserved=reserved)
+    finally:
+        storage.close()
+
+
+def _uuid(disk_id: UUID | str | None) -> UUID | None:
+    if disk_id == "new":
+        return uuid.uuid4()
+    return None if disk_id is None else uuid.UUID(str(disk_id))
+
+
+def change_identity(
+    storage: Storage, before: Image, disk_id: UUID | None, physical_sector_size: int | None
+) -> None:
+    """What a guest knows the disk by, in one log entry; nothing is written where nothing changes."""
+    items = []
+    if disk_id not in (None, before.metadata.disk_id):
+        assert disk_id is not None
+        items.append(NewItem(guids.VIRTUAL_DISK_ID, disk_id.bytes_le))
+    if physical_sector_size not in (None, before.metadata.physical_sector_size):
+        assert physical_sector_size is not None
+        items.append(NewItem(guids.PHYSICAL_SECTOR_SIZE, physical_sector_size.to_bytes(4, "little")))
+    if items:
+        writer = Writer(storage, before, on_failure=_ignore)
+        try:
+            writer.put_items(items, contents=True)
+        finally:
+            writer.close()
+
+
+def make_fixed(storage: Storage, meter: Meter) -> bool:
+    """Allocate every block, and say so last; whether the host reserved the space."""
+    writer = Writer(storage, image.load(storage), on_failure=_ignore)
+    try:
+        return writer.become_fixed(meter.advance)
+    finally:
+        writer.close()
+
+
+def make_dynamic(storage: Storage, meter: Meter) -> bool:
+    """Say that blocks need no space, then give that of zeros back."""
+    say_dynamic(storage)
+    asked = Asked(scan_zeros=True, punch=False, free=())
+    compact_in_place(storage, image.load(storage), None, asked, meter)
+    return True
+
+
+def say_dynamic(storage: Storage) -> None:
+    """Blocks need no space of their own from now on."""
+    writer = Writer(storage, image.load(storage), on_failure=_ignore)
+    try:
+        writer.become_dynamic()
+    finally:
+        writer.close()
+
+
+def _result(
+    path: str, before: Image, after: Image, sizes: tuple[int, int], *, reserved: bool
+) -> PropertiesResult:
+    old, new = before.metadata, after.metadata
+    names = ("disk_id", "physical_sector_size", "disk_type")
+    return PropertiesResult(
+        path,
+        new.disk_id,
+        new.physical_sector_size,
+        new.disk_type,
+        tuple(name for name in names if getattr(old, name) != getattr(new, name)),
+        *sizes,
+        before.header.data_write_guid != after.header.data_write_guid,
+        () if reserved else (NOT_RESERVED,),
+    )
+
+
+def _ignore() -> None:
+    """Nobody else uses the image."""

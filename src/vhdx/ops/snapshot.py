@@ -1,0 +1,58 @@
+"""A disk whose changes go to a temporary child and are thrown away: nothing of the image is written."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from vhdx.disk.chain import Disk
+from vhdx.disk.open import closing_on_failure, open_image, with_parents
+from vhdx.format import locator
+from vhdx.image import image
+from vhdx.image.build import ImageBuilder, ImagePlan
+from vhdx.image.write import Writer
+from vhdx.ops.child import DEFAULT_BLOCK_SIZE, braced
+from vhdx.storage.file import temporary_file
+from vhdx.units import MIB
+
+if TYPE_CHECKING:
+    from vhdx.disk.parents import Parents
+    from vhdx.image.image import Image
+
+
+def open_snapshot(path: str, *, parents: Parents = None, lock: bool = True) -> Disk:
+    """The disk of an image, to be written to without changing it: dirty and read-only images serve, too.
+
+    What is written stands in a file without a name until the disk is closed. The image and its parents
+    are linked under it in memory, as they are after a replay in memory. Raises as ``vhdx.open`` does.
+    """
+    leaf = open_image(path, lock=lock)
+    with closing_on_failure(leaf.storage):
+        base = with_parents(leaf, parents, lock=lock)
+    try:
+        return _child_over(base)
+    except BaseException:
+        base.close()
+        raise
+
+
+def _child_over(base: Disk) -> Disk:
+    storage = temporary_file()
+    with closing_on_failure(storage):
+        builder = ImageBuilder(storage, _plan(base.layers[0]), base.size)
+        builder.finish(base.size)
+        child = image.load(storage)
+        return Disk([child, *base.layers], partial(Writer, storage, child, below=base))
+
+
+def _plan(leaf: Image) -> ImagePlan:
+    """As large blocks as the image has: only the sectors that are written take space, the rest is a hole."""
+    return ImagePlan(
+        fixed=False,
+        block_size=max(DEFAULT_BLOCK_SIZE, leaf.geometry.block_size),
+        log_length=MIB,
+        logical_sector_size=leaf.metadata.logical_sector_size,
+        physical_sector_size=leaf.metadata.physical_sector_size,
+        disk_id=leaf.metadata.disk_id,
+        locator=((locator.PARENT_LINKAGE, braced(leaf.header.data_write_guid)),),
+    )

@@ -1,0 +1,107 @@
+"""The master boot record and the records of logical partitions: 512 bytes with four entries each.
+
+Records count in logical sectors of the disk, whatever those have; a record itself fills the first 512 bytes
+of its sector.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+RECORD_SIZE = 512
+SIGNATURE = b"\x55\xaa"
+EXTENDED_TYPES = frozenset((0x05, 0x0F, 0x85))
+PROTECTIVE_TYPE = 0xEE
+MAXIMUM_SECTORS = 0xFFFFFFFF
+"""What the 32-bit fields can hold: 2 TiB in sectors of 512 bytes."""
+
+_DISK_ID_OFFSET = 440
+_ENTRIES_OFFSET = 446
+_SIGNATURE_OFFSET = 510
+_ENTRY = struct.Struct("<B3sB3sII")
+_ENTRY_COUNT = 4
+_BOOT_FLAGS = frozenset((0x00, 0x80))
+_HEADS, _SECTORS_PER_TRACK, _CYLINDERS = 255, 63, 1024
+_CHS_BEYOND = b"\xfe\xff\xff"
+assert _ENTRY.size == 1 + 3 + 1 + 3 + 4 + 4 == 16
+assert _ENTRIES_OFFSET + _ENTRY_COUNT * _ENTRY.size == _SIGNATURE_OFFSET
+
+
+class MbrEntry(NamedTuple):
+    """One entry. In a record of a logical partition ``first_sector`` counts from elsewhere."""
+
+    boot_flag: int
+    type: int
+    first_sector: int
+    sector_count: int
+
+    @property
+    def is_used(self) -> bool:
+        """Whether the entry names a partition at all."""
+        return self.type != 0 and self.sector_count != 0
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether it names the place of further records."""
+        return self.is_used and self.type in EXTENDED_TYPES
+
+
+class Mbr(NamedTuple):
+    """A record: the disk's identity and the four entries."""
+
+    disk_id: int
+    entries: tuple[MbrEntry, ...]
+
+    @property
+    def is_protective(self) -> bool:
+        """Whether the record announces a GPT."""
+        return any(entry.type == PROTECTIVE_TYPE for entry in self.entries)
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether it announces a GPT and lists partitions of its own beside it."""
+        return self.is_protective and any(e.is_used and e.type != PROTECTIVE_TYPE for e in self.entries)
+
+
+def unpack(record: bytes) -> Mbr | None:
+    """The entries of 512 bytes, or None if they are no record.
+
+    Boot sectors of file systems have the signature, too; other boot flags than those that exist give
+    them away.
+    """
+    if record[_SIGNATURE_OFFSET:RECORD_SIZE] != SIGNATURE:
+        return None
+    entries = []
+    for index in range(_ENTRY_COUNT):
+        flag, _, kind, _, first, count = _ENTRY.unpack_from(record, _ENTRIES_OFFSET + index * _ENTRY.size)
+        entries.append(MbrEntry(flag, kind, first, count))
+    if any(entry.boot_flag not in _BOOT_FLAGS for entry in entries):
+        return None
+    return Mbr(int.from_bytes(record[_DISK_ID_OFFSET : _DISK_ID_OFFSET + 4], "little"), tuple(entries))
+
+
+def with_entries(record: bytes, entries: tuple[MbrEntry, ...], base_sector: int = 0) -> bytes:
+    """The record with other entries, its boot code and identity kept.
+
+    ``base_sector`` is what the entries' first sectors count from, for their CHS fields.
+    """
+    packed = b"".join(_packed(entry, base_sector) for entry in entries)
+    return record[:_ENTRIES_OFFSET] + packed + SIGNATURE
+
+
+def _packed(entry: MbrEntry, base_sector: int) -> bytes:
+    if not entry.is_used:
+        return _ENTRY.pack(entry.boot_flag, bytes(3), entry.type, bytes(3), *entry[2:])
+    first = base_sector + entry.first_sector
+    last = first + entry.sector_count - 1
+    return _ENTRY.pack(entry.boot_flag, _chs(first), entry.type, _chs(last), *entry[2:])
+
+
+def _chs(sector: int) -> bytes:
+    """Cylinder, head and sector as every system since the nineties counts them; a mark where that ends."""
+    track, in_track = divmod(sector, _SECTORS_PER_TRACK)
+    cylinder, head = divmod(track, _HEADS)
+    if cylinder >= _CYLINDERS:
+        return _CHS_BEYOND
+    return bytes((head, (in_track + 1) | (cylinder >> 8 << 6), cylinder & 0xFF))

@@ -1,0 +1,203 @@
+"""`merge`: contents, what follows the child, who is told, and when it is refused before anything changes."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import pytest
+
+import vhdx
+from tests.cli.running import run, succeed
+from tests.real.test_real_images import IMAGES, LISTED, unpack
+from tests.support.build import ImageBuilder
+from tests.support.layout import MIB
+from tests.support.patterns import pattern
+from tests.writing.checking import guids_of, is_clean
+
+from .files import digest, others_agree
+from .twin import assert_sound, twin_of
+
+
+class Chain(NamedTuple):
+    """Files by age, the base first, and what each of them reads as."""
+
+    files: list[Path]
+    contents: list[bytes]
+
+
+def chain(folder: Path, layers: int = 3, **changes: object) -> Chain:
+    """A chain in which every layer wrote something, the upper ones with larger blocks."""
+    files: list[Path] = []
+    contents: list[bytes] = []
+    for number in range(layers):
+        path = folder / f"{number}.vhdx"
+        if number:
+            vhdx.create(path, parent=files[-1], block_size=number * 2 * MIB, **changes)  # type: ignore[arg-type]
+        else:
+            vhdx.create(path, 8 * MIB, block_size=MIB)
+        with vhdx.open(path, "r+") as disk:
+            for place in range(layers - number):
+                disk.pwrite(pattern(number, 5000, seed=place), (number + 2 * place) * MIB + 300 * number)
+            disk.zero(MIB, (7 - number) * MIB)
+            contents.append(disk.pread(disk.size, 0))
+        files.append(path)
+    return Chain(files, contents)
+
+
+def content_of(path: Path) -> bytes:
+    with vhdx.open(path) as disk:
+        return disk.pread(disk.size, 0)
+
+
+def test_a_child_goes_into_its_parent(tmp_path: Path) -> None:
+    files, contents = chain(tmp_path)
+    base, identity = digest(files[0]), guids_of(files[1])
+    done = vhdx.merge(files[2])
+    assert done[:4] == (str(files[1]), (str(files[2]),), (), False)
+    assert 5000 <= done.copied_size < MIB
+    assert content_of(files[1]) == content_of(files[2]) == contents[2]
+    assert digest(files[0]) == base
+    assert not set(guids_of(files[1])) & set(identity)
+    for path in files:
+        assert is_clean(path)
+        assert_sound(path)
+    assert twin_of(files[1], files[0]).read(8 * MIB, 0) == contents[2]
+    assert "7-Zip" in others_agree([files[1], files[0]], contents[2])
+
+
+def test_down_to_the_base_the_lowest_layers_first(tmp_path: Path) -> None:
+    files, contents = chain(tmp_path, 4)
+    order = []
+
+    def fold(child: str, parent: str, *rest: object) -> tuple[int, int]:
+        order.append((Path(child).name, Path(parent).name))
+        return folding(child, parent, *rest)  # type: ignore[arg-type]
+
+    from vhdx.ops import merge as job  # noqa: PLC0415  the module, which the function hides
+
+    folding = job._fold
+    with mock.patch.object(job, "_fold", fold):
+        vhdx.merge(files[3], into=files[0], delete_child=True)
+    assert order == [("1.vhdx", "0.vhdx"), ("2.vhdx", "0.vhdx"), ("3.vhdx", "0.vhdx")]
+    assert os.listdir(tmp_path) == ["0.vhdx"]
+    assert content_of(files[0]) == contents[3]
+    assert_sound(files[0])
+
+
+def test_a_grandchild_is_relinked(tmp_path: Path) -> None:
+    files, contents = chain(tmp_path)
+    out = succeed("merge", files[1], "--child", files[2], "--delete-child")
+    assert f"{files[2]}: its parent is {files[0]} now" in out
+    assert f"{files[1]}: deleted" in out
+    assert not files[1].exists()
+    assert content_of(files[2]) == contents[2]
+    with vhdx.open(files[2]) as disk:
+        assert disk.chain == (str(files[2]), str(files[0]))
+
+
+@pytest.mark.parametrize("delete", [False, True])
+def test_siblings_refuse_it_unless_forced(tmp_path: Path, delete: bool) -> None:
+    files, contents = chain(tmp_path)
+    sibling = tmp_path / "sibling.vhdx"
+    vhdx.create(sibling, parent=files[2] if delete else files[1])
+    before = [digest(path) for path in files]
+    options = ["--delete-child"] if delete else []
+    failed = run("merge", files[2], *options)
+    assert failed.code == 1
+    assert f"{sibling}, whose parent is {files[2 if delete else 1]}" in failed.err
+    assert [digest(path) for path in files] == before
+    succeed("merge", files[2], *options, "--force")
+    assert content_of(files[1]) == contents[2]
+    with pytest.raises(vhdx.ParentNotFoundError if delete else vhdx.ParentMismatchError):
+        vhdx.open(sibling)
+
+
+def test_a_child_that_stays_keeps_its_children(tmp_path: Path) -> None:
+    files, contents = chain(tmp_path)
+    vhdx.merge(files[1])
+    assert content_of(files[2]) == contents[2]
+
+
+@pytest.mark.parametrize("mode", ["r", "r+"])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_files_that_somebody_holds_refuse_it(tmp_path: Path, which: int, mode: str) -> None:
+    files, _ = chain(tmp_path)
+    before = [digest(path) for path in files]
+    with vhdx.open(files[which], mode):  # type: ignore[arg-type]
+        if (which, mode) == (0, "r"):
+            vhdx.merge(files[2])  # a reader of the grandparent, which is only read, is in nobody's way
+            return
+        with pytest.raises(vhdx.ImageLockedError):
+            vhdx.merge(files[2])
+    assert [digest(path) for path in files] == before
+
+
+def test_a_host_without_space_refuses_it(tmp_path: Path) -> None:
+    files, _ = chain(tmp_path)
+    with vhdx.open(files[2], "r+") as disk:
+        disk.pwrite(pattern(9, 3 * MIB), 4 * MIB)
+    before = [digest(path) for path in files]
+    full = mock.Mock(f_bavail=2, f_frsize=MIB)
+    with (
+        mock.patch("os.statvfs", return_value=full),
+        pytest.raises(OSError, match="merging takes 3") as error,
+    ):
+        vhdx.merge(files[2])
+    assert error.value.filename == str(files[1])
+    assert [digest(path) for path in files] == before
+
+
+def test_a_parent_changed_behind_the_childs_back(tmp_path: Path) -> None:
+    files, _ = chain(tmp_path)
+    with vhdx.open(files[1], "r+") as disk:
+        disk.pwrite(b"x", 0)
+    before = [digest(path) for path in files]
+    with pytest.raises(vhdx.ParentMismatchError):
+        vhdx.merge(files[2])
+    assert [digest(path) for path in files] == before
+
+
+def test_what_cannot_be(tmp_path: Path) -> None:
+    files, _ = chain(tmp_path)
+    with pytest.raises(vhdx.UnsupportedImageError, match="has no parent"):
+        vhdx.merge(files[0])
+    vhdx.create(tmp_path / "stranger.vhdx", MIB)
+    with pytest.raises(ValueError, match=r"is no ancestor of .*2\.vhdx"):
+        vhdx.merge(files[2], into=tmp_path / "stranger.vhdx")
+    with pytest.raises(ValueError, match="is no child of"):
+        vhdx.merge(files[1], children=[tmp_path / "stranger.vhdx"])
+
+
+def test_an_interrupted_merge_is_run_again(tmp_path: Path) -> None:
+    files, contents = chain(tmp_path)
+
+    def interrupt(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        vhdx.merge(files[2], progress=interrupt)
+    assert content_of(files[2]) == contents[2]
+    vhdx.merge(files[2], delete_child=True)
+    assert content_of(files[1]) == contents[2]
+
+
+def test_a_smaller_child_of_a_larger_parent(tmp_path: Path) -> None:
+    parent = ImageBuilder(9 * MIB, MIB, seed=1)
+    child = parent.child("0.vhdx")
+    child.disk_size = 2 * MIB + 512
+    files = [child.write(tmp_path / "1.vhdx"), parent.write(tmp_path / "0.vhdx")]
+    content = content_of(files[0])
+    vhdx.merge(files[0])
+    assert content_of(files[1]) == content
+    assert_sound(files[1])
+
+
+@pytest.mark.skipif(not LISTED, reason=f"there is no folder {IMAGES}")
+def test_the_chain_that_windows_made(tmp_path: Path) -> None:
+    name = "dfvfs__fat-differential.vhdx"
+    child, parent = unpack(name, tmp_path), tmp_path / "fat-parent.vhdx"
+    vhdx.merge(child, delete_child=True)
+    assert hashlib.sha256(content_of(parent)).hexdigest() == LISTED[name]["content_sha256"]
+    assert_sound(parent)

@@ -1,0 +1,105 @@
+"""``vhdx map`` as text, as JSON, summed up and drawn."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.build import ImageBuilder
+from tests.support.layout import MIB, PARTIALLY_PRESENT, ZERO
+from tests.support.parts import Block
+
+from .running import USAGE, run, succeed
+
+
+@pytest.fixture(name="child")
+def _child(tmp_path: Path) -> Path:
+    """A child over a parent in `tmp_path`, both with blocks of 1 MiB; blocks begin at 4 MiB of the files."""
+    parent = ImageBuilder(6 * MIB, MIB, seed=1)
+    parent.blocks = {0: Block(file_offset=5 * MIB), 1: Block(file_offset=4 * MIB)}
+    parent.write(tmp_path / "parent.vhdx")
+    child = parent.child()
+    child.blocks = {1: Block(state=PARTIALLY_PRESENT, present=range(8)), 4: Block(state=ZERO), 5: Block(b"x")}
+    return child.write(tmp_path / "child.vhdx")
+
+
+def test_text(child: Path) -> None:
+    rows = [line.split(maxsplit=7) for line in succeed("map", child).splitlines()]
+    parent = str(child.with_name("parent.vhdx"))
+    assert rows == [
+        ["offset", "length", "kind", "state", "layer", "file", "offset", "file"],
+        ["0", "1048576", "data", "fully", "present", "2", "5242880", parent],
+        ["1048576", "4096", "data", "partially", "present", "1", "5242880", str(child)],
+        ["1052672", "1044480", "data", "fully", "present", "2", "4198400", parent],
+        ["2097152", "2097152", "unallocated", "not", "present", "-", "-", "-"],
+        ["4194304", "1048576", "zero", "zero", "1", "-", str(child)],
+        ["5242880", "1048576", "data", "fully", "present", "1", "6291456", str(child)],
+    ]
+
+
+def test_json_has_the_same_rows(child: Path) -> None:
+    found = json.loads(succeed("map", "--json", child))
+    assert found[1] == {
+        "offset": MIB,
+        "length": 4096,
+        "kind": "data",
+        "state": "partially_present",
+        "depth": 1,
+        "file": str(child),
+        "file_offset": 5 * MIB,
+    }
+    assert found[3]["file"] is found[3]["file_offset"] is None
+    assert found[3]["depth"] == 0
+    assert len(found) == len(succeed("map", child).splitlines()) - 1
+
+
+def test_layers(child: Path) -> None:
+    found = json.loads(succeed("map", "--layers", "--json", child))
+    assert [(row["depth"], row["offset"], row["kind"]) for row in found] == [
+        (1, 0, "unallocated"),
+        (1, MIB, "data"),
+        (1, MIB + 4096, "unallocated"),
+        (1, 4 * MIB, "zero"),
+        (1, 5 * MIB, "data"),
+        (2, 0, "data"),
+        (2, MIB, "data"),
+        (2, 2 * MIB, "unallocated"),
+    ]
+
+
+def test_summary(child: Path) -> None:
+    assert succeed("map", "--summary", child).splitlines()[1:] == [
+        "  layer kind        state                   runs            bytes  share",
+        "      - unallocated not present                1          2097152  33.3%",
+        "      1 data        fully present              1          1048576  16.7%",
+        "      1 data        partially present          1             4096   0.1%",
+        "      1 zero        zero                       1          1048576  16.7%",
+        "      2 data        fully present              2          2093056  33.3%",
+        "  jumps: 0 (data that goes on elsewhere in the file)",
+    ]
+    both = json.loads(succeed("map", "--summary", "--layers", "--json", child))
+    assert [found["jumps"] for found in both] == [0, 1]
+    assert [sum(row["length"] for row in found["rows"]) for found in both] == [6 * MIB] * 2
+
+
+def test_drawing(child: Path) -> None:
+    drawn = succeed("map", "--draw", child).splitlines()
+    assert drawn[0] == f"{child}: 6 MiB (6291456 bytes), each cell is 1 MiB"
+    assert drawn[1] == "     0 bytes ##..0#"
+    assert [line.split()[0] for line in drawn[2:]] == ["#", "0", "."]
+    layers = succeed("map", "--draw", "--layers", child).splitlines()
+    assert [line for line in layers if line.startswith("     0 bytes")] == [
+        "     0 bytes .+..0#",
+        "     0 bytes #%....",
+    ]
+
+
+def test_a_drawing_is_as_wide_as_the_terminal(tmp_path: Path) -> None:
+    path = ImageBuilder(4000 * MIB, MIB, default_state=ZERO).write(tmp_path / "a.vhdx")
+    drawn = succeed("map", "--draw", path, env={"COLUMNS": "40"}).splitlines()
+    assert max(map(len, drawn[1:17])) <= 40
+    assert sum(line.count("0") for line in (row[13:] for row in drawn[1:-1])) == 4000 // 10
+
+
+def test_a_drawing_goes_with_nothing_else(child: Path) -> None:
+    assert run("map", "--draw", "--json", child).code == USAGE

@@ -1,0 +1,230 @@
+"""``vhdx serve`` as a command: what it prints and refuses, snapshots, partitions, how it ends."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlparse
+
+import pytest
+
+import vhdx
+from tests.nbd.client import FLUSH, Client
+from tests.nbd.serving import serving
+from tests.support.build import ImageBuilder
+from tests.support.layout import FULLY_PRESENT, MIB
+from tests.support.parts import Block
+from tests.support.patterns import pattern
+
+from .running import COMMAND, USAGE, run
+
+SIZE = 8 * MIB
+
+
+@pytest.fixture(name="image")
+def _image(tmp_path: Path) -> Path:
+    path = tmp_path / "a disk.vhdx"
+    vhdx.create(path, SIZE, block_size=MIB)
+    with vhdx.open(path, "r+") as disk:
+        disk.pwrite(pattern(1, 2 * MIB), MIB)
+    return path
+
+
+def socket_of(uri: str) -> str:
+    return parse_qs(urlparse(uri).query)["socket"][0]
+
+
+def test_a_private_socket_by_default(image: Path) -> None:
+    with serving(image) as process:
+        path = Path(socket_of(process.uri))
+        assert unquote(urlparse(process.uri).path) == "/a disk.vhdx"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+        with Client.opened(str(path), "a disk.vhdx") as client:
+            assert client.read(MIB, 2 * MIB) == pattern(1, 2 * MIB)
+            assert client.flags & 2
+        assert process.end() == (0, "")
+        assert not path.parent.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_it_cleanly_with_clients_connected(number: int, image: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with serving(image, "--write", "--socket", path) as process, Client.opened(path) as client:
+        client.write(0, b"not flushed")
+        assert process.end(number) == (0, "")
+        assert client.is_closed()
+    assert not os.path.exists(path)
+    with vhdx.open(image) as disk:
+        assert disk.layers[0].sequence is None
+        assert disk.pread(11, 0) == b"not flushed"
+
+
+def test_tcp_and_names(image: Path) -> None:
+    with serving(image, "--port", "0", "--name", "ä/b") as process:
+        found = urlparse(process.uri)
+        assert (found.scheme, found.hostname, found.path) == ("nbd", "127.0.0.1", "/%C3%A4/b")
+        assert found.port is not None
+        with Client.opened(("127.0.0.1", found.port), "ä/b", "simple") as client:
+            assert client.size == SIZE
+
+
+def test_once(image: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with serving(image, "--once", "--socket", path) as process:
+        Client.opened(path).close()
+        assert process.process.wait(10) == 0
+
+
+def test_a_socket_that_nobody_listens_on_is_replaced(image: Path, tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as abandoned:
+        abandoned.bind(str(path))
+    with serving(image, "--socket", path) as process:
+        other = run("serve", image, "--socket", path)
+        assert (other.code, "in use" in other.err) == (1, True)
+        Client.opened(str(path)).close()
+        assert process.end() == (0, "")
+    path.write_text("a file")
+    assert run("serve", image, "--socket", path).code == 1
+    assert path.read_text() == "a file"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--bind", "0.0.0.0"), "can be reached from other machines"),
+        (("--bind", "::"), "can be reached from other machines"),
+        (("--socket", "s", "--port", "1"), "--socket is a Unix socket"),
+        (("--name", "x", "other.vhdx"), "--name goes with one image"),
+        (("-f", "raw", "--snapshot"), "not with raw disks"),
+        (("--partition", "7"), "7"),
+        ((), "Missing argument"),
+    ],
+)
+def test_what_is_refused(words: tuple[str, ...], sentence: str, image: Path) -> None:
+    ran = run("serve", *([image] if words else []), *words, cwd=image.parent)
+    assert ran.code == USAGE
+    assert sentence in ran.err
+    assert not ran.out
+
+
+def test_two_images_of_one_name_are_refused(image: Path, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / image.name).write_bytes(image.read_bytes())
+    assert "two images are named" in run("serve", image, tmp_path / "b" / image.name).err
+
+
+def test_a_certificate_that_is_none(image: Path, tmp_path: Path) -> None:
+    assert "ca-cert.pem" in run("serve", image, "--tls", tmp_path).sentence
+    (tmp_path / "ca-cert.pem").write_text("no certificate")
+    (tmp_path / "server-cert.pem").write_text("no certificate")
+    (tmp_path / "server-key.pem").write_text("no certificate")
+    assert "no certificate that can be used" in run("serve", image, "--tls", tmp_path).sentence
+
+
+def test_sockets_that_are_handed_over(image: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        program = (
+            f"import os, sys; os.dup2({listener.fileno()}, 3); "
+            "os.environ |= {'LISTEN_FDS': '1', 'LISTEN_PID': str(os.getpid())}; "
+            "os.execv(sys.argv[1], sys.argv[1:])"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, *COMMAND, "serve", image, "--write"],
+            pass_fds=[listener.fileno()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    with process, Client.opened(str(tmp_path / "s")) as client:
+        client.write(0, b"hello")
+        process.terminate()
+        assert process.communicate(timeout=10) == ("", "")
+    assert process.returncode == 0
+    with vhdx.open(image) as disk:
+        assert disk.pread(5, 0) == b"hello"
+
+
+# snapshots ---------------------------------------------------------------------------------------
+
+
+def write_over(path: str, twin: bytearray) -> None:
+    with Client.opened(path) as client:
+        assert not client.flags & 2
+        for offset, length in ((0, 5), (MIB - 700, 1400), (3 * MIB, 2 * MIB), (len(twin) - 1, 1)):
+            twin[offset : offset + length] = data = pattern(9, length)
+            client.write(offset, data)
+        assert not client.ask(FLUSH).error
+        assert client.read(0, len(twin)) == twin
+
+
+def test_a_snapshot_is_thrown_away(image: Path, tmp_path: Path) -> None:
+    before, path = image.read_bytes(), str(tmp_path / "s")
+    with vhdx.open(image) as disk:
+        twin = bytearray(disk.pread(SIZE, 0))
+    with serving(image, "--snapshot", "--socket", path) as process:
+        write_over(path, twin)
+        assert process.end() == (0, "")
+    assert image.read_bytes() == before
+
+
+def test_a_snapshot_of_a_dirty_image_that_may_not_be_written(tmp_path: Path) -> None:
+    builder = ImageBuilder(SIZE, MIB)
+    builder.blocks = {1: Block(pattern(2, MIB), FULLY_PRESENT)}
+    image, path = builder.write(tmp_path / "dirty.vhdx"), str(tmp_path / "s")
+    dirty(image)
+    os.chmod(image, 0o400)
+    os.chmod(tmp_path, 0o700)
+    before = image.read_bytes()
+    with vhdx.open(image) as disk:
+        assert disk.layers[0].sequence is not None
+        twin = bytearray(disk.pread(SIZE, 0))
+    with serving(image, "--snapshot", "--socket", path) as process:
+        write_over(path, twin)
+        assert process.end() == (0, "")
+    assert image.read_bytes() == before
+
+
+def dirty(image: Path) -> None:
+    """Let a writer die with a log that is to be replayed."""
+    program = (
+        "import os, sys, vhdx\n"
+        "disk = vhdx.open(sys.argv[1], 'r+')\n"
+        "disk.pwrite(b'in the log only', 5 << 20)\n"
+        "disk.flush()\n"
+        "os._exit(0)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, image], check=True)
+
+
+def test_a_snapshot_of_a_chain(image: Path, tmp_path: Path) -> None:
+    child, path = tmp_path / "child.vhdx", str(tmp_path / "s")
+    vhdx.create(child, parent=image)
+    with vhdx.open(child, "r+") as disk:
+        disk.pwrite(pattern(4, 3000), MIB + 5)
+        twin = bytearray(disk.pread(SIZE, 0))
+    before = child.read_bytes(), image.read_bytes()
+    with serving(child, "--snapshot", "--socket", path) as process:
+        write_over(path, twin)
+        assert process.end() == (0, "")
+    assert (child.read_bytes(), image.read_bytes()) == before
+
+
+def test_a_partition(tmp_path: Path) -> None:
+    raw, path = tmp_path / "disk.img", str(tmp_path / "s")
+    entry = bytes([0, 0, 0, 0, 0x83, 0, 0, 0]) + (2048).to_bytes(4, "little") + (4096).to_bytes(4, "little")
+    raw.write_bytes(bytes(446) + entry + bytes(48) + b"\x55\xaa" + pattern(5, SIZE - 512))
+    before = raw.read_bytes()
+    with serving(raw, "--write", "--partition", "1", "--socket", path) as process:
+        with Client.opened(path) as client:
+            assert client.size == 4096 * 512
+            assert client.read(0, 1000) == before[MIB : MIB + 1000]
+            client.write(client.size - 3, b"end")
+        assert process.end() == (0, "")
+    assert raw.read_bytes() == before[: 3 * MIB - 3] + b"end" + before[3 * MIB :]

@@ -1,0 +1,76 @@
+"""VHD on the command line: `info`, `convert` and `compare` know it by its contents."""
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from tests.partitions.tables import gpt_disk
+from tests.support.layout import MIB
+from tests.support.vhd import DIFFERENCING, DYNAMIC, FIXED, VhdBuilder, relative
+
+from .running import info, rows, run, succeed
+
+GEOMETRY = {"cylinders": 65535, "heads": 16, "sectors_per_track": 255}
+SECTORS = {3: b"s" * 512}
+
+
+def test_info_of_a_dynamic_vhd(tmp_path: Path) -> None:
+    VhdBuilder(4 * MIB, DYNAMIC, sectors=SECTORS).write(tmp_path / "a.vhd")
+    shown = rows(succeed("info", tmp_path / "a.vhd"))
+    assert shown["type"] == "dynamic VHD"
+    assert shown["virtual size"] == "4 MiB (4194304 bytes)"
+    assert shown["block size"] == "2 MiB (2097152 bytes)"
+    assert shown["disk id"] == str(uuid.UUID(int=77))
+    assert shown["creator"] == "win 10.0"
+    assert shown["made"] == "2026-08-01T00:53:20+00:00"
+    found = info(tmp_path / "a.vhd")
+    assert (found["format"], found["disk_type"], found["geometry"]) == ("vhd", "dynamic", GEOMETRY)
+    assert found["partition_table"]["kind"] == "none"
+
+
+def test_info_lists_partitions(tmp_path: Path) -> None:
+    disk = bytes(gpt_disk(MIB, [(40, 50)]))
+    stored = {number: disk[number * 512 : number * 512 + 512] for number in range(MIB // 512)}
+    VhdBuilder(MIB, FIXED, sectors=stored).write(tmp_path / "a.vhd")
+    assert "  1. at 20480: 5.5 KiB (5632 bytes), Linux 'part 1'" in succeed("info", tmp_path / "a.vhd")
+
+
+def test_info_of_a_child(tmp_path: Path) -> None:
+    VhdBuilder(MIB, FIXED).write(tmp_path / "parent.vhd")
+    VhdBuilder(
+        *(MIB, DIFFERENCING),
+        unique_id=uuid.UUID(int=1),
+        parent_id=uuid.UUID(int=77),
+        locators=(relative("parent.vhd"),),
+    ).write(tmp_path / "child.vhd")
+    alone = info(tmp_path / "child.vhd")
+    assert alone["parent_names"] == [".\\parent.vhd"]
+    assert alone["parent_id"] == str(uuid.UUID(int=77))
+    assert (alone["chain"], alone["partition_table"]) == (None, None)
+    chained = info("--chain", tmp_path / "child.vhd")
+    assert chained["chain"] == [str(tmp_path / "child.vhd"), str(tmp_path / "parent.vhd")]
+    assert "was copied" in chained["notes"][0]
+    assert f"  2. {tmp_path / 'parent.vhd'}" in succeed("info", "--chain", tmp_path / "child.vhd")
+
+
+@pytest.mark.parametrize(("creator", "said"), [(b"vpc ", True), (b"win ", False)])
+def test_info_says_who_sees_less(tmp_path: Path, creator: bytes, said: bool) -> None:
+    VhdBuilder(MIB, FIXED, creator=creator, geometry=(20, 4, 17)).write(tmp_path / "a.vhd")
+    assert ("show only 696320 bytes" in succeed("info", tmp_path / "a.vhd")) == said
+
+
+def test_convert_and_compare(tmp_path: Path) -> None:
+    vhd = VhdBuilder(MIB, DYNAMIC, sectors=SECTORS)
+    vhd.write(tmp_path / "a.vhd")
+    succeed("convert", tmp_path / "a.vhd", tmp_path / "b.vhdx")
+    succeed("convert", tmp_path / "b.vhdx", tmp_path / "c", "-O", "vhd")
+    assert (tmp_path / "c").read_bytes()[:-512] == vhd.content()
+    assert run("compare", "-f", "vhd", tmp_path / "a.vhd", tmp_path / "b.vhdx").code == 0
+    assert run("compare", tmp_path / "a.vhd", "-F", "raw", tmp_path / "c").code == 1
+
+
+def test_a_word_on_rounding(tmp_path: Path) -> None:
+    (tmp_path / "a.raw").write_bytes(bytes(1000))
+    done = run("convert", tmp_path / "a.raw", tmp_path / "a.vhd")
+    assert done.err == "vhdx: virtual size rounded from 1000 bytes to 1048576 (1 MiB)\n"

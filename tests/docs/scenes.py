@@ -1,0 +1,61 @@
+"""The files that the readers of the pages have, by the names that the pages give them."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import vhdx
+from tests.partitions.tables import gpt_disk
+from tests.support.layout import MIB
+from tests.support.patterns import pattern
+
+
+def _write(path: Path, seed: int, *places: int) -> None:
+    with vhdx.open(path, "r+") as disk:
+        for place in places:
+            disk.pwrite(pattern(seed, 64 * 1024, seed), place)
+
+
+def chain(folder: Path) -> None:
+    """Three days: a base and two checkpoints."""
+    names = ["sunday.vhdx", "monday.avhdx", "tuesday.avhdx"]
+    vhdx.create(folder / names[0], "64M")
+    _write(folder / names[0], 1, 0, 10 * MIB)
+    for day in (1, 2):
+        vhdx.create(folder / names[day], parent=folder / names[day - 1])
+        _write(folder / names[day], day + 1, day * 7 * MIB)
+
+
+def checkpoints(folder: Path) -> None:
+    """A chain copied from elsewhere: the files have other names than their children know."""
+    vhdx.create(folder / "vm.vhdx", "64M")
+    _write(folder / "vm.vhdx", 1, 0, 10 * MIB)
+    vhdx.create(folder / "before_update.avhdx", parent=folder / "vm.vhdx")
+    _write(folder / "before_update.avhdx", 2, 5 * MIB)
+    vhdx.create(folder / "after-update_1B2C.avhdx", parent=folder / "before_update.avhdx")
+    _write(folder / "after-update_1B2C.avhdx", 3, 7 * MIB)
+    (folder / "before_update.avhdx").rename(folder / "before-update_77AF.avhdx")
+
+
+def dirty(folder: Path) -> None:
+    """An image whose host died: everything flushed, nothing closed."""
+    vhdx.create(folder / "vm.vhdx", "64M")
+    program = (
+        "import os, vhdx; disk = vhdx.open('vm.vhdx', 'r+'); disk.pwrite(b'x' * 70000, 5 << 20); "
+        "disk.flush(); disk.pwrite(b'y' * 70000, 30 << 20); disk.flush(); os._exit(0)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=folder, check=True)
+
+
+def partitioned(folder: Path) -> None:
+    """A disk of 64 MiB with a GPT and two partitions."""
+    raw = folder / "disk.raw"
+    raw.write_bytes(gpt_disk(64 * MIB, [(2048, 34815), (34816, 83967)]))
+    vhdx.convert(raw, folder / "vm.vhdx")
+    raw.unlink()
+
+
+SCENES: dict[str, Callable[[Path], None]] = {
+    scene.__name__: scene for scene in (chain, checkpoints, dirty, partitioned)
+}

@@ -1,0 +1,24 @@
+"""Every command and every line of Python that the documentation shows does what it is shown to do."""
+
+from pathlib import Path
+
+import pytest
+
+from .examples import example_of, has_examples, run_page
+from .scenes import SCENES
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = sorted(page for page in DOCS.rglob("*.md") if has_examples(page))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_a_page(page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    SCENES[example_of(page)](tmp_path)
+    run_page(page, tmp_path)
+
+
+def test_a_page_that_is_wrong_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```console\n$ echo one; echo two\none\n…\nthree\n```\n")
+    with pytest.raises(AssertionError, match="echo one"):
+        run_page(page, tmp_path)

@@ -1,0 +1,90 @@
+"""The server killed under load: everything that was flushed is there after a replay, on any connection."""
+
+import random
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+import vhdx
+from tests.interop.programs import QEMU, run
+from tests.support.layout import MIB
+
+from .client import FLUSH, FUA, WRITE, WRITE_ZEROES, Client
+from .serving import serving
+
+SIZE, UNIT, UNITS = 16 * MIB, 4096, 4096
+
+
+class _Writer(threading.Thread):
+    """Writes units of its own with a rising number; knows which were durable."""
+
+    def __init__(self, path: str, which: int, flusher: Client, lock: threading.Lock) -> None:
+        super().__init__()
+        self._client = Client.opened(path)
+        self._flusher, self._lock = flusher, lock
+        self._units = range(which, UNITS, 3)
+        self._chosen = random.Random(which)
+        self.durable: dict[int, int] = {}
+        self.since: dict[int, list[int]] = {}
+        self.flushes = 0
+
+    def run(self) -> None:
+        try:
+            for number in range(1, 1 << 30):
+                self._step(number)
+        except (OSError, EOFError):
+            self._client.close()
+
+    def _step(self, number: int) -> None:
+        unit = self._chosen.choice(self._units)
+        verb = self._chosen.choice((WRITE, WRITE, WRITE, WRITE_ZEROES))
+        self.since.setdefault(unit, []).append(number if verb == WRITE else 0)
+        fua = FUA if self._chosen.random() < 0.05 else 0
+        data = stamped(unit, number) if verb == WRITE else b""
+        assert not self._client.ask(verb, unit * UNIT, UNIT, data, fua).error
+        if fua:
+            self._became_durable(unit)
+        if number % 40 == 0:
+            with self._lock:  # by another connection: it covers what was answered on this one
+                assert not self._flusher.ask(FLUSH).error
+            for each in list(self.since):
+                self._became_durable(each)
+            self.flushes += 1
+
+    def _became_durable(self, unit: int) -> None:
+        self.durable[unit] = self.since.pop(unit)[-1]
+
+
+def stamped(unit: int, number: int) -> bytes:
+    return (b"%08d %010d " % (unit, number)).ljust(32, b".") * (UNIT // 32)
+
+
+@QEMU
+@pytest.mark.parametrize("seconds", [0.3, 1.5])
+def test_what_was_flushed_survives_a_kill(seconds: float, tmp_path: Path) -> None:
+    image, path = tmp_path / "disk.vhdx", str(tmp_path / "s")
+    vhdx.create(image, SIZE, block_size=MIB)
+    with serving(image, "--write", "--socket", path) as process, Client.opened(path) as flusher:
+        lock = threading.Lock()
+        writers = [_Writer(path, which, flusher, lock) for which in range(3)]
+        for writer in writers:
+            writer.start()
+        writers[0].join(seconds)
+        process.process.send_signal(signal.SIGKILL)
+        for writer in writers:
+            writer.join(20)
+            assert not writer.is_alive()
+    assert sum(writer.flushes for writer in writers) > 0
+    checked = 0
+    with vhdx.open(image) as disk:
+        for writer in writers:
+            for unit, number in writer.durable.items():
+                found = disk.pread(UNIT, unit * UNIT)
+                allowed = {number, *writer.since.get(unit, ())}
+                assert found in {stamped(unit, each) if each else bytes(UNIT) for each in allowed}, unit
+                checked += 1
+    assert checked > 50
+    vhdx.repair(image)
+    run("qemu-img", "check", "-f", "vhdx", image)

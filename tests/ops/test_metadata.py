@@ -1,0 +1,151 @@
+"""User items: added, replaced, deleted, up to the limits of the format."""
+
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import pytest
+
+import vhdx
+from tests.chains.files import digest
+from tests.support.build import ImageBuilder
+from tests.support.layout import IS_REQUIRED, IS_USER, IS_VIRTUAL_DISK, KIB, MIB
+from tests.support.parts import Block, Item
+from tests.support.patterns import pattern
+from tests.support.tools import needs
+from tests.writing.checking import assert_sound, guids_of, model_of, qemu_check
+from vhdx.image import region_move
+
+IDS = [UUID(int=number + 1) for number in range(1100)]
+
+
+def made(path: Path, **changes: object) -> Path:
+    return ImageBuilder(8 * MIB, **changes).write(path)  # type: ignore[arg-type]
+
+
+def test_items_come_and_go(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.vhdx")
+    assert vhdx.user_items(path) == ()
+    assert vhdx.set_user_item(path, IDS[0], b"first")
+    assert vhdx.set_user_item(path, str(IDS[1]), b"", virtual_disk=True)
+    assert [tuple(item) for item in vhdx.user_items(path)] == [
+        (IDS[0], 5, False, False),
+        (IDS[1], 0, True, False),
+    ]
+    assert vhdx.set_user_item(path, IDS[1], pattern(1, 70_000))
+    assert vhdx.get_user_item(path, IDS[1]) == pattern(1, 70_000)
+    assert vhdx.user_items(path)[1].virtual_disk
+    vhdx.delete_user_item(path, IDS[0])
+    assert [item.item_id for item in vhdx.user_items(path)] == [IDS[1]]
+    assert vhdx.get_user_item(path, IDS[1]) == pattern(1, 70_000)
+    vhdx.delete_user_item(path, IDS[1])
+    assert vhdx.user_items(path) == ()
+    with vhdx.open(path) as disk:
+        assert disk.size == 8 * MIB
+
+
+@needs("qemu-img")
+@pytest.mark.parametrize("length", [1, 4096, 400 * KIB, 520 * KIB, 900 * KIB])
+def test_any_length_that_the_region_has_room_for(length: int, tmp_path: Path) -> None:
+    path = made(tmp_path / "a.vhdx")
+    vhdx.set_user_item(path, IDS[0], pattern(1, length))
+    vhdx.set_user_item(path, IDS[1], b"beside it")
+    assert vhdx.get_user_item(path, IDS[0]) == pattern(1, length)
+    assert vhdx.get_user_item(path, IDS[1]) == b"beside it"
+    qemu_check(path)
+
+
+def test_each_change_is_one_of_contents_and_saying_the_same_again_is_none(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.vhdx")
+    seen = [guids_of(path)[1]]
+    vhdx.set_user_item(path, IDS[0], b"first")
+    seen.append(guids_of(path)[1])
+    before = digest(path)
+    assert not vhdx.set_user_item(path, IDS[0], b"first")
+    assert not vhdx.set_user_item(path, IDS[0], b"first", virtual_disk=False)
+    assert digest(path) == before
+    assert vhdx.set_user_item(path, IDS[0], b"first", virtual_disk=True)
+    seen.append(guids_of(path)[1])
+    vhdx.delete_user_item(path, IDS[0])
+    seen.append(guids_of(path)[1])
+    assert len(set(seen)) == 4
+
+
+def test_1024_user_items_and_no_more(tmp_path: Path) -> None:
+    items = {f"item {n}": Item(b"%d" % n, IS_USER, item_id=IDS[n]) for n in range(1023)}
+    path = made(tmp_path / "a.vhdx", items=items)
+    vhdx.set_user_item(path, IDS[1023], b"the last one")
+    before = digest(path)
+    with pytest.raises(vhdx.UnsupportedImageError, match="1024 user items"):
+        vhdx.set_user_item(path, IDS[1024], b"too many")
+    assert digest(path) == before
+    assert vhdx.get_user_item(path, IDS[1023]) == b"the last one"
+    assert vhdx.get_user_item(path, IDS[500]) == b"500"
+    vhdx.delete_user_item(path, IDS[3])
+    vhdx.set_user_item(path, IDS[1024], b"now there is room")
+    assert len(vhdx.user_items(path)) == 1024
+
+
+@needs("qemu-img")
+@pytest.mark.parametrize("gap", [0, 5 * MIB])
+def test_a_region_that_is_full_moves(gap: int, tmp_path: Path) -> None:
+    """As many items of 1 MiB as one likes, into a gap or behind the end of the file."""
+    path = made(tmp_path / "a.vhdx", gap=gap, blocks={0: Block(pattern(0, MIB)), 5: Block(b"five")})
+    model = model_of(path)
+    for number in range(5):
+        vhdx.set_user_item(path, IDS[number], pattern(number, MIB))
+    for number in range(5):
+        assert vhdx.get_user_item(path, IDS[number]) == pattern(number, MIB)
+    assert_sound(path, model)
+    qemu_check(path)
+    vhdx.compact(path)
+    assert_sound(path, model)
+    assert vhdx.get_user_item(path, IDS[4]) == pattern(4, MIB)
+    with pytest.raises(ValueError, match="at most 1 MiB"):
+        vhdx.set_user_item(path, IDS[0], bytes(MIB + 1))
+
+
+def test_no_region_of_more_than_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = made(tmp_path / "a.vhdx")
+    monkeypatch.setattr(region_move, "_LONGEST_METADATA", 3 * MIB)
+    for number in range(2):
+        vhdx.set_user_item(path, IDS[number], b"x" * MIB)
+    before = digest(path)
+    with pytest.raises(vhdx.UnsupportedImageError, match="more than 128 MiB"):
+        vhdx.set_user_item(path, IDS[2], b"y" * MIB)
+    assert digest(path) == before
+
+
+def test_system_items_are_none_of_a_users(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.vhdx")
+    size = UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8")
+    with pytest.raises(ValueError, match="has no user item"):
+        vhdx.get_user_item(path, size)
+    with pytest.raises(ValueError, match="has no user item"):
+        vhdx.delete_user_item(path, size)
+    vhdx.set_user_item(path, size, b"a user's item of the same GUID")
+    with vhdx.open(path) as disk:
+        assert disk.size == 8 * MIB
+    vhdx.delete_user_item(path, size)
+    with vhdx.open(path) as disk:
+        assert disk.size == 8 * MIB
+    with pytest.raises(ValueError, match="null GUID"):
+        vhdx.set_user_item(path, UUID(int=0), b"x")
+
+
+def test_items_of_the_disk_follow_it(tmp_path: Path) -> None:
+    path, child = made(tmp_path / "a.vhdx"), tmp_path / "child.vhdx"
+    vhdx.set_user_item(path, IDS[0], b"of the disk", virtual_disk=True)
+    vhdx.set_user_item(path, IDS[1], b"of the file")
+    vhdx.create(child, parent=path)
+    assert [item.item_id for item in vhdx.user_items(child)] == [IDS[0]]
+    vhdx.set_user_item(child, uuid4(), b"x")
+    assert len(vhdx.user_items(child)) == 2
+
+
+def test_flags_that_others_gave_stay(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.vhdx", items={"one": Item(b"1", IS_USER | IS_VIRTUAL_DISK, item_id=IDS[0])})
+    vhdx.set_user_item(path, IDS[0], b"2")
+    assert [tuple(item) for item in vhdx.user_items(path)] == [(IDS[0], 1, True, False)]
+    required = made(tmp_path / "b.vhdx", items={"one": Item(b"1", IS_USER | IS_REQUIRED, item_id=IDS[0])})
+    with pytest.raises(vhdx.UnsupportedImageError):
+        vhdx.user_items(required)
