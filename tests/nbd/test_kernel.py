@@ -1,4 +1,4 @@
-"""A Linux kernel under QEMU's software emulation that sees the served disk, reads it, writes to it, discards."""
+"""A Linux kernel under software emulation that sees the served disk, reads it, writes to it, discards."""
 
 import hashlib
 import shutil
