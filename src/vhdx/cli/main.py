@@ -33,11 +33,13 @@ VERBS = (
     "diff",
     "info",
     "merge",
+    "mount",
     "read",
     "rebase",
     "repair",
     "resize",
     "trim",
+    "unmount",
     "write",
     "zero",
 )
