@@ -18,12 +18,20 @@ from vhdx.storage.file import open_for_reading
 from vhdx.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from uuid import UUID
 
     from vhdx.image.image import Image
+    from vhdx.storage.base import ReadableStorage
 
 MAXIMUM_DEPTH = 256
+
+
+def open_regular_file(path: str, lock: bool) -> ReadableStorage:
+    """Open a regular file to read it. Raises OSError and ValueError."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("is not a regular file")
+    return open_for_reading(path, lock=lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +39,14 @@ class ParentPolicy:
     """Where parents are looked for beside the child's own directory.
 
     ``files`` are tried as they are; in ``directories`` a parent is recognised by its identity, whatever
-    its name; ``any_parent`` follows every path that an image names, wherever it leads.
+    its name; ``any_parent`` follows every path that an image names, wherever it leads. ``open_file`` opens
+    what may be a parent, with a lock or without; whoever names other things than paths brings another one.
     """
 
     files: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
     any_parent: bool = False
+    open_file: Callable[[str, bool], ReadableStorage] = open_regular_file
 
 
 Parents: TypeAlias = "ParentPolicy | str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None"
@@ -148,15 +158,12 @@ class _Search:
     def _identity_of(self, path: str) -> UUID | None:
         """The DataWriteGuid of a file that may be a parent; None after noting why it may not."""
         try:
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                self._refused[path] = "is not a regular file"
-                return None
-            file = open_for_reading(path, lock=False)
+            file = self._policy.open_file(path, False)
         except (OSError, ValueError) as error:
             self._refused[path] = getattr(error, "strerror", None) or str(error)
             return None
         try:
-            if file.identity() in self._in_chain:
+            if file.identity() in self._in_chain - {None}:
                 self._refused[path] = "is in the chain already"
                 return None
             return image.write_identity(file).data_write_guid
@@ -183,7 +190,7 @@ class _Search:
 
     def _opened(self, path: str) -> Image:
         """Open what was recognised, with a lock now, and verify it again under the lock."""
-        file = open_for_reading(path, lock=self._lock)
+        file = self._policy.open_file(path, self._lock)
         try:
             parent = image.load(file)
             if parent.header.data_write_guid not in self._linkages:
