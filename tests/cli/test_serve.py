@@ -22,6 +22,7 @@ from tests.support.patterns import pattern
 from .running import COMMAND, USAGE, run
 
 SIZE = 8 * MIB
+CAN_MULTI_CONN = 1 << 8
 
 
 @pytest.fixture(name="image")
@@ -78,6 +79,15 @@ def test_once(image: Path, tmp_path: Path) -> None:
     with serving(image, "--once", "--socket", path) as process:
         Client.opened(path).close()
         assert process.process.wait(10) == 0
+
+
+@pytest.mark.parametrize(("places", "several"), [(1, False), (3, False), (4, True), (100, True)])
+def test_several_connections_are_offered_where_there_are_places_for_them(
+    places: int, several: bool, image: Path, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "s")
+    with serving(image, "--max-connections", str(places), "--socket", path), Client.opened(path) as client:
+        assert bool(client.flags & CAN_MULTI_CONN) is several
 
 
 def test_a_socket_that_nobody_listens_on_is_replaced(image: Path, tmp_path: Path) -> None:
