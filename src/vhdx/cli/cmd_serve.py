@@ -125,10 +125,13 @@ def serve(
         house = House(by_name, exports[0].offer.name, context, Limits(), _log)
         server = Server(house, listeners, maximum_connections=max_connections, once=once)
         if not handed_over:  # else whoever did it knows the address, and owns our standard output
-            for export in by_name:
-                click.echo(listen.uri(listeners[0], export, tls=context is not None))
+            for export_name in by_name:
+                click.echo(listen.uri(listeners[0], export_name, tls=context is not None))
         signals.stop(server)
         server.serve()
+        if not snapshot:
+            for export in exports:
+                export.flush()  # costs nothing; raises where one failed before: then this was no success
 
 
 def _place(path: str | None, bind: str | None, port: int | None, *, private: bool) -> _Place:
