@@ -33,7 +33,7 @@ from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, KIB, MIB, ZERO_GUID
 from tests.support.logs import Entry
 from tests.support.naive import naive_content
-from tests.support.parts import Block, Header
+from tests.support.parts import Bitmap, Block, Header
 from tests.support.patterns import pattern
 from tests.support.presets import qemu_like
 from tests.support.structures import HEADER, value_of
@@ -167,6 +167,38 @@ def test_qemu_finds_repaired_images_sound(make: Any, tmp_path: Path) -> None:
     path = make().write(tmp_path / "image.vhdx")
     assert vhdx.repair(path, accept_data_loss=True).left.is_clean
     subprocess.run(["qemu-img", "check", "-q", "-f", "vhdx", str(path)], check=True)
+
+
+def _misread(state: int) -> tuple[ImageBuilder, int]:
+    """A child whose bitmap, at the end of the file, is named in a wrong state; and where it is."""
+    place = child().plan().end
+    image = child(bitmaps={0: Bitmap(state=state, file_offset=place)})
+    return image, place
+
+
+@pytest.mark.parametrize("state", [0, 3, 7])
+@pytest.mark.parametrize("lossy", [False, True])
+def test_a_bitmap_in_a_wrong_state_is_still_there_after_a_repair(
+    state: int, lossy: bool, tmp_path: Path
+) -> None:
+    image, place = _misread(state)
+    image.tail = bytes(2 * MIB)
+    path = image.write(tmp_path / "image.vhdx")
+    slot = image.plan().bat_offset + image.bitmap_index(0) * 8
+    before = path.read_bytes()
+    assert vhdx.repair(path, accept_data_loss=lossy).done
+    after = path.read_bytes()
+    assert after[slot : slot + 8] == before[slot : slot + 8]
+    assert after[place : place + MIB] == before[place : place + MIB]
+    assert len(after) < len(before)
+
+
+def test_a_block_in_a_wrong_state_is_still_there_after_a_repair(tmp_path: Path) -> None:
+    image = dynamic(blocks={5: Block(pattern(5, MIB), 7)}, tail=bytes(2 * MIB))
+    path = image.write(tmp_path / "image.vhdx")
+    assert vhdx.repair(path, accept_data_loss=True).done
+    with vhdx.open(path, salvage=True) as disk:
+        assert disk.pread(MIB, 5 * MIB) == pattern(5, MIB)
 
 
 # Rebuilding --------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_LIMIT, FILE_OFFSET_MASK,
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image import headers, image
 from vhdx.image.check import examine
-from vhdx.image.check_entries import needless_places
+from vhdx.image.check_entries import needless_bitmaps, needless_places
 from vhdx.image.corrections import metadata_corrections, region_table_corrections
 from vhdx.image.doubts import Concerned, DiskRange, Doubts
 from vhdx.image.headers import HeaderPair
@@ -201,10 +201,11 @@ class _Mender:
 
     def _mend_bitmaps(self, window: Window) -> None:
         """Slots of bitmaps that no image without a parent has, and fields of those that there are."""
+        needless = needless_bitmaps(window, self._geometry)
         for index in np.flatnonzero(window.bitmaps).tolist():
             chunk, entry = window.first_chunk + index, int(window.bitmaps[index])
-            right = entry & ~RESERVED_MASK if self._geometry.differencing else 0
-            if right & ~FILE_OFFSET_MASK == 0:
+            right = entry & ~RESERVED_MASK
+            if needless[index] or not self._geometry.differencing:
                 right = 0
             if right != entry and self._geometry.bitmap_index(chunk) < self._geometry.bat_entry_count:
                 self._session.make_room(1)
