@@ -140,6 +140,12 @@ def test_a_lost_log_concerns_the_whole_disk(tmp_path: Path) -> None:
         assert disk.pread(MIB, 0) == pattern(0, MIB)
 
 
+def test_a_lost_log_of_an_image_whose_headers_cannot_be_updated(tmp_path: Path) -> None:
+    headers = {n: Header(sequence_number=2**64 - n) for n in (1, 2)}
+    path = dirty(Entry(checksum=1), headers=headers).write(tmp_path / "image.vhdx")
+    assert "cannot grow" in (vhdx.repair(path, accept_data_loss=True).refused or "")
+
+
 def test_a_file_cut_below_its_structures_is_left_alone(tmp_path: Path) -> None:
     path = dirty(Entry(flushed_file_offset=6 * MIB, last_file_offset=6 * MIB)).write(tmp_path / "image.vhdx")
     with open(path, "r+b") as file:

@@ -25,7 +25,7 @@ from vhdx.image.corrections import metadata_corrections, region_table_correction
 from vhdx.image.doubts import Concerned, DiskRange, Doubts
 from vhdx.image.headers import HeaderPair
 from vhdx.image.pages import PAGE_SIZE
-from vhdx.image.session import Session
+from vhdx.image.session import Session, refuse_unwritable
 from vhdx.image.space import Space
 from vhdx.storage.base import ZEROS
 from vhdx.units import MIB
@@ -80,6 +80,7 @@ def _make_openable(file: Storage, examined: Examined) -> None:
     if rules.LOG_NO_SEQUENCE in counts:
         pair = headers.load(file, _ignore)
         assert pair is not None  # a header named the log
+        refuse_unwritable(pair.current, file.name)
         fresh = {"log_guid": guids.NIL, "file_write_guid": uuid.uuid4(), "data_write_guid": uuid.uuid4()}
         HeaderPair(file, pair).update(fresh)
     elif rules.LOG_FILE_TRUNCATED in counts and examined.sequence is not None:
