@@ -3,6 +3,7 @@
 import contextlib
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, KIB, MIB, ZERO_GUID
 from tests.support.logs import Entry
 from tests.support.naive import naive_content
-from tests.support.parts import Bitmap, Block, Header
+from tests.support.parts import Bitmap, Block, Header, Region
 from tests.support.patterns import pattern
 from tests.support.presets import qemu_like
 from tests.support.structures import HEADER, value_of
@@ -243,6 +244,49 @@ def test_two_places_that_fit_are_told_and_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_zeros_are_not_taken_for_the_table_of_a_disk_that_has_contents(tmp_path: Path) -> None:
+    image = dynamic(region_tables=tables(checksum=1), bat={6: 8}, log=b"a log")
+    image.blocks[4] = Block(b"")
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(image.build())  # not sparse: a hole is no place to search
+    result = vhdx.repair(path, rebuild=True)
+    assert result.done == ()
+    assert "but the file holds data" in (result.refused or "")
+    assert path.read_bytes() == image.build()
+
+
+def test_an_empty_disk_gets_its_table_back(tmp_path: Path) -> None:
+    image = ImageBuilder(10 * MIB, region_tables=tables(checksum=1), log=b"a log")
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(image.build())
+    assert vhdx.repair(path, rebuild=True).left.is_clean
+
+
+def test_what_a_rebuilt_table_does_not_tell_of_is_not_cut_off(tmp_path: Path) -> None:
+    image = dynamic(region_tables=tables(checksum=1))
+    place = image.plan().end
+    image.blocks = {n: replace(block, file_offset=at) for n, block, at in _placed(image)}
+    image.regions["optional"] = Region(at=place, size=MIB, data=b"precious")
+    path = image.write(tmp_path / "image.vhdx")
+    result = vhdx.repair(path, rebuild=True)
+    assert result.done
+    assert set(result.left.codes) == {"space.leaked_tail"}
+    assert path.read_bytes()[place : place + 8] == b"precious"
+
+
+def _placed(image: ImageBuilder) -> list[tuple[int, Block, int | None]]:
+    return [(n, block, image.plan().blocks.get(n)) for n, block in image.blocks.items()]
+
+
+def test_many_places_for_the_metadata_are_refused_quickly(tmp_path: Path) -> None:
+    image = dynamic(region_tables=tables(checksum=1))
+    sound = image.build()
+    metadata = sound[image.plan().metadata_offset :][:MIB]
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(sound + metadata * 17)
+    assert "more than 16 places" in (vhdx.repair(path, rebuild=True).refused or "")
+
+
 def test_no_place_is_refused(tmp_path: Path) -> None:
     image = dynamic(region_tables=tables(checksum=1), bat={5: 8})
     result = vhdx.repair(image.write(tmp_path / "image.vhdx"), rebuild=True)
@@ -404,8 +448,8 @@ def test_what_would_be_worse_is_not_done(tmp_path: Path, monkeypatch: pytest.Mon
     path = dirty().write(tmp_path / "image.vhdx")
     before = path.read_bytes()
 
-    def mistaken(file: Rehearsal, *, accept_data_loss: bool) -> None:
-        real(file, accept_data_loss=accept_data_loss)
+    def mistaken(file: Rehearsal, **options: bool) -> None:
+        real(file, **options)
         file.write_at(bytes(4096), 2 * MIB)
 
     real = mend.mend

@@ -56,8 +56,8 @@ def concerned(file: ReadableStorage, examined: Examined) -> Concerned:
     return Doubts(examined.storage, examined.regions, examined.geometry, size).concerned()
 
 
-def mend(file: Storage, *, accept_data_loss: bool) -> None:
-    """Mend what can be mended.
+def mend(file: Storage, *, accept_data_loss: bool, keep_length: bool = False) -> None:
+    """Mend what can be mended. ``keep_length`` cuts off no space that nobody claims.
 
     Raises CorruptImageError or UnsupportedImageError for an image that cannot be mended; then parts of it may
     have been changed, so ``file`` should be a rehearsal.
@@ -67,7 +67,8 @@ def mend(file: Storage, *, accept_data_loss: bool) -> None:
     if loses:
         _make_openable(file, examined)
         _lengthen(file)
-    _Mender(file, accepting=accept_data_loss, changes_contents=loses).run()
+    mender = _Mender(file, accepting=accept_data_loss, changes_contents=loses)
+    mender.run(keep_length=keep_length)
 
 
 def _ignore(_: Finding) -> None:
@@ -123,9 +124,10 @@ class _Mender:
         self._geometry = self._image.geometry
         self._session = Session(file, self._image, on_failure=lambda: None)
 
-    def run(self) -> None:
+    def run(self, *, keep_length: bool) -> None:
         """Mend everything and close."""
         session = self._session
+        session.cuts = session.cuts and not keep_length
         if self._accepting:
             session.know_space(self._claimed_space())
         with session.lock:
