@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 import pytest
 
 import vhdx
-from tests.nbd.client import EIO, FLUSH, Client
+from tests.nbd.client import EIO, FLUSH, READ, Client
 from tests.nbd.serving import serving
 from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, MIB
@@ -51,7 +51,7 @@ def test_a_private_socket_by_default(image: Path) -> None:
         assert not path.parent.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_end_it_cleanly_with_clients_connected(number: int, image: Path, tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with serving(image, "--write", "--socket", path) as process, Client.opened(path) as client:
@@ -63,6 +63,38 @@ def test_signals_end_it_cleanly_with_clients_connected(number: int, image: Path,
     with vhdx.open(image) as disk:
         assert disk.layers[0].sequence is None
         assert disk.pread(11, 0) == b"not flushed"
+
+
+def test_what_nohup_ignores_ends_nothing(image: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with serving(image, "--socket", path) as process:
+            process.process.send_signal(signal.SIGHUP)
+            with Client.opened(path) as client:
+                assert client.size == SIZE
+            assert process.end() == (0, "")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_log_that_nobody_reads_changes_no_answer(tmp_path: Path) -> None:
+    raw, path = tmp_path / "disk.img", str(tmp_path / "s")
+    raw.write_bytes(bytes(MIB))
+    command = [*COMMAND, "serve", str(raw), "--socket", path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        assert process.stderr is not None
+        process.stderr.close()
+        os.truncate(raw, 0)  # from now on there is something to be logged
+        try:
+            with Client.opened(path) as client:
+                assert client.ask(READ, 0, 512).error == EIO
+                assert client.ask(READ, 0, 512).error == EIO
+        finally:
+            process.terminate()
+    assert process.returncode == 0
 
 
 def test_tcp_and_names(image: Path) -> None:

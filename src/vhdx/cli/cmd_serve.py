@@ -97,7 +97,7 @@ def serve(
     parent_dirs: tuple[str, ...],
     any_parent: bool,
 ) -> None:
-    """Serve the disks in one or several IMAGEs over NBD, until SIGTERM or Ctrl-C.
+    """Serve the disks in one or several IMAGEs over NBD, until SIGTERM, SIGHUP or Ctrl-C.
 
     Each export has the name of its file; the first is the default export, too. Listens on a Unix socket in
     a new directory that nobody else can enter, unless told otherwise, and prints the URI of each export
@@ -200,7 +200,7 @@ def _opened(image: str, opening: _Opening) -> VirtualDisk:
 
 
 class _Signals:
-    """SIGTERM and SIGINT, which end a server and are no failure; nor do they break off its closing."""
+    """The signals that end a server and are no failure; nor do they break off its closing."""
 
     def __init__(self) -> None:
         self._came = False
@@ -221,7 +221,11 @@ class _Signals:
 @contextlib.contextmanager
 def _stopping_on_signals() -> Iterator[_Signals]:
     signals = _Signals()
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    # Who closes a terminal often sends SIGHUP twice, once by the shell and once by the host.
+    every = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    numbers = [
+        number for number in every if signal.getsignal(number) is not signal.SIG_IGN
+    ]  # as nohup leaves it
     before = [signal.signal(number, signals) for number in numbers]
     try:
         yield signals
@@ -231,4 +235,5 @@ def _stopping_on_signals() -> Iterator[_Signals]:
 
 
 def _log(line: str) -> None:
-    click.echo(f"vhdx: {printable(line)}", err=True)
+    with contextlib.suppress(OSError):  # nobody listens any more: no reason to serve worse
+        click.echo(f"vhdx: {printable(line)}", err=True)
