@@ -173,6 +173,8 @@ def test_a_socket_that_nobody_listens_on_is_replaced(image: Path, tmp_path: Path
         (("--bind", "::"), "can be reached from other machines"),
         (("--socket", "s", "--port", "1"), "--socket is a Unix socket"),
         (("--name", "x", "other.vhdx"), "--name goes with one image"),
+        (("--name", "n" * 256), "--name takes up to 255 bytes"),
+        (("--name", "\udcff"), "--name takes up to 255 bytes"),
         (("-f", "raw", "--snapshot"), "not with raw disks"),
         (("--partition", "7"), "7"),
         ((), "Missing argument"),
@@ -189,6 +191,16 @@ def test_two_images_of_one_name_are_refused(image: Path, tmp_path: Path) -> None
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / image.name).write_bytes(image.read_bytes())
     assert "two images are named" in run("serve", image, tmp_path / "b" / image.name).err
+    for name in ("a\x01", "a\\x01"):  # which clients are told alike
+        (tmp_path / name).write_bytes(image.read_bytes())
+    assert "two images are named" in run("serve", tmp_path / "a\x01", tmp_path / "a\\x01").err
+
+
+def test_a_socket_whose_name_is_no_text(image: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff")
+    with serving(image, "--socket", path) as process:
+        assert urlparse(process.uri).query.endswith("/%FF")
+        assert process.end() == (0, "")
 
 
 def test_a_certificate_that_is_none(image: Path, tmp_path: Path) -> None:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _CLIENT_OPENS = 4
 """Connections that nbdcopy opens before it begins, where the export says that several are safe."""
 
+_NAME_LIMIT = 255
+"""Bytes of an export's name, as of a file's; some clients end themselves over a thousand."""
+
 
 class _Place(NamedTuple):
     """Where clients connect to, as the options say."""
@@ -176,16 +179,22 @@ def _export(
 
     if name is not None and len(images) > 1:
         raise click.UsageError("--name goes with one image")
-    names = [os.path.basename(each) for each in images]
-    if names.count(os.path.basename(image)) > 1:
-        raise click.UsageError(f"two images are named {os.path.basename(image)}: serve them one by one")
+    names = [_name_of(each) for each in images]
+    if names.count(_name_of(image)) > 1:
+        raise click.UsageError(f"two images are named {_name_of(image)}: serve them one by one")
+    if name is not None and (printable(name) != name or len(name.encode()) > _NAME_LIMIT):
+        raise click.UsageError(f"--name takes up to {_NAME_LIMIT} bytes of text that can be printed")
     whole = _opened(image, opening)
     with contextlib.closing(whole):
         disk = chosen(whole, opening.partition)
         about = f"{format_size(disk.size)}, {getattr(whole, 'disk_type', 'raw')}"
         if opening.partition is not None:
             about += f", partition {opening.partition}"
-        yield Export(name or printable(os.path.basename(image)), disk, about, multi=multi)
+        yield Export(name or _name_of(image), disk, about, multi=multi)
+
+
+def _name_of(image: str) -> str:
+    return printable(os.path.basename(image))
 
 
 def _opened(image: str, opening: _Opening) -> VirtualDisk:
