@@ -12,12 +12,13 @@ from urllib.parse import parse_qs, unquote, urlparse
 import pytest
 
 import vhdx
-from tests.nbd.client import EIO, FLUSH, READ, Client
+from tests.nbd.client import EIO, FLUSH, LIST, READ, Client
 from tests.nbd.serving import serving
 from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
+from tests.support.vhd import VhdBuilder
 
 from .running import COMMAND, USAGE, run
 
@@ -234,6 +235,16 @@ def test_sockets_that_are_handed_over(image: Path, tmp_path: Path) -> None:
     assert process.returncode == 0
     with vhdx.open(image) as disk:
         assert disk.pread(5, 0) == b"hello"
+
+
+def test_what_clients_are_told_of_an_image(image: Path, tmp_path: Path) -> None:
+    raw, old, path = tmp_path / "disk.img", tmp_path / "old.vhd", str(tmp_path / "s")
+    raw.write_bytes(bytes(MIB))
+    VhdBuilder(MIB).write(old)
+    with serving(image, raw, old, "--socket", path, count=3), Client(path) as client:
+        client.greet()
+        told = [data[4 + int.from_bytes(data[:4], "big") :].decode() for _, data in client.option(LIST)[:-1]]
+    assert told == ["8 MiB, dynamic", "1 MiB, raw", "1 MiB, VHD"]
 
 
 # snapshots ---------------------------------------------------------------------------------------

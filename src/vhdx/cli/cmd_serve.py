@@ -187,7 +187,7 @@ def _export(
     whole = _opened(image, opening)
     with contextlib.closing(whole):
         disk = chosen(whole, opening.partition)
-        about = f"{format_size(disk.size)}, {getattr(whole, 'disk_type', 'raw')}"
+        about = f"{format_size(disk.size)}, {_kind(whole)}"
         if opening.partition is not None:
             about += f", partition {opening.partition}"
         yield Export(name or _name_of(image), disk, about, multi=multi)
@@ -195,6 +195,12 @@ def _export(
 
 def _name_of(image: str) -> str:
     return printable(os.path.basename(image))
+
+
+def _kind(disk: VirtualDisk) -> str:
+    from vhdx.disk.raw import RawDisk  # noqa: PLC0415
+
+    return "raw" if isinstance(disk, RawDisk) else getattr(disk, "disk_type", "VHD")
 
 
 def _opened(image: str, opening: _Opening) -> VirtualDisk:
