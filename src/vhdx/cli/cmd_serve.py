@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 _CLIENT_OPENS = 4
 """Connections that nbdcopy opens before it begins, where the export says that several are safe."""
 
+_NAME_LIMIT = 255
+"""Bytes of an export's name, as of a file's; some clients end themselves over a thousand."""
+
 
 class _Place(NamedTuple):
     """Where clients connect to, as the options say."""
@@ -97,7 +100,7 @@ def serve(
     parent_dirs: tuple[str, ...],
     any_parent: bool,
 ) -> None:
-    """Serve the disks in one or several IMAGEs over NBD, until SIGTERM or Ctrl-C.
+    """Serve the disks in one or several IMAGEs over NBD, until SIGTERM, SIGHUP or Ctrl-C.
 
     Each export has the name of its file; the first is the default export, too. Listens on a Unix socket in
     a new directory that nobody else can enter, unless told otherwise, and prints the URI of each export
@@ -176,16 +179,28 @@ def _export(
 
     if name is not None and len(images) > 1:
         raise click.UsageError("--name goes with one image")
-    names = [os.path.basename(each) for each in images]
-    if names.count(os.path.basename(image)) > 1:
-        raise click.UsageError(f"two images are named {os.path.basename(image)}: serve them one by one")
+    names = [_name_of(each) for each in images]
+    if names.count(_name_of(image)) > 1:
+        raise click.UsageError(f"two images are named {_name_of(image)}: serve them one by one")
+    if name is not None and (printable(name) != name or len(name.encode()) > _NAME_LIMIT):
+        raise click.UsageError(f"--name takes up to {_NAME_LIMIT} bytes of text that can be printed")
     whole = _opened(image, opening)
     with contextlib.closing(whole):
         disk = chosen(whole, opening.partition)
-        about = f"{format_size(disk.size)}, {getattr(whole, 'disk_type', 'raw')}"
+        about = f"{format_size(disk.size)}, {_kind(whole)}"
         if opening.partition is not None:
             about += f", partition {opening.partition}"
-        yield Export(name or printable(os.path.basename(image)), disk, about, multi=multi)
+        yield Export(name or _name_of(image), disk, about, multi=multi)
+
+
+def _name_of(image: str) -> str:
+    return printable(os.path.basename(image))
+
+
+def _kind(disk: VirtualDisk) -> str:
+    from vhdx.disk.raw import RawDisk  # noqa: PLC0415
+
+    return "raw" if isinstance(disk, RawDisk) else getattr(disk, "disk_type", "VHD")
 
 
 def _opened(image: str, opening: _Opening) -> VirtualDisk:
@@ -200,7 +215,7 @@ def _opened(image: str, opening: _Opening) -> VirtualDisk:
 
 
 class _Signals:
-    """SIGTERM and SIGINT, which end a server and are no failure; nor do they break off its closing."""
+    """The signals that end a server and are no failure; nor do they break off its closing."""
 
     def __init__(self) -> None:
         self._came = False
@@ -221,7 +236,11 @@ class _Signals:
 @contextlib.contextmanager
 def _stopping_on_signals() -> Iterator[_Signals]:
     signals = _Signals()
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    # Who closes a terminal often sends SIGHUP twice, once by the shell and once by the host.
+    every = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    numbers = [
+        number for number in every if signal.getsignal(number) is not signal.SIG_IGN
+    ]  # as nohup leaves it
     before = [signal.signal(number, signals) for number in numbers]
     try:
         yield signals
@@ -231,4 +250,5 @@ def _stopping_on_signals() -> Iterator[_Signals]:
 
 
 def _log(line: str) -> None:
-    click.echo(f"vhdx: {printable(line)}", err=True)
+    with contextlib.suppress(OSError):  # nobody listens any more: no reason to serve worse
+        click.echo(f"vhdx: {printable(line)}", err=True)

@@ -115,7 +115,8 @@ def uri(listener: socket.socket, export: str, *, tls: bool) -> str:
     """What clients are given to connect to an export."""
     scheme = "nbds" if tls else "nbd"
     if listener.family == getattr(socket, "AF_UNIX", None):
-        return f"{scheme}+unix:///{quote(export)}?socket={quote(os.path.abspath(listener.getsockname()))}"
+        path = os.fsencode(os.path.abspath(listener.getsockname()))  # which need not be text
+        return f"{scheme}+unix:///{quote(export)}?socket={quote(path)}"
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
     where = host if port == DEFAULT_PORT else f"{host}:{port}"
