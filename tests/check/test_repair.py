@@ -69,6 +69,7 @@ def test_repair_does_what_the_table_says_and_can_be_undone(fault: Fault, tmp_pat
     if not result.done:
         assert path.read_bytes() == before
         assert not backup.exists()
+        assert bool(result.refused) == bool(result.before.errors), "nothing to repair is said of sound images"
         return
     assert vhdx.check(path).codes == result.left.codes
     assert {f.code for f in result.left.findings if f.severity != "note"} == fault.after
