@@ -509,6 +509,8 @@ def test_what_would_be_worse_is_not_done(tmp_path: Path, monkeypatch: pytest.Mon
         (half_shared_space(), ("--accept-data-loss",), 3),
         (dynamic(gap=9 * MIB), (), 3),
         (dynamic(bat={5: 4, 6: 8}), (), 2),
+        (dynamic(bat={5: 4}), (), 1),
+        (dirty(headers={n: Header(sequence_number=2**64 - n) for n in (1, 2)}), (), 1),
     ],
 )
 def test_exit_codes(image: ImageBuilder, options: tuple[str, ...], code: int, tmp_path: Path) -> None:
