@@ -25,6 +25,8 @@ SMALL = 128 * MIB
 """Disks up to here are looked at as a whole; of larger ones what anybody wrote to, and samples."""
 WINDOW = 3 * MIB
 WINDOWS = 8
+WHOLE_BLOCKS = 0.25
+"""The share of ranges that are whole blocks: these change more than contents."""
 GRACE = 90
 
 Word = str | Path | int
@@ -180,6 +182,9 @@ def some_range(
     """(offset, length) inside one of the windows, at least one byte."""
     start, end = chance.choice(windows)
     offset = chance.randrange(start, end)
+    if chance.random() < WHOLE_BLOCKS and longest >= block_size:
+        offset = max(start, offset - offset % block_size)
+        return offset, min(chance.randint(1, 3) * block_size, longest, end - offset)
     unit = chance.choice((1, 512, 4096, 4096, 64 * KIB, MIB, block_size))
     offset = max(start, offset - offset % unit)
     length = min(chance.choice((1, 300, 512, 4096, 4608, 10_000, 64 * KIB, MIB, block_size)), longest)

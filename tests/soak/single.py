@@ -99,11 +99,12 @@ def resize(scene: Scene) -> None:
     new = _new_size(scene)
     shrink = ["--shrink"] if scene.chance.random() < 0.6 else []
     words: list[Word] = ["resize", *shrink, scene.leaf.path, new]
-    if scene.chance.random() < 0.45 and not scene.break_off(*words):
+    may_refuse = not shrink and new < old
+    if not may_refuse and scene.chance.random() < 0.45 and not scene.break_off(*words):
         _take_size(scene, (old, new))
         verify(scene)
     done = scene.run(*words)
-    if done.code == 1 and not shrink and new < scene.size:
+    if done.code == 1 and may_refuse:
         assert "nothing but zeros" in done.err, done.err
         scene.report.count("refused to cut data")
         return
