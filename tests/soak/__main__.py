@@ -9,14 +9,13 @@ Exit code 1 if something does not hold, 64 for wrong usage.
 """
 
 import argparse
-import itertools
 import sys
 import tempfile
 import time
 import traceback
 from pathlib import Path
 
-from .driver import SoakError, room_for, run_era
+from .driver import SoakError, has_room, run_era
 from .report import Report
 
 
@@ -24,36 +23,41 @@ def main() -> int:
     """Run, and print what was done."""
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=3600)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1, help="of the first era; the next ones follow")
     parser.add_argument("--folder", type=Path, help="on a disk with 4 GiB free; by default a temporary one")
     arguments = parser.parse_args()
-    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="vhdx-soak-"))
-    if not room_for(folder):
+    folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="vhdx-soak-"))).resolve()
+    if not has_room(folder):
         sys.stderr.write(f"{folder} has less than 4 GiB free\n")
         return 64
-    report, began = Report(), time.monotonic()
-    failed = None
-    for seed in itertools.count(arguments.seed):
-        if time.monotonic() - began > arguments.seconds:
-            break
-        try:
-            run_era(folder.resolve() / f"era-{seed}", seed, report, began + arguments.seconds)
-        except SoakError as error:
-            failed = error
-            break
-    for line in report.lines():
-        sys.stdout.write(f"{line}\n")
-    last = f"{arguments.seed} to {seed - 1}"
-    sys.stdout.write(f"{time.monotonic() - began:.0f} seconds, seeds {last}\n")
-    if failed is None:
-        if arguments.folder is None:
-            folder.rmdir()
-        return 0
-    traceback.print_exception(failed)
-    sys.stderr.write("\nwhat was done last:\n" + "".join(f"  {said}\n" for said in report.last))
-    sys.stderr.write(f"\n{failed}\nthe files are in {folder / f'era-{seed}'}; once more:\n")
-    sys.stderr.write(f"  python -m tests.soak --seed {seed} --seconds {arguments.seconds:.0f}\n")
-    return 1
+    report, began, seed = Report(), time.monotonic(), arguments.seed
+    failure = None
+    while failure is None and time.monotonic() - began < arguments.seconds:
+        failure = _failure_of(folder / f"era-{seed}", seed, report, began + arguments.seconds)
+        seed += 1
+    sys.stdout.writelines(f"{line}\n" for line in report.lines())
+    sys.stdout.write(f"{time.monotonic() - began:.0f} seconds, seeds {arguments.seed} to {seed - 1}\n")
+    if failure is not None:
+        _tell(failure, folder / f"era-{seed - 1}", report)
+        sys.stderr.write(f"once more: python -m tests.soak --seed {seed - 1}\n")
+        return 1
+    if arguments.folder is None:
+        folder.rmdir()
+    return 0
+
+
+def _failure_of(folder: Path, seed: int, report: Report, until: float) -> SoakError | None:
+    try:
+        run_era(folder, seed, report, until)
+    except SoakError as error:
+        return error
+    return None
+
+
+def _tell(failure: SoakError, folder: Path, report: Report) -> None:
+    traceback.print_exception(failure)
+    said = "".join(f"  {sentence}\n" for sentence in report.last)
+    sys.stderr.write(f"\nwhat was done last:\n{said}\n{failure}\nthe files are in {folder}\n")
 
 
 if __name__ == "__main__":

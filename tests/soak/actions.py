@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from . import chains, copies, judge, serve, single
+from . import chains, copies, others, serve, single
 from .scene import Scene
 
 
@@ -32,7 +32,7 @@ ACTIONS = (
     Action("rebase on an ancestor", 2, chains.rebase, least=3),
     Action("rename a parent", 1, chains.rename_parent, least=2),
     Action("convert", 2, copies.convert),
-    Action("ask QEMU or 7-Zip", 3, judge.ask_others),
+    Action("ask QEMU or 7-Zip", 3, others.ask_others),
 )
 
 

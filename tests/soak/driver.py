@@ -46,7 +46,7 @@ def _act(scene: Scene, number: int) -> None:
     verify(scene)
 
 
-def room_for(folder: Path) -> bool:
+def has_room(folder: Path) -> bool:
     """Whether the folder has the space that an era may take."""
     folder.mkdir(parents=True, exist_ok=True)
     return shutil.disk_usage(folder).free > 4 << 30

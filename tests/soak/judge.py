@@ -1,20 +1,16 @@
 """What must hold whenever nobody writes: the check finds no errors, the disk reads as its reference."""
 
-import hashlib
 import json
-import shutil
-import subprocess
 from collections.abc import Iterator
 
 import vhdx
-from tests.support.layout import MIB
 
 from .reference import PIECE, Reference
 from .scene import SMALL, Layer, Scene
 
 SAMPLES = 20
 _ONE_IN = 4
-"""So often others are asked, too."""
+"""So often parents and extents are looked at, too."""
 
 
 def verify(scene: Scene) -> None:
@@ -105,53 +101,3 @@ def _data_within(reference: Reference, start: int, end: int) -> Iterator[tuple[i
     for data, length in reference.data_ranges(start, end):
         for offset in range(data, data + length, PIECE):
             yield offset, min(PIECE, data + length - offset)
-
-
-# others -------------------------------------------------------------------------------------------
-
-
-def ask_others(scene: Scene) -> None:
-    """QEMU and 7-Zip, where they understand such an image. Both refuse or ignore a dirty log."""
-    if scene.size > SMALL or is_dirty(scene):
-        return
-    if len(scene.layers) == 1 and scene.sector_size == 512:
-        _ask_qemu(scene)
-    elif scene.size % 1024 == 0 and _no_parent_is_shorter(scene) and scene.sector_size == 512:
-        _ask_seven_zip(scene)
-
-
-def is_dirty(scene: Scene) -> bool:
-    """Whether any log of the chain waits for its replay."""
-    return any(scene.as_json("info", layer.path)["log"]["state"] != "clean" for layer in scene.layers)
-
-
-def _ask_qemu(scene: Scene) -> None:
-    if shutil.which("qemu-img") is None:
-        return
-    image, reference = scene.leaf.path, scene.leaf.reference.path
-    _other(scene, "qemu-img", "check", "-f", "vhdx", image)
-    _other(scene, "qemu-img", "compare", "-f", "raw", "-F", "vhdx", reference, image)
-
-
-def _ask_seven_zip(scene: Scene) -> None:
-    if shutil.which("7zz") is None:
-        return
-    told = hashlib.sha256(_other(scene, "7zz", "x", "-tvhdx", "-so", scene.leaf.path))
-    wanted, reference = hashlib.sha256(), scene.leaf.reference
-    for offset in range(0, reference.size, MIB):
-        wanted.update(reference.read(min(MIB, reference.size - offset), offset))
-    assert told.digest() == wanted.digest(), "7-Zip reads something else"
-
-
-def _no_parent_is_shorter(scene: Scene) -> bool:
-    sizes = [layer.reference.size for layer in scene.layers]
-    return sizes == sorted(sizes, reverse=True)
-
-
-def _other(scene: Scene, *command: object) -> bytes:
-    words = [str(word) for word in command]
-    scene.report.say(" ".join(words))
-    done = subprocess.run(words, capture_output=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:].decode(errors="replace") + done.stderr.decode()
-    scene.report.count(f"asked {' '.join(words[:2]) if words[0] == 'qemu-img' else words[0]}")
-    return done.stdout

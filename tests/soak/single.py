@@ -7,7 +7,8 @@ import vhdx
 from tests.support.layout import MIB
 
 from .history import NEVER, Change, History, stamped
-from .judge import is_dirty, verify
+from .judge import verify
+from .others import is_dirty
 from .requests import Wishes
 from .scene import SMALL, Scene, Word
 from .writers import CLOCK, DiskWriter
