@@ -188,6 +188,41 @@ def test_what_is_refused(words: tuple[str, ...], sentence: str, image: Path) -> 
     assert not ran.out
 
 
+def test_a_raw_disk_is_written_to_only_where_it_is_said_to_be_raw(tmp_path: Path) -> None:
+    """Else a guest could begin it like an image that names files of the host, and have it read as one."""
+    raw = tmp_path / "disk.img"
+    raw.write_bytes(bytes(MIB))
+    done = run("serve", raw, "--write", "--once")
+    assert done.code == USAGE
+    assert "say -f raw" in done.err
+
+
+def handed_over_command(address: tuple[str, int], *words: str) -> list[str]:
+    """The command as systemd starts it, with a TCP socket that listens at an address."""
+    code = (
+        "import os, socket, sys; s = socket.socket(); s.bind((sys.argv[1], int(sys.argv[2]))); s.listen(); "
+        "os.dup2(s.fileno(), 3); os.set_inheritable(3, True); os.environ |= {'LISTEN_FDS': '1', 'LISTEN_PID': str(os.getpid())}; "
+        "os.execv(sys.executable, [sys.executable, '-m', 'vhdx', 'serve', *sys.argv[3:]])"
+    )
+    return [sys.executable, "-c", code, address[0], str(address[1]), *words]
+
+
+@pytest.mark.parametrize(
+    ("host", "words", "sentence"),
+    [
+        ("0.0.0.0", (), "can be reached from other machines"),
+        ("127.0.0.1", ("--port", "1234"), "go without them"),
+    ],
+)
+def test_rules_hold_for_sockets_that_are_handed_over(
+    host: str, words: tuple[str, ...], sentence: str, image: Path
+) -> None:
+    command = handed_over_command((host, 0), str(image), *words)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == USAGE
+    assert sentence in done.stderr
+
+
 def test_two_images_of_one_name_are_refused(image: Path, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / image.name).write_bytes(image.read_bytes())
@@ -317,7 +352,7 @@ def test_a_partition(tmp_path: Path) -> None:
     entry = bytes([0, 0, 0, 0, 0x83, 0, 0, 0]) + (2048).to_bytes(4, "little") + (4096).to_bytes(4, "little")
     raw.write_bytes(bytes(446) + entry + bytes(48) + b"\x55\xaa" + pattern(5, SIZE - 512))
     before = raw.read_bytes()
-    with serving(raw, "--write", "--partition", "1", "--socket", path) as process:
+    with serving(raw, "-f", "raw", "--write", "--partition", "1", "--socket", path) as process:
         with Client.opened(path) as client:
             assert client.size == 4096 * 512
             assert client.read(0, 1000) == before[MIB : MIB + 1000]

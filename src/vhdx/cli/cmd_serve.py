@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from vhdx.cli.options import chain_options, chosen, parent_policy, partition_option
+from vhdx.cli.options import FORMAT, chain_options, chosen, parent_policy, partition_option
 from vhdx.text import printable
 from vhdx.units import format_size
 
@@ -63,7 +63,7 @@ class _Opening(NamedTuple):
     "--port", type=click.IntRange(0, 65535), metavar="N", help="TCP port, 10809 by default; 0: any."
 )
 @click.option("--name", help="The export's name, where there is one image; by default the file's.")
-@click.option("-f", "--source-format", type=click.Choice(["raw", "vhdx"]), help="By default told by content.")
+@click.option("-f", "--source-format", type=FORMAT, help="By default told by content.")
 @partition_option
 @click.option("--once", is_flag=True, help="End when the last client has left.")
 @click.option(
@@ -123,6 +123,8 @@ def serve(
         exports = [held.enter_context(_export(image, name, opening, images, multi=multi)) for image in images]
         listeners = listen.handed_over()
         handed_over = bool(listeners)
+        if handed_over:
+            _check_handed_over(listeners, place, private=bool(tls) or insecure)
         listeners = listeners or [held.enter_context(_listener(place))]
         by_name = {export.offer.name: export for export in exports}
         house = House(by_name, exports[0].offer.name, context, Limits(), _log)
@@ -147,6 +149,18 @@ def _place(path: str | None, bind: str | None, port: int | None, *, private: boo
             f"{bind} can be reached from other machines: add --tls DIR, or --insecure to let everybody in"
         )
     return _Place(path, bind, port)
+
+
+def _check_handed_over(listeners: list[socket.socket], place: _Place, *, private: bool) -> None:
+    """The same rules for the sockets of systemd."""
+    from vhdx.nbd.listen import is_private  # noqa: PLC0415
+
+    if any(word is not None for word in place):
+        raise click.UsageError("sockets were handed over: --socket, --bind and --port go without them")
+    if not private and not all(map(is_private, listeners)):
+        raise click.UsageError(
+            "a socket that was handed over can be reached from other machines: add --tls DIR or --insecure"
+        )
 
 
 def _tls_context(directory: str | None) -> ssl.SSLContext | None:
@@ -205,10 +219,17 @@ def _kind(disk: VirtualDisk) -> str:
 
 def _opened(image: str, opening: _Opening) -> VirtualDisk:
     from vhdx.disk.open import open_any  # noqa: PLC0415
+    from vhdx.disk.raw import RawDisk  # noqa: PLC0415
     from vhdx.ops.snapshot import open_snapshot  # noqa: PLC0415
 
     if not opening.snapshot:
-        return open_any(image, opening.source_format, "r+" if opening.write else "r", parents=opening.parents)
+        disk = open_any(image, opening.source_format, "r+" if opening.write else "r", parents=opening.parents)
+        if opening.write and opening.source_format is None and isinstance(disk, RawDisk):
+            disk.close()
+            raise click.UsageError(
+                f"{image} is raw: whoever writes to it could make it look like an image; say -f raw"
+            )
+        return disk
     if opening.source_format == "raw":
         raise click.UsageError("--snapshot goes with VHDX images, not with raw disks")
     return open_snapshot(image, parents=opening.parents)

@@ -24,7 +24,10 @@ def handed_over() -> list[socket.socket]:
     """The sockets of systemd's protocol, which listen already; none if this process was started otherwise."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []
-    count = int(os.environ.get("LISTEN_FDS", "0"))
+    said = os.environ.get("LISTEN_FDS", "0")
+    if not said.isdecimal():
+        raise ValueError(f"LISTEN_FDS says {said!r}, which is no number of sockets")
+    count = int(said)
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):  # not for those whom we start
         os.environ.pop(name, None)
     sockets = []
@@ -77,10 +80,20 @@ def _remove_abandoned(path: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
+        except BlockingIOError:
+            return  # somebody listens, to many
         except ConnectionRefusedError:
             os.unlink(path)
+
+
+def is_private(listener: socket.socket) -> bool:
+    """Whether only this machine can connect to a socket that listens."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return True
+    return is_loopback(str(listener.getsockname()[0]))
 
 
 def is_loopback(host: str) -> bool:
