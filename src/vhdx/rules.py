@@ -218,6 +218,7 @@ BAT_BITMAP_STATE = _warning("bat.bitmap_state", "2.5.1.2")
 BAT_BITMAP_UNUSED = _note("bat.bitmap_unused", "2.5.1.2")
 BAT_BITMAP_JUNK = _warning("bat.bitmap_junk", "2.5.1.2", Remedy.REPAIR)
 BAT_LEFTOVERS = _note("bat.leftovers", "2.5")
+BAT_LEFTOVER_SPACE = _warning("bat.leftover_space", "2.5")
 
 SPACE_LEAKED = _warning("space.leaked", "2.2")
 SPACE_LEAKED_TAIL = _warning("space.leaked_tail", "2.2", Remedy.REPAIR)

@@ -40,6 +40,11 @@ def assert_smallest(path: Path) -> None:
     assert found.length == max(claim.end for claim in found.claims)
 
 
+def without_the_host(result: vhdx.CompactResult) -> vhdx.CompactResult:
+    """What the host counts may change by its own bookkeeping."""
+    return result._replace(host_size_before=0, host_size_after=0, punched_size=0)
+
+
 @pytest.mark.parametrize("scan", [False, True])
 def test_every_state_and_every_kind_of_gap(scan: bool, tmp_path: Path) -> None:
     path = strange().write(tmp_path / "a.vhdx")
@@ -47,9 +52,7 @@ def test_every_state_and_every_kind_of_gap(scan: bool, tmp_path: Path) -> None:
     foreseen = vhdx.compact(path, scan_zeros=scan, dry_run=True)
     done = vhdx.compact(path, scan_zeros=scan)
     after = assert_sound(path, model)
-    assert done._replace(dry_run=True, host_size_after=None, punched_size=0) == foreseen._replace(
-        punched_size=0
-    )
+    assert without_the_host(done._replace(dry_run=True)) == without_the_host(foreseen)
     assert done.file_size_before == before.length
     assert done.file_size_after == after.length == path.stat().st_size < before.length
     assert after.length == max(claim.end for claim in after.claims)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vhdx import rules
+from vhdx.extents import BlockState
+from vhdx.format.bat import STATE_MASK
 from vhdx.image.check_claims import ClaimCheck
 from vhdx.image.check_entries import check_behind, check_entries
 from vhdx.image.check_tell import Teller
@@ -21,9 +24,11 @@ if TYPE_CHECKING:
     from vhdx.image.check_claims import Late
     from vhdx.image.mibs import Gaps
     from vhdx.image.regions import Regions
+    from vhdx.image.slots import Entries
     from vhdx.rules import Report
     from vhdx.storage.base import ReadableStorage
 
+PRESENT_STATES = np.array([BlockState.FULLY_PRESENT.value, BlockState.PARTIALLY_PRESENT.value], np.uint64)
 _QEMU_GAP = 4
 """MiB that QEMU leaves unused between the structures and the first block."""
 
@@ -60,19 +65,41 @@ def check_table(
     teller = Teller(slots, geometry, report)
     claims = ClaimCheck(slots, geometry, regions, size, teller)
     targets = _set_of(logged, size)
+    beyond = np.zeros(0, dtype=np.uint64)
     for window in slots.windows():
         check_entries(window, geometry, teller)
         claims.add(window, targets)
         if progress is not None:
             progress(slots.bytes_before(window), slots.bytes_in_all)
+        beyond = window.beyond
     check_behind(slots, teller)
     claims.complete()
+    leftovers = chain([beyond], (entries for _, entries in slots.behind()))
+    kept = sum(_keep_leftovers(entries, claims.claimed, geometry, size) for entries in leftovers)
+    if kept:
+        where = f"entries behind the last one name {format_size(kept * MIB)} of space"
+        why = "the size of the disk is damaged, or a shrink was interrupted: vhdx resize completes it"
+        place = Place("BAT", slots.offset(geometry.payload_index(geometry.block_count - 1) + 1))
+        report(Finding(rules.BAT_LEFTOVER_SPACE, place, f"{where}: {why}"))
     if not knows_all:
         return TableFound(claims.claimed, tuple(claims.late), 0, size)
     _tell_gap(claims.claimed, regions, size, report)
     free = claims.claimed.gaps(-(-size // MIB))
     leaked = _tell_free(free, size, report, keeps_length=keeps_length)
     return TableFound(claims.claimed, tuple(claims.late), leaked, free.tail_start * MIB)
+
+
+def _keep_leftovers(entries: Entries, claimed: MibSet, geometry: Geometry, size: int) -> int:
+    """Claim the space that entries behind the last block name, and nobody else; how many MiB that is."""
+    present = np.isin(entries & np.uint64(STATE_MASK), PRESENT_STATES)
+    length = geometry.block_size // MIB
+    firsts = np.unique((entries[present] >> np.uint64(20)).astype(np.int64))
+    firsts = firsts[(firsts > 0) & (firsts + length <= size // MIB)]
+    if not firsts.size:
+        return 0
+    free = firsts[~claimed.touching(firsts, length)]
+    claimed.add(free, length)
+    return int(free.size) * length
 
 
 def _set_of(logged: frozenset[int], size: int) -> MibSet | None:

@@ -99,6 +99,8 @@ class Compaction:
         """
         scanner = Scanner(self._image, below) if scan_zeros else None
         self.give_back(scanner)
+        if scanner is not None:
+            self._thin(scanner)
         pieces = self._pieces()
         self._advance(0, sum(move.piece.length for move in self._moves(pieces)) * MIB)
         count = size = 0
@@ -107,8 +109,6 @@ class Compaction:
             self._advance(move.piece.length * MIB, 0)
             count, size = count + 1, size + move.piece.length * MIB
         self._changes.settle()
-        if scanner is not None:
-            self._thin(scanner)
         return Given(self._freed, count, size)
 
     def give_back(self, scanner: Scanner | None) -> None:
@@ -173,7 +173,8 @@ class Compaction:
     def _thin(self, scanner: Scanner) -> None:
         """Where a chunk has no sector bitmap one is made if that gives back more than it takes.
 
-        Only in free space: the file does not grow for it.
+        Only in free space: the file does not grow for it. Before anything moves: the log has written to no
+        free space yet.
         """
         for chunk, found in groupby(self._thinnable, key=lambda row: self._geometry.chunk_of(row[0])):
             rows = list(found)

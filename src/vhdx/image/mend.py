@@ -16,7 +16,14 @@ from vhdx import rules
 from vhdx.errors import CorruptImageError
 from vhdx.extents import BlockState
 from vhdx.format import guids
-from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_LIMIT, FILE_OFFSET_MASK, RESERVED_MASK, file_offset_of
+from vhdx.format.bat import (
+    BITMAP_PRESENT,
+    FILE_OFFSET_LIMIT,
+    FILE_OFFSET_MASK,
+    RESERVED_MASK,
+    STATE_MASK,
+    file_offset_of,
+)
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image import headers, image
 from vhdx.image.check import examine
@@ -65,8 +72,10 @@ def mend(file: Storage, *, accept_data_loss: bool, keep_length: bool = False) ->
     examined = examine(file)
     loses = accept_data_loss and bool(LOSSY & examined.report.counts.keys())
     if loses:
+        size = file.size()
         _make_openable(file, examined)
         _lengthen(file)
+        _mark_as_present(file, size)
     mender = _Mender(file, accepting=accept_data_loss, changes_contents=loses)
     mender.run(keep_length=keep_length)
 
@@ -102,15 +111,29 @@ def _lengthen(file: Storage) -> None:
         return
     size = file.size()
     doubts = Doubts(examined.storage, examined.regions, examined.geometry, examined.storage.size())
-    ends = [
-        (int(claims.firsts.max()) + claims.length) * MIB
-        for doubt in doubts.windows()
-        for claims in doubt.cut
-        if claims.firsts.size
-    ]
+    cut = [claims for doubt in doubts.windows() for claims in doubt.cut if claims.firsts.size]
+    ends = [(int(claims.firsts.max()) + claims.length) * MIB for claims in cut]
     if ends and max(ends) > size:
         file.resize(max(ends))
         file.flush()
+
+
+def _mark_as_present(file: Storage, size: int) -> None:
+    """Bits that were cut off, from ``size`` on, say that the sectors are here.
+
+    So what the child still has is read on: zeros would let the parent through. What the log says of bitmaps
+    comes over them.
+    """
+    opened = image.load(file)
+    if not opened.geometry.differencing or file.size() <= size:
+        return
+    for chunk in range(opened.geometry.chunk_count):
+        entry = opened.bat.bitmap(chunk)
+        place = file_offset_of(entry)
+        if entry & STATE_MASK == BITMAP_PRESENT and place + BITMAP_BLOCK_SIZE > size:
+            start = max(place, size)
+            file.write_at(b"\xff" * (place + BITMAP_BLOCK_SIZE - start), start)
+    file.flush()
 
 
 class _Mender:

@@ -41,8 +41,9 @@ def resize(
     """Give the disk of the image in ``file`` another size, in bytes, a legal one.
 
     What is added reads as zeros, also where ``below``, the parents of a differencing image, has something
-    there. ``identity`` is the DataWriteGuid for the changed contents, a fresh one where it is None. The
-    file stays open. Raises what writing raises; OSError (ENOSPC) leaves the old size.
+    there. The size that the disk has already lets go of what an interrupted shrink left. ``identity`` is the
+    DataWriteGuid for the changed contents, a fresh one where it is None. The file stays open. Raises what
+    writing raises; OSError (ENOSPC) leaves the old size.
     """
     present = load(file)
     if disk_size > present.geometry.disk_size:
@@ -50,6 +51,8 @@ def resize(
         _grow(file, load(file, disk_size=disk_size), present.geometry.disk_size, below, identity)
     elif disk_size < present.geometry.disk_size:
         _shrink(file, present, disk_size, identity)
+    else:
+        _finish_shrinking(file, present)
 
 
 @contextlib.contextmanager
@@ -173,6 +176,16 @@ def _shrink(file: Storage, image: Image, disk_size: int, identity: UUID | None) 
         if old.differencing:
             _drop_bitmaps(session, range(new.chunk_count, old.chunk_count))
         session.cuts = session.cuts or _all_present(session, new.block_count)
+
+
+def _finish_shrinking(file: Storage, image: Image) -> None:
+    with _session(file, image) as session:
+        if session.keeps_leftovers:
+            session.begin(contents=False)
+            _clear_slots_behind(session, image.regions.bat.length // ENTRY_SIZE)
+            session.drop_leftovers()
+            session.cuts = session.cuts or _all_present(session, image.geometry.block_count)
+            _ = session.space
 
 
 def _drop_blocks(session: Session, blocks: range) -> None:

@@ -13,7 +13,7 @@ from vhdx.errors import UnsupportedImageError
 from vhdx.extents import BlockState
 from vhdx.format.bat import file_offset_of, state_of
 from vhdx.image.pins import Pins
-from vhdx.image.space import Conflict, survey
+from vhdx.image.space import Conflict, leftover_places, survey
 from vhdx.image.states import READ_ANSWERS, Answer
 from vhdx.image.transaction import Door
 
@@ -48,21 +48,38 @@ class Session:
         self.pins = Pins()
         self.door = Door(file, image, on_failure)
         self._known_space: Space | None = None
+        self._leftovers: list[int] | None = None
 
     @property
     def space(self) -> Space:
         """Which space is free. Raises CorruptImageError where the image contradicts itself."""
         if self._known_space is None:
+            regions = self.image.regions
             try:
-                self._known_space = survey(self.image.regions, self.bat, self.geometry, self.reader.file_size)
+                space = survey(regions, self.bat, self.geometry, self.reader.file_size)
             except Conflict as conflict:
                 raise conflict.finding.error(self.image.name) from None
+            if self._leftovers is None:
+                self._leftovers = leftover_places(space, regions, self.bat, self.geometry)
+            space.keep(self._leftovers, self.geometry.block_size)
+            self._known_space = space
         return self._known_space
 
     def survey_anew(self) -> None:
         """Make everything durable; then what no entry names any more is free, whatever kept it so far."""
         self.commit()
         self._known_space = None
+
+    @property
+    def keeps_leftovers(self) -> bool:
+        """Whether entries behind the end of the disk keep space."""
+        _ = self.space
+        return bool(self._leftovers)
+
+    def drop_leftovers(self) -> None:
+        """Once these entries are cleared: let go of their space."""
+        self._leftovers = []
+        self.survey_anew()
 
     def know_space(self, space: Space) -> None:
         """Before the first change: which space is free in an image whose contradictions are being mended."""

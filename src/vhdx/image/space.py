@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vhdx import rules
 from vhdx.extents import BlockState
-from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_MASK, STATE_MASK, file_offset_of, state_of
+from vhdx.format.bat import BITMAP_PRESENT, ENTRY_SIZE, FILE_OFFSET_MASK, STATE_MASK, file_offset_of, state_of
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bat import WINDOW
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from vhdx.rules import Rule
 
 _FREE, _USED, _WAITING = 0, 1, 2
+_KEPT_BEHIND_LIMIT = 1 << 20
+"""Blocks that may keep space where the file does not reach: nobody writes so, and each costs memory."""
 _PRESENT = (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT)
 
 
@@ -65,6 +67,11 @@ class Space:
         was_free = self._map.count(_FREE, first, first + count) == count
         self._map[first : first + count] = bytes((_USED,)) * count
         return was_free
+
+    def is_free(self, file_offset: int, length: int) -> bool:
+        """Whether a range lies in the file, and nothing in it is used."""
+        first, count = file_offset // MIB, length // MIB
+        return self._map.count(_FREE, first, first + count) == count
 
     def claim_many(self, firsts: NDArray[np.uint64], count: int) -> bool:
         """Mark ``count`` MiB from each of ``firsts`` (MiB, in order) on as used; False if some cannot be."""
@@ -120,6 +127,14 @@ class Space:
             if inside < count:
                 self._beyond.append((first, count))
         self._beyond.sort(reverse=True)
+
+    def keep_marked(self, marked: bytearray) -> None:
+        """The same for every MiB of the file that is marked with a 1."""
+        if marked:
+            import numpy as np  # noqa: PLC0415  who marked so much has paid for it
+
+            used = np.frombuffer(self._map, dtype=np.uint8)[: len(marked)]
+            used[np.frombuffer(marked, dtype=np.uint8)[: len(used)] == 1] = _USED
 
     def give_back(self, file_offset: int, length: int) -> None:
         """Free space that no entry names any more, durably, or ever named."""
@@ -193,6 +208,21 @@ def survey(regions: Regions, bat: Bat, geometry: Geometry, file_size: int, *, ke
     return _Survey(space, bat, geometry, file_size).complete(keeping=keeping)
 
 
+def leftover_places(space: Space, regions: Regions, bat: Bat, geometry: Geometry) -> list[int]:
+    """File offsets of free space that entries behind the last block name as if blocks stood there.
+
+    If the size of the disk is damaged they do; a shrink that was interrupted leaves such entries, too. So the
+    space is not free. Looks at 1 MiB of the table behind its end.
+    """
+    first = geometry.payload_index(geometry.block_count - 1) + 1
+    count = min(regions.bat.length // ENTRY_SIZE - first, WINDOW)
+    entries = bat.entries(first, count)
+    if entries.tobytes() == bytes(count * ENTRY_SIZE):
+        return []
+    places = (file_offset_of(entry) for entry in entries if state_of(entry) in _PRESENT)
+    return [place for place in places if space.is_free(place, geometry.block_size)]
+
+
 class _Survey:
     """Marks what the table claims."""
 
@@ -203,6 +233,8 @@ class _Survey:
         self._file_size = file_size
         self._kept: list[int] = []
         self._named_bitmaps: list[int] = []
+        self._kept_map = bytearray()
+        """What many blocks keep: one byte for each MiB of the file."""
 
     def complete(self, *, keeping: bool) -> Space:
         """The map with every claim of the table."""
@@ -215,6 +247,7 @@ class _Survey:
         # Kept space is claimed last and whatever stands there: it is never read, and never given up.
         if keeping:
             self._space.keep(self._kept, self._geometry.block_size)
+            self._space.keep_marked(self._kept_map)
         self._space.keep(self._named_bitmaps, BITMAP_BLOCK_SIZE)
         return self._space
 
@@ -228,6 +261,23 @@ class _Survey:
                 missing = self._missing(run.first_block + run.block_count - 1)
                 where = self._where(self._geometry.payload_index(run.first_block))
                 self._claim(where, f"block {run.first_block}", range(place, place + length), missing)
+
+    def _keep_many(self, firsts: NDArray[np.uint64], where: Place) -> None:
+        """As for single blocks, in bounded memory: marked in the file, counted behind it."""
+        import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+        if not len(firsts):
+            return
+        count, size = self._geometry.block_size // MIB, self._space.end // MIB
+        self._kept_map.extend(bytes(size - len(self._kept_map)))
+        marked = np.frombuffer(self._kept_map, dtype=np.uint8)
+        inside = firsts + np.uint64(count) <= size
+        for offset in range(count):
+            marked[firsts[inside] + np.uint64(offset)] = 1
+        self._kept += (firsts[~inside] * np.uint64(MIB)).tolist()
+        if len(self._kept) > _KEPT_BEHIND_LIMIT:
+            detail = f"more than {_KEPT_BEHIND_LIMIT} blocks keep space behind the end of the file"
+            raise Conflict(rules.BAT_KEPT_PLACE, where, detail)
 
     def _missing(self, block: int) -> int:
         """How much of a block need not be in the file: QEMU ends fixed images with the disk."""
@@ -261,14 +311,14 @@ class _Survey:
         values = np.frombuffer(self._bat.payloads(block, count), dtype=np.uint64)
         states = values & np.uint64(STATE_MASK)
         places = values & np.uint64(FILE_OFFSET_MASK)
-        keeping = np.isin(states, [state.value for state in MAY_OWN_SPACE]) & (places > 0)
-        self._kept += places[keeping].tolist()
-        present = np.isin(states, [state.value for state in _PRESENT])
-        missing = np.zeros(count, dtype=np.uint64)
-        missing[-1] = self._missing(block + count - 1)
         where = Place(
             f"BAT from entry {self._geometry.payload_index(block)} on", self._bat.slot_offset(block)
         )
+        keeping = np.isin(states, [state.value for state in MAY_OWN_SPACE]) & (places > 0)
+        self._keep_many(places[keeping] // np.uint64(MIB), where)
+        present = np.isin(states, [state.value for state in _PRESENT])
+        missing = np.zeros(count, dtype=np.uint64)
+        missing[-1] = self._missing(block + count - 1)
         named = f"a block from {block} to {block + count - 1}"
         # Entries near 2^64 must not wrap: what is compared is where a block may begin at the latest.
         latest = np.uint64(max(0, self._file_size - self._geometry.block_size)) + missing

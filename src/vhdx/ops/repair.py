@@ -106,6 +106,9 @@ def repair(
         file.close()
 
 
+_MISPLACED = frozenset({rules.BAT_PLACE, rules.BAT_PAST_END, rules.BAT_OVERLAP})
+
+
 def _rehearsed(
     result: RepairResult, rehearsal: Rehearsal, found: Examined, accepted: set[Remedy]
 ) -> RepairResult:
@@ -117,9 +120,11 @@ def _rehearsed(
         is_rebuilt = rules.REGION_TABLE_NONE in found.report.counts
         if is_rebuilt:
             rebuild_regions(rehearsal, found)
-        # What a table that was searched for leaves over may be an optional region, or the search wrong.
+        # What a table that was searched for leaves over may be an optional region, or the search wrong; and
+        # where a place was damaged, what nobody claims is likely to be the block's.
         lossy = Remedy.ACCEPT_DATA_LOSS in accepted
-        mend.mend(rehearsal, accept_data_loss=lossy, keep_length=is_rebuilt)
+        keeps = is_rebuilt or not _MISPLACED.isdisjoint(found.report.counts)
+        mend.mend(rehearsal, accept_data_loss=lossy, keep_length=keeps)
     except VhdxError as error:
         return result._replace(refused=error.message)
     after = examine(rehearsal)
