@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from vhdx.disk.partitions import partition_table
 from vhdx.ops.source import DiskSource
+from vhdx.partitions import filesystem
+from vhdx.partitions.read import read_table
 from vhdx.partitions.resector import rewritten
 
 if TYPE_CHECKING:
@@ -13,8 +15,15 @@ if TYPE_CHECKING:
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.ops.source import Source
+    from vhdx.partitions.table import PartitionTable
+
+    Read = Callable[[int, int], bytes]
 
 FROM_A_PIPE = "what comes out of a pipe keeps its partition table, for whatever sectors that is made"
+TAKEN_FOR_512 = (
+    "an MBR does not tell for which sectors it is made, and nothing in its partitions does: "
+    "it was taken for one of sectors of 512 bytes"
+)
 
 
 def with_sectors_of(
@@ -32,16 +41,27 @@ def with_sectors_of(
         return source, (FROM_A_PIPE,) if sector_size != 512 else ()
     if source.format != "raw" and disk.logical_sector_size == sector_size:
         return source, ()
+    read = _padded(disk)
     table = partition_table(disk)
+    is_guess = source.format == "raw" and table.kind == "mbr" and not _leads_to_file_systems(read, table)
+    if is_guess and _leads_to_file_systems(read, other := read_table(disk.pread, disk.size, 4096)):
+        table, is_guess = other, False
     if table.sector_size == sector_size:
         return source, ()
-    found = rewritten(_padded(disk), table, disk_size, sector_size)
+    found = rewritten(read, table, disk_size, sector_size)
     if not found.patches:
         return source, found.remarks
-    return DiskSource(disk, source.format, found.patches, disk_size), found.remarks
+    remarks = (*found.remarks, TAKEN_FOR_512) if is_guess else found.remarks
+    return DiskSource(disk, source.format, found.patches, disk_size), remarks
 
 
-def _padded(disk: VirtualDisk) -> Callable[[int, int], bytes]:
+def _leads_to_file_systems(read: Read, table: PartitionTable) -> bool:
+    """Whether a file system begins where a partition is said to: then its sectors are the right ones."""
+    starts = (read(filesystem.PROBE_LENGTH, partition.offset) for partition in table.partitions)
+    return any(filesystem.recognised(start) is not None for start in starts)
+
+
+def _padded(disk: VirtualDisk) -> Read:
     """Reads the disk, and zeros behind its end."""
 
     def read(length: int, offset: int) -> bytes:
