@@ -12,7 +12,7 @@ from tests.partitions.tables import mbr_record
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.tools import needs
-from vhdx.ops.resector import TAKEN_FOR_512
+from vhdx.ops.resector import BACKUP_MOVED, TAKEN_FOR_512
 
 from .programs import run
 
@@ -204,6 +204,29 @@ def test_measuring_knows_the_new_table(tmp_path: Path) -> None:
     made = vhdx.convert(raw, tmp_path / "b.vhdx", options=options)
     assert (found.required_size, found.data_size) == (made.file_size, made.data_size)
     assert found.remarks == made.remarks
+
+
+@needs("sfdisk", "sgdisk")
+@pytest.mark.parametrize("suffix", ["raw", "vhdx"])
+def test_the_backup_of_a_gpt_follows_the_end_of_a_disk_that_is_rounded_up(
+    tmp_path: Path, suffix: str
+) -> None:
+    """A VHD has whole MiB."""
+    raw = write_raw(tmp_path / "a.raw", SIZE + 51_200)
+    subprocess.run(["sfdisk", "-q", raw], input=GPT_SCRIPT, text=True, capture_output=True, check=True)
+    put(raw, pattern(1, LENGTH))
+    source = raw
+    if suffix == "vhdx":
+        source = tmp_path / "a.vhdx"
+        assert vhdx.convert(raw, source).remarks == ()
+    made = vhdx.convert(source, tmp_path / "b.vhd")
+    assert made.remarks[1:] == (BACKUP_MOVED,)
+    assert vhdx.measure(source, target_format="vhd").remarks == made.remarks
+    flat = tmp_path / "b.raw"
+    flat.write_bytes((tmp_path / "b.vhd").read_bytes()[:-512])
+    assert flat.read_bytes()[START:][:LENGTH] == pattern(1, LENGTH)
+    assert "No problems found" in run("sgdisk", "--verify", flat)
+    assert listed_by_fdisk(flat, 512) == listed_by_fdisk(raw, 512)
 
 
 @needs("mkfs.ext4", "debugfs", "e2fsck")
