@@ -239,6 +239,15 @@ def test_a_damaged_footer_without_copy(tmp_path: Path) -> None:
     assert "no sound copy at the beginning" in str(caught.value)
 
 
+@pytest.mark.parametrize("length", [100, 510])
+def test_a_file_that_is_cut_inside_the_copy_of_its_footer(tmp_path: Path, length: int) -> None:
+    """The zeros that the footer ends with add nothing to its checksum, which is right without them."""
+    path = VhdBuilder(SMALL, DYNAMIC, SMALL, sectors(1)).write(tmp_path / "a.vhd")
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(vhdx.CorruptImageError, match="no sound copy at the beginning"):
+        open_any(str(path), "vhd")
+
+
 def test_the_footer_of_old_files_is_a_byte_shorter(tmp_path: Path) -> None:
     vhd = VhdBuilder(SMALL, FIXED, sectors=sectors(1, 31))
     path = tmp_path / "a.vhd"

@@ -8,9 +8,11 @@ import pytest
 import vhdx
 from tests.cli.running import run as run_vhdx
 from tests.ops.making import disk_of, write_raw
+from tests.partitions.tables import mbr_record
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.tools import needs
+from vhdx.ops.resector import BACKUP_MOVED, TAKEN_FOR_512
 
 from .programs import run
 
@@ -160,6 +162,7 @@ def test_odd_disks_are_rounded_up(tmp_path: Path, extra: int) -> None:
     assert done.err.splitlines() == [
         f"vhdx: virtual size rounded from {SIZE + extra} bytes to {SIZE + 4096} (24 MiB)",
         "vhdx: the partition table was rewritten for sectors of 4096 bytes",
+        f"vhdx: {TAKEN_FOR_512}",
     ]
     assert disk_of(tmp_path / "b.vhdx")[SIZE:] == (b"x" * extra).ljust(4096, b"\0")
 
@@ -201,3 +204,41 @@ def test_measuring_knows_the_new_table(tmp_path: Path) -> None:
     made = vhdx.convert(raw, tmp_path / "b.vhdx", options=options)
     assert (found.required_size, found.data_size) == (made.file_size, made.data_size)
     assert found.remarks == made.remarks
+
+
+@needs("sfdisk", "sgdisk")
+@pytest.mark.parametrize("suffix", ["raw", "vhdx"])
+def test_the_backup_of_a_gpt_follows_the_end_of_a_disk_that_is_rounded_up(
+    tmp_path: Path, suffix: str
+) -> None:
+    """A VHD has whole MiB."""
+    raw = write_raw(tmp_path / "a.raw", SIZE + 51_200)
+    subprocess.run(["sfdisk", "-q", raw], input=GPT_SCRIPT, text=True, capture_output=True, check=True)
+    put(raw, pattern(1, LENGTH))
+    source = raw
+    if suffix == "vhdx":
+        source = tmp_path / "a.vhdx"
+        assert vhdx.convert(raw, source).remarks == ()
+    made = vhdx.convert(source, tmp_path / "b.vhd")
+    assert made.remarks[1:] == (BACKUP_MOVED,)
+    assert vhdx.measure(source, target_format="vhd").remarks == made.remarks
+    flat = tmp_path / "b.raw"
+    flat.write_bytes((tmp_path / "b.vhd").read_bytes()[:-512])
+    assert flat.read_bytes()[START:][:LENGTH] == pattern(1, LENGTH)
+    assert "No problems found" in run("sgdisk", "--verify", flat)
+    assert listed_by_fdisk(flat, 512) == listed_by_fdisk(raw, 512)
+
+
+@needs("mkfs.ext4", "debugfs", "e2fsck")
+def test_an_mbr_of_4096_byte_sectors_in_a_raw_disk(tmp_path: Path) -> None:
+    """An MBR does not tell its sectors; the file systems that it leads to do."""
+    raw = write_raw(tmp_path / "a.raw", SIZE, {0: mbr_record({0: (0x83, START // 4096, LENGTH // 4096)})})
+    put(raw, ext4_of(tmp_path, 4096))
+    for name, options in (("b.vhdx", TO_4096), ("d.vhdx", TO_512)):
+        made = vhdx.convert(raw, tmp_path / name, options=options)
+        assert any("rewritten" in remark for remark in made.remarks) == (options == TO_512)
+        with vhdx.open(tmp_path / name) as disk:
+            assert [(p.offset, p.length) for p in disk.partitions()] == [(START, LENGTH)]
+    put(raw, bytes(LENGTH))
+    guessed = vhdx.convert(raw, tmp_path / "c.vhdx", options=TO_4096)
+    assert "it was taken for one of sectors of 512 bytes" in guessed.remarks[-1]

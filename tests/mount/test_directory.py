@@ -224,6 +224,40 @@ def test_what_is_wrong_with_the_image_is_told_once_in_words(path: Path) -> None:
 # Blocks ------------------------------------------------------------------------------------------
 
 
+class Refusing(vhdx.Disk):
+    """A disk whose table is damaged from its second MiB on."""
+
+    size = SIZE
+    read_only = True
+
+    def __init__(self) -> None:
+        """Nothing is opened."""
+
+    def __del__(self) -> None:
+        pass
+
+    def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[vhdx.Extent]:
+        yield vhdx.Extent(0, MIB, vhdx.ExtentKind.ZERO, vhdx.BlockState.ZERO, 1, None)
+        raise vhdx.CorruptImageError("the table is damaged")
+
+
+def test_what_is_damaged_is_no_hole() -> None:
+    """GNU tar stores a file without blocks as one hole, and never reads it."""
+    assert directory_of(Refusing()).getattr(FILE)["st_blocks"] == (SIZE - MIB) // 512
+
+
+def test_no_blocks_means_that_all_were_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = iter(range(10**6))
+    monkeypatch.setattr("vhdx.mount.usage.time.monotonic", lambda: next(ticks) / 1000)
+    disk, told = Hollow(), list[int]()
+    directory = directory_of(disk)
+    while not told or told[-1]:
+        told.append(directory.getattr(FILE)["st_blocks"])
+    assert disk.looked_at == disk.size // MIB
+    assert len(told) > 2
+    assert set(told[:-1]) == {1}
+
+
 class Endless(vhdx.Disk):
     """A disk of 64 TiB with two extents in each MiB."""
 
@@ -243,6 +277,18 @@ class Endless(vhdx.Disk):
             self.looked_at += 1
             place = start if start % MIB else None
             yield vhdx.Extent(start, MIB // 2, vhdx.ExtentKind.DATA, vhdx.BlockState(6), 1, place)
+
+
+class Hollow(Endless):
+    """A disk of 256 GiB, an extent in each MiB, nothing stored."""
+
+    size = 256 << 30
+
+    def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[vhdx.Extent]:
+        length = self.size - offset if length is None else length
+        for start in range(offset, offset + length, MIB):
+            self.looked_at += 1
+            yield vhdx.Extent(start, MIB, vhdx.ExtentKind.ZERO, vhdx.BlockState.ZERO, 1, None)
 
 
 def test_the_blocks_of_a_huge_disk_are_counted_a_little_at_each_question(

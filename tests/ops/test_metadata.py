@@ -13,6 +13,7 @@ from tests.support.parts import Block, Item
 from tests.support.patterns import pattern
 from tests.support.tools import needs
 from tests.writing.checking import assert_sound, guids_of, model_of, qemu_check
+from vhdx.format import metadata
 from vhdx.image import region_move
 
 IDS = [UUID(int=number + 1) for number in range(1100)]
@@ -122,14 +123,43 @@ def test_system_items_are_none_of_a_users(tmp_path: Path) -> None:
         vhdx.get_user_item(path, size)
     with pytest.raises(ValueError, match="has no user item"):
         vhdx.delete_user_item(path, size)
-    vhdx.set_user_item(path, size, b"a user's item of the same GUID")
-    with vhdx.open(path) as disk:
-        assert disk.size == 8 * MIB
-    vhdx.delete_user_item(path, size)
-    with vhdx.open(path) as disk:
-        assert disk.size == 8 * MIB
     with pytest.raises(ValueError, match="null GUID"):
         vhdx.set_user_item(path, UUID(int=0), b"x")
+
+
+@pytest.mark.parametrize(
+    ("guid", "name"),
+    [
+        ("caa16737-fa36-4d43-b3b6-33f0aa44e76b", "file parameters"),
+        ("a8d35f2d-b30b-454d-abf7-d3d84834ab0c", "parent locator"),
+        ("71cc85f0-1b69-4e28-9558-c3bf83ae75d3", "incomplete file"),
+    ],
+)
+def test_guids_of_system_items_are_refused(guid: str, name: str, tmp_path: Path) -> None:
+    """The format allows a user's item of the same GUID; QEMU does not look at the flag."""
+    path = made(tmp_path / "a.vhdx")
+    before = digest(path)
+    with pytest.raises(ValueError, match=f"GUID of a system item .{name}.: QEMU"):
+        vhdx.set_user_item(path, guid, b"x")
+    assert digest(path) == before
+    others = made(tmp_path / "b.vhdx", items={"one": Item(b"1", IS_USER, item_id=UUID(guid))})
+    assert vhdx.get_user_item(others, guid) == b"1"
+    vhdx.delete_user_item(others, guid)
+    assert vhdx.user_items(others) == ()
+
+
+def test_no_more_user_items_than_windows_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = made(tmp_path / "a.vhdx")
+    monkeypatch.setattr(metadata, "USER_ITEMS_LIMIT", 100_000)
+    vhdx.set_user_item(path, IDS[0], b"x" * 60_000)
+    vhdx.set_user_item(path, IDS[1], b"x" * 40_000)
+    before = digest(path)
+    with pytest.raises(vhdx.UnsupportedImageError, match="have 100001 bytes; Windows takes at most 40 MiB"):
+        vhdx.set_user_item(path, IDS[2], b"x")
+    assert digest(path) == before
+    vhdx.set_user_item(path, IDS[0], b"x" * 59_999)
+    vhdx.set_user_item(path, IDS[2], b"x")
+    assert len(vhdx.user_items(path)) == 3
 
 
 def test_items_of_the_disk_follow_it(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ SIGNATURE = b"metadata"
 TABLE_SIZE = 64 * 1024
 ITEM_SIZE_LIMIT = 1024 * 1024
 MAXIMUM_USER_ENTRIES = 1024
+USER_ITEMS_LIMIT = 40 * 1024 * 1024
+"""Bytes of all user items together; Microsoft's own code refuses images with more."""
 
 IS_USER = 1
 IS_VIRTUAL_DISK = 2
@@ -94,6 +96,7 @@ KNOWN_ITEMS = {
 }
 # Written by Microsoft's own software, sometimes as required, and of no effect on what a read returns.
 TOLERATED_ITEMS = frozenset({guids.CHS_PARAMETERS, guids.PMEM_LABEL_STORAGE})
+SYSTEM_ITEMS = TOLERATED_ITEMS | KNOWN_ITEMS.keys() | {guids.INCOMPLETE_FILE}
 
 
 class MetadataEntry(NamedTuple):

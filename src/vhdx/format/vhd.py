@@ -123,8 +123,11 @@ def _sealed(structure: bytes, checksum_offset: int) -> bytes:
 
 
 def footer_damage(data: bytes) -> str | None:
-    """Why these 512 bytes are no valid footer, or None if they are one."""
-    return _damage(data, FOOTER_COOKIE, _FOOTER_CHECKSUM_OFFSET)
+    """Why these bytes, 512 if the file has so many, are no valid footer, or None if they are one."""
+    damage = _damage(data, FOOTER_COOKIE, _FOOTER_CHECKSUM_OFFSET)
+    if damage is None and len(data) < FOOTER_SIZE:
+        return f"there are only {len(data)} bytes of it"
+    return damage
 
 
 def header_damage(data: bytes) -> str | None:

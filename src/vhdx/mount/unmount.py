@@ -34,7 +34,7 @@ def mounted_at(directory: str) -> Mounted:
     if not os.path.exists(_MOUNTS):
         raise OSError(errno.ENOTSUP, f"this host does not tell its mounts; try: umount {directory}")
     real = os.path.realpath(directory)
-    with open(_MOUNTS, encoding="utf-8", errors="surrogateescape") as file:
+    with open(_MOUNTS, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         found = [mount for mount in _disks_in(file.read()) if mount.directory == real]
     if not found:
         raise OSError(errno.EINVAL, "no disk is mounted there", directory)
@@ -42,14 +42,17 @@ def mounted_at(directory: str) -> Mounted:
 
 
 def _disks_in(mounts: str) -> Iterator[Mounted]:
-    """The mounts of disks in proc(5)'s list: ``id parent device root DIR OPTIONS … - TYPE SOURCE …``."""
-    for line in mounts.splitlines():
+    """The mounts of disks in proc(5)'s list: ``id parent device root DIR OPTIONS … - TYPE SOURCE …``.
+
+    Anybody may mount anything anywhere: what does not read like a mount of ours is none.
+    """
+    for line in mounts.split("\n"):  # other ends of lines may stand in names
         about, _, origin = line.partition(" - ")
-        kind, source = origin.split(" ")[:2]
-        if kind == _TYPE:
+        kind, _, rest = origin.partition(" ")
+        source = re.fullmatch(f"{FILE_SYSTEM_TYPE}:([0-9]+):(.+)", _plain(rest.partition(" ")[0]), re.DOTALL)
+        if kind == _TYPE and source is not None:
             fields = about.split(" ")
-            _, process, image = _plain(source).split(":", 2)
-            yield Mounted(_plain(fields[4]), int(process), image, "ro" in fields[5].split(","))
+            yield Mounted(_plain(fields[4]), int(source[1]), source[2], "ro" in fields[5].split(","))
 
 
 def _plain(field: str) -> str:

@@ -32,7 +32,8 @@ class StoredBytes:
     A disk of 64 TiB in which every other block is there has a hundred million extents, and whoever asks for
     the status of a file expects an answer at once. So a question counts for at most 50 ms; the next one goes
     on where it stopped. What is not counted yet is taken for a hole: a file that looks sparse is
-    copied by its holes, which is right in any case. What was changed is counted anew.
+    copied by its holes, which is right in any case. Only nothing at all would be read as "nothing to copy"
+    (GNU tar does so): that is said of a disk that was counted to its end. What was changed is counted anew.
     """
 
     def __init__(self, disk: VirtualDisk) -> None:
@@ -54,13 +55,15 @@ class StoredBytes:
                 self._stale.update(pieces)
 
     def total(self) -> int:
-        """The bytes counted so far; all of them unless the disk has more extents than can be counted now."""
+        """The bytes counted so far, which may not be all; 0 only if all are counted."""
+        complete = False
         if self._counting.acquire(blocking=False):
             try:
                 self._count(time.monotonic() + _PATIENCE)
+                complete = not self._stale
             finally:
                 self._counting.release()
-        return self._total
+        return self._total if complete else max(1, self._total)
 
     def _count(self, until: float) -> None:
         while time.monotonic() < until:
@@ -82,7 +85,7 @@ class StoredBytes:
                     self._stale.add(piece)
 
     def _counted(self, known: _Count, end: int, until: float) -> _Count:
-        """Go on counting a piece, to its end or until it is time; a damaged one as far as its damage."""
+        """Go on counting a piece, to its end or until it is time; what is damaged counts as stored."""
         position, stored = known
         try:
             extents = self._disk.extents(offset=position, length=end - position)
@@ -91,8 +94,8 @@ class StoredBytes:
                 stored += 0 if extent.file_offset is None else extent.length
                 if number % _EXTENTS_BETWEEN_LOOKS == 0 and time.monotonic() >= until:
                     break
-        except (VhdxError, OSError):  # whoever reads there hears of it; the rest of the file has a size
-            position = end
+        except (VhdxError, OSError):  # whoever reads there hears of it, and nobody is to take it for a hole
+            position, stored = end, stored + end - position
         return _Count(position, stored)
 
     def _forget(self, piece: int) -> None:

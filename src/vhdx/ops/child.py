@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, locator
+from vhdx.format.metadata import USER_ITEMS_LIMIT
 from vhdx.image.build import UserItem
 from vhdx.ops.plan import Rounding, disk_size_from, plan_from
 from vhdx.units import MIB
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 DEFAULT_BLOCK_SIZE = 2 * MIB
 """As Windows makes differencing images."""
-_USER_ITEMS_LIMIT = 40 * MIB
 
 
 def child_plan(
@@ -85,7 +85,7 @@ def user_items_of(image: Image) -> Iterator[UserItem]:
     Raises UnsupportedImageError if they are larger than 40 MiB in all, more than Microsoft's own code takes.
     """
     entries = [entry for entry in image.metadata.entries if entry.is_user and entry.is_virtual_disk]
-    if sum(entry.length for entry in entries) > _USER_ITEMS_LIMIT:
+    if sum(entry.length for entry in entries) > USER_ITEMS_LIMIT:
         raise UnsupportedImageError(
             "the user items have more than 40 MiB", image=image.name, structure="metadata"
         )

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from vhdx.disk.children import refuse_orphans
 from vhdx.disk.open import open_image
+from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, metadata
 from vhdx.image import image
 from vhdx.image.items import NewItem, index_of
@@ -69,12 +70,17 @@ def set_user_item(
 
     Where the metadata region is too short it moves to a longer place.
 
-    Raises ValueError for more than 1 MiB and for the null GUID, UnsupportedImageError past 1024 items or
-    128 MiB and where children would lose their parent, and what opening for writing raises.
+    Raises ValueError for more than 1 MiB, for the null GUID and for those of system items, because QEMU takes
+    the user's item for the system's; UnsupportedImageError past 1024 items, 40 MiB of them or 128 MiB of
+    metadata and where children would lose their parent; and what opening for writing raises.
     """
     wanted = UUID(str(item_id))
     if wanted == guids.NIL:
         raise ValueError("the null GUID names no item")
+    if wanted in metadata.SYSTEM_ITEMS:
+        raise ValueError(
+            f"{wanted} is the GUID of a system item ({guids.NAMES[wanted]}): QEMU would refuse the image"
+        )
     if len(value) > metadata.ITEM_SIZE_LIMIT:
         raise ValueError(f"an item has at most 1 MiB, not {len(value)} bytes")
     storage = open_for_writing(os.fspath(path), lock=lock)
@@ -85,12 +91,24 @@ def set_user_item(
         flags = _flags(metadata.IS_USER if old is None else old.flags, virtual_disk=virtual_disk)
         if old is not None and old.flags == flags and opened.metadata.item(opened.storage, old) == value:
             return False
+        _check_total(opened, len(value) - (0 if old is None else old.length))
         if not force:
             refuse_orphans(os.fspath(path), opened.header.data_write_guid, _ANOTHER)
         put_item(storage, opened, NewItem(wanted, value, flags, is_user=True))
         return True
     finally:
         storage.close()
+
+
+def _check_total(opened: Image, more: int) -> None:
+    """Raise UnsupportedImageError where the user items would get so many bytes more and be too many."""
+    total = more + sum(entry.length for entry in opened.metadata.entries if entry.is_user)
+    if more > 0 and total > metadata.USER_ITEMS_LIMIT:
+        raise UnsupportedImageError(
+            f"all user items would have {total} bytes; Windows takes at most 40 MiB",
+            image=opened.name,
+            structure="metadata",
+        )
 
 
 def put_item(storage: Storage, opened: Image, item: NewItem) -> None:

@@ -171,6 +171,11 @@ def _gpt_places(found: Gpt, sector_size: int) -> dict[int, tuple[int, int]]:
 def _without_old_copies(found: Gpt, used_front: int, end_of_last: int) -> Iterator[Patch]:
     """Zeros over both old copies, as far as no partition is there: no reader is to find one of them."""
     yield Patch(mbr.RECORD_SIZE, bytes(used_front - mbr.RECORD_SIZE))
+    yield from without_old_backup(found, end_of_last)
+
+
+def without_old_backup(found: Gpt, end_of_last: int) -> Iterator[Patch]:
+    """Zeros over the backup, unless a partition, of which the last ends at ``end_of_last``, is there."""
     start = (found.backup_sector - found.entries_sectors) * found.sector_size
     if found.backup_damage is None and start >= end_of_last:
         yield Patch(start, bytes(found.backup_length))
