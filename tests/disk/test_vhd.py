@@ -239,6 +239,14 @@ def test_a_damaged_footer_without_copy(tmp_path: Path) -> None:
     assert "no sound copy at the beginning" in str(caught.value)
 
 
+@pytest.mark.parametrize("length", [257, 300, 510])
+def test_a_footer_that_is_cut_is_none_though_its_sum_is_right(tmp_path: Path, length: int) -> None:
+    path = VhdBuilder(MIB, FIXED).write(tmp_path / "disk.vhd")
+    path.write_bytes(path.read_bytes()[-512:][:length])
+    with pytest.raises(vhdx.CorruptImageError, match="no sound copy"):
+        open_any(str(path), "vhd")
+
+
 def test_the_footer_of_old_files_is_a_byte_shorter(tmp_path: Path) -> None:
     vhd = VhdBuilder(SMALL, FIXED, sectors=sectors(1, 31))
     path = tmp_path / "a.vhd"
