@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS := 3600
 
-.PHONY: help demo test crash soak lint docs bench clean
+.PHONY: help demo test crash soak fuzz lint docs bench clean
 
 help:
 	@echo "make demo   convert a partitioned disk to VHDX and back, on this machine"
 	@echo "make test   lint, types, import contracts and all tests"
 	@echo "make crash  power losses at random, for ten minutes"
 	@echo "make soak   a random mix of everything against a reference file, for SECONDS=3600"
+	@echo "make fuzz   hostile input with coverage guidance; SECONDS=60 each, TARGETS=\"image log\""
 	@echo "make docs   the documentation as HTML, and the man page"
 	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls"
 
@@ -41,6 +42,16 @@ soak: $(VENV)/installed-dev
 	@sh .ci/tools
 	$(BIN)/python -m tests.soak --seconds $(SECONDS)
 
+TARGETS := $(filter-out __init__,$(basename $(notdir $(wildcard tests/fuzz/targets/*.py))))
+
+fuzz: SECONDS := 60
+fuzz: $(VENV)/installed-fuzz
+	@for target in $(TARGETS); do $(BIN)/python -m tests.fuzz $$target --seconds $(SECONDS) || exit; done
+
+$(VENV)/installed-fuzz: pyproject.toml $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,fuzz]'
+	@touch $@ $(VENV)/installed $(VENV)/installed-dev
+
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -61,4 +72,4 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) demo-work bench/results docs/built
+	rm -rf $(VENV) .fuzz demo-work bench/results docs/built

@@ -166,7 +166,7 @@ def layer_of(path: Path) -> Layer:
     """What stands in a file, after replay of its log; the file is read as it is at each call."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        image = naive._load(descriptor)
+        image = naive._load(*naive.file_of(descriptor))
     finally:
         os.close(descriptor)
     assert not image.overlay, "the log is dirty"

@@ -3,6 +3,8 @@
 import io
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -160,6 +162,60 @@ def test_promise_19_a_directory_whose_name_begins_alike_is_outside(family: Famil
     family.child(relative="..\\home2\\parent.vhdx")
     family.parent(family.home.with_name("home2") / "parent.vhdx")
     assert "leads out of" in family.refusal()
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, *names: str) -> list[str]:
+    """The paths that these functions of `os` are called with from now on."""
+    paths: list[str] = []
+
+    def record(name: str, really: Callable[[str], Any]) -> None:
+        def call(path: str) -> Any:
+            paths.append(path)
+            return really(path)
+
+        monkeypatch.setattr(os, name, call)
+
+    for name in names:
+        record(name, getattr(os, name))
+    return paths
+
+
+@pytest.mark.parametrize("value", ["..\\outside\\Parent.vhdx", "..\\outside\\sub\\x"])
+def test_promise_19_what_leads_out_is_not_even_looked_at(
+    family: Family, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    family.child(relative=value)
+    family.parent(family.outside / "parent.vhdx")
+    looked_at = recorded(monkeypatch, "listdir", "lstat")
+    assert "leads out of" in family.refusal()
+    assert looked_at
+    assert not [path for path in looked_at if os.path.normpath(path).startswith(str(family.outside) + "/")]
+
+
+def test_promise_19_directories_are_not_listed_through_links(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family.child(relative="link\\Parent.vhdx")
+    (family.home / "link").symlink_to(family.outside)
+    listed = recorded(monkeypatch, "listdir")
+    family.refusal()
+    assert str(family.outside) not in map(os.path.realpath, listed)
+
+
+def test_promise_19_a_path_longer_than_any_of_this_host_is_refused(family: Family) -> None:
+    family.child(relative="sub\\..\\" * 600 + "parent.vhdx")
+    family.parent(family.home / "parent.vhdx")
+    (family.home / "sub").mkdir()
+    assert "longer than 4096 characters" in family.refusal()
+
+
+def test_names_that_the_host_cannot_have_are_no_parents(family: Family) -> None:
+    family.child(relative="日本.vhdx")
+    opening = f"vhdx.open({str(family.child_path)!r})"
+    code = f"import vhdx\ntry: {opening}\nexcept vhdx.ParentNotFoundError: print('ok')"
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ran = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True)
+    assert ran.stdout == "ok\n"
 
 
 def test_promise_19_a_link_to_the_child_starts_from_where_the_child_is(family: Family) -> None:

@@ -15,7 +15,7 @@ from tests.support.damage import damage, flip, overwrite
 from tests.support.layout import KIB, MIB, SECTOR
 from tests.support.parts import Block, Header, RegionTable
 from tests.support.place import Plan
-from tests.support.structures import HEADER, fields, layout_of, locate, read, structures, value_of
+from tests.support.structures import HEADER, bat_entry, fields, layout_of, locate, read, structures, value_of
 from tests.support.tools import needs
 from vhdx.errors import VhdxError
 from vhdx.ops.dump import contents, dump, raw_bytes
@@ -201,3 +201,11 @@ def test_hostile_files(tmp_path: Path, seed: int) -> None:
         except ValueError as error:
             assert "room for" in str(error) or "below" in str(error) or "from 0 to" in str(error)  # noqa: PT017
     list(contents(path))
+
+
+def test_a_sector_bitmap_where_no_file_has_anything_reads_as_zeros(tmp_path: Path) -> None:
+    path = family(tmp_path)[0]
+    entry = locate(path, bat_entry(clean().child().bitmap_index(0)))
+    overwrite(path, entry, (1 << 63 | 6).to_bytes(8, "little"))
+    assert [field.value for field in shown(path, "bitmap:0")]
+    assert "bitmap:0" in [content.word for content in contents(path)]

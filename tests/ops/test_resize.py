@@ -80,6 +80,12 @@ def test_what_is_left_of_the_old_backup_is_zeros(tmp_path: Path) -> None:
     assert not any(new[10 * MIB : len(new) - 128 * 128 - 512])
 
 
+def test_an_old_backup_that_the_table_gives_to_a_partition_stays(tmp_path: Path) -> None:
+    disk = gpt_disk(16 * MIB, [(2048, 32767)])
+    vhdx.resize(image_of(disk, tmp_path), "20M")
+    assert content_of(tmp_path / "disk.vhdx")[MIB : 16 * MIB] == disk[MIB:]
+
+
 def test_down_to_the_minimum(tmp_path: Path) -> None:
     path = image_of(gpt_disk(16 * MIB, PLACES), tmp_path)
     out = succeed("resize", path, "--to-minimum")

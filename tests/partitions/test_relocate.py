@@ -144,6 +144,12 @@ def test_entries_where_partitions_may_be_are_not_written() -> None:
         steps_for(disk, 512, 2 << 20)
 
 
+@pytest.mark.parametrize("first", [0, 1, 33])
+def test_a_partition_over_the_table_is_not_written_to(first: int) -> None:
+    with pytest.raises(ValueError, match="begins where the GPT itself may stand"):
+        steps_for(gpt_disk(1 << 20, [(40, 50), (first, 39)]), 512, 2 << 20)
+
+
 def _resealed(header: bytearray) -> bytes:
     import zlib  # noqa: PLC0415
 

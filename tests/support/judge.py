@@ -40,7 +40,7 @@ def judge(path: Path, parents: Sequence[Path] = ()) -> Answer:
     try:
         disk = vhdx.open(path, lock=False)
     except Exception as error:  # noqa: BLE001  whatever it is, it is looked at
-        _check_words(error)
+        check_words(error)
         return Answer.REFUSED
     refused = False
     with disk, ExitStack() as stack:
@@ -49,7 +49,7 @@ def judge(path: Path, parents: Sequence[Path] = ()) -> Answer:
             try:
                 got = disk.pread(length, offset)
             except Exception as error:  # noqa: BLE001
-                _check_words(error)
+                check_words(error)
                 refused = True
                 continue
             _compare(got, twin, offset)
@@ -61,7 +61,7 @@ def judge(path: Path, parents: Sequence[Path] = ()) -> Answer:
         except AssertionError as error:
             raise WrongAnswerError(str(error)) from error
         except Exception as error:  # noqa: BLE001
-            _check_words(error)
+            check_words(error)
             refused = True
     return Answer.PARTLY if refused else Answer.READ
 
@@ -88,7 +88,8 @@ def _compare(got: bytes, twin: Callable[[int, int], bytes], offset: int) -> None
         raise WrongAnswerError(f"{len(got)} bytes at {offset} are wrong")
 
 
-def _check_words(error: Exception) -> None:
+def check_words(error: Exception) -> None:
+    """Raise WrongAnswerError unless it is an error of the library that says file, place and rule."""
     if not isinstance(error, vhdx.VhdxError):
         raise WrongAnswerError(f"{error!r} is none of the library's errors") from error
     structure = error.structure or "?"

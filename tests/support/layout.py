@@ -101,17 +101,19 @@ class Layout:
             offset += size
         self.fields: tuple[Field, ...] = tuple(laid)
         self.size = offset
+        self._named = {field.name: field for field in laid}
 
     def with_bits(self, *parts: tuple[str, str, int, int]) -> Self:
         """The same layout with names for bits: (name, name of the whole field, first bit, number of bits)."""
         for name, whole, shift, bits in parts:
             field = self.field(whole)
-            self.fields += (Field(name, field.offset, field.size, "int", shift, bits),)
+            self._named[name] = Field(name, field.offset, field.size, "int", shift, bits)
+            self.fields += (self._named[name],)
         return self
 
     def field(self, name: str) -> Field:
         """The field of that name."""
-        return next(field for field in self.fields if field.name == name)
+        return self._named[name]
 
     def pack(self, values: Mapping[str, Value]) -> bytes:
         """The bytes of the structure; fields that `values` does not name are zero."""

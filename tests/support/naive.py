@@ -6,7 +6,7 @@ has no right answer. A dirty log is replayed into memory.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -44,6 +44,8 @@ from .layout import (
 )
 
 Path = str | os.PathLike[str]
+ReadFile = Callable[[int, int], bytes]
+"""`length` bytes of a file at an offset, fewer where it ends."""
 UNMAPPED_V095 = 5
 
 
@@ -79,7 +81,7 @@ def naive_entry(log: bytes, offset: int, guid: UUID, log_offset: int | None = No
     ring = (log[offset:] + log[:offset])[:length]
     if seal(ring) != ring:
         return None
-    if tail % SECTOR or tail >= len(log) or number == 0 or LOG_ENTRY.number(head, "reserved") != 0:
+    if tail % SECTOR or tail >= len(log) or number == 0:  # rule 5, Reserved = 0, is tested by nobody
         return None
     data_at = -(-(LOG_ENTRY.size + 32 * count) // SECTOR) * SECTOR
     if data_at > length:
@@ -110,7 +112,7 @@ def naive_entry(log: bytes, offset: int, guid: UUID, log_offset: int | None = No
     if data_at != length:
         return None
     for target, size, _ in writes:
-        if target < 192 * KIB or target + size > 1 << 64:
+        if target < 192 * KIB or target + size >= 1 << 64:
             return None
         if log_offset is not None and target < log_offset + len(log) and log_offset < target + size:
             return None
@@ -159,7 +161,7 @@ def naive_replayed(sequence: Sequence[NaiveEntry]) -> list[NaiveEntry]:
 class _Image:
     """A file with its log replayed into `overlay` (file offset to sector), and what the metadata say."""
 
-    descriptor: int
+    file: ReadFile
     length: int
     overlay: dict[int, bytes] = field(default_factory=dict)
     bat_offset: int = 0
@@ -172,7 +174,7 @@ class _Image:
         """Bytes of the file as they stand after the replay."""
         if offset + length > self.length:
             raise NaiveError(f"{length} bytes at {offset:#x} pass the end of the file")
-        raw = bytearray(os.pread(self.descriptor, length, offset).ljust(length, b"\0"))
+        raw = bytearray(self.file(length, offset).ljust(length, b"\0"))
         if self.overlay:
             for sector in range(offset - offset % SECTOR, offset + length, SECTOR):
                 new = self.overlay.get(sector)
@@ -243,8 +245,8 @@ def _items(image: _Image, region: int) -> dict[UUID, bytes]:
     return items
 
 
-def _load(descriptor: int) -> _Image:
-    image = _Image(descriptor, os.fstat(descriptor).st_size)
+def _load(file: ReadFile, length: int) -> _Image:
+    image = _Image(file, length)
     if image.read(0, 8) != b"vhdxfile":
         raise NaiveError("this is no VHDX file")
     header = _current_header(image)
@@ -265,13 +267,24 @@ def _load(descriptor: int) -> _Image:
     return image
 
 
+@dataclass(frozen=True)
+class NaiveDisk:
+    """The virtual disk of an image: its size, and bytes of it by (offset, length)."""
+
+    size: int
+    read: Callable[[int, int], bytes]
+
+
+def naive_disk(file: ReadFile, length: int, parent: NaiveDisk | None = None) -> NaiveDisk:
+    """The disk of an image that is `length` bytes long, over that of its parent; looked through only once."""
+    image = _load(file, length)
+    return NaiveDisk(image.disk_size, lambda offset, length: _content(image, offset, length, parent))
+
+
 def naive_size(path: Path) -> int:
     """The size of the virtual disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return _load(descriptor).disk_size
-    finally:
-        os.close(descriptor)
+    with _opened(path) as (file, length):
+        return _load(file, length).disk_size
 
 
 def naive_content(path: Path, offset: int, length: int, parents: Sequence[Path] = ()) -> bytes:
@@ -283,26 +296,40 @@ def naive_content(path: Path, offset: int, length: int, parents: Sequence[Path] 
 @contextmanager
 def naive_reader(path: Path, parents: Sequence[Path] = ()) -> Iterator[Callable[[int, int], bytes]]:
     """The same for several ranges of one image, which is looked through only once."""
+    with ExitStack() as stack:
+        disk: NaiveDisk | None = None
+        for name in reversed((path, *parents)):
+            disk = naive_disk(*stack.enter_context(_opened(name)), disk)
+        assert disk is not None
+        yield disk.read
+
+
+def file_of(descriptor: int) -> tuple[ReadFile, int]:
+    """An open file as it is read here, and its length now."""
+    return lambda length, offset: os.pread(descriptor, length, offset), os.fstat(descriptor).st_size
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[ReadFile, int]]:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        image = _load(descriptor)
-        yield lambda offset, length: _content(image, offset, length, parents)
+        yield file_of(descriptor)
     finally:
         os.close(descriptor)
 
 
-def _content(image: _Image, offset: int, length: int, parents: Sequence[Path]) -> bytes:
+def _content(image: _Image, offset: int, length: int, parent: NaiveDisk | None) -> bytes:
     if offset + length > image.disk_size:
         raise NaiveError("the range passes the end of the disk")
     content = bytearray()
     while len(content) < length:
         block, inside = divmod(offset + len(content), image.block_size)
         step = min(image.block_size - inside, length - len(content))
-        content += _block_content(image, block, inside, step, parents)
+        content += _block_content(image, block, inside, step, parent)
     return bytes(content)
 
 
-def _block_content(image: _Image, block: int, inside: int, length: int, parents: Sequence[Path]) -> bytes:
+def _block_content(image: _Image, block: int, inside: int, length: int, parent: NaiveDisk | None) -> bytes:
     ratio = BITS_OF_A_BITMAP * image.sector_size // image.block_size
     entry = image.read(image.bat_offset + 8 * (block + block // ratio), 8)
     state = BAT_ENTRY.number(entry, "state")
@@ -313,7 +340,7 @@ def _block_content(image: _Image, block: int, inside: int, length: int, parents:
     if state in (UNDEFINED, ZERO, UNMAPPED, UNMAPPED_V095) or (state == NOT_PRESENT and not image.has_parent):
         return bytes(length)
     if state == NOT_PRESENT:
-        return _parent_content(disk_offset, length, parents)
+        return _parent_content(disk_offset, length, parent)
     if state == PARTIALLY_PRESENT and image.has_parent:
         chunk = block // ratio
         bitmap_entry = image.read(image.bat_offset + 8 * ((chunk + 1) * ratio + chunk), 8)
@@ -329,15 +356,13 @@ def _block_content(image: _Image, block: int, inside: int, length: int, parents:
             if bit:
                 content += image.read(file_offset + inside + len(content), step)
             else:
-                content += _parent_content(at, step, parents)
+                content += _parent_content(at, step, parent)
         return bytes(content)
     raise NaiveError(f"block {block} is in state {state}")
 
 
-def _parent_content(offset: int, length: int, parents: Sequence[Path]) -> bytes:
-    if not parents:
+def _parent_content(offset: int, length: int, parent: NaiveDisk | None) -> bytes:
+    if parent is None:
         raise NaiveError("the parent is needed and was not given")
-    there = max(0, min(length, naive_size(parents[0]) - offset))
-    return (
-        naive_content(parents[0], offset, there, parents[1:]).ljust(length, b"\0") if there else bytes(length)
-    )
+    there = max(0, min(length, parent.size - offset))
+    return parent.read(offset, there).ljust(length, b"\0") if there else bytes(length)

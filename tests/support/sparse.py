@@ -141,7 +141,9 @@ class ContentStorage:
     def read(self, length: int, file_offset: int) -> bytes:
         """Exactly `length` bytes."""
         self.reads += 1
-        if file_offset + length > self.content.size:
+        if file_offset >= 1 << 63:
+            raise OverflowError("no host has such an offset, and Python says so in its own way")
+        if length and file_offset + length > self.content.size:
             raise OSError(errno.EIO, f"the file ends inside {length} bytes at {file_offset}", self._name)
         return self.content.read(length, file_offset) if length else b""
 

@@ -320,7 +320,6 @@ def test_a_full_ring_ends_the_scan() -> None:
         Entry((), 2, entry_length=2 * SECTOR),
         Entry((), 2, padding=bytes(SECTOR)),
         Entry((), 2, descriptor_count=1),
-        Entry((), 2, reserved=1),
         Entry((), 2, checksum=0),
         Entry((), 2, tail=MIB),
         Entry((), 4),

@@ -56,11 +56,11 @@ class Look:
     """A file as the naive reader sees it: its log is replayed once, in memory."""
 
     def __init__(self, descriptor: int) -> None:
-        self._image = naive._load(descriptor)
+        self._image = naive._load(*naive.file_of(descriptor))
 
     def read(self, length: int, offset: int) -> bytes:
         """Bytes of the disk, with the arguments in the order of the library."""
-        return naive._content(self._image, offset, length, ())
+        return naive._content(self._image, offset, length, None)
 
     def structure(self) -> Structure:
         """The structures; raises AssertionError if they contradict each other or the file."""

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     """A path as an image names it, and whether it is relative to the image."""
 
 
+_LONGEST_PATH = 4096
+"""Characters of a path from inside an image: no host here opens longer ones."""
+
+
 class Places:
     """The paths to try for one child. ``refused`` keeps every path that was not taken, with the reason."""
 
@@ -48,20 +52,27 @@ class Places:
         """The host's paths for a value of the image, and the bare name beside the child."""
         if not value:
             return
+        if len(value) > _LONGEST_PATH:
+            self.refused[value] = f"is longer than {_LONGEST_PATH} characters"
+            return
         parts = [part for part in value.replace("\\", "/").split("/") if part not in ("", ".")]
+        within = None if self._policy.any_parent else home
         if relative:
-            yield ignoring_case(home, parts)
+            yield ignoring_case(home, parts, within)
         elif self._policy.any_parent:
             yield from _host_paths(value)
         else:
             self.refused[value] = "an absolute path from inside an image is only followed with --any-parent"
         if parts:
-            yield ignoring_case(home, parts[-1:])
+            yield ignoring_case(home, parts[-1:], within)
 
     def _may_be_tried(self, path: str, home: str) -> bool:
-        real = os.path.realpath(path)
-        if self._policy.any_parent or os.path.commonpath([real, home]) == home:
-            return True
+        try:
+            if self._policy.any_parent or is_below(path, home):
+                return True
+        except ValueError as error:  # names of this host cannot have such characters
+            self.refused[path] = str(error)
+            return False
         self.refused[path] = f"leads out of {home}, which is only followed with --any-parent or when named"
         return False
 
@@ -100,24 +111,47 @@ class Places:
         return lines or " nothing"
 
 
-def ignoring_case(directory: str, parts: list[str]) -> str:
+def is_below(path: str, directory: str) -> bool:
+    """Whether a path, links resolved, is the directory or below it; untouched if its text leads out."""
+    return _is_part(os.path.normpath(path), directory) and _is_part(os.path.realpath(path), directory)
+
+
+def _is_part(path: str, directory: str) -> bool:
+    try:
+        return os.path.commonpath([path, directory]) == directory
+    except ValueError:  # on another drive
+        return False
+
+
+def ignoring_case(directory: str, parts: list[str], within: str | None = None) -> str:
     """The path of ``parts`` below a directory, where a part that is not there stands for one in another case.
 
-    Images come from hosts on which case does not matter.
+    Images come from hosts on which case does not matter. Outside ``within`` nothing is looked at and no
+    directory listed: that alone may wake what is mounted on demand.
     """
     path = directory
-    for part in parts:
+    for index, part in enumerate(parts):
         exact = os.path.join(path, part)
-        path = exact if os.path.lexists(exact) else os.path.join(path, _same_but_case(path, part))
+        if within is not None and not _is_part(os.path.normpath(exact), within):
+            return os.path.join(path, *parts[index:])
+        if not os.path.lexists(exact):
+            name = _same_but_case(path, part, within)
+            if name is None:
+                return os.path.join(path, *parts[index:])
+            exact = os.path.join(path, name)
+        path = exact
     return path
 
 
-def _same_but_case(directory: str, name: str) -> str:
+def _same_but_case(directory: str, name: str, within: str | None) -> str | None:
+    """The entry of a directory that is the name but for case."""
     try:
+        if within is not None and not is_below(directory, within):
+            return None
         matches = sorted(entry for entry in os.listdir(directory) if entry.casefold() == name.casefold())
-    except OSError:
-        return name
-    return matches[0] if matches else name
+    except (OSError, ValueError):
+        return None
+    return matches[0] if matches else None
 
 
 def _host_paths(value: str) -> Iterator[str]:

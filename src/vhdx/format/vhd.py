@@ -123,21 +123,20 @@ def _sealed(structure: bytes, checksum_offset: int) -> bytes:
 
 
 def footer_damage(data: bytes) -> str | None:
-    """Why these bytes, 512 if the file has so many, are no valid footer, or None if they are one."""
-    damage = _damage(data, FOOTER_COOKIE, _FOOTER_CHECKSUM_OFFSET)
-    if damage is None and len(data) < FOOTER_SIZE:
-        return f"there are only {len(data)} bytes of it"
-    return damage
+    """Why these 512 bytes are no valid footer, or None if they are one."""
+    return _damage(data, FOOTER_SIZE, FOOTER_COOKIE, _FOOTER_CHECKSUM_OFFSET)
 
 
 def header_damage(data: bytes) -> str | None:
     """Why these 1024 bytes are no valid header, or None if they are one."""
-    return _damage(data, HEADER_COOKIE, _HEADER_CHECKSUM_OFFSET)
+    return _damage(data, HEADER_SIZE, HEADER_COOKIE, _HEADER_CHECKSUM_OFFSET)
 
 
-def _damage(data: bytes, cookie: bytes, checksum_offset: int) -> str | None:
+def _damage(data: bytes, size: int, cookie: bytes, checksum_offset: int) -> str | None:
     if data[:8] != cookie:
         return f"cookie is {data[:8]!r}, must be {cookie!r}"
+    if len(data) < size:  # which the sum would not tell: what is missing is mostly zeros
+        return f"it has {len(data)} bytes, must have {size}"
     stored = int.from_bytes(data[checksum_offset : checksum_offset + 4], "big")
     computed = checksum(data, checksum_offset)
     return None if stored == computed else f"checksum is {stored:#010x}, its bytes give {computed:#010x}"

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
-from vhdx.errors import CorruptImageError
 from vhdx.format import guids, header
 from vhdx.image import headers, image, metadata, regions, replayed
 from vhdx.image.check_log import check_log, logged_mibs
@@ -93,7 +92,7 @@ def examine(file: ReadableStorage, progress: Progress = None) -> Examined:
 
 def _no_image(report: CollectingReport, name: str) -> Exception:
     first = next(f for f in report.findings if f.rule is rules.IDENTIFIER_SIGNATURE)
-    return CorruptImageError(first.detail, image=name, rule=first.rule.section)
+    return first.error(name)
 
 
 def _tell(corrections: Iterable[Correction], report: Report) -> None:

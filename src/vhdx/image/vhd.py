@@ -12,6 +12,7 @@ from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.extents import BlockState, Extent, ExtentKind
 from vhdx.format import vhd
 from vhdx.image.bitmap import bit_runs
+from vhdx.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _MINIMUM_BLOCK_SIZE = 4096
 _MAXIMUM_BLOCK_SIZE = 256 * 1024 * 1024
+_MAXIMUM_DYNAMIC_SIZE = 2 << 40
+"""What the 32-bit sector numbers of a table reach; Hyper-V stops at 2040 GiB."""
 _WINDOW = 16 * 1024
 """Entries of the table that are kept: of blocks of 2 MiB, those of 32 GiB."""
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -100,6 +103,8 @@ class VhdImage:
         header = vhd.unpack_header(data)
         if header.version >> 16 != vhd.VERSION >> 16:
             raise self._unsupported(f"version {header.version >> 16} of the dynamic disk header")
+        if self.footer.current_size > _MAXIMUM_DYNAMIC_SIZE:
+            raise self._unsupported(f"a dynamic disk of {format_size(self.footer.current_size)}")
         size = header.block_size
         if not _MINIMUM_BLOCK_SIZE <= size <= _MAXIMUM_BLOCK_SIZE or size & (size - 1):
             raise self._corrupt(f"the block size is {size}", "dynamic disk header", offset)

@@ -69,6 +69,8 @@ def planned(disk: Disk, table: PartitionTable, new_size: int) -> Move:
         old = backup_around(disk, table, found.backup_sector * table.sector_size)
     new_start = new_size - found.backup_length
     left = old if old.start >= new_size else range(old.start, min(old.stop, new_start))
+    if any(partition.offset < left.stop and left.start < partition.end for partition in table.partitions):
+        left = range(0)  # a table that gives away its own backup: what stands in a partition stays
     return Move(restore, steps, left, found.backup_length)
 
 

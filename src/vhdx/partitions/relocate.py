@@ -30,7 +30,8 @@ def relocated(gpt: Gpt, record: bytes, disk_size: int) -> tuple[Step, ...]:
 
     ``record`` is the disk's first 512 bytes: a plain protective MBR follows, another one stays as it is.
     A damaged primary is restored first, because the backup may be the only sound copy and in the way.
-    Raises ValueError if the disk would be too small for the partitions and the backup behind them.
+    Raises ValueError if the disk would be too small for the partitions and the backup behind them, or if a
+    partition and the primary claim the same sectors.
     """
     unit = gpt.sector_size
     if disk_size % unit:
@@ -69,6 +70,8 @@ def _header_for(gpt: Gpt, sectors: int) -> GptHeader:
     )
     if header.entries_sector + gpt.entries_sectors > header.first_usable:
         raise ValueError("the entries of the GPT stand where partitions may be: repair it with gdisk first")
+    if any(entry.first_sector < header.first_usable for entry in gpt.used_entries()):
+        raise ValueError("a partition begins where the GPT itself may stand: repair it with gdisk first")
     needed = _minimum_sectors(gpt)
     if sectors < needed:
         raise ValueError(

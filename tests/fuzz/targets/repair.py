@@ -1,0 +1,97 @@
+"""Repairing any image, with everything allowed or only what loses nothing."""
+
+import contextlib
+from collections.abc import Iterator
+from random import Random
+from zlib import crc32
+
+from tests.fuzz import mutate
+from tests.fuzz.case import changed, packed, unpack
+from tests.fuzz.memory import Written
+from tests.fuzz.oracle import Refused, answer, opened, samples
+from tests.fuzz.seeds import seeds
+from tests.support.layout import GIB
+from tests.support.sparse import Content, ContentStorage
+from vhdx.disk.chain import Disk
+from vhdx.image import mend
+from vhdx.image.check import Examined, examine
+from vhdx.ops.check import result_of
+from vhdx.ops.repair import _DOUBTFUL, NOTHING, RepairResult, _rehearsed
+from vhdx.rules import Remedy
+from vhdx.storage.rehearsal import Rehearsal
+
+__all__ = ["corpus", "mutated", "run"]
+
+_NAME = "image.vhdx"
+_LARGEST = GIB
+_HARMLESS = frozenset({Remedy.REPAIR})
+_ALLOWED = (_HARMLESS, _HARMLESS, _HARMLESS | {Remedy.ACCEPT_DATA_LOSS}, frozenset(Remedy) - {Remedy.NONE})
+
+
+def corpus() -> Iterator[bytes]:
+    """Each seed as it is."""
+    for number in range(len(seeds())):
+        yield packed(number)
+
+
+def mutated(data: bytes, chance: Random) -> bytes:
+    """A case that differs in one step."""
+    return mutate.mutated(data, chance, seeds())
+
+
+def run(data: bytes) -> None:
+    """Repair the image that the bytes say; they say, too, what is allowed."""
+    case = unpack(data)
+    seed = seeds()[case.seed % len(seeds())]
+    content = changed(seed, case)
+    if content.size > _LARGEST:
+        return
+    allowed = _ALLOWED[crc32(data) % len(_ALLOWED)]
+    file = Written(content)
+    found = answer(lambda: examine(file), placed=False)
+    if isinstance(found, Refused):
+        return
+    after = Written(content)
+    with contextlib.closing(Rehearsal(file)) as rehearsal:
+        result = _repaired(file, found, rehearsal, set(allowed))
+        assert file.content.digest == content.digest, "a rehearsal changed the file"
+        if not result.done:
+            assert result.refused or not any(rule.remedy in allowed for rule in found.report.counts), result
+            return
+        rehearsal.perform(after)
+    assert result_of(_NAME, examine(after)) == result.left, "what was done is not what was rehearsed"
+    _compare(content, after.content, seed.parent, harmless=allowed == _HARMLESS)
+    if not result.left.errors:
+        again = examine(ContentStorage(after.content))
+        assert not any(rule.remedy in allowed for rule in again.report.counts if rule.severity != "note"), (
+            f"not everything was mended: {list(again.report.counts)}"
+        )
+
+
+def _repaired(file: Written, found: Examined, rehearsal: Rehearsal, allowed: set[Remedy]) -> RepairResult:
+    before = result_of(_NAME, found)
+    doubtful = mend.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
+    result = RepairResult(_NAME, (), None, doubtful.ranges, doubtful.length, before, before, dry_run=False)
+    if not any(rule.remedy in allowed for rule in found.report.counts):
+        return result
+    return _rehearsed(result, rehearsal, found, allowed)
+
+
+def _compare(before: Content, after: Content, parent: Content | None, *, harmless: bool) -> None:
+    """What could be read before reads as it did; with losses allowed at least something opens."""
+    mended = opened(after, parent)
+    found = opened(before, parent)
+    if isinstance(found, Refused):
+        return
+    assert not isinstance(mended, Refused), f"it opened before the repair, and now {mended.words}"
+    with found.disk, mended.disk:
+        for offset, length in samples(found.disk):
+            was = _read(found.disk, offset, length)
+            now = _read(mended.disk, offset, length)
+            if not isinstance(was, Refused):
+                assert was == now, f"{length} bytes at {offset} changed"
+            assert not (harmless and isinstance(now, Refused) and not isinstance(was, Refused))
+
+
+def _read(disk: Disk, offset: int, length: int) -> bytes | Refused:
+    return answer(lambda: disk.pread(length, offset))
