@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 from tests.support.layout import MIB
+from vhdx.ops.info import info
 
 from .scene import SMALL, Scene
 
@@ -21,7 +22,7 @@ def ask_others(scene: Scene) -> None:
 
 def is_dirty(scene: Scene) -> bool:
     """Whether any log of the chain waits for its replay."""
-    return any(scene.as_json("info", layer.path)["log"]["state"] != "clean" for layer in scene.layers)
+    return any(info(layer.path).log.state != "clean" for layer in scene.layers)
 
 
 def _ask_qemu(scene: Scene) -> None:
