@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import vhdx
+from vhdx.cli.cmd_check import EXIT_WARNINGS
 
 from .reference import PIECE, Reference
 from .scene import SMALL, Layer, Scene
@@ -27,7 +28,7 @@ def check(scene: Scene) -> None:
     """``vhdx check --chain`` has no errors; warnings are counted. Mostly in this process, which is faster."""
     if scene.chance.random() < 1 / _ONE_IN:
         done = scene.run("check", "--chain", scene.leaf.path)
-        assert done.code in (0, 3), done.out + done.err
+        assert done.code in (0, EXIT_WARNINGS), done.out + done.err
     found = vhdx.check(scene.leaf.path, chain=True)
     for result in (found, *found.parents):
         assert not result.errors, str(result)
