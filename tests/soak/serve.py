@@ -10,6 +10,7 @@ from typing import NamedTuple
 import vhdx
 
 from .history import History
+from .others import is_dirty
 from .processes import GRACE, Process
 from .requests import Wishes
 from .scene import Scene
@@ -85,6 +86,7 @@ def load(scene: Scene) -> None:
         _finish(writers, may_fail=how in ("kill", "term", "interrupt"))
         _leave(writers)
     _judge(scene, history, crashed=how == "kill")
+    assert how == "kill" or not is_dirty(scene.leaf), "a server that ended well left a dirty log"
     scene.report.count(f"servers ended: {how}")
     scene.report.count("requests answered", sum(writer.answered for writer in writers))
 

@@ -47,7 +47,7 @@ def write_with_the_library(scene: Scene) -> None:
     history.assert_looks(scene.leaf.reference)
     with vhdx.open(scene.leaf.path) as disk:
         history.settle(scene.leaf.reference, disk.pread, crashed=False)
-    assert not is_dirty(scene)
+    assert not is_dirty(scene.leaf)
     scene.report.count("bytes written with the library", history.bytes_written)
     scene.report.count("changes judged", len(history.changes))
     scene.report.count("reads judged", len(history.looks))
@@ -142,7 +142,7 @@ def repair(scene: Scene) -> None:
     if scene.chance.random() < 0.3:
         scene.break_off("repair", scene.leaf.path)
     replay(scene)
-    assert not is_dirty(scene)
+    assert not is_dirty(scene.leaf)
 
 
 def replay(scene: Scene) -> None:
