@@ -31,6 +31,7 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-dev lint
 	@sh .ci/tools
+	@sh .ci/kernel
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 crash: $(VENV)/installed-dev

@@ -1,4 +1,4 @@
-"""Compacting: moving blocks against copying a file of the same size, scanning for zeros against numpy."""
+"""Moving blocks against copying a file of the same size, scanning for zeros against numpy, growing a disk."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import vhdx
-from bench.harness import Aim, command, rows_of, take_turns
+from bench.harness import Aim, command, limit_row, rows_of, take_turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,9 +29,10 @@ SCAN = Aim("at least as fast as numpy", lambda ours, theirs: ours <= theirs)
 
 
 def measure(folder: Path) -> Iterator[Row]:
-    """192 MiB that move into gaps; 256 MiB of zeros that are looked through."""
+    """192 MiB that move into gaps; 256 MiB of zeros that are looked through; a disk of 1 TiB that grows."""
     yield from _moving(folder)
     yield from _scanning(folder)
+    yield _growing(folder)
 
 
 def _moving(folder: Path) -> Iterator[Row]:
@@ -88,3 +89,13 @@ def _scanning(folder: Path) -> Iterator[Row]:
     yield from rows_of("zero scan of 256 MiB", found, aims)
     speeds = {name: seconds / (SCANNED / 1e9) for name, seconds in found.items()}
     yield from rows_of("zero scan, for each GB", speeds)
+
+
+def _growing(folder: Path) -> Row:
+    image = folder / "large.vhdx"
+
+    def fresh() -> None:
+        vhdx.create(image, "1T", block_size=32 * MIB, overwrite=True)
+
+    found = take_turns({"vhdx": partial(vhdx.resize, image, "+1T")}, ROUNDS, before=fresh)
+    return limit_row("1 TiB grows to 2 TiB", found["vhdx"], 0.1, "s", "milliseconds: within 100 ms")

@@ -8,6 +8,8 @@ import statistics
 import struct
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -17,13 +19,13 @@ from bench.harness import OURS, Row, have, our_command, rows_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
 MIB = 1 << 20
 SIZE = 64 << 40
 BLOCKS = SIZE // MIB
 CHUNK = 4096
 ROUNDS = 3
+MEMORY = "/dev/shm"
 PATIENCE = 120
 _MEASURED = """
 import resource, subprocess, sys, time
@@ -42,36 +44,44 @@ class Cost(NamedTuple):
 
 
 def measure(folder: Path) -> Iterator[Row]:
-    """Nothing where the file system has no files of 64 TiB, as ext4 has none; tmpfs has."""
-    for order, places in (("in order", _in_order), ("scattered", _scattered)):
-        image = folder / "full.vhdx"
+    """Opening and summing up as processes of their own, against qemu-img."""
+    for order, places in ORDERS:
         what = f"64 TiB, all blocks present, {order}"
-        try:
-            _make(image, places)
-        except OSError:
-            yield Row(f"{what}: the file system has no such files", None, "", None)
-            return
-        yield from _compared(f"{what}: open (info)", _ours("info", image), _theirs(image, "info"))
-        yield from _compared(
-            f"{what}: map --summary", _ours("map", "--summary", image), _theirs(image, "map", "--output=json")
-        )
-        image.unlink()
+        with full_image(folder, places) as image:
+            yield from compared(f"{what}: open (info)", ours_for("info", image), theirs_for(image, "info"))
+            yield from compared(
+                f"{what}: map --summary",
+                ours_for("map", "--summary", image),
+                theirs_for(image, "map", "--output=json"),
+            )
 
 
-def _ours(*words: str | Path) -> list[str | Path]:
+@contextlib.contextmanager
+def full_image(
+    folder: Path, places: Callable[[int, int], np.ndarray[tuple[int], np.dtype[np.uint64]]]
+) -> Iterator[Path]:
+    """A file of 64 TiB, which tmpfs has and ext4 has not; ``folder`` is where else it may be."""
+    place = MEMORY if os.path.isdir(MEMORY) else str(folder)
+    with tempfile.TemporaryDirectory(prefix="vhdx-bench-", dir=place) as directory:
+        image = Path(directory) / "full.vhdx"
+        make_full(image, places)
+        yield image
+
+
+def ours_for(*words: str | Path) -> list[str | Path]:
     return [*our_command(), *words]
 
 
-def _theirs(image: Path, *words: str) -> list[str | Path] | None:
+def theirs_for(image: Path, *words: str) -> list[str | Path] | None:
     """QEMU's map calls every VHDX one run of data and does not look at the table; as text it refuses."""
     return ["qemu-img", *words, "-f", "vhdx", image] if have("qemu-img") else None
 
 
-def _compared(what: str, ours: Sequence[str | Path], theirs: Sequence[str | Path] | None) -> Iterator[Row]:
-    found = {OURS: _median(ours)}
+def compared(what: str, ours: Sequence[str | Path], theirs: Sequence[str | Path] | None) -> Iterator[Row]:
+    found = {OURS: median_cost(ours)}
     if theirs is not None:
         with contextlib.suppress(subprocess.SubprocessError):  # it refuses, or takes too long
-            found[f"qemu-img {theirs[1]}"] = _median(theirs)
+            found[f"qemu-img {theirs[1]}"] = median_cost(theirs)
     seconds = {name: cost.seconds for name, cost in found.items()}
     memory = {name: cost.mebibytes for name, cost in found.items()}
     if len(found) == 1:
@@ -82,7 +92,7 @@ def _compared(what: str, ours: Sequence[str | Path], theirs: Sequence[str | Path
     yield from rows_of(f"{what}, resident", memory, unit="MiB")
 
 
-def _median(words: Sequence[str | Path]) -> Cost:
+def median_cost(words: Sequence[str | Path]) -> Cost:
     """Each run in a process of its own, which measures the memory of its child."""
     costs = []
     for _ in range(ROUNDS):
@@ -92,20 +102,23 @@ def _median(words: Sequence[str | Path]) -> Cost:
     return Cost(*(statistics.median(column) for column in zip(*costs, strict=True)))
 
 
-def _in_order(block: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+def in_order(block: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
     return np.arange(block, block + count, dtype=np.uint64)
 
 
-def _scattered(block: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+def scattered(block: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
     """A permutation: an odd factor modulo a power of two."""
-    return _in_order(block, count) * np.uint64(96543) % np.uint64(BLOCKS)
+    return in_order(block, count) * np.uint64(96543) % np.uint64(BLOCKS)
 
 
-def _make(image: Path, places: Callable[[int, int], np.ndarray[tuple[int], np.dtype[np.uint64]]]) -> None:
+ORDERS = (("in order", in_order), ("scattered", scattered))
+
+
+def make_full(image: Path, places: Callable[[int, int], np.ndarray[tuple[int], np.dtype[np.uint64]]]) -> None:
     """An image made by the library, its whole table put in by hand; the blocks are a hole of the host."""
     vhdx.create(image, SIZE, block_size=MIB)
     end = image.stat().st_size
-    table = _table_of(image)
+    table = table_of(image)
     with open(image, "r+b") as file:
         os.truncate(file.fileno(), end + SIZE)
         for block in range(0, BLOCKS, CHUNK):
@@ -114,7 +127,7 @@ def _make(image: Path, places: Callable[[int, int], np.ndarray[tuple[int], np.dt
             file.write(entries.astype("<u8").tobytes())
 
 
-def _table_of(image: Path) -> int:
+def table_of(image: Path) -> int:
     """Where the region table says that the BAT begins."""
     guid = bytes.fromhex("6677c22d23f600429d64115e9bfd4a08")
     with open(image, "rb") as file:

@@ -235,6 +235,16 @@ class Machine(RuleBasedStateMachine):
             self.open()
         self.look()
 
+    @rule(sectors=st.integers(1, 9 * MIB // 4096), near=st.sampled_from([0, 0, 512]))
+    def resize(self, sectors: int, near: int) -> None:
+        """The leaf gets another size; what is added is zeros, whatever its parents have there."""
+        self.close()
+        size = sectors * 4096 + (near if self.sector_size == 512 else 0)
+        vhdx.resize(self.leaf.path, size, shrink=True)
+        self.leaf.content[:] = self.leaf.content[:size].ljust(size, b"\0")
+        self.open()
+        self.look()
+
     @rule(scan=st.booleans(), punch=st.booleans())
     def compact(self, *, scan: bool, punch: bool) -> None:
         """Also a parent, which its child still knows afterwards."""

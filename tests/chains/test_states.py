@@ -28,7 +28,7 @@ from tests.writing.model import assert_from, assert_same
 from vhdx.storage.file import FileStorage
 
 from .files import digest
-from .making import child_over, own_block, parent_of, written
+from .making import OWN, child_over, own_block, parent_of, written
 from .twin import assert_sound, naive_agrees, twin_of
 
 STATES = {
@@ -265,3 +265,12 @@ def assert_block(case: Case, files: list[Path], below: bytes) -> None:
             assert not layer.bits(case.block)[sectors:].any(), "leftover bits were not written"
     even = np.arange(MIB // case.sector) % 2 == 0
     assert (layer.bits(0) == even).all(), "bits of another block changed"
+
+
+def test_slots_behind_the_last_block_claim_nothing(tmp_path: Path) -> None:
+    parent = parent_of("full", 2 * MIB)
+    child = child_over(parent, 2 * MIB, {0: own_block(0, FULLY_PRESENT, ())})
+    child.bat = {2: FULLY_PRESENT | child.plan().blocks[0], 900: PARTIALLY_PRESENT | MIB}
+    files = written(tmp_path, parent, child)
+    with vhdx.open(files[0]) as disk:
+        assert disk.pread(MIB, 0) == pattern(0, MIB, OWN)

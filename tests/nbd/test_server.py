@@ -141,7 +141,17 @@ def test_extended_requests(running: Running, disk: MemoryDisk) -> None:
         assert (kind, struct.unpack(">II", told[:8])) == (6, (state, 2))
         assert list(struct.iter_unpack(">QQ", told[8:])) == [(UNIT - 512, 6), (disk.size - UNIT, 0)]
         assert client.ask(BLOCK_STATUS, disk.size - 4, 12, payload, PAYLOAD_LEN).error == wire.EINVAL
+        assert client.ask(BLOCK_STATUS, 0, 8, payload[:8], PAYLOAD_LEN).error == wire.EINVAL
         assert client.read(5, 4) == b"with"
+
+
+@pytest.mark.parametrize("mode", ["simple", "structured"])
+def test_a_flag_of_extended_requests_announces_no_payload_elsewhere(mode: str, running: Running) -> None:
+    with Client.opened(running.address, mode=mode) as client:
+        for kind in (READ, TRIM, FLUSH, BLOCK_STATUS, 99):
+            assert client.ask(kind, 0, 512, flags=PAYLOAD_LEN).error == wire.EINVAL
+        assert client.ask(WRITE, 0, 3, b"bad", PAYLOAD_LEN).error == wire.EINVAL
+        assert client.read(0, 3) == bytes(3)
 
 
 def test_block_status(running: Running, disk: MemoryDisk) -> None:
@@ -507,19 +517,24 @@ def test_an_option_that_is_too_long_is_taken_in_and_refused(running: Running) ->
         client.go()
 
 
+def clients() -> int:
+    """How many threads serve somebody."""
+    return sum(thread.name.startswith("nbd-") for thread in threading.enumerate())
+
+
 def test_a_thousand_connections(disk: MemoryDisk, tmp_path: Path) -> None:
     descriptors = len(os.listdir("/proc/self/fd"))
     with served(tmp_path, disk, maximum_connections=10) as running:
-        threads = threading.active_count()
+        threads = clients()
         for _ in range(20):
             with many(running.address, 50):
                 pass
         with Client.opened(running.address) as client:
             assert client.read(0, 4) == bytes(4)
         deadline = time.monotonic() + 5
-        while threading.active_count() > threads and time.monotonic() < deadline:
+        while clients() > threads and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert threading.active_count() == threads
+        assert clients() == threads
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 

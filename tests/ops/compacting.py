@@ -7,12 +7,16 @@ from tests.support.layout import MIB
 from vhdx.image import relocate
 
 
-def main() -> None:
-    """Compact; says when it begins."""
-    relocate._BATCH_SIZE = 8 * MIB
-    sys.stdout.write("begun\n")
+def tell(done: int, total: int | None) -> None:
+    """A line for each block that was looked at or moved."""
+    sys.stdout.write(f"{done} of {total}\n")
     sys.stdout.flush()
-    vhdx.compact(sys.argv[1], scan_zeros=True, punch=True)
+
+
+def main() -> None:
+    """Compact."""
+    relocate._BATCH_SIZE = 8 * MIB
+    vhdx.compact(sys.argv[1], scan_zeros=True, punch=True, progress=tell)
 
 
 if __name__ == "__main__":

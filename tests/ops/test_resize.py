@@ -18,12 +18,10 @@ from tests.cli.running import COMMAND, USAGE, run, succeed
 from tests.partitions.tables import gpt_disk, mbr_record, sound_copy
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
+from tests.support.tools import needs
 from tests.writing.checking import guids_of, is_clean
 
-EXT4 = pytest.mark.skipif(
-    not all(map(shutil.which, ("mkfs.ext4", "fsck.ext4", "debugfs", "resize2fs"))),
-    reason="the programs of ext4 are not installed",
-)
+EXT4 = needs("mkfs.ext4", "fsck.ext4", "debugfs")
 PLACES = [(2048, 6143), (8192, 20479)]
 """Partitions of 2 and 6 MiB, the last one ends at 10 MiB."""
 
@@ -177,8 +175,10 @@ def test_a_damaged_primary_is_restored_before_the_disk_grows(
 
 
 def test_a_gpt_of_the_other_sector_size_is_left_alone(tmp_path: Path) -> None:
-    places = [(256, 767)]
-    path = image_of(gpt_disk(16 * MIB, places, 4096), tmp_path)
+    path = tmp_path / "disk.vhdx"
+    vhdx.create(path, 16 * MIB)
+    with vhdx.open(path, "r+") as disk:  # a conversion would rewrite the table
+        disk.pwrite(gpt_disk(16 * MIB, [(256, 767)], 4096), 0)
     done = vhdx.resize(path, "20M")
     assert (done.table_moved, done.remarks) == (
         False,
@@ -261,6 +261,31 @@ def test_a_file_system_survives(tmp_path: Path) -> None:
         vhdx.convert(path, raw)
         done = subprocess.run(["sgdisk", "--verify", raw], capture_output=True, text=True, check=True)
         assert "No problems found" in done.stdout
+
+
+@needs("mkfs.vfat", "fsck.vfat", "mcopy")
+def test_a_fat_file_system_survives(tmp_path: Path) -> None:
+    part = tmp_path / "part.raw"
+    with part.open("wb") as file:
+        file.truncate(40 * MIB)
+    subprocess.run(["mkfs.vfat", "-F", "32", part], check=True, capture_output=True)
+    content = pattern(3, 5 * MIB + 77)
+    (tmp_path / "one").write_bytes(content)
+    subprocess.run(["mcopy", "-i", part, tmp_path / "one", "::one"], check=True)
+    disk = mbr_record({0: (0x0C, 2048, 40 * 2048)}).ljust(64 * MIB, b"\0")
+    path = image_of(disk[:MIB] + part.read_bytes() + disk[41 * MIB :], tmp_path)
+    for change in (
+        lambda: vhdx.resize(path, "+100M"),
+        lambda: vhdx.compact(path, scan_zeros=True, punch=True),
+        lambda: vhdx.resize(path, to_minimum=True),
+        lambda: vhdx.set_properties(path, disk_type="fixed"),
+        lambda: vhdx.resize(path, "+3M"),
+    ):
+        change()
+        vhdx.convert(path, part, partition=1, overwrite=True)
+        subprocess.run(["fsck.vfat", "-n", part], check=True, capture_output=True)
+        subprocess.run(["mcopy", "-n", "-o", "-i", part, "::one", tmp_path / "back"], check=True)
+        assert (tmp_path / "back").read_bytes() == content
 
 
 def test_killed_in_the_middle(tmp_path: Path) -> None:

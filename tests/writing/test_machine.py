@@ -8,6 +8,7 @@ import tempfile
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import hypothesis.strategies as st
 import pytest
@@ -167,6 +168,18 @@ class Machine(RuleBasedStateMachine):
             last = max(found.claims, key=lambda claim: claim.end)
             assert not last.name.startswith("block") or max(free) < found.block_size
         self.disk = vhdx.open(self.path, "r+")
+
+    @precondition(lambda self: self.disk.size <= SMALL)
+    @rule(disk_type=st.sampled_from(["fixed", "dynamic"]))
+    def change_type(self, disk_type: Literal["fixed", "dynamic"]) -> None:
+        self.close()
+        identity = guids_of(self.path)[1]
+        vhdx.set_properties(self.path, disk_type=disk_type)
+        assert_sound(self.path, self.model)
+        assert guids_of(self.path)[1] == identity
+        self.disk = vhdx.open(self.path, "r+")
+        assert self.disk.disk_type == disk_type
+        self.fixed = disk_type == "fixed"
 
     def close(self) -> None:
         self.disk.close()

@@ -67,12 +67,13 @@ def _claim(claims: NDArray[np.uint8], entries: NDArray[np.uint64], length: int) 
 def _claims(bat: Bat, geometry: Geometry) -> list[tuple[int, int, int]]:
     """(file offset, length, slot) of every present block, by file offset."""
     claims = []
+    behind = geometry.payload_index(geometry.block_count - 1) + 1
     for index, entry in enumerate(bat.entries(0, geometry.bat_entry_count)):
         state = entry & STATE_MASK
         if geometry.is_bitmap_index(index):
             if geometry.differencing and state == BITMAP_PRESENT:
                 claims.append((entry & FILE_OFFSET_MASK, BITMAP_BLOCK_SIZE, index))
-        elif state in _PRESENT:
+        elif state in _PRESENT and index < behind:  # what stands behind the last block means nothing
             claims.append((entry & FILE_OFFSET_MASK, geometry.block_size, index))
     claims.sort()
     return claims

@@ -36,7 +36,7 @@ class Space:
 
     def __init__(self, file_size: int) -> None:
         self._map = bytearray(-(-file_size // MIB))
-        self._search_from = 0
+        self._search_from: dict[int, int] = {}  # by length in MiB: nothing so long is free before
         self._waiting: list[tuple[int, int]] = []
         self._beyond: list[tuple[int, int]] = []  # MiB kept behind the map's end, last ones first
 
@@ -89,12 +89,13 @@ class Space:
         It may hold anything: nobody may take it for zeros.
         """
         count = length // MIB
-        first = self._map.find(bytes(count), self._search_from)
+        start = self._search_from.get(count, 0)
+        first = self._map.find(bytes(count), start)
         if first < 0:
-            self._search_from = max(self._search_from, len(self._map) - count + 1)
+            self._search_from[count] = max(start, len(self._map) - count + 1)
             return None
         self._map[first : first + count] = bytes((_USED,)) * count
-        self._search_from = first + count
+        self._search_from[count] = first + count
         return first * MIB
 
     def extend(self, length: int) -> int:
@@ -113,17 +114,19 @@ class Space:
         Also where the file does not reach yet: it may grow.
         """
         count = length // MIB
-        for first in sorted((place // MIB for place in places), reverse=True):
+        for first in (place // MIB for place in places):
             inside = len(self._map[first : first + count])
             self._map[first : first + inside] = bytes((_USED,)) * inside
             if inside < count:
                 self._beyond.append((first, count))
+        self._beyond.sort(reverse=True)
 
     def give_back(self, file_offset: int, length: int) -> None:
         """Free space that no entry names any more, durably, or ever named."""
         first, count = file_offset // MIB, length // MIB
         self._map[first : first + count] = bytes(count)
-        self._search_from = min(self._search_from, first)
+        for wanted, start in self._search_from.items():  # what is free before it may make a run with it
+            self._search_from[wanted] = min(start, max(0, first - wanted + 1))
 
     def give_up(self, file_offset: int, length: int) -> None:
         """Let space wait: an entry that named it was changed, but not yet durably."""
@@ -199,6 +202,7 @@ class _Survey:
         self._geometry = geometry
         self._file_size = file_size
         self._kept: list[int] = []
+        self._named_bitmaps: list[int] = []
 
     def complete(self, *, keeping: bool) -> Space:
         """The map with every claim of the table."""
@@ -211,6 +215,7 @@ class _Survey:
         # Kept space is claimed last and whatever stands there: it is never read, and never given up.
         if keeping:
             self._space.keep(self._kept, self._geometry.block_size)
+        self._space.keep(self._named_bitmaps, BITMAP_BLOCK_SIZE)
         return self._space
 
     def _claim_runs(self, block: int, count: int) -> None:
@@ -234,8 +239,11 @@ class _Survey:
     def _claim_bitmaps(self) -> None:
         for chunk in range(self._geometry.chunk_count):
             entry = self._bat.bitmap(chunk)
-            if entry & STATE_MASK == BITMAP_PRESENT:
-                place = file_offset_of(entry)
+            place = file_offset_of(entry)
+            if entry & STATE_MASK != BITMAP_PRESENT:
+                if place:  # a damaged state: the bits of a child must not be taken for free space
+                    self._named_bitmaps.append(place)
+            else:
                 where = self._where(self._geometry.bitmap_index(chunk))
                 whole = range(place, place + BITMAP_BLOCK_SIZE)
                 self._claim(where, f"the sector bitmap of chunk {chunk}", whole)

@@ -99,7 +99,8 @@ class Export:
 
     def _check(self) -> None:
         if self._failed is not None:
-            raise OSError(errno.EIO, "an earlier flush failed; nothing is written any more")
+            text = "a flush failed: what was written before it may be lost, and nothing is written any more"
+            raise OSError(errno.EIO, text, self.offer.name)
 
     def trim(self, length: int, offset: int) -> None:
         """Let go of a range."""
@@ -147,15 +148,20 @@ class Export:
 
     def status(self, length: int, offset: int, contexts: Sequence[str], *, one: bool) -> list[list[Run]]:
         """For each context its runs (length, value) from ``offset`` on; fewer than the range may have."""
-        extents = list(islice(self._disk.extents(offset=offset, length=length), EXTENT_LIMIT))
+        extents: Iterable[Extent] = () if one else list(self._few_extents(length, offset))
         found = []
         for context in contexts:
+            if one:  # no further than to the first run's end: most clients that ask so ask for all of a disk
+                extents = self._few_extents(length, offset)
             if context == BASE_ALLOCATION:
                 runs = self._allocation(extents)
             else:
                 runs = _values(extents, self._disk.contexts[context])
             found.append(list(islice(_joined(runs), 1 if one else EXTENT_LIMIT)))
         return found
+
+    def _few_extents(self, length: int, offset: int) -> Iterator[Extent]:
+        return islice(self._disk.extents(offset=offset, length=length), EXTENT_LIMIT)
 
     def _allocation(self, extents: Iterable[Extent]) -> Iterator[Run]:
         """Holes of the host's files inside data count as zeros: they read so, and are quick to skip."""
