@@ -41,7 +41,7 @@ def _size(scene: Scene, sector_size: int, block_size: int, *, fixed: bool) -> in
     if not fixed and chance.random() < 0.15:
         size = chance.randrange(GIB, min(block_size // MIB * 64 * GIB, 1 << 42))
     elif chance.random() < 0.3:
-        return chance.randint(1, 4) ** 2 * 4 * MIB
+        return chance.choice((1, 1, 4, 9, 16)) * 4 * MIB
     else:
         size = chance.randrange(sector_size, (SMALL // 3) if fixed else SMALL * 2 // 3)
     return size - size % sector_size or sector_size

@@ -20,6 +20,8 @@ from tests.cli.running import COMMAND, Ran
 from vhdx.cli.main import run
 
 GRACE = 90
+SWITCH_SECONDS = 1e-5
+"""How soon threads of forks take turns: five hundred times sooner than usual, so that they meet."""
 _PAUSE = 0.0005
 
 
@@ -79,6 +81,7 @@ def _become(words: list[str], folder: Path, streams: Sequence[IO[bytes]], *, fre
             os.execv(sys.executable, [COMMAND[0], "-X", "faulthandler", *COMMAND[1:], *words])
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
         faulthandler.enable()
+        sys.setswitchinterval(SWITCH_SECONDS)
         sys.argv = ["vhdx", *words]
         run()
     except SystemExit as end:
