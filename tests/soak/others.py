@@ -32,18 +32,18 @@ def _ask_qemu(scene: Scene) -> None:
     image, reference = scene.leaf.path, scene.leaf.reference.path
     if is_dirty(scene.leaf):
         image = scene.new_name()
-        _other(scene, "cp", "--sparse=always", scene.leaf.path, image)
-        _other(scene, "qemu-img", "check", "-r", "all", "-f", "vhdx", image)
+        run_other(scene, "cp", "--sparse=always", scene.leaf.path, image)
+        run_other(scene, "qemu-img", "check", "-r", "all", "-f", "vhdx", image)
         scene.report.count("logs replayed by QEMU")
-    _other(scene, "qemu-img", "check", "-f", "vhdx", image)
-    _other(scene, "qemu-img", "compare", "-f", "raw", "-F", "vhdx", reference, image)
+    run_other(scene, "qemu-img", "check", "-f", "vhdx", image)
+    run_other(scene, "qemu-img", "compare", "-f", "raw", "-F", "vhdx", reference, image)
     scene.report.count("images compared by QEMU")
 
 
 def _ask_seven_zip(scene: Scene) -> None:
     if shutil.which("7zz") is None:
         return
-    told = hashlib.sha256(_other(scene, "7zz", "x", "-tvhdx", "-so", scene.leaf.path))
+    told = hashlib.sha256(run_other(scene, "7zz", "x", "-tvhdx", "-so", scene.leaf.path))
     wanted, reference = hashlib.sha256(), scene.leaf.reference
     for offset in range(0, reference.size, MIB):
         wanted.update(reference.read(min(MIB, reference.size - offset), offset))
@@ -57,7 +57,8 @@ def _has_sizes_for_seven_zip(scene: Scene) -> bool:
     return sizes == sorted(sizes, reverse=True) and not any(size % 1024 for size in sizes)
 
 
-def _other(scene: Scene, *command: object) -> bytes:
+def run_other(scene: Scene, *command: object) -> bytes:
+    """The output of a program of others, which succeeds."""
     words = [str(word) for word in command]
     scene.report.say(" ".join(words))
     done = subprocess.run(words, capture_output=True, check=False)
