@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NamedTuple, NoReturn
 
 from tests.cli.running import COMMAND, Ran
 from vhdx.cli.main import run
@@ -25,18 +25,26 @@ SWITCH_SECONDS = 1e-5
 _PAUSE = 0.0005
 
 
-class Process:
-    """``vhdx`` with some words, under way. ``fresh`` from nothing, as it is beside other threads."""
+class Manner(NamedTuple):
+    """How a command runs: ``fresh`` from nothing, or as a fork, each of whose flushes takes so long."""
 
-    def __init__(self, words: list[str], folder: Path, *, source: bytes = b"", fresh: bool = False) -> None:
+    fresh: bool
+    flush_seconds: float = 0
+
+
+class Process:
+    """``vhdx`` with some words, under way."""
+
+    def __init__(self, words: list[str], folder: Path, manner: Manner, source: bytes = b"") -> None:
         self._streams = [tempfile.TemporaryFile() for _ in range(3)]  # noqa: SIM115  `wait` closes them
         self._streams[0].write(source)
         self._streams[0].seek(0)
         self._code: int | None = None
-        fresh = fresh or threading.active_count() > 1
+        if threading.active_count() > 1:  # others would stand still in a fork
+            manner = Manner(fresh=True)
         self._pid = os.fork()
         if not self._pid:
-            _become(words, folder, self._streams, fresh=fresh)
+            _become(words, folder, self._streams, manner)
 
     def is_running(self) -> bool:
         if self._code is None:
@@ -69,7 +77,7 @@ class Process:
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode()
 
 
-def _become(words: list[str], folder: Path, streams: Sequence[IO[bytes]], *, fresh: bool) -> NoReturn:
+def _become(words: list[str], folder: Path, streams: Sequence[IO[bytes]], manner: Manner) -> NoReturn:
     """In the new process: be the command, whatever happens."""
     code = 1
     try:
@@ -77,11 +85,12 @@ def _become(words: list[str], folder: Path, streams: Sequence[IO[bytes]], *, fre
         for number, stream in enumerate(streams):
             os.dup2(stream.fileno(), number)
         os.chdir(folder)
-        if fresh:
+        if manner.fresh:
             os.execv(sys.executable, [COMMAND[0], "-X", "faulthandler", *COMMAND[1:], *words])
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
         faulthandler.enable()
         sys.setswitchinterval(SWITCH_SECONDS)
+        _slow_down_flushes(manner.flush_seconds)
         sys.argv = ["vhdx", *words]
         run()
     except SystemExit as end:
@@ -94,3 +103,16 @@ def _become(words: list[str], folder: Path, streams: Sequence[IO[bytes]], *, fre
         for text in (sys.stdout, sys.stderr):
             text.flush()
         os._exit(code)
+
+
+def _slow_down_flushes(seconds: float) -> None:
+    """Let flushes take as long as on a disk: signals come in their middle, and others write meanwhile."""
+    flush = os.fdatasync
+
+    def slow(descriptor: Any) -> None:
+        time.sleep(seconds / 2)
+        flush(descriptor)
+        time.sleep(seconds / 2)
+
+    if seconds:
+        os.fdatasync = slow

@@ -17,7 +17,7 @@ from tests.cli.running import Ran
 from tests.support.layout import KIB, MIB
 from vhdx.cli.cmd_check import EXIT_WARNINGS
 
-from .processes import GRACE, Process
+from .processes import GRACE, Manner, Process
 from .reference import Reference
 from .report import Report
 
@@ -29,6 +29,8 @@ WHOLE_BLOCKS = 0.25
 """The share of ranges that are whole blocks: these change more than contents."""
 FRESH = 0.2
 """The share of commands that begin from nothing, as a shell starts them."""
+FLUSH_SECONDS = (0, 0, 0.002, 0.01, 0.05)
+"""How long flushes take, in forks: hosts in memory have none, and then no signal comes between two."""
 
 Word = str | Path | int
 """An argument of the command."""
@@ -102,7 +104,8 @@ class Scene:
 
     def start(self, words: list[str], source: bytes = b"") -> Process:
         """The command, under way."""
-        return Process(words, self.folder, source=source, fresh=self.chance.random() < FRESH)
+        manner = Manner(self.chance.random() < FRESH, self.chance.choice(FLUSH_SECONDS))
+        return Process(words, self.folder, manner, source)
 
     def succeed(self, *arguments: Word, source: bytes = b"") -> str:
         done = self.run(*arguments, source=source)
