@@ -5,10 +5,11 @@
 Era follows era, with one seed after the other. A failure leaves its folder and says which seed brings it
 back, as far as the moments of signals allow. Killed processes prove order and replay; the host's memory
 survives them, so losses of power are for `python -m tests.crash`.
-Exit code 1 if something does not hold, 64 for wrong usage.
+Exit code 1 if something does not hold, 64 for wrong usage, 130 if it was interrupted.
 """
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -31,19 +32,23 @@ def main() -> int:
         sys.stderr.write(f"{folder} has less than 4 GiB free\n")
         return 64
     report, began, seed = Report(), time.monotonic(), arguments.seed
-    failure = None
-    while failure is None and time.monotonic() - began < arguments.seconds:
-        failure = _failure_of(folder / f"era-{seed}", seed, report, began + arguments.seconds)
-        seed += 1
+    failure, until = None, began + arguments.seconds
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no server is left behind
+    try:
+        while failure is None and time.monotonic() < until:
+            failure = _failure_of(folder / f"era-{seed}", seed, report, until)
+            seed += 1
+    except KeyboardInterrupt:
+        sys.stderr.write(f"interrupted; the files of the last era stay in {folder}\n")
     sys.stdout.writelines(f"{line}\n" for line in report.lines())
-    sys.stdout.write(f"{time.monotonic() - began:.0f} seconds, seeds {arguments.seed} to {seed - 1}\n")
+    sys.stdout.write(f"{time.monotonic() - began:.0f} seconds, seeds from {arguments.seed} on\n")
     if failure is not None:
         _tell(failure, folder / f"era-{seed - 1}", report)
         sys.stderr.write(f"once more: python -m tests.soak --seed {seed - 1}\n")
         return 1
-    if arguments.folder is None:
+    if arguments.folder is None and not any(folder.iterdir()):
         folder.rmdir()
-    return 0
+    return 0 if time.monotonic() >= until else 130
 
 
 def _failure_of(folder: Path, seed: int, report: Report, until: float) -> SoakError | None:

@@ -29,7 +29,7 @@ ACTIONS = (
     Action("metadata", 2, single.change_items),
     Action("create a child", 5, chains.add_child, most=chains.DEEPEST - 1),
     Action("merge", 6, chains.merge, least=2),
-    Action("rebase on an ancestor", 2, chains.rebase, least=3),
+    Action("rebase on an ancestor", 4, chains.rebase, least=3),
     Action("rename a parent", 1, chains.rename_parent, least=2),
     Action("convert", 2, copies.convert),
     Action("ask QEMU or 7-Zip", 3, others.ask_others),

@@ -1,8 +1,10 @@
 """Conversions, there and back: raw, VHD, VHDX."""
 
+import subprocess
 from pathlib import Path
 
 import vhdx
+from tests.cli.running import COMMAND
 from tests.support.layout import MIB
 
 from .begin import BLOCK_SIZES, LOG_SIZES
@@ -54,6 +56,21 @@ def _assert_file(path: Path, reference: Reference) -> None:
             assert file.read(PIECE) == wanted, f"{path} differs in the MiB at {offset}"
 
 
+def _convert_from_a_pipe(scene: Scene, copied: Path, path: Path, words: list[str]) -> None:
+    """The size comes last, so the table stands behind the blocks."""
+    scene.report.say(f"cat {copied} | vhdx convert - {path} {' '.join(words)}")
+    with subprocess.Popen(["cat", copied], stdout=subprocess.PIPE) as cat:
+        done = subprocess.run(
+            [*COMMAND, "convert", "-f", "raw", "-", path, *words],
+            stdin=cat.stdout,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    scene.report.count("conversions from a pipe")
+
+
 def _go_on_with(scene: Scene, copied: Path, size: int) -> None:
     """The copy, or what is made of it, is the only image from now on."""
     path = copied
@@ -62,7 +79,10 @@ def _go_on_with(scene: Scene, copied: Path, size: int) -> None:
         words = _options(scene)
         if copied.suffix == ".raw":
             words += ["--logical-sector-size", str(scene.sector_size)]
-        scene.succeed("convert", copied, path, *words)
+        if copied.suffix == ".raw" and scene.chance.random() < 0.5:
+            _convert_from_a_pipe(scene, copied, path, words)
+        else:
+            scene.succeed("convert", copied, path, *words)
     reference = scene.leaf.reference.copied(scene.new_name(".raw"))
     reference.resize(size)
     with vhdx.open(path) as disk:

@@ -1,16 +1,16 @@
 """What must hold whenever nobody writes: the check finds no errors, the disk reads as its reference."""
 
-import json
 from collections.abc import Iterator
 
 import vhdx
+from vhdx.cli.cmd_check import EXIT_WARNINGS
 
 from .reference import PIECE, Reference
 from .scene import SMALL, Layer, Scene
 
 SAMPLES = 20
 _ONE_IN = 4
-"""So often parents and extents are looked at, too."""
+"""So often the command checks, and parents and extents are looked at, too."""
 
 
 def verify(scene: Scene) -> None:
@@ -25,15 +25,16 @@ def verify(scene: Scene) -> None:
 
 
 def check(scene: Scene) -> None:
-    """``vhdx check --chain`` has no errors; warnings are counted."""
-    done = scene.run("check", "--chain", "--json", scene.leaf.path)
-    assert done.code in (0, 3), done.out + done.err
-    found = json.loads(done.out)
-    for result in (found, *found["parents"]):
-        assert not result["errors"], done.out
-        for finding in result["findings"]:
-            if finding["severity"] == "warning":
-                scene.report.count(f"warning {finding['code']}")
+    """``vhdx check --chain`` has no errors; warnings are counted. Mostly in this process, which is faster."""
+    if scene.chance.random() < 1 / _ONE_IN:
+        done = scene.run("check", "--chain", scene.leaf.path)
+        assert done.code in (0, EXIT_WARNINGS), done.out + done.err
+    found = vhdx.check(scene.leaf.path, chain=True)
+    for result in (found, *found.parents):
+        assert not result.errors, str(result)
+        for finding in result.findings:
+            if finding.severity == "warning":
+                scene.report.count(f"warning {finding.code}")
 
 
 def assert_reads(scene: Scene, layer: Layer) -> None:

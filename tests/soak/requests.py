@@ -61,17 +61,17 @@ class Wishes:
         if kind in (TRIM, WRITE_ZEROES):
             longest = LONGEST_ERASED
         offset, length = some_range(self.chance, windows, self._block_size, longest)
-        data = self._data(offset, length) if kind == WRITE else (b"", 0)
-        return Request(kind, offset, length, data[0], self._flags(kind), data[1] or self._next_change())
-
-    def _data(self, offset: int, length: int) -> tuple[bytes, int]:
         number = self._next_change()
+        data = self._data(number, offset, length) if kind == WRITE else b""
+        return Request(kind, offset, length, data, self._flags(kind), number)
+
+    def _data(self, number: int, offset: int, length: int) -> bytes:
         content = self.chance.choices(list(_CONTENTS), list(_CONTENTS.values()))[0]
         if content == "zeros":
-            return bytes(length), number
+            return bytes(length)
         if content == "what was there":
-            return self._reference.read(length, offset), number
-        return stamped(number, offset, length), number
+            return self._reference.read(length, offset)
+        return stamped(number, offset, length)
 
     def _flags(self, kind: int) -> int:
         flags = FUA if kind != READ and self.chance.random() < 0.04 else 0

@@ -2,8 +2,6 @@
 
 import contextlib
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +10,10 @@ from typing import NamedTuple
 import vhdx
 
 from .history import History
+from .others import is_dirty
+from .processes import GRACE, Process
 from .requests import Wishes
-from .scene import GRACE, Scene
+from .scene import Scene
 from .writers import NbdWriter
 
 _ENDS = {"kill": 6, "term": 2, "interrupt": 1, "done": 2, "once": 1}
@@ -23,6 +23,7 @@ _SIGNALS = {
     "interrupt": signal.SIGINT,
     "done": signal.SIGTERM,
 }
+_PAUSE = 0.001
 
 
 class StuckError(Exception):
@@ -32,17 +33,17 @@ class StuckError(Exception):
 class Server(NamedTuple):
     """``vhdx serve`` in its own process."""
 
-    process: "subprocess.Popen[str]"
+    process: Process
     address: str
 
     def end(self, number: signal.Signals | None) -> None:
         """Send a signal, or wait until it ends by itself. It says nothing that it should not."""
         if number is not None:
-            self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=GRACE)
-        assert "Traceback" not in errors, errors
+            self.process.signal(number)
+        ran = self.process.wait()
+        assert "Traceback" not in ran.err, ran.err
         wanted = -signal.SIGKILL if number == signal.SIGKILL else 0
-        assert self.process.returncode == wanted, f"exit code {self.process.returncode}: {errors}"
+        assert ran.code == wanted, f"exit code {ran.code}: {ran.err}"
 
 
 @contextlib.contextmanager
@@ -51,24 +52,17 @@ def serving(scene: Scene, image: Path, *options: str) -> Iterator[Server]:
     address = str(scene.folder / "socket")
     words = ["serve", str(image), "--socket", address, *options]
     scene.report.say("vhdx " + " ".join(words))
-    with subprocess.Popen(
-        [sys.executable, "-X", "faulthandler", "-m", "vhdx", *words],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=scene.folder,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            if not process.stdout.readline():
-                raise AssertionError(f"the server did not start: {process.communicate(timeout=GRACE)[1]}")
-            yield Server(process, address)
-        except StuckError as error:
-            process.send_signal(signal.SIGABRT)  # lets it say where its threads stand
-            raise AssertionError(f"{error}\n{process.communicate(timeout=GRACE)[1]}") from error
-        finally:
-            if process.poll() is None:
-                process.kill()
+    process = scene.start(words)
+    try:
+        while process.is_running() and "\n" not in process.said(1):
+            time.sleep(_PAUSE)
+        assert process.is_running(), f"the server did not start: {process.wait()}"
+        yield Server(process, address)
+    except (StuckError, TimeoutError) as error:
+        process.signal(signal.SIGABRT)  # lets it say where its threads stand
+        raise AssertionError(f"{error}\n{process.wait().err}") from error
+    finally:
+        process.signal(signal.SIGKILL)
 
 
 def load(scene: Scene) -> None:
@@ -92,6 +86,7 @@ def load(scene: Scene) -> None:
         _finish(writers, may_fail=how in ("kill", "term", "interrupt"))
         _leave(writers)
     _judge(scene, history, crashed=how == "kill")
+    assert how == "kill" or not is_dirty(scene.leaf), "a server that ended well left a dirty log"
     scene.report.count(f"servers ended: {how}")
     scene.report.count("requests answered", sum(writer.answered for writer in writers))
 

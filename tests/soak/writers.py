@@ -7,8 +7,8 @@ import vhdx
 from tests.nbd.client import ENOTSUP, ESHUTDOWN, FLUSH, FUA, READ, TRIM, WRITE, WRITE_ZEROES, Client, Reply
 
 from .history import NEVER, Change, History, Look
+from .processes import GRACE
 from .requests import Request, Wishes
-from .scene import GRACE
 
 CLOCK = itertools.count()
 """Moments; taking one is atomic."""
