@@ -115,4 +115,4 @@ def _slow_down_flushes(seconds: float) -> None:
         time.sleep(seconds / 2)
 
     if seconds:
-        os.fdatasync = slow
+        os.fdatasync = slow  # type: ignore[assignment]  # only ever called with a descriptor
