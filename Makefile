@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS := 3600
 
-.PHONY: help demo test crash soak fuzz lint docs bench clean
+.PHONY: help demo test slow crash soak fuzz lint docs bench clean
 
 help:
 	@echo "make demo   convert a partitioned disk to VHDX and back, on this machine"
 	@echo "make test   lint, types, import contracts and all tests"
+	@echo "make slow   the tests that take minutes each"
 	@echo "make crash  power losses at random, for ten minutes"
 	@echo "make soak   a random mix of everything against a reference file, for SECONDS=3600"
 	@echo "make fuzz   hostile input with coverage guidance; SECONDS=60 each, TARGETS=\"image log\""
@@ -34,6 +35,9 @@ test: $(VENV)/installed-dev lint
 	@sh .ci/tools
 	@sh .ci/kernel
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow
 
 crash: $(VENV)/installed-dev
 	$(BIN)/python -m tests.crash --seconds 600
