@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from vhdx.cli.options import SIZE, chain_options, force_option, image_options, parent_policy
-from vhdx.cli.render import size_text
+from vhdx.cli.options import SIZE, chain_options, force_option, image_options, json_option, parent_policy
+from vhdx.cli.render import print_json, size_text
 from vhdx.text import printable
 
 
@@ -18,6 +18,7 @@ from vhdx.text import printable
 @image_options
 @chain_options
 @force_option
+@json_option
 def create(
     image: str,
     size: int | None,
@@ -26,6 +27,7 @@ def create(
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     force: bool,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Create an empty disk of SIZE in the new file IMAGE, or a child of another image.
@@ -39,6 +41,9 @@ def create(
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     made = create_image(image, size, parent=parent, parents=policy, overwrite=force, **options)
+    if as_json:
+        print_json(made)
+        return
     for remark in made.remarks:
         click.echo(f"vhdx: {remark}", err=True)
     blocks = f"blocks of {size_text(made.block_size)}"
