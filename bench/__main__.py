@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench import readme
 from bench.harness import save, show
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"any of {', '.join(SUBJECTS)}")
     parser.add_argument("--folder", help="where the files go while measuring; by default a temporary one")
+    parser.add_argument("--readme", action="store_true", help="put the figures into README, too")
     options = parser.parse_args()
     unknown = set(options.subjects) - set(SUBJECTS)
     if unknown:
@@ -51,6 +53,8 @@ def main() -> None:
     print(f"\n{show(rows)}\n")
     print(f"ratio: how many times as much the other one takes; {seconds:.0f} s in all; {RESULTS}")
     save(rows, RESULTS, seconds)
+    if options.readme:
+        readme.update(rows)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.harness import limit_row
@@ -16,7 +13,7 @@ from bench.looking import (
     ORDERS,
     ROUNDS,
     compared,
-    make_full,
+    full_image,
     median_cost,
     ours_for,
     table_of,
@@ -25,11 +22,10 @@ from bench.looking import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from bench.harness import Row
 
-MEMORY = "/dev/shm"
-"""tmpfs has files of 64 TiB, ext4 has none."""
 READ = """
 import numpy, sys, time
 begin = time.perf_counter()
@@ -40,18 +36,14 @@ print(time.perf_counter() - begin)
 
 def measure(folder: Path) -> Iterator[Row]:
     """The command as a process of its own, against the limits that were aimed at and against qemu-img."""
-    place = MEMORY if os.path.isdir(MEMORY) else str(folder)
-    with tempfile.TemporaryDirectory(prefix="vhdx-bench-", dir=place) as directory:
-        for order, places in ORDERS:
-            image = Path(directory) / "full.vhdx"
-            make_full(image, places)
+    for order, places in ORDERS:
+        with full_image(folder, places) as image:
             what = f"64 TiB, all blocks present, {order}: check"
             cost = median_cost(ours_for("check", image))
             limit = 10 * _reading(image)
             yield limit_row(what, cost.seconds, limit, "s", "10 times reading the table with numpy")
             yield limit_row(f"{what}, resident", cost.mebibytes, 192.0, "MiB", "within 192 MiB")
             yield from compared(what, ours_for("check", image), theirs_for(image, "check"))
-            image.unlink()
 
 
 def _reading(image: Path) -> float:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from vhdx.disk.base import bytes_in, bytes_of, check_range
 from vhdx.disk.contexts import BLOCK_CONTEXTS
 from vhdx.disk.doubts import doubts_of
-from vhdx.disk.layers import resolved
-from vhdx.disk.stream import DiskStream
+from vhdx.disk.layers import resolved, stored_ranges
+from vhdx.disk.opened import OpenedDisk
 from vhdx.errors import ImageFailedError
 from vhdx.extents import ExtentKind, merged
 from vhdx.format import guids, locator
@@ -22,8 +22,6 @@ from vhdx.storage.base import fill_zeros
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
-    from typing import Self
     from uuid import UUID
 
     from typing_extensions import Buffer
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
 
 
-class Disk:
+class Disk(OpenedDisk):
     """A VHDX disk; what ``vhdx.open`` returns. Safe to use from several threads.
 
     Reads of a path run in parallel, and so do writes into blocks that are present. Raises
@@ -64,6 +62,7 @@ class Disk:
         self._answers: tuple[Answer, ...] = tuple(
             (layer.reader.locate, layer.reader, layer.storage) for layer in self._layers
         )
+        self._storages = tuple(layer.storage for layer in self._layers)
         self._asks: tuple[Answers, ...] = tuple(layer.reader.extents for layer in self._layers)
         # A layer is asked only for what every layer over it has: past the end of a short parent are zeros.
         self._visible = tuple(accumulate((layer.geometry.disk_size for layer in self._layers), min))
@@ -222,11 +221,7 @@ class Disk:
 
     def stored_ranges(self, extent: Extent) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs of one of the disk's extents that are no holes in the host's files."""
-        if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-            storage = self._layers[extent.depth - 1].storage
-            moved = extent.offset - extent.file_offset
-            for start, length in storage.data_ranges(extent.file_offset, extent.length):
-                yield start + moved, length
+        return stored_ranges(extent, self._storages)
 
     def own_extents(self) -> Iterator[Extent]:
         """What the image itself says, its parents not asked: UNALLOCATED is where it says nothing."""
@@ -326,10 +321,6 @@ class Disk:
         """The partitions of the disk; none where there is no table."""
         return self.partition_table().partitions
 
-    def stream(self) -> DiskStream:
-        """The disk as a file object with a cursor of its own."""
-        return DiskStream(self)
-
     def close(self) -> None:
         """Make everything durable, leave the image clean, and let go of all files.
 
@@ -370,14 +361,6 @@ class Disk:
         """In the child of a fork: refuse everything, touch no lock and no file."""
         self._forked = True
         self._refuse_everything()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_writer", None) is not None and not self._closed and not self._forked:

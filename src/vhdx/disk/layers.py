@@ -10,6 +10,8 @@ from vhdx.extents import BlockState, Extent, ExtentKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from vhdx.storage.base import ReadableStorage
+
     Answers = Callable[[int, int], Iterator[Extent]]
 
 
@@ -43,3 +45,12 @@ def _answers(
         return layers[layer](offset, length)
     nothing = Extent(offset + seen, length - seen, ExtentKind.UNALLOCATED, BlockState.NOT_PRESENT, 0, None)
     return chain(layers[layer](offset, seen), (nothing,))
+
+
+def stored_ranges(extent: Extent, storages: Sequence[ReadableStorage]) -> Iterator[tuple[int, int]]:
+    """The (offset, length) runs of an extent that are no holes in the host's files, one for each layer."""
+    if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
+        moved = extent.offset - extent.file_offset
+        storage = storages[extent.depth - 1]
+        for start, length in storage.data_ranges(extent.file_offset, extent.length):
+            yield start + moved, length

@@ -8,14 +8,12 @@ import os
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
-from vhdx.disk.stream import DiskStream
+from vhdx.disk.opened import OpenedDisk
 from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
 from vhdx.storage.base import fill_zeros
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
-    from typing import Self
 
     from typing_extensions import Buffer
 
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 SECTOR_SIZE = 512
 
 
-class RawDisk:
+class RawDisk(OpenedDisk):
     """A flat file, its last sector filled up with zeros. Owns its storage.
 
     ``writable`` is the same storage where it may be changed. Then the file's length must be whole sectors:
@@ -155,10 +153,6 @@ class RawDisk:
         identity = self._storage.identity()
         return () if identity is None else (identity,)
 
-    def stream(self) -> DiskStream:
-        """The disk as a file object."""
-        return DiskStream(self)
-
     def close(self) -> None:
         """Make everything durable and let go of the file. Closing twice does no harm."""
         if self._closed:
@@ -168,14 +162,6 @@ class RawDisk:
             self.flush()
         finally:
             self._storage.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _not_fast(name: str) -> OSError:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
-from vhdx.disk.stream import DiskStream
+from vhdx.disk.opened import OpenedDisk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
-    from typing import Self
 
     from typing_extensions import Buffer
 
@@ -18,7 +16,7 @@ if TYPE_CHECKING:
     from vhdx.extents import Doubt, Extent
 
 
-class SliceDisk:
+class SliceDisk(OpenedDisk):
     """``length`` bytes of a disk from ``offset`` on. Nothing outside can be reached; closing closes the disk.
 
     Raises ValueError for a range that is not wholly inside the disk.
@@ -114,18 +112,6 @@ class SliceDisk:
         """Device and inode of every file behind the whole disk."""
         return self._disk.files()
 
-    def stream(self) -> DiskStream:
-        """The slice as a file object."""
-        return DiskStream(self)
-
     def close(self) -> None:
         """Close the whole disk."""
         self._disk.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

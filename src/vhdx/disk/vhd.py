@@ -8,10 +8,10 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NoReturn
 
 from vhdx.disk.base import bytes_of, check_range
-from vhdx.disk.layers import resolved
+from vhdx.disk.layers import resolved, stored_ranges
+from vhdx.disk.opened import OpenedDisk
 from vhdx.disk.parents import MAXIMUM_DEPTH
 from vhdx.disk.places import Places
-from vhdx.disk.stream import DiskStream
 from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
 from vhdx.extents import ExtentKind, merged
 from vhdx.format import vhd
@@ -21,8 +21,6 @@ from vhdx.storage.file import open_for_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import TracebackType
-    from typing import Self
 
     from typing_extensions import Buffer
 
@@ -36,7 +34,7 @@ _RELATIVE = (b"W2ru", b"Wi2r")
 _FILE_URL = "file://"
 
 
-class VhdDisk:
+class VhdDisk(OpenedDisk):
     """A fixed, dynamic or differencing VHD. Owns the storages of its layers.
 
     Raises CorruptImageError for a range whose bytes the file cannot give.
@@ -52,6 +50,7 @@ class VhdDisk:
         self.size = layers[0].size
         """The capacity in bytes."""
         self._answers = tuple(layer.extents for layer in layers)
+        self._storages = tuple(layer.storage for layer in layers)
         self._visible = tuple(accumulate((layer.size for layer in layers), min))
 
     @property
@@ -100,11 +99,7 @@ class VhdDisk:
     def data_ranges(self, *, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs of a range that may hold something; holes of the files are left out."""
         for extent in self.extents(offset=offset, length=length):
-            if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-                moved = extent.offset - extent.file_offset
-                storage = self.layers[extent.depth - 1].storage
-                for start, count in storage.data_ranges(extent.file_offset, extent.length):
-                    yield start + moved, count
+            yield from stored_ranges(extent, self._storages)
 
     def pwrite(self, data: Buffer, offset: int) -> NoReturn:  # noqa: ARG002  the protocol's signature
         """Refused, as every change."""
@@ -136,22 +131,10 @@ class VhdDisk:
         identities = (layer.storage.identity() for layer in self.layers)
         return tuple(identity for identity in identities if identity is not None)
 
-    def stream(self) -> DiskStream:
-        """The disk as a file object."""
-        return DiskStream(self)
-
     def close(self) -> None:
         """Let go of all files."""
         for layer in self.layers:
             layer.storage.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def vhd_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> VhdDisk:

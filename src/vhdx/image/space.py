@@ -36,7 +36,7 @@ class Space:
 
     def __init__(self, file_size: int) -> None:
         self._map = bytearray(-(-file_size // MIB))
-        self._search_from = 0
+        self._search_from: dict[int, int] = {}  # by length in MiB: nothing so long is free before
         self._waiting: list[tuple[int, int]] = []
         self._beyond: list[tuple[int, int]] = []  # MiB kept behind the map's end, last ones first
 
@@ -89,12 +89,13 @@ class Space:
         It may hold anything: nobody may take it for zeros.
         """
         count = length // MIB
-        first = self._map.find(bytes(count), self._search_from)
+        start = self._search_from.get(count, 0)
+        first = self._map.find(bytes(count), start)
         if first < 0:
-            self._search_from = max(self._search_from, len(self._map) - count + 1)
+            self._search_from[count] = max(start, len(self._map) - count + 1)
             return None
         self._map[first : first + count] = bytes((_USED,)) * count
-        self._search_from = first + count
+        self._search_from[count] = first + count
         return first * MIB
 
     def extend(self, length: int) -> int:
@@ -123,7 +124,8 @@ class Space:
         """Free space that no entry names any more, durably, or ever named."""
         first, count = file_offset // MIB, length // MIB
         self._map[first : first + count] = bytes(count)
-        self._search_from = min(self._search_from, first)
+        for wanted, start in self._search_from.items():  # what is free before it may make a run with it
+            self._search_from[wanted] = min(start, max(0, first - wanted + 1))
 
     def give_up(self, file_offset: int, length: int) -> None:
         """Let space wait: an entry that named it was changed, but not yet durably."""
