@@ -44,9 +44,16 @@ TABLE_FAULTS = [
     Fault("block: state 4", lambda: entry(5, 4), {"bat.state"}, NEVER, READ),
     Fault(
         "block: partially present without a parent",
-        lambda: entry(5, 20 * MIB | 7),
+        lambda: dynamic(blocks={5: Block(pattern(5, MIB), 7)}),
         {"bat.state"},
         NEVER,
+        READ,
+    ),
+    Fault(
+        "block: partially present without a parent, behind the end",
+        lambda: entry(5, BEHIND | 7),
+        {"bat.state", "bat.past_end"},
+        LOSS,
         READ,
         WRITE,
     ),

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, KIB, MIB, ZERO_GUID
 from tests.support.logs import Entry
 from tests.support.naive import naive_content
-from tests.support.parts import Block, Header
+from tests.support.parts import Bitmap, Block, Header, Region
 from tests.support.patterns import pattern
 from tests.support.presets import qemu_like
 from tests.support.structures import HEADER, value_of
@@ -140,6 +141,12 @@ def test_a_lost_log_concerns_the_whole_disk(tmp_path: Path) -> None:
         assert disk.pread(MIB, 0) == pattern(0, MIB)
 
 
+def test_a_lost_log_of_an_image_whose_headers_cannot_be_updated(tmp_path: Path) -> None:
+    headers = {n: Header(sequence_number=2**64 - n) for n in (1, 2)}
+    path = dirty(Entry(checksum=1), headers=headers).write(tmp_path / "image.vhdx")
+    assert "cannot grow" in (vhdx.repair(path, accept_data_loss=True).refused or "")
+
+
 def test_a_file_cut_below_its_structures_is_left_alone(tmp_path: Path) -> None:
     path = dirty(Entry(flushed_file_offset=6 * MIB, last_file_offset=6 * MIB)).write(tmp_path / "image.vhdx")
     with open(path, "r+b") as file:
@@ -167,6 +174,38 @@ def test_qemu_finds_repaired_images_sound(make: Any, tmp_path: Path) -> None:
     path = make().write(tmp_path / "image.vhdx")
     assert vhdx.repair(path, accept_data_loss=True).left.is_clean
     subprocess.run(["qemu-img", "check", "-q", "-f", "vhdx", str(path)], check=True)
+
+
+def _misread(state: int) -> tuple[ImageBuilder, int]:
+    """A child whose bitmap, at the end of the file, is named in a wrong state; and where it is."""
+    place = child().plan().end
+    image = child(bitmaps={0: Bitmap(state=state, file_offset=place)})
+    return image, place
+
+
+@pytest.mark.parametrize("state", [0, 3, 7])
+@pytest.mark.parametrize("lossy", [False, True])
+def test_a_bitmap_in_a_wrong_state_is_still_there_after_a_repair(
+    state: int, lossy: bool, tmp_path: Path
+) -> None:
+    image, place = _misread(state)
+    image.tail = bytes(2 * MIB)
+    path = image.write(tmp_path / "image.vhdx")
+    slot = image.plan().bat_offset + image.bitmap_index(0) * 8
+    before = path.read_bytes()
+    assert vhdx.repair(path, accept_data_loss=lossy).done
+    after = path.read_bytes()
+    assert after[slot : slot + 8] == before[slot : slot + 8]
+    assert after[place : place + MIB] == before[place : place + MIB]
+    assert len(after) < len(before)
+
+
+def test_a_block_in_a_wrong_state_is_still_there_after_a_repair(tmp_path: Path) -> None:
+    image = dynamic(blocks={5: Block(pattern(5, MIB), 7)}, tail=bytes(2 * MIB))
+    path = image.write(tmp_path / "image.vhdx")
+    assert vhdx.repair(path, accept_data_loss=True).done
+    with vhdx.open(path, salvage=True) as disk:
+        assert disk.pread(MIB, 5 * MIB) == pattern(5, MIB)
 
 
 # Rebuilding --------------------------------------------------------------------------------------
@@ -203,6 +242,49 @@ def test_two_places_that_fit_are_told_and_refused(tmp_path: Path) -> None:
     assert f"BAT at {3 * MIB}" in result.refused
     assert f"BAT at {image.plan().blocks[1]}" in result.refused
     assert path.read_bytes() == before
+
+
+def test_zeros_are_not_taken_for_the_table_of_a_disk_that_has_contents(tmp_path: Path) -> None:
+    image = dynamic(region_tables=tables(checksum=1), bat={6: 8}, log=b"a log")
+    image.blocks[4] = Block(b"")
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(image.build())  # not sparse: a hole is no place to search
+    result = vhdx.repair(path, rebuild=True)
+    assert result.done == ()
+    assert "but the file holds data" in (result.refused or "")
+    assert path.read_bytes() == image.build()
+
+
+def test_an_empty_disk_gets_its_table_back(tmp_path: Path) -> None:
+    image = ImageBuilder(10 * MIB, region_tables=tables(checksum=1), log=b"a log")
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(image.build())
+    assert vhdx.repair(path, rebuild=True).left.is_clean
+
+
+def test_what_a_rebuilt_table_does_not_tell_of_is_not_cut_off(tmp_path: Path) -> None:
+    image = dynamic(region_tables=tables(checksum=1))
+    place = image.plan().end
+    image.blocks = {n: replace(block, file_offset=at) for n, block, at in _placed(image)}
+    image.regions["optional"] = Region(at=place, size=MIB, data=b"precious")
+    path = image.write(tmp_path / "image.vhdx")
+    result = vhdx.repair(path, rebuild=True)
+    assert result.done
+    assert set(result.left.codes) == {"space.leaked_tail"}
+    assert path.read_bytes()[place : place + 8] == b"precious"
+
+
+def _placed(image: ImageBuilder) -> list[tuple[int, Block, int | None]]:
+    return [(n, block, image.plan().blocks.get(n)) for n, block in image.blocks.items()]
+
+
+def test_many_places_for_the_metadata_are_refused_quickly(tmp_path: Path) -> None:
+    image = dynamic(region_tables=tables(checksum=1))
+    sound = image.build()
+    metadata = sound[image.plan().metadata_offset :][:MIB]
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(sound + metadata * 17)
+    assert "more than 16 places" in (vhdx.repair(path, rebuild=True).refused or "")
 
 
 def test_no_place_is_refused(tmp_path: Path) -> None:
@@ -366,8 +448,8 @@ def test_what_would_be_worse_is_not_done(tmp_path: Path, monkeypatch: pytest.Mon
     path = dirty().write(tmp_path / "image.vhdx")
     before = path.read_bytes()
 
-    def mistaken(file: Rehearsal, *, accept_data_loss: bool) -> None:
-        real(file, accept_data_loss=accept_data_loss)
+    def mistaken(file: Rehearsal, **options: bool) -> None:
+        real(file, **options)
         file.write_at(bytes(4096), 2 * MIB)
 
     real = mend.mend

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlparse
 import pytest
 
 import vhdx
-from tests.nbd.client import FLUSH, Client
+from tests.nbd.client import EIO, FLUSH, Client
 from tests.nbd.serving import serving
 from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, MIB
@@ -22,6 +22,7 @@ from tests.support.patterns import pattern
 from .running import COMMAND, USAGE, run
 
 SIZE = 8 * MIB
+CAN_MULTI_CONN = 1 << 8
 
 
 @pytest.fixture(name="image")
@@ -78,6 +79,45 @@ def test_once(image: Path, tmp_path: Path) -> None:
     with serving(image, "--once", "--socket", path) as process:
         Client.opened(path).close()
         assert process.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("words", [("-f", "raw"), ()])
+def test_a_server_that_lost_writes_is_no_success(words: tuple[str, ...], image: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    program = (
+        "import errno, os, sys, vhdx.cli.main, vhdx.storage.host\n"
+        "real, sign = vhdx.storage.host.synchronize, sys.argv.pop()\n"
+        "def synchronize(descriptor):\n"
+        "    if os.path.exists(sign):\n"
+        "        os.unlink(sign)\n"  # once: the host forgets what it could not write
+        "        raise OSError(errno.EIO, 'the disk is gone')\n"
+        "    real(descriptor)\n"
+        "vhdx.storage.host.synchronize = synchronize\n"
+        "sys.exit(vhdx.cli.main.exit_code_of(sys.argv[1:]))\n"
+    )
+    command = ["serve", str(image), "--write", "--once", "--socket", path, *words, path + "f"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        with Client.opened(path, mode="simple") as client:
+            client.write(MIB, b"written")
+            Path(path + "f").touch()
+            assert client.ask(FLUSH).error == EIO
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "may be lost" in errors.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("places", "several"), [(1, False), (3, False), (4, True), (100, True)])
+def test_several_connections_are_offered_where_there_are_places_for_them(
+    places: int, several: bool, image: Path, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "s")
+    with serving(image, "--max-connections", str(places), "--socket", path), Client.opened(path) as client:
+        assert bool(client.flags & CAN_MULTI_CONN) is several
 
 
 def test_a_socket_that_nobody_listens_on_is_replaced(image: Path, tmp_path: Path) -> None:

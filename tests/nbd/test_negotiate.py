@@ -171,7 +171,25 @@ def test_contexts() -> None:
     assert list(negotiation.agreement.contexts.values()) == [*CONTEXTS[:2]]
 
 
-def test_contexts_are_those_of_one_export_and_replaced_by_a_failure() -> None:
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (meta("nobody", "base:allocation"), wire.UNKNOWN),
+        (b"x", wire.INVALID),
+        (bytes(OPTION_LIMIT + 1), wire.TOO_BIG),
+    ],
+)
+def test_contexts_are_gone_after_a_failure_to_set_them(data: bytes, error: int) -> None:
+    negotiation = begun()
+    say(negotiation, wire.STRUCTURED)
+    contexts(negotiation, wire.SET_META, "base:allocation")
+    assert kinds(negotiation, wire.SET_META, data) == [error]
+    say(negotiation, wire.GO, go("one"))
+    assert negotiation.agreement is not None
+    assert negotiation.agreement.contexts == {}
+
+
+def test_contexts_are_those_of_one_export() -> None:
     negotiation = begun()
     say(negotiation, wire.STRUCTURED)
     contexts(negotiation, wire.SET_META, "base:allocation")
@@ -181,15 +199,13 @@ def test_contexts_are_those_of_one_export_and_replaced_by_a_failure() -> None:
     contexts(negotiation, wire.SET_META, "base:allocation", name="")
     say(negotiation, wire.GO, go("one"))  # the default export under its own name
     assert list(negotiation.agreement.contexts.values()) == ["base:allocation"]
-    assert kinds(negotiation, wire.SET_META, meta("nobody", "base:allocation")) == [wire.UNKNOWN]
-    say(negotiation, wire.GO, go("one"))
-    assert negotiation.agreement.contexts == {}
 
 
 def test_before_tls_nothing_is_told() -> None:
     negotiation = begun(tls=True)
     for option in (wire.LIST, wire.GO, wire.STRUCTURED, 99):
-        assert kinds(negotiation, option, go("one")) == [wire.TLS_REQD]
+        for data in (go("one"), bytes(OPTION_LIMIT + 1)):
+            assert kinds(negotiation, option, data) == [wire.TLS_REQD]
     with pytest.raises(ProtocolError):
         negotiation.answer(wire.EXPORT_NAME, b"one")
     assert begun(tls=True).answer(wire.ABORT, b"").then is Then.CLOSE

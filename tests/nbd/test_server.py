@@ -141,7 +141,17 @@ def test_extended_requests(running: Running, disk: MemoryDisk) -> None:
         assert (kind, struct.unpack(">II", told[:8])) == (6, (state, 2))
         assert list(struct.iter_unpack(">QQ", told[8:])) == [(UNIT - 512, 6), (disk.size - UNIT, 0)]
         assert client.ask(BLOCK_STATUS, disk.size - 4, 12, payload, PAYLOAD_LEN).error == wire.EINVAL
+        assert client.ask(BLOCK_STATUS, 0, 8, payload[:8], PAYLOAD_LEN).error == wire.EINVAL
         assert client.read(5, 4) == b"with"
+
+
+@pytest.mark.parametrize("mode", ["simple", "structured"])
+def test_a_flag_of_extended_requests_announces_no_payload_elsewhere(mode: str, running: Running) -> None:
+    with Client.opened(running.address, mode=mode) as client:
+        for kind in (READ, TRIM, FLUSH, BLOCK_STATUS, 99):
+            assert client.ask(kind, 0, 512, flags=PAYLOAD_LEN).error == wire.EINVAL
+        assert client.ask(WRITE, 0, 3, b"bad", PAYLOAD_LEN).error == wire.EINVAL
+        assert client.read(0, 3) == bytes(3)
 
 
 def test_block_status(running: Running, disk: MemoryDisk) -> None:

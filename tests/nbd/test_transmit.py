@@ -118,6 +118,9 @@ def test_payloads_are_bounded() -> None:
     for request in (Request(0, WRITE, 7, 0, (64 << 20) + 1), Request(PAYLOAD_LEN, TRIM, 7, 0, 1 << 40)):
         with pytest.raises(ProtocolError):
             requests.payload_length(request)
+    compact = Requests(agreement())
+    assert compact.payload_length(Request(PAYLOAD_LEN, WRITE, 7, 0, 5)) == 5
+    assert compact.payload_length(Request(PAYLOAD_LEN, READ, 7, 0, 5)) == 0
 
 
 @pytest.mark.parametrize(
@@ -138,7 +141,8 @@ def test_contexts_may_be_picked_in_extended_requests() -> None:
     request = Request(PAYLOAD_LEN | REQ_ONE, BLOCK_STATUS, 7, 512, 16)
     asked = requests.asked_contexts(request, struct.pack(">QII", 9 << 40, 2, 1), (1, 2, 3))
     assert asked == (Request(REQ_ONE, BLOCK_STATUS, 7, 512, 9 << 40), [2, 1])
-    for payload in (b"", bytes(7), bytes(10), struct.pack(">QII", 1, 2, 2), struct.pack(">QI", 1, 4)):
+    nobody = struct.pack(">Q", 1)
+    for payload in (b"", bytes(7), nobody, bytes(10), struct.pack(">QII", 1, 2, 2), struct.pack(">QI", 1, 4)):
         assert requests.asked_contexts(request, payload, (1, 2, 3)) is None
 
 

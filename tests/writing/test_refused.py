@@ -7,7 +7,8 @@ import pytest
 
 import vhdx
 from tests.support.build import ImageBuilder
-from tests.support.layout import GIB, MIB, UNMAPPED
+from tests.support.damage import overwrite
+from tests.support.layout import GIB, MIB, PARTIALLY_PRESENT, UNMAPPED
 from tests.support.logs import Data, LogBuilder
 from tests.support.parts import Block, Header
 from tests.support.patterns import pattern
@@ -149,6 +150,22 @@ def test_what_may_overlap_because_it_is_never_read(tmp_path: Path) -> None:
         disk.flush()
         assert disk.pread(MIB, MIB) == pattern(1, MIB)
         assert disk.pread(5000, 5 * MIB) == pattern(5, 5000)
+
+
+@pytest.mark.parametrize("state", [0, 3, 7])
+def test_a_lost_sector_bitmap_is_not_made_anew(state: int, tmp_path: Path) -> None:
+    """An empty one would say of the blocks that need the lost one that all they hold is the parent's."""
+    parent = image()
+    parent.write(tmp_path / "parent.vhdx")
+    child = parent.child()
+    child.blocks = {1: Block(pattern(7, MIB), PARTIALLY_PRESENT, present=b"\xff" * 256)}
+    path = child.write(tmp_path / "child.vhdx")
+    slot = child.plan().bat_offset + child.bitmap_index(0) * 8
+    overwrite(path, slot, (child.plan().bitmaps[0] | state).to_bytes(8, "little"))
+    with vhdx.open(path, "r+") as disk, pytest.raises(vhdx.CorruptImageError, match="no sector bitmap"):
+        disk.pwrite(b"x" * 512, 5 * MIB)
+    with vhdx.open(path) as disk, pytest.raises(vhdx.CorruptImageError, match="no sector bitmap"):
+        disk.pread(MIB, MIB)
 
 
 def test_an_image_without_a_log(tmp_path: Path) -> None:

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from vhdx.nbd.server import Server
 
 
+_CLIENT_OPENS = 4
+"""Connections that nbdcopy opens before it begins, where the export says that several are safe."""
+
+
 class _Place(NamedTuple):
     """Where clients connect to, as the options say."""
 
@@ -112,7 +116,8 @@ def serve(
         source_format, write, snapshot, partition, parent_policy(parent_dirs, any_parent=any_parent)
     )
     with _stopping_on_signals() as signals, contextlib.ExitStack() as held:
-        exports = [held.enter_context(_export(image, name, opening, images)) for image in images]
+        multi = max_connections >= _CLIENT_OPENS  # else clients wait for ever for places that they hold
+        exports = [held.enter_context(_export(image, name, opening, images, multi=multi)) for image in images]
         listeners = listen.handed_over()
         handed_over = bool(listeners)
         listeners = listeners or [held.enter_context(_listener(place))]
@@ -120,10 +125,13 @@ def serve(
         house = House(by_name, exports[0].offer.name, context, Limits(), _log)
         server = Server(house, listeners, maximum_connections=max_connections, once=once)
         if not handed_over:  # else whoever did it knows the address, and owns our standard output
-            for export in by_name:
-                click.echo(listen.uri(listeners[0], export, tls=context is not None))
+            for export_name in by_name:
+                click.echo(listen.uri(listeners[0], export_name, tls=context is not None))
         signals.stop(server)
         server.serve()
+        if not snapshot:
+            for export in exports:
+                export.flush()  # costs nothing; raises where one failed before: then this was no success
 
 
 def _place(path: str | None, bind: str | None, port: int | None, *, private: bool) -> _Place:
@@ -161,7 +169,9 @@ def _listener(place: _Place) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def _export(image: str, name: str | None, opening: _Opening, images: tuple[str, ...]) -> Iterator[Export]:
+def _export(
+    image: str, name: str | None, opening: _Opening, images: tuple[str, ...], *, multi: bool
+) -> Iterator[Export]:
     from vhdx.nbd.export import Export  # noqa: PLC0415
 
     if name is not None and len(images) > 1:
@@ -175,7 +185,7 @@ def _export(image: str, name: str | None, opening: _Opening, images: tuple[str, 
         about = f"{format_size(disk.size)}, {getattr(whole, 'disk_type', 'raw')}"
         if opening.partition is not None:
             about += f", partition {opening.partition}"
-        yield Export(name or printable(os.path.basename(image)), disk, about)
+        yield Export(name or printable(os.path.basename(image)), disk, about, multi=multi)
 
 
 def _opened(image: str, opening: _Opening) -> VirtualDisk:

@@ -40,6 +40,7 @@ VERBS = (
     "measure",
     "merge",
     "metadata",
+    "mount",
     "read",
     "rebase",
     "repair",
@@ -47,6 +48,7 @@ VERBS = (
     "serve",
     "set",
     "trim",
+    "unmount",
     "write",
     "zero",
 )

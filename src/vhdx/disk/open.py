@@ -90,6 +90,12 @@ def _salvaged_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool
         return Disk(layers, ends_early=ends_early)
 
 
+def readable_disk(storage: ReadableStorage, parents: Parents = None, *, lock: bool = True) -> Disk:
+    """The disk of the image in a storage, to be read. Takes the storage over."""
+    with closing_on_failure(storage):
+        return with_parents(image.load(storage), parents, lock=lock)
+
+
 def writable_disk(storage: Storage, parents: Parents = None, *, lock: bool = True) -> Disk:
     """The disk of the image in a storage, to be written to. Takes the storage over."""
     from vhdx.image.write import Writer  # noqa: PLC0415  readers need not wait for it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,17 +26,26 @@ if TYPE_CHECKING:
 MAXIMUM_DEPTH = 256
 
 
+def open_regular_file(path: str, lock: bool) -> ReadableStorage:
+    """Open a regular file to read it. Raises OSError and ValueError."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("is not a regular file")
+    return open_for_reading(path, lock=lock)
+
+
 @dataclass(frozen=True, slots=True)
 class ParentPolicy:
     """Where parents are looked for beside the child's own directory.
 
     ``files`` are tried as they are; in ``directories`` a parent is recognised by its identity, whatever
-    its name; ``any_parent`` follows every path that an image names, wherever it leads.
+    its name; ``any_parent`` follows every path that an image names, wherever it leads. ``open_file`` opens
+    what may be a parent, with a lock or without; whoever names other things than paths brings another one.
     """
 
     files: tuple[str, ...] = ()
     directories: tuple[str, ...] = ()
     any_parent: bool = False
+    open_file: Callable[[str, bool], ReadableStorage] = open_regular_file
 
 
 Parents: TypeAlias = "ParentPolicy | str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None"
@@ -115,9 +125,10 @@ class _Search:
         self._load = load
         self._child = layers[-1]
         self._lock = lock
+        self._open_file = policy.open_file
         self._values = self._child.metadata.locator or {}
         self._linkages = metadata.linkages(self._values)
-        self._in_chain = {layer.file.identity() for layer in layers}
+        self._in_chain = {layer.file.identity() for layer in layers} - {None}
         self._places = Places(self._child.file, policy)
         self._mismatch = False
 
@@ -159,7 +170,7 @@ class _Search:
 
     def _opened(self, path: str) -> Image:
         """Open what was recognised, with a lock now, and verify it again under the lock."""
-        file = open_for_reading(path, lock=self._lock)
+        file = self._open_file(path, self._lock)
         try:
             parent = self._load(file)
             if parent.header.data_write_guid not in self._linkages:

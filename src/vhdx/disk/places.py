@@ -7,11 +7,9 @@ directory are looked at, wherever links lead.
 from __future__ import annotations
 
 import os
-import stat
 from typing import TYPE_CHECKING
 
 from vhdx.errors import VhdxError
-from vhdx.storage.file import open_for_reading
 from vhdx.text import quoted
 
 if TYPE_CHECKING:
@@ -87,10 +85,7 @@ class Places:
     def opened(self, path: str) -> ReadableStorage | None:
         """A file that may be a parent, opened without a lock; None after noting why it may not."""
         try:
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                self.refused[path] = "is not a regular file"
-                return None
-            return open_for_reading(path, lock=False)
+            return self._policy.open_file(path, False)
         except (OSError, ValueError) as error:
             self.refused[path] = getattr(error, "strerror", None) or str(error)
             return None

@@ -2,7 +2,8 @@
 
 Most tables are right, so the first pass only adds up what is claimed. If the sum is wrong, a second pass
 finds who claims what is claimed already, a third one who was first. Space that is kept for blocks without
-contents is claimed last, whatever stands there: nobody reads it.
+contents is claimed last, whatever stands there: nobody reads it. So are sector bitmaps that are named but in
+no state to be read: where the bits of a child are must not be taken for free.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class ClaimCheck:
 
         ``logged`` are the MiB that the replay of a log writes to.
         """
-        self._keeps_space = self._keeps_space or bool(_kept(window).any())
+        self._keeps_space = self._keeps_space or bool(_kept(window).any() or self._named_bitmaps(window).size)
         for claims, beyond in self.claims(window):
             self._tell_beyond(beyond)
             self._first_cut = min(self._first_cut, beyond.firsts.min(initial=self._first_cut))
@@ -144,10 +145,8 @@ class ClaimCheck:
         if window.is_full:
             return np.arange(len(window.blocks))
         states = window.blocks & _STATE
-        here = states == _FULL
-        if self._geometry.differencing:
-            here |= states == _PARTIAL
-        return np.flatnonzero(here)
+        # Without a parent nobody may be partially present, but what stands there is nobody else's.
+        return np.flatnonzero((states == _FULL) | (states == _PARTIAL))
 
     def _latest(self, needed: int) -> int:
         """The last MiB at which something may begin of which ``needed`` bytes must be in the file."""
@@ -249,6 +248,14 @@ class ClaimCheck:
             inside, outside = _split(claims, self._latest(self._geometry.block_size))
             taken = np.flatnonzero(self.claimed.add(inside.firsts, inside.length))
             yield window, inside.part(taken), outside
+            self.claimed.add(self._named_bitmaps(window), 1)
+
+    def _named_bitmaps(self, window: Window) -> Numbers:
+        """The MiB in the file that the entries of sector bitmaps name which are not present."""
+        if not self._geometry.differencing:
+            return np.zeros(0, dtype=np.int64)
+        places = _places(window.bitmaps[window.bitmaps & _STATE != BITMAP_PRESENT])
+        return places[(places > 0) & (places <= self._latest(MIB))]
 
 
 def _places(entries: Entries) -> Numbers:

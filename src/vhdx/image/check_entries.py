@@ -90,18 +90,29 @@ def _check_unused_slots(window: Window, geometry: Geometry, teller: Teller) -> N
 def _check_bitmaps(window: Window, geometry: Geometry, teller: Teller) -> None:
     entries = window.bitmaps
     states = entries & _STATE
-    partial = np.flatnonzero(window.blocks & _STATE == _PARTIAL)
-    needed = np.zeros(len(entries), dtype=bool)
-    needed[partial // geometry.chunk_ratio] = True
+    needed = _needed_bitmaps(window, geometry)
     present, absent = states == BITMAP_PRESENT, states == 0
     for rule, which, words in (
         (rules.BAT_BITMAP_STATE, ~present & ~absent, "{} is in a reserved state"),
         (rules.BAT_BITMAP_MISSING, needed & ~present, "{} is not there, but blocks are partially present"),
         (rules.BAT_BITMAP_UNUSED, present & ~needed, "{} is there, but no block is partially present"),
         (rules.BAT_RESERVED, entries & _RESERVED != 0, "reserved bits of the entry of {} are set"),
-        (rules.BAT_NEEDLESS_OFFSET, absent & (entries & _PLACE != 0), "{} is not there, but has a place"),
+        (rules.BAT_NEEDLESS_OFFSET, needless_bitmaps(window, geometry), "{} is not there, but has a place"),
     ):
         teller.tell(rule, teller.bitmaps(window, np.flatnonzero(which)), words)
+
+
+def needless_bitmaps(window: Window, geometry: Geometry) -> NDArray[np.bool_]:
+    """Which entries of sector bitmaps that are not there name a place, and nobody has to look for them."""
+    needless: NDArray[np.bool_] = (window.bitmaps & _STATE == 0) & (window.bitmaps & _PLACE != 0)
+    return needless & ~_needed_bitmaps(window, geometry)
+
+
+def _needed_bitmaps(window: Window, geometry: Geometry) -> NDArray[np.bool_]:
+    partial = np.flatnonzero(window.blocks & _STATE == _PARTIAL)
+    needed = np.zeros(len(window.bitmaps), dtype=bool)
+    needed[partial // geometry.chunk_ratio] = True
+    return needed
 
 
 def _tell_leftovers(group: Group, teller: Teller) -> None:

@@ -20,12 +20,12 @@ from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_LIMIT, FILE_OFFSET_MASK,
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image import headers, image
 from vhdx.image.check import examine
-from vhdx.image.check_entries import needless_places
+from vhdx.image.check_entries import needless_bitmaps, needless_places
 from vhdx.image.corrections import metadata_corrections, region_table_corrections
 from vhdx.image.doubts import Concerned, DiskRange, Doubts
 from vhdx.image.headers import HeaderPair
 from vhdx.image.pages import PAGE_SIZE
-from vhdx.image.session import Session
+from vhdx.image.session import Session, refuse_unwritable
 from vhdx.image.space import Space
 from vhdx.storage.base import ZEROS
 from vhdx.units import MIB
@@ -56,8 +56,8 @@ def concerned(file: ReadableStorage, examined: Examined) -> Concerned:
     return Doubts(examined.storage, examined.regions, examined.geometry, size).concerned()
 
 
-def mend(file: Storage, *, accept_data_loss: bool) -> None:
-    """Mend what can be mended.
+def mend(file: Storage, *, accept_data_loss: bool, keep_length: bool = False) -> None:
+    """Mend what can be mended. ``keep_length`` cuts off no space that nobody claims.
 
     Raises CorruptImageError or UnsupportedImageError for an image that cannot be mended; then parts of it may
     have been changed, so ``file`` should be a rehearsal.
@@ -67,7 +67,8 @@ def mend(file: Storage, *, accept_data_loss: bool) -> None:
     if loses:
         _make_openable(file, examined)
         _lengthen(file)
-    _Mender(file, accepting=accept_data_loss, changes_contents=loses).run()
+    mender = _Mender(file, accepting=accept_data_loss, changes_contents=loses)
+    mender.run(keep_length=keep_length)
 
 
 def _ignore(_: Finding) -> None:
@@ -80,6 +81,7 @@ def _make_openable(file: Storage, examined: Examined) -> None:
     if rules.LOG_NO_SEQUENCE in counts:
         pair = headers.load(file, _ignore)
         assert pair is not None  # a header named the log
+        refuse_unwritable(pair.current, file.name)
         fresh = {"log_guid": guids.NIL, "file_write_guid": uuid.uuid4(), "data_write_guid": uuid.uuid4()}
         HeaderPair(file, pair).update(fresh)
     elif rules.LOG_FILE_TRUNCATED in counts and examined.sequence is not None:
@@ -122,9 +124,10 @@ class _Mender:
         self._geometry = self._image.geometry
         self._session = Session(file, self._image, on_failure=lambda: None)
 
-    def run(self) -> None:
+    def run(self, *, keep_length: bool) -> None:
         """Mend everything and close."""
         session = self._session
+        session.cuts = session.cuts and not keep_length
         if self._accepting:
             session.know_space(self._claimed_space())
         with session.lock:
@@ -201,10 +204,11 @@ class _Mender:
 
     def _mend_bitmaps(self, window: Window) -> None:
         """Slots of bitmaps that no image without a parent has, and fields of those that there are."""
+        needless = needless_bitmaps(window, self._geometry)
         for index in np.flatnonzero(window.bitmaps).tolist():
             chunk, entry = window.first_chunk + index, int(window.bitmaps[index])
-            right = entry & ~RESERVED_MASK if self._geometry.differencing else 0
-            if right & ~FILE_OFFSET_MASK == 0:
+            right = entry & ~RESERVED_MASK
+            if needless[index] or not self._geometry.differencing:
                 right = 0
             if right != entry and self._geometry.bitmap_index(chunk) < self._geometry.bat_entry_count:
                 self._session.make_room(1)

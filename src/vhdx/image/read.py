@@ -243,16 +243,25 @@ class Reader:
         index = self._geometry.bitmap_index(chunk)
         entry = self._bat.entry(index)
         place = file_offset_of(entry)
-        where = Place(f"BAT entry of the sector bitmap of chunk {chunk}", self._bat.slot_offset(index))
+        where = self._place_of_bitmap_slot(chunk)
         if entry & STATE_MASK != BITMAP_PRESENT:
-            detail = f"there is no sector bitmap, but block {block} is partially present"
-            raise Finding(rules.BAT_BITMAP_MISSING, where, detail).error(self._storage.name)
+            self.refuse_missing_bitmap(block)
         fault = self._place_fault(place, BITMAP_BLOCK_SIZE, BITMAP_BLOCK_SIZE)
         if fault is None and index in self._shared_slots:
             fault = rules.BAT_OVERLAP, f"its space is claimed by {self._shared_slots[index]}, too"
         if fault is not None:
             raise Finding(fault[0], where, fault[1]).error(self._storage.name)
         return place
+
+    def refuse_missing_bitmap(self, block: int) -> NoReturn:
+        """Raise CorruptImageError for a partially present block without a sector bitmap."""
+        where = self._place_of_bitmap_slot(self._geometry.chunk_of(block))
+        detail = f"there is no sector bitmap, but block {block} is partially present"
+        raise Finding(rules.BAT_BITMAP_MISSING, where, detail).error(self._storage.name)
+
+    def _place_of_bitmap_slot(self, chunk: int) -> Place:
+        slot_offset = self._bat.slot_offset(self._geometry.bitmap_index(chunk))
+        return Place(f"BAT entry of the sector bitmap of chunk {chunk}", slot_offset)
 
     @cached_property
     def _shared_slots(self) -> dict[int, str]:

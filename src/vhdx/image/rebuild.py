@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
@@ -21,7 +22,7 @@ from vhdx.image.check_claims import ClaimCheck
 from vhdx.image.check_entries import check_entries
 from vhdx.image.check_tell import Teller
 from vhdx.image.pages import PAGE_SIZE
-from vhdx.image.regions import Regions
+from vhdx.image.regions import Area, Regions
 from vhdx.image.slots import Slots
 from vhdx.rules import CollectingReport, Severity
 from vhdx.units import MIB
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage, Storage
 
 _REQUIRED = 1
+_LISTED = 20
+_METADATA_PLACES = 16
+"""For each of them the whole file is searched for a table: only a hostile file has so many."""
 
 
 class Candidate(NamedTuple):
@@ -58,25 +62,49 @@ def rebuild(file: Storage, examined: Examined) -> None:
     telling = [candidate for candidate in found if not candidate.is_empty] or found
     if len(telling) != 1:
         listed = "".join(
-            f"\n  metadata at {each.metadata.file_offset}, BAT at {each.bat.file_offset}" for each in telling
+            f"\n  metadata at {each.metadata.file_offset}, BAT at {each.bat.file_offset}"
+            for each in telling[:_LISTED]
         )
         detail = f"{len(telling)} places can be meant:{listed}" if telling else "no place can be meant"
-        raise CorruptImageError(
-            f"the region table cannot be rebuilt: {detail}",
-            image=file.name,
-            rule=rules.REGION_TABLE_NONE.section,
-        )
+        raise _refused(file, detail)
+    if telling[0].is_empty and _has_contents(examined.storage, examined.header, telling[0]):
+        # Whatever stands there was some block's: the zeros are not the table, which must be damaged.
+        place = telling[0].bat.file_offset
+        raise _refused(file, f"the zeros at {place} can be the BAT of an empty disk, but the file holds data")
     table = region.pack([telling[0].bat, telling[0].metadata])
     for offset in region.TABLE_OFFSETS:
         file.write_at(table, offset)
     file.flush()
 
 
+def _refused(file: ReadableStorage, detail: str) -> CorruptImageError:
+    detail = f"the region table cannot be rebuilt: {detail}"
+    return CorruptImageError(detail, image=file.name, rule=rules.REGION_TABLE_NONE.section)
+
+
+def _has_contents(storage: ReadableStorage, current: Header, found: Candidate) -> bool:
+    """Whether anything but zeros stands where it belongs to no structure."""
+    size, start = storage.size(), 0
+    for area in [*Regions((found.metadata, found.bat), current).areas, Area(size, size, "the end")]:
+        for at, length in storage.data_ranges(start, max(0, min(area.start, size) - start)):
+            for piece in range(at, at + length, MIB):
+                if storage.read(min(MIB, at + length - piece), piece).strip(b"\0"):
+                    return True
+        start = max(start, area.end)
+    return False
+
+
 def candidates(storage: ReadableStorage, current: Header) -> list[Candidate]:
-    """Every pair of places that can be the metadata and the BAT."""
+    """Every pair of places that can be the metadata and the BAT.
+
+    Raises CorruptImageError if more than _METADATA_PLACES can be the metadata.
+    """
+    places = list(islice(_metadata_places(storage, current), _METADATA_PLACES + 1))
+    if len(places) > _METADATA_PLACES:
+        raise _refused(storage, f"more than {_METADATA_PLACES} places can be the metadata")
     return [
         Candidate(place, bat, is_empty)
-        for place, geometry in _metadata_places(storage, current)
+        for place, geometry in places
         for bat, is_empty in _bat_places(storage, current, place, geometry)
     ]
 

@@ -116,9 +116,19 @@ class SectorWriter:
         entry = self._bat.bitmap(chunk)
         if entry & bat.STATE_MASK == bat.BITMAP_PRESENT:
             return file_offset_of(entry)
+        self._refuse_partial_blocks(chunk)
         place, is_zero = undoing.enter_context(
             self._session.taken(BITMAP_BLOCK_SIZE, lambda: file_offset_of(self._bat.bitmap(chunk)))
         )
         if not is_zero:
             self._session.file.zero(place, BITMAP_BLOCK_SIZE)
         return place
+
+    def _refuse_partial_blocks(self, chunk: int) -> None:
+        """A new bitmap would say of blocks that lost theirs that all of their sectors are the parent's."""
+        blocks = self._geometry.blocks_of_slots(
+            chunk * (self._geometry.chunk_ratio + 1), self._geometry.chunk_ratio
+        )
+        for block, entry in enumerate(self._bat.payloads(blocks.start, len(blocks)), blocks.start):
+            if state_of(entry) is BlockState.PARTIALLY_PRESENT:
+                self._reader.refuse_missing_bitmap(block)

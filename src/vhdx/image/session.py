@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Callable, Iterator
 
+    from vhdx.format.header import Header
     from vhdx.image.image import Image
     from vhdx.image.space import Space
     from vhdx.storage.base import Storage
@@ -33,7 +34,7 @@ class Session:
     """The changes of one image. ``lock`` orders everything that changes the table, a bitmap or an item."""
 
     def __init__(self, file: Storage, image: Image, on_failure: Callable[[], None]) -> None:
-        _refuse_unwritable(image)
+        refuse_unwritable(image.header, image.name)
         self.file = file
         self.image = image
         self.geometry = image.geometry
@@ -151,11 +152,12 @@ def is_present(entry: int) -> bool:
     return state_of(entry) in (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT)
 
 
-def _refuse_unwritable(image: Image) -> None:
+def refuse_unwritable(current: Header, name: str) -> None:
+    """Raise UnsupportedImageError for an image whose header lets nobody change it."""
     reason = None
-    if image.header.log_length == 0:
+    if current.log_length == 0:
         reason = "the image has no log, so it cannot be changed safely"
-    elif image.header.sequence_number > _LAST_SEQUENCE_NUMBER:
+    elif current.sequence_number > _LAST_SEQUENCE_NUMBER:
         reason = "the header's sequence number cannot grow any more"
     if reason is not None:
-        raise UnsupportedImageError(reason, image=image.name)
+        raise UnsupportedImageError(reason, image=name)

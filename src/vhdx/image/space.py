@@ -114,11 +114,12 @@ class Space:
         Also where the file does not reach yet: it may grow.
         """
         count = length // MIB
-        for first in sorted((place // MIB for place in places), reverse=True):
+        for first in (place // MIB for place in places):
             inside = len(self._map[first : first + count])
             self._map[first : first + inside] = bytes((_USED,)) * inside
             if inside < count:
                 self._beyond.append((first, count))
+        self._beyond.sort(reverse=True)
 
     def give_back(self, file_offset: int, length: int) -> None:
         """Free space that no entry names any more, durably, or ever named."""
@@ -201,6 +202,7 @@ class _Survey:
         self._geometry = geometry
         self._file_size = file_size
         self._kept: list[int] = []
+        self._named_bitmaps: list[int] = []
 
     def complete(self, *, keeping: bool) -> Space:
         """The map with every claim of the table."""
@@ -213,6 +215,7 @@ class _Survey:
         # Kept space is claimed last and whatever stands there: it is never read, and never given up.
         if keeping:
             self._space.keep(self._kept, self._geometry.block_size)
+        self._space.keep(self._named_bitmaps, BITMAP_BLOCK_SIZE)
         return self._space
 
     def _claim_runs(self, block: int, count: int) -> None:
@@ -236,8 +239,11 @@ class _Survey:
     def _claim_bitmaps(self) -> None:
         for chunk in range(self._geometry.chunk_count):
             entry = self._bat.bitmap(chunk)
-            if entry & STATE_MASK == BITMAP_PRESENT:
-                place = file_offset_of(entry)
+            place = file_offset_of(entry)
+            if entry & STATE_MASK != BITMAP_PRESENT:
+                if place:  # a damaged state: the bits of a child must not be taken for free space
+                    self._named_bitmaps.append(place)
+            else:
                 where = self._where(self._geometry.bitmap_index(chunk))
                 whole = range(place, place + BITMAP_BLOCK_SIZE)
                 self._claim(where, f"the sector bitmap of chunk {chunk}", whole)

@@ -99,7 +99,8 @@ class Export:
 
     def _check(self) -> None:
         if self._failed is not None:
-            raise OSError(errno.EIO, "an earlier flush failed; nothing is written any more")
+            text = "a flush failed: what was written before it may be lost, and nothing is written any more"
+            raise OSError(errno.EIO, text, self.offer.name)
 
     def trim(self, length: int, offset: int) -> None:
         """Let go of a range."""

@@ -168,10 +168,12 @@ class Negotiation:
     def answer(self, option: int, data: bytes) -> Answer:
         """What to say to an option. Raises ProtocolError where nothing can be said."""
         try:
-            if len(data) > OPTION_LIMIT:
-                raise _RefusedError(OptionReply.ERR_TOO_BIG, "the option is too long")
             if self._tls_wanted and not self._secure and option not in (Option.STARTTLS, Option.ABORT):
                 raise _RefusedError(OptionReply.ERR_TLS_REQD, "this server requires TLS")
+            if option == Option.SET_META_CONTEXT:
+                self._contexts = {}  # replaced, also where this fails
+            if len(data) > OPTION_LIMIT:
+                raise _RefusedError(OptionReply.ERR_TOO_BIG, "the option is too long")
             handler = _HANDLERS.get(option)
             if handler is None:
                 raise _RefusedError(OptionReply.ERR_UNSUP, "this option is not known here")
@@ -256,8 +258,6 @@ class Negotiation:
 
     def _meta_context(self, option: int, data: bytes) -> Answer:
         setting = option == Option.SET_META_CONTEXT
-        if setting:
-            self._contexts = {}  # replaced, also where this fails
         if not (self._structured or self._extended):
             raise _RefusedError(OptionReply.ERR_INVALID, "contexts need structured replies")
         taken = _Data(data)

@@ -54,11 +54,6 @@ class Request(NamedTuple):
     offset: int
     length: int
 
-    @property
-    def payload_length(self) -> int:
-        """Bytes that follow the request. QEMU sends WRITE without PAYLOAD_LEN also where it belongs."""
-        return self.length if self.type == _WRITE or self.flags & _PAYLOAD else 0
-
 
 class _Rule(NamedTuple):
     """What a command may be: its flags beside FUA, whether it changes the disk, the error past the end."""
@@ -98,7 +93,8 @@ class Requests:
         self._magic = wire.EXTENDED_REQUEST_MAGIC if agreement.extended else wire.REQUEST_MAGIC
         self.frame_size = self._frame.size
         usable = _FUA | int(CommandFlag.NO_HOLE | CommandFlag.REQ_ONE)
-        usable |= _PAYLOAD if agreement.extended else 0
+        self._payload = _PAYLOAD if agreement.extended else 0  # elsewhere a flag that nobody knows
+        usable |= self._payload
         usable |= sum(int(flag) for flag, needed in _OFFERED_BY.items() if agreement.flags & needed)
         self._unusable = {command: ~(usable & int(_FUA | rule.flags)) for command, rule in _RULES.items()}
 
@@ -110,8 +106,11 @@ class Requests:
         return Request(flags, kind, cookie, offset, length)
 
     def payload_length(self, request: Request) -> int:
-        """Bytes that follow the request. Raises ProtocolError for more than is taken in to be refused."""
-        length = request.payload_length
+        """Bytes that follow the request. Raises ProtocolError for more than is taken in to be refused.
+
+        QEMU sends WRITE without PAYLOAD_LEN also where it belongs.
+        """
+        length = request.length if request.type == _WRITE or request.flags & self._payload else 0
         limit = DRAIN_LIMIT if request.type == _WRITE else wire.MAXIMUM_PAYLOAD
         if length > limit:
             raise ProtocolError(f"a request with {length} bytes of payload")
@@ -147,7 +146,7 @@ class Requests:
     ) -> tuple[Request, list[int]] | None:
         """The range and the contexts that a BLOCK_STATUS with a payload asks for; None if that is invalid."""
         count, rest = divmod(len(payload) - 8, 4)
-        if count < 0 or rest:
+        if count < 1 or rest:  # of no context at all nothing could be said, not even that it was the last
             return None
         length, *asked = struct.unpack(f">Q{count}I", payload)
         if len(set(asked)) != count or not set(asked) <= set(known):

@@ -112,9 +112,12 @@ def _rehearsed(
     if hint is not None:
         return result._replace(refused=hint)
     try:
-        if rules.REGION_TABLE_NONE in found.report.counts:
+        is_rebuilt = rules.REGION_TABLE_NONE in found.report.counts
+        if is_rebuilt:
             rebuild_regions(rehearsal, found)
-        mend.mend(rehearsal, accept_data_loss=Remedy.ACCEPT_DATA_LOSS in accepted)
+        # What a table that was searched for leaves over may be an optional region, or the search wrong.
+        lossy = Remedy.ACCEPT_DATA_LOSS in accepted
+        mend.mend(rehearsal, accept_data_loss=lossy, keep_length=is_rebuilt)
     except VhdxError as error:
         return result._replace(refused=error.message)
     after = examine(rehearsal)

@@ -1,0 +1,1 @@
+"""Files that make other programs use this library."""

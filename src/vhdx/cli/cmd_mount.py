@@ -1,0 +1,83 @@
+"""``vhdx mount``."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from vhdx.cli.options import chain_options, chosen, force_share_option, parent_policy, partition_option
+from vhdx.errors import VhdxError
+from vhdx.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@click.command()
+@click.argument("image", type=click.Path())
+@click.argument("directory", type=click.Path())
+@click.option("--write", is_flag=True, help="Let the disk be written to; without it nothing is changed.")
+@click.option("--foreground", is_flag=True, help="Stay until it is unmounted, or until Ctrl-C.")
+@partition_option
+@chain_options
+@force_share_option
+def mount(
+    image: str,
+    directory: str,
+    *,
+    write: bool,
+    foreground: bool,
+    partition: int | None,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+    force_share: bool,
+) -> int:
+    """Show the disk in IMAGE as the file disk.raw in DIRECTORY, which must be empty.
+
+    Everything that works on raw disks works on that file: mount -o loop, fdisk, debugfs, mtools. Holes that
+    are punched in it, by fstrim for one, give their space back. `vhdx unmount DIRECTORY` ends it and
+    waits until the image is closed. Needs FUSE and the extra vhdx[mount].
+    """
+    from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
+    from vhdx.mount import background, fuse  # noqa: PLC0415
+    from vhdx.mount.directory import FILE_NAME  # noqa: PLC0415
+
+    if write and force_share:
+        raise click.UsageError("--force-share is for reading")
+    fuse.check_directory(directory)
+    place = os.path.abspath(directory)
+    policy = parent_policy(parent_dirs, any_parent=any_parent)
+    announce = partial(
+        click.echo, f"{printable(image)}: mounted as {printable(os.path.join(place, FILE_NAME))}"
+    )
+    ready: Callable[[], None] = announce
+    tell = _complain
+    if not foreground:
+        side = background.split()
+        if isinstance(side, background.Parent):
+            if side.code == 0:
+                announce()
+            return side.code
+        ready, tell = side.ready, background.tell_system_log
+    try:
+        with open_disk(image, "r+" if write else "r", parents=policy, lock=not force_share) as disk:
+            fuse.serve(
+                chosen(disk, partition),
+                place,
+                source=fuse.source_name(image),
+                ready=ready,
+                tell=tell,
+                shared=force_share,
+            )
+    except (VhdxError, OSError) as error:
+        if not foreground:  # nobody may be there any more who sees standard error
+            tell(str(error))
+        raise
+    return 0
+
+
+def _complain(sentence: str) -> None:
+    click.echo(f"vhdx: {printable(sentence)}", err=True)

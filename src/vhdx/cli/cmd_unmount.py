@@ -1,0 +1,39 @@
+"""``vhdx unmount``."""
+
+from __future__ import annotations
+
+import click
+
+from vhdx.errors import ImageFailedError
+from vhdx.text import printable
+
+
+@click.command()
+@click.argument("directory", type=click.Path())
+def unmount(directory: str) -> None:
+    """End what `vhdx mount` began in DIRECTORY.
+
+    Returns when the image is closed: everything is durable and its log is clean. Refused while the disk
+    is in use.
+    """
+    from vhdx.mount.unmount import mounted_at  # noqa: PLC0415  --help needs no library
+    from vhdx.mount.unmount import unmount as unmount_disk  # noqa: PLC0415
+
+    mounted = mounted_at(directory)
+    unmount_disk(mounted)
+    state = "as it was" if mounted.read_only else "closed and clean"
+    if not mounted.read_only:
+        _check_clean(mounted.image)
+    click.echo(f"{printable(directory)}: unmounted; {printable(mounted.image)} is {state}")
+
+
+def _check_clean(image: str) -> None:
+    """Raise ImageFailedError if the log is not empty: the process could not close the image."""
+    from vhdx.ops.info import info  # noqa: PLC0415  --help needs no library
+
+    if info(image, lock=False).log.state != "clean":
+        raise ImageFailedError(
+            "unmounted, but the image was not closed; all that was flushed is in its log",
+            image=image,
+            next_command=f"vhdx repair {image}",
+        )

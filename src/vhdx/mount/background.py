@@ -1,0 +1,74 @@
+"""Serving in the background: the process that was called waits until the other one is ready, and leaves.
+
+The fork happens before anything is open, as no open disk survives one.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_READY = b"\1"
+
+
+class Parent(NamedTuple):
+    """This is the process that was called; the other one is ready, or has ended with this code."""
+
+    code: int
+
+
+class Child(NamedTuple):
+    """This is the process in the background; it calls ``ready`` when the other one may leave."""
+
+    ready: Callable[[], None]
+
+
+def split() -> Parent | Child:
+    """Fork. In the parent this returns when the child is ready or has ended."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(reading)
+        os.setsid()
+        return Child(lambda: _let_go(writing))
+    os.close(writing)
+    try:
+        return Parent(_code_of(child, reading))
+    except BaseException:  # whoever interrupts the waiting does not want the mount
+        os.kill(child, signal.SIGTERM)
+        raise
+    finally:
+        os.close(reading)
+
+
+def _code_of(child: int, pipe: int) -> int:
+    if os.read(pipe, 1) == _READY:
+        return 0
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code < 0:
+        raise OSError(errno.ECHILD, f"the process in the background was killed by signal {-code}")
+    return code
+
+
+def _let_go(pipe: int) -> None:
+    """Leave the terminal and the directory that we were called from, then say that all is well."""
+    os.chdir("/")
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in range(3):
+        os.dup2(nothing, standard)
+    os.close(nothing)
+    os.write(pipe, _READY)
+    os.close(pipe)
+
+
+def tell_system_log(sentence: str) -> None:
+    """Say something that no terminal is there to hear."""
+    import syslog  # noqa: PLC0415  not on every host
+
+    syslog.openlog("vhdx", syslog.LOG_PID)
+    syslog.syslog(syslog.LOG_ERR, sentence)

@@ -1,0 +1,1 @@
+"""The adapters, each with the program that it is for."""

@@ -1,0 +1,1 @@
+"""The mount: its operations without a kernel, and with one."""

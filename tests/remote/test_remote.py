@@ -1,0 +1,177 @@
+"""Images on a web server and in an object store: what is read is right, and little is fetched."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import vhdx
+import vhdx.remote
+from tests.journal.test_replay import dirty, images, logged
+from tests.support.build import ImageBuilder
+from tests.support.layout import MIB
+from tests.support.parts import Block
+from tests.support.patterns import pattern
+from tests.support.reading import whole
+
+from .server import Server, serving
+
+SIZE = 64 * MIB
+BIG = ImageBuilder(SIZE, blocks={number: Block(pattern(number, MIB)) for number in range(0, 64, 2)})
+PARENT = ImageBuilder(2 * MIB, blocks={0: Block(pattern(0, MIB))}, seed=40)
+CHILD = PARENT.child()
+PRIVATE = {"anon": True, "skip_instance_cache": True}
+
+
+@pytest.fixture(name="server")
+def _server() -> Iterator[Server]:
+    files = {"/b/big.vhdx": BIG.build(), "/b/parent.vhdx": PARENT.build(), "/b/child.vhdx": CHILD.build()}
+    with serving(files) as server:
+        yield server
+
+
+def options_of(protocol: str, server: Server) -> tuple[str, dict[str, Any]]:
+    """The place of a bucket, and how it is reached."""
+    if protocol == "http":
+        return f"{server.url}/b", {}
+    return "s3://b", {**PRIVATE, "endpoint_url": server.url}
+
+
+@pytest.mark.parametrize("protocol", ["http", "s3"])
+def test_little_is_fetched_and_all_of_it_is_right(server: Server, protocol: str) -> None:
+    place, options = options_of(protocol, server)
+    content = BIG.content()
+    with vhdx.remote.open(f"{place}/big.vhdx", **options) as disk:
+        assert disk.read_only
+        assert disk.pread(4096, 40 * MIB + 1000) == content[40 * MIB + 1000 :][:4096]
+        assert server.sent <= MIB
+        before = server.sent
+        assert disk.pread(512, 40 * MIB + 1000) == content[40 * MIB + 1000 :][:512]
+        assert server.sent == before
+        assert whole(disk) == content
+    assert server.sent <= 33 * MIB + MIB
+    assert {line for line in server.asked if "big" not in line} == set()
+
+
+@pytest.mark.parametrize("protocol", ["http", "s3"])
+def test_a_parent_is_fetched_only_if_it_is_named(server: Server, protocol: str, tmp_path: Path) -> None:
+    place, options = options_of(protocol, server)
+    with pytest.raises(vhdx.ParentNotFoundError):
+        vhdx.remote.open(f"{place}/child.vhdx", **options)
+    assert not [line for line in server.asked if "parent" in line]
+    for parent in (f"{place}/parent.vhdx", str(PARENT.write(tmp_path / "local.vhdx"))):
+        with vhdx.remote.open(f"{place}/child.vhdx", parents=[parent], **options) as disk:
+            assert whole(disk) == PARENT.content()
+    with pytest.raises(vhdx.ParentMismatchError):
+        vhdx.remote.open(f"{place}/child.vhdx", parents=f"{place}/big.vhdx", **options)
+
+
+def test_a_dirty_log_is_replayed(server: Server) -> None:
+    before, log, after = dirty()
+    logged(log, images()[0], after)
+    server.files["/b/dirty.vhdx"] = before.build()
+    with vhdx.remote.open(f"{server.url}/b/dirty.vhdx") as disk:
+        assert whole(disk) == after.content()
+    assert server.files["/b/dirty.vhdx"] == before.build()
+
+
+def test_servers_without_parts_are_refused(server: Server) -> None:
+    server.parts = False
+    with pytest.raises(OSError, match="does not deliver parts of files"):
+        vhdx.remote.open(f"{server.url}/b/big.vhdx")
+
+
+def test_what_is_not_there_is_told_without_secrets(server: Server) -> None:
+    url = f"{server.url.replace('//', '//user:secret@')}/b/none.vhdx?signature=secret"
+    with pytest.raises(FileNotFoundError, match="404") as caught:
+        vhdx.remote.open(url)
+    assert caught.value.filename == f"{server.url}/b/none.vhdx"
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_fails_later_is_an_error_and_nothing_else(server: Server) -> None:
+    with vhdx.remote.open(f"{server.url}/b/big.vhdx") as disk:
+        server.failing = True
+        with pytest.raises(OSError, match="503"):
+            disk.pread(512, 40 * MIB)
+        server.failing = False
+        server.cut = 1
+        with pytest.raises(OSError, match="delivered 65535 of 65536 bytes"):
+            disk.pread(512, 40 * MIB)
+        server.cut = 0
+        assert disk.pread(512, 40 * MIB) == pattern(40, 512)
+
+
+def test_other_protocols_and_missing_packages_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        vhdx.remote.open("nonsense://a/b.vhdx")
+    (tmp_path / "fsspec.py").write_text("raise ImportError\n")
+    program = "import vhdx.remote; vhdx.remote.open('https://a/b.vhdx')"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr.splitlines()[-1].endswith("try: pip install 'vhdx[remote]'")
+
+
+# The cache ---------------------------------------------------------------------------------------
+
+
+class Counted:
+    """A file that knows what was read of it."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.size, self.at = data, len(data), 0
+        self.reads: list[tuple[int, int]] = []
+
+    def seek(self, offset: int) -> None:
+        self.at = offset
+
+    def read(self, length: int) -> bytes:
+        self.reads.append((self.at, length))
+        return self.data[self.at : self.at + length]
+
+
+BLOCK = vhdx.remote.BLOCK_SIZE
+DATA = pattern(3, 40 * BLOCK + 100)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(DATA) + 10), st.integers(0, 20 * BLOCK)), max_size=20))
+def test_the_cache_reads_what_a_file_reads(ranges: list[tuple[int, int]]) -> None:
+    source = Counted(DATA)
+    file = vhdx.remote.CachedFile(source, "name")
+    for offset, length in ranges:
+        assert file.seek(offset) == offset
+        assert file.read(length) == DATA[offset : offset + length]
+    small = [start // BLOCK for start, length in source.reads if length <= 16 * BLOCK]
+    assert all(start % BLOCK == 0 for start, length in source.reads if length <= BLOCK)
+    assert len(small) <= 41 + len(ranges)
+
+
+def test_neighbours_are_fetched_at_once_and_what_is_kept_is_bounded() -> None:
+    data = bytes(300 * BLOCK)
+    source = Counted(data)
+    file = vhdx.remote.CachedFile(source, "name")
+    for offset, length in ((BLOCK + 5, 10), (0, 4 * BLOCK), (0, 4 * BLOCK)):
+        file.seek(offset)
+        file.read(length)
+    assert source.reads == [(BLOCK, BLOCK), (0, BLOCK), (2 * BLOCK, 2 * BLOCK)]
+    for block in range(300):
+        file.seek(block * BLOCK)
+        file.read(1)
+        assert len(file._blocks) <= 128
+    source.reads.clear()
+    for start, end in pairwise((299, 172, 171)):
+        file.seek(start * BLOCK)
+        file.read(1)
+        assert start > end
+    assert source.reads == []
