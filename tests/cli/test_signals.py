@@ -60,7 +60,7 @@ def test_says_that_it_was_interrupted(tmp_path: Path) -> None:
     process = started(tmp_path, "a.vhdx")
     process.send_signal(signal.SIGINT)
     _, err = ended(process)
-    assert err.strip() == "vhdx: interrupted; no file was left half done"
+    assert err.strip() == "vhdx: interrupted; a.vhdx was not made, nothing else was changed"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -51,6 +51,7 @@ def run_page(page: Path, folder: Path) -> None:
     """Raise AssertionError for the first thing that is not as the page says."""
     names: dict[str, object] = {"__name__": "__main__"}
     with contextlib.ExitStack() as running:
+        running.callback(_unmount_all, folder)
         for language, text in _BLOCK.findall(page.read_text()):
             if language == "python":
                 with _working_in(folder):
@@ -64,6 +65,13 @@ def run_page(page: Path, folder: Path) -> None:
                 assert _pattern(command.shown).fullmatch("".join(line + "\n" for line in printed)), (
                     f"$ {command.line}\n" + "\n".join(printed)
                 )
+
+
+def _unmount_all(folder: Path) -> None:
+    """Unmount what a page that failed left mounted."""
+    for path in folder.iterdir():
+        if path.is_mount():
+            subprocess.run(["fusermount3", "-u", "-z", path], check=True)
 
 
 def commands_of(session: str) -> list[Command]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
+from tests.mount.mounting import NO_FUSE
 from tests.partitions.tables import gpt_disk
 from tests.real.test_real_images import IMAGES, unpack
 from tests.support.damage import flip, overwrite
@@ -60,6 +61,13 @@ def partitioned(folder: Path) -> None:
     raw.unlink()
 
 
+def mountable(folder: Path) -> None:
+    """The same, on a host that has FUSE."""
+    if NO_FUSE is not None:
+        pytest.skip(NO_FUSE)
+    partitioned(folder)
+
+
 def tutorial(folder: Path) -> None:
     """The public image of which the tutorial says where it is to be had."""
     if not IMAGES.exists():
@@ -97,5 +105,5 @@ def several(folder: Path) -> None:
 
 SCENES: dict[str, Callable[[Path], None]] = {
     scene.__name__: scene
-    for scene in (chain, checkpoints, damaged, dirty, partitioned, several, tutorial, wsl)
+    for scene in (chain, checkpoints, damaged, dirty, mountable, partitioned, several, tutorial, wsl)
 }

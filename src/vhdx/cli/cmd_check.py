@@ -35,18 +35,17 @@ def check(
     force_share: bool,
     as_json: bool,
 ) -> int:
-    """Find everything in IMAGE that breaks a rule of the format, without changing it.
+    """Find everything in IMAGE that breaks a rule of the format.
 
-    A dirty log is replayed in memory. An image that cannot be opened is checked as far as it goes. Exit
-    codes: 0 clean (notes do not count), 2 errors, 3 only warnings or leaked space, 1 cannot be checked.
+    Nothing is changed; a dirty log is replayed in memory. An image that cannot be opened is checked as
+    far as it goes. Exit codes: 0 clean (notes do not count), 2 errors, 3 only warnings or leaked space, 1
+    cannot be checked.
     """
     from vhdx.ops.check import check as check_image  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with progress_bar("checking") as progress:
-        found = check_image(
-            image, chain=chain, parents=policy, lock=not force_share, progress=None if as_json else progress
-        )
+        found = check_image(image, chain=chain, parents=policy, lock=not force_share, progress=progress)
     if as_json:
         print_json(found)
     else:

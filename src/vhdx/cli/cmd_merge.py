@@ -44,7 +44,7 @@ def merge(
     """
     from vhdx.ops.merge import merge as merge_image  # noqa: PLC0415  --help needs no library
 
-    with changing(), progress_bar("merging") as progress:
+    with changing("; running it again completes it"), progress_bar("merging") as progress:
         done = merge_image(
             child,
             into=into,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from vhdx.cli.options import SIZE, chain_options, changing, chosen, parent_policy, partition_option
+from vhdx.cli.render import size_text
 from vhdx.text import printable
 
 
@@ -35,4 +36,4 @@ def trim(
     with changing(), open_disk(image, "r+", parents=policy) as disk:
         chosen(disk, partition).trim(length, offset)
         note = "; a fixed image keeps its space, so nothing changed" if disk.disk_type == "fixed" else ""
-    click.echo(f"{printable(image)}: let go of {length} bytes at offset {offset}{note}")
+    click.echo(f"{printable(image)}: let go of {size_text(length)} at offset {offset}{note}")

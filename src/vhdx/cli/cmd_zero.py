@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from vhdx.cli.options import SIZE, chain_options, changing, chosen, parent_policy, partition_option
+from vhdx.cli.render import size_text
 from vhdx.text import printable
 
 
@@ -34,4 +35,4 @@ def zero(
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with changing(), open_disk(image, "r+", parents=policy) as disk:
         chosen(disk, partition).zero(length, offset, keep_allocated=keep_allocated)
-    click.echo(f"{printable(image)}: {length} bytes at offset {offset} are zeros")
+    click.echo(f"{printable(image)}: {size_text(length)} at offset {offset} read as zeros")
