@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test crash lint docs bench clean
+.PHONY: help demo test crash lint docs dist bench clean
 
 help:
 	@echo "make demo   convert a partitioned disk to VHDX and back, on this machine"
 	@echo "make test   lint, types, import contracts and all tests"
 	@echo "make crash  power losses at random, for ten minutes"
 	@echo "make docs   the documentation as HTML, and the man page"
+	@echo "make dist   a wheel with the man page in it"
 	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls"
 
 $(BIN)/python:
@@ -46,6 +47,10 @@ docs: $(VENV)/installed-docs
 	$(BIN)/sphinx-build -q -W --keep-going -b man docs docs/built/man
 	@echo "docs/built/html/index.html, docs/built/man/vhdx.1"
 
+dist: docs
+	VHDX_MAN_PAGE=docs/built/man/vhdx.1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
 $(VENV)/installed-docs: pyproject.toml $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
@@ -55,4 +60,4 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) demo-work bench/results docs/built
+	rm -rf $(VENV) demo-work bench/results docs/built dist
