@@ -51,6 +51,7 @@ def check(
     else:
         for result in (found, *found.parents):
             print_result(result)
+            _print_hints(result)
     return exit_code((found, *found.parents))
 
 
@@ -73,11 +74,35 @@ def print_result(result: CheckResult, *, notes: bool = True) -> None:
     click.echo(f"{path}: {_summary(result)}")
 
 
+def _print_hints(result: CheckResult) -> None:
+    """Say what to do about errors and warnings."""
+    path = printable(result.path)
+    for what, command in _hints(result):
+        click.echo(f"{path}: to {what}: vhdx {command.format(path)}")
+
+
+def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
+    grave = [finding for finding in result.findings if finding.severity == "error"]
+    parent = any(finding.code.startswith("parent.") for finding in grave)
+    errors = {finding.repairable for finding in grave if not finding.code.startswith("parent.")}
+    warnings = {finding.repairable for finding in result.findings if finding.severity == "warning"}
+    if parent:
+        yield "look for the parent elsewhere", "check --chain --parent-dir DIR {}"
+    if errors & {"no", "accept-data-loss"}:
+        yield "save what can be read", "convert --salvage {} TARGET"
+    if "no" not in errors and (errors | warnings) - {"no"}:
+        options = [f" --{word}" for word in ("rebuild", "accept-data-loss") if word in errors]
+        yield "see what can be mended", "repair --dry-run" + "".join(options) + " {}"
+    if "space.leaked" in result.codes and not grave:
+        yield "give leaked space back", "compact {}"
+
+
 def finding_text(finding: CheckFinding) -> str:
-    """One finding as a line."""
+    """One finding as a line; where several files were tried, with a line for each of them."""
     place = f"{finding.structure} at file offset {finding.file_offset}"
     rule = f"[MS-VHDX] {finding.section}, {finding.code}"
-    return printable(f"{finding.severity}: {place}: {finding.detail} ({rule})")
+    text = f"{finding.severity}: {place}: {finding.detail} ({rule})"
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _others(result: CheckResult) -> Iterator[str]:

@@ -105,6 +105,16 @@ def _print_text(found: ImageInfo) -> None:
         print_table(found.partition_table)
     for note in found.notes:
         click.echo(f"{note.severity}: {note.structure} at file offset {note.file_offset}: {note.text}")
+    _print_hint(found)
+
+
+def _print_hint(found: ImageInfo) -> None:
+    """Say what to do about an image that is not as it should be left behind."""
+    path = printable(found.path)
+    if found.log.state == "dirty":
+        click.echo(f"the log was replayed in memory; to replay it in the file: vhdx repair {path}")
+    if any(note.severity == "warning" for note in found.notes):
+        click.echo(f"for all that is wrong: vhdx check {path}")
 
 
 def print_table(table: TableInfo) -> None:

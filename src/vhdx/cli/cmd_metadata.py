@@ -41,6 +41,8 @@ def list_items(image: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    if not found:
+        click.echo(f"{printable(image)}: no user items")
     for item in found:
         flags = [
             word for word, is_set in (("disk", item.virtual_disk), ("required", item.required)) if is_set

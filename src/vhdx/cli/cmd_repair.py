@@ -104,4 +104,6 @@ def _print(result: RepairResult) -> None:
         click.echo(f"{path}: nothing was done: {result.refused}")
     elif not result.done:
         click.echo(f"{path}: nothing to repair")
+    if result.done:
+        click.echo(f"{path}: afterwards:")
     print_result(result.left, notes=False)
