@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.layout import MIB
+from vhdx.cli import main
 
 from .running import COMMAND
 
@@ -84,3 +85,14 @@ def test_a_signal_that_the_caller_ignores_stays_ignored(
     process.send_signal(number)
     assert ended(process)[0] == 0
     assert (tmp_path / "a.raw").read_bytes() == b"x" * (2 * MIB + 1)
+
+
+def test_a_second_one_does_not_break_off_the_cleaning_up() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, main._interrupt_once)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
