@@ -2,13 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SECONDS := 3600
 
-.PHONY: help demo test crash lint docs dist bench clean
+.PHONY: help demo test crash soak lint docs dist bench clean
 
 help:
 	@echo "make demo   convert a partitioned disk to VHDX and back, on this machine"
 	@echo "make test   lint, types, import contracts and all tests"
 	@echo "make crash  power losses at random, for ten minutes"
+	@echo "make soak   a random mix of everything against a reference file, for SECONDS=3600"
 	@echo "make docs   the documentation as HTML, and the man page"
 	@echo "make dist   a wheel with the man page in it"
 	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls"
@@ -35,6 +37,10 @@ test: $(VENV)/installed-dev lint
 
 crash: $(VENV)/installed-dev
 	$(BIN)/python -m tests.crash --seconds 600
+
+soak: $(VENV)/installed-dev
+	@sh .ci/tools
+	$(BIN)/python -m tests.soak --seconds $(SECONDS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -154,6 +154,7 @@ HEADER_LOG_PLACE = _error("header.log_place", "2.2.2")
 
 LOG_DIRTY = _note("log.dirty", "2.3.3", Remedy.REPAIR)
 LOG_TORN = _note("log.torn", "2.3.2", Remedy.REPAIR)
+LOG_BROKEN = _warning("log.broken", "2.3.2", Remedy.REPAIR)
 LOG_RESERVED = _warning("log.reserved", "2.3.1.1", Remedy.REPAIR)
 LOG_UNALIGNED = _note("log.unaligned_size", "2.3.1.1", Remedy.REPAIR)
 LOG_PAYLOAD = _warning("log.payload", "2.3")

@@ -108,7 +108,7 @@ def _watch_entry(scene: Scene, entry: NaiveEntry) -> None:
         if word & 7 and place not in old:
             wanted = bytes(MIB)
             before = int(scene.survey.words[(chunk + 1) * (ratio + 1) - 1])
-            if scene.request.what == "compact":
+            if scene.request.what == "compact" and before & 7:  # it was moved
                 wanted = scene.survey.replayed.read(MIB, before >> 20 << 20)
             assert scene.durable.read(MIB, place) == wanted, f"the new bitmap at {place:#x} is not durable"
             assert scene.durable.size >= place + MIB, "the new bitmap is not in the file yet"

@@ -223,6 +223,19 @@ def like_its_parent(sector: int = 512, block_size: int = MIB) -> Made:
     return leaf, [[parent]]
 
 
+def in_want_of_a_bitmap(sector: int = 512) -> Made:
+    """Full blocks that equal their parent's but for a page, and free space for a bitmap full of junk."""
+    parent = base(sector)
+    leaf = parent.child()
+    leaf.block_size = MIB
+    leaf.blocks = {}
+    for number in (0, 1, 2):
+        leaf.blocks[number] = Block({**parent.blocks[number].pieces(), MIB // 4: pattern(70 + number, PAGE)})
+    leaf.gap = MIB
+    junk(leaf, leaf.plan().blocks_offset // MIB - 1, 1)
+    return leaf, [[parent]]
+
+
 def bitmap_for_nobody(sector: int = 512) -> Made:
     """No block is partially present, but there is a bitmap, in front of a block that moves to its place."""
     leaf, chains = child(sector)
@@ -307,6 +320,7 @@ SCENARIOS = (
             ("compacted, a grandchild", grandchild, scanned),
             ("compacted, like its parent", like_its_parent, scanned),
             ("compacted without bitmaps", bitmap_for_nobody, without_bitmaps),
+            ("compacted with a new bitmap", in_want_of_a_bitmap, scanned_and_punched),
             ("compacted, interrupted", like_its_parent, interrupted),
         )
     ),

@@ -215,7 +215,7 @@ def test_items_of_the_virtual_disk_follow_the_child(tmp_path: Path) -> None:
     for path, items in ((files[0], (stays, goes)), (files[1], (shared, user_item(4, 0)))):
         identity = guids_of(files[0])[1]
         for item_id, value, of_disk in items:
-            vhdx.set_user_item(path, item_id, value, virtual_disk=of_disk)
+            vhdx.set_user_item(path, item_id, value, virtual_disk=of_disk, force=True)
         if path == files[0]:
             assert guids_of(files[0])[1] != identity
             vhdx.rebase(files[1], files[0], ignore_identity=True)

@@ -77,7 +77,8 @@ def freed_space_taken_before_the_commit(patch: Patch) -> None:
     """Blocks move into space whose entries are gone in memory alone."""
 
     def settle(self: Any) -> None:
-        self._session._known_space.take_waiting()
+        if self._session._known_space is not None:
+            self._session._known_space.take_waiting()
         self._session._known_space = None
 
     patch.setattr(Relocator, "settle", settle)
@@ -94,8 +95,8 @@ def zeros_that_let_the_parent_shine_through(patch: Patch) -> None:
 
 
 def one_bit_too_few(patch: Patch) -> None:
-    def fewer(self: Any, block: int, present: Any, differs: Any) -> Verdict | None:
-        found = really(self, block, present, differs)
+    def fewer(self: Any, present: Any, differs: Any) -> Verdict | None:
+        found = really(self, present, differs)
         if found is not None and found.bits is not None:
             found.bits[np.flatnonzero(differs)[-1]] = False
         return found

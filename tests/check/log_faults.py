@@ -88,6 +88,12 @@ LOG_FAULTS = [
         OPEN,
     ),
     Fault("log: reserved field", lambda: dirty(Entry(reserved=1)), {"log.reserved", "log.dirty"}, SAFE),
+    Fault(
+        "log: broken middle",
+        lambda: dirty(Entry(), Entry(checksum=1), Entry(tail=0)),
+        {"log.broken", "log.dirty"},
+        SAFE,
+    ),
     Fault("log: torn end", lambda: dirty(Entry(), Entry(checksum=1)), {"log.torn", "log.dirty"}, SAFE),
     Fault(
         "log: sizes unaligned",

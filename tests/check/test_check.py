@@ -18,7 +18,7 @@ from tests.cli.running import run
 from tests.support.build import ImageBuilder
 from tests.support.damage import flip
 from tests.support.layout import FULLY_PRESENT, KIB, MIB, PARTIALLY_PRESENT, UNDEFINED, UNMAPPED, ZERO
-from tests.support.parts import Block, Header, Item, RegionTable
+from tests.support.parts import Block, Header, Item, Region, RegionTable
 from tests.support.patterns import pattern
 from tests.support.presets import disk2vhd_like, qemu_like
 from tests.support.soundness import SHORT, Surveyor, UnsoundError
@@ -284,6 +284,19 @@ def test_a_missing_and_a_changed_parent_are_errors_of_the_child(tmp_path: Path) 
     result = vhdx.check(path, chain=True)
     assert result.codes == {"parent.not_found": 1}
     assert not result.is_clean
+
+
+def test_a_damaged_child_hides_no_damage_of_its_parent(tmp_path: Path) -> None:
+    parent = dynamic(bat={6: 4})
+    parent.write(tmp_path / "parent.vhdx")
+    image = child(bat={5: 4})
+    image.locator = {"parent_linkage": f"{{{parent.guid('data write')}}}", "relative_path": ".\\parent.vhdx"}
+    result = vhdx.check(image.write(tmp_path / "child.vhdx"), chain=True)
+    assert (result.codes, [p.codes for p in result.parents]) == ({"bat.state": 1}, [{"bat.state": 1}])
+    assert result.unchecked == ()
+    image.regions["metadata"] = Region(length=0)
+    result = vhdx.check(image.write(tmp_path / "child.vhdx"), chain=True)
+    assert "parents" in result.unchecked
 
 
 def test_a_damaged_parent_is_checked_as_far_as_it_goes(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_repair_does_what_the_table_says_and_can_be_undone(fault: Fault, tmp_pat
     if not result.done:
         assert path.read_bytes() == before
         assert not backup.exists()
+        assert bool(result.refused) == bool(result.before.errors), "nothing to repair is said of sound images"
         return
     assert vhdx.check(path).codes == result.left.codes
     assert {f.code for f in result.left.findings if f.severity != "note"} == fault.after
@@ -333,12 +334,48 @@ def test_a_damaged_backup_is_refused(damage: str, tmp_path: Path) -> None:
     assert path.read_bytes() == after
 
 
-def test_an_undo_that_was_interrupted_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("writes", [0, 1, 2, 3])
+def test_an_undo_that_was_interrupted_goes_on(
+    writes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, backup, before = _repaired(tmp_path)
+    _undone_in_part(path, backup, writes, monkeypatch)
+    assert path.read_bytes() != before
+    vhdx.undo_repair(path, backup)
+    assert path.read_bytes() == before
+    with pytest.raises(ValueError, match="used before"):
+        vhdx.undo_repair(path, backup)
+
+
+def test_an_undo_does_not_go_on_with_an_image_that_was_used_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, backup, _ = _repaired(tmp_path)
+    _undone_in_part(path, backup, 0, monkeypatch)
+    with vhdx.open(path, "r+") as disk:
+        disk.pwrite(b"new", 0)
+    after = path.read_bytes()
+    with pytest.raises(vhdx.CorruptImageError, match="was changed after an undo"):
+        vhdx.undo_repair(path, backup)
+    assert path.read_bytes() == after
+
+
+def test_a_mark_that_is_not_whole_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, backup, before = _repaired(tmp_path)
+    length, repaired = backup.stat().st_size, path.read_bytes()
+    _undone_in_part(path, backup, 0, monkeypatch)
+    path.write_bytes(repaired)
+    backup.write_bytes(backup.read_bytes()[: length + 1000])
+    vhdx.undo_repair(path, backup)
+    assert path.read_bytes() == before
+
+
+def _undone_in_part(path: Path, backup: Path, writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An undo that is interrupted before the write after so many."""
     written: list[int] = []
 
     def write_at(self: Any, data: bytes, file_offset: int) -> None:
-        if len(written) == 2:
+        if len(written) == writes:
             raise KeyboardInterrupt
         written.append(file_offset)
         real(self, data, file_offset)
@@ -350,9 +387,6 @@ def test_an_undo_that_was_interrupted_goes_on(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         vhdx.undo_repair(path, backup)
     monkeypatch.undo()
-    assert path.read_bytes() != before
-    vhdx.undo_repair(path, backup)
-    assert path.read_bytes() == before
 
 
 def test_a_backup_replaces_no_file(tmp_path: Path) -> None:
@@ -475,6 +509,8 @@ def test_what_would_be_worse_is_not_done(tmp_path: Path, monkeypatch: pytest.Mon
         (half_shared_space(), ("--accept-data-loss",), 3),
         (dynamic(gap=9 * MIB), (), 3),
         (dynamic(bat={5: 4, 6: 8}), (), 2),
+        (dynamic(bat={5: 4}), (), 1),
+        (dirty(headers={n: Header(sequence_number=2**64 - n) for n in (1, 2)}), (), 1),
     ],
 )
 def test_exit_codes(image: ImageBuilder, options: tuple[str, ...], code: int, tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ from urllib.parse import parse_qs, unquote, urlparse
 import pytest
 
 import vhdx
-from tests.nbd.client import EIO, FLUSH, Client
+from tests.nbd.client import EIO, FLUSH, LIST, READ, Client
 from tests.nbd.serving import serving
 from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
+from tests.support.vhd import VhdBuilder
 
 from .running import COMMAND, USAGE, run
 
@@ -51,7 +52,7 @@ def test_a_private_socket_by_default(image: Path) -> None:
         assert not path.parent.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_signals_end_it_cleanly_with_clients_connected(number: int, image: Path, tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with serving(image, "--write", "--socket", path) as process, Client.opened(path) as client:
@@ -63,6 +64,38 @@ def test_signals_end_it_cleanly_with_clients_connected(number: int, image: Path,
     with vhdx.open(image) as disk:
         assert disk.layers[0].sequence is None
         assert disk.pread(11, 0) == b"not flushed"
+
+
+def test_what_nohup_ignores_ends_nothing(image: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with serving(image, "--socket", path) as process:
+            process.process.send_signal(signal.SIGHUP)
+            with Client.opened(path) as client:
+                assert client.size == SIZE
+            assert process.end() == (0, "")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_log_that_nobody_reads_changes_no_answer(tmp_path: Path) -> None:
+    raw, path = tmp_path / "disk.img", str(tmp_path / "s")
+    raw.write_bytes(bytes(MIB))
+    command = [*COMMAND, "serve", str(raw), "--socket", path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        assert process.stderr is not None
+        process.stderr.close()
+        os.truncate(raw, 0)  # from now on there is something to be logged
+        try:
+            with Client.opened(path) as client:
+                assert client.ask(READ, 0, 512).error == EIO
+                assert client.ask(READ, 0, 512).error == EIO
+        finally:
+            process.terminate()
+    assert process.returncode == 0
 
 
 def test_tcp_and_names(image: Path) -> None:
@@ -141,6 +174,8 @@ def test_a_socket_that_nobody_listens_on_is_replaced(image: Path, tmp_path: Path
         (("--bind", "::"), "can be reached from other machines"),
         (("--socket", "s", "--port", "1"), "--socket is a Unix socket"),
         (("--name", "x", "other.vhdx"), "--name goes with one image"),
+        (("--name", "n" * 256), "--name takes up to 255 bytes"),
+        (("--name", "\udcff"), "--name takes up to 255 bytes"),
         (("-f", "raw", "--snapshot"), "not with raw disks"),
         (("--partition", "7"), "7"),
         ((), "Missing argument"),
@@ -153,10 +188,55 @@ def test_what_is_refused(words: tuple[str, ...], sentence: str, image: Path) -> 
     assert not ran.out
 
 
+def test_a_raw_disk_is_written_to_only_where_it_is_said_to_be_raw(tmp_path: Path) -> None:
+    """Else a guest could begin it like an image that names files of the host, and have it read as one."""
+    raw = tmp_path / "disk.img"
+    raw.write_bytes(bytes(MIB))
+    done = run("serve", raw, "--write", "--once")
+    assert done.code == USAGE
+    assert "say -f raw" in done.err
+
+
+def handed_over_command(address: tuple[str, int], *words: str) -> list[str]:
+    """The command as systemd starts it, with a TCP socket that listens at an address."""
+    code = (
+        "import os, socket, sys; s = socket.socket(); s.bind((sys.argv[1], int(sys.argv[2]))); s.listen(); "
+        "os.dup2(s.fileno(), 3); os.set_inheritable(3, True); os.environ |= {'LISTEN_FDS': '1', 'LISTEN_PID': str(os.getpid())}; "
+        "os.execv(sys.executable, [sys.executable, '-m', 'vhdx', 'serve', *sys.argv[3:]])"
+    )
+    return [sys.executable, "-c", code, address[0], str(address[1]), *words]
+
+
+@pytest.mark.parametrize(
+    ("host", "words", "sentence"),
+    [
+        ("0.0.0.0", (), "can be reached from other machines"),
+        ("127.0.0.1", ("--port", "1234"), "go without them"),
+    ],
+)
+def test_rules_hold_for_sockets_that_are_handed_over(
+    host: str, words: tuple[str, ...], sentence: str, image: Path
+) -> None:
+    command = handed_over_command((host, 0), str(image), *words)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == USAGE
+    assert sentence in done.stderr
+
+
 def test_two_images_of_one_name_are_refused(image: Path, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / image.name).write_bytes(image.read_bytes())
     assert "two images are named" in run("serve", image, tmp_path / "b" / image.name).err
+    for name in ("a\x01", "a\\x01"):  # which clients are told alike
+        (tmp_path / name).write_bytes(image.read_bytes())
+    assert "two images are named" in run("serve", tmp_path / "a\x01", tmp_path / "a\\x01").err
+
+
+def test_a_socket_whose_name_is_no_text(image: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff")
+    with serving(image, "--socket", path) as process:
+        assert urlparse(process.uri).query.endswith("/%FF")
+        assert process.end() == (0, "")
 
 
 def test_a_certificate_that_is_none(image: Path, tmp_path: Path) -> None:
@@ -190,6 +270,16 @@ def test_sockets_that_are_handed_over(image: Path, tmp_path: Path) -> None:
     assert process.returncode == 0
     with vhdx.open(image) as disk:
         assert disk.pread(5, 0) == b"hello"
+
+
+def test_what_clients_are_told_of_an_image(image: Path, tmp_path: Path) -> None:
+    raw, old, path = tmp_path / "disk.img", tmp_path / "old.vhd", str(tmp_path / "s")
+    raw.write_bytes(bytes(MIB))
+    VhdBuilder(MIB).write(old)
+    with serving(image, raw, old, "--socket", path, count=3), Client(path) as client:
+        client.greet()
+        told = [data[4 + int.from_bytes(data[:4], "big") :].decode() for _, data in client.option(LIST)[:-1]]
+    assert told == ["8 MiB, dynamic", "1 MiB, raw", "1 MiB, VHD"]
 
 
 # snapshots ---------------------------------------------------------------------------------------
@@ -262,7 +352,7 @@ def test_a_partition(tmp_path: Path) -> None:
     entry = bytes([0, 0, 0, 0, 0x83, 0, 0, 0]) + (2048).to_bytes(4, "little") + (4096).to_bytes(4, "little")
     raw.write_bytes(bytes(446) + entry + bytes(48) + b"\x55\xaa" + pattern(5, SIZE - 512))
     before = raw.read_bytes()
-    with serving(raw, "--write", "--partition", "1", "--socket", path) as process:
+    with serving(raw, "-f", "raw", "--write", "--partition", "1", "--socket", path) as process:
         with Client.opened(path) as client:
             assert client.size == 4096 * 512
             assert client.read(0, 1000) == before[MIB : MIB + 1000]

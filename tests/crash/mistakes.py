@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.lying import LyingStorage
 from vhdx.format import guids, header
+from vhdx.image.blocks import BlockWriter
 from vhdx.image.headers import HeaderPair
 from vhdx.image.session import Session
 from vhdx.image.space import Space
@@ -95,7 +95,7 @@ def space_punched_before_the_commit(patch: pytest.MonkeyPatch) -> None:
 
 @mistake
 def free_space_taken_for_zeros(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(LyingStorage, "zero", lambda *_: None)
+    patch.setattr(BlockWriter, "_clear", lambda *_: None)
 
 
 @mistake

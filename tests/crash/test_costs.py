@@ -196,7 +196,7 @@ def test_space_in_a_gap_is_zeroed_once_unless_all_of_it_is_written(sessions: Ses
         session.disk.pwrite(b"a" * 512, 5 * MIB + 512)
     with counted(session) as whole:
         session.disk.pwrite(b"a" * MIB, 6 * MIB)
-    assert [op.kind for op in part.operations] == ["zero", "write"]
+    assert [op.kind for op in part.operations] == ["punch", "write"]
     assert [op.kind for op in whole.operations] == ["write"]
 
 

@@ -13,6 +13,7 @@ from tests.support.build import ImageBuilder
 from tests.support.damage import damage, flip, overwrite
 from tests.support.layout import (
     FULLY_PRESENT,
+    GIB,
     HEADER_OFFSETS,
     KIB,
     MIB,
@@ -158,6 +159,20 @@ def test_space_claimed_twice_in_a_large_table(tmp_path: Path) -> None:
     image.bat = {image.bat_index(299_000): place | 6}
     with vhdx.open(image.write(tmp_path / "a.vhdx"), salvage=True) as disk:
         assert where(disk.doubts) == [(7 * MIB, MIB), (299_000 * MIB, MIB)]
+
+
+@pytest.mark.parametrize("other", ["block", "bitmap"])
+def test_a_shared_bitmap_in_a_large_table(other: str, tmp_path: Path) -> None:
+    image = ImageBuilder(200 * GIB).child()
+    bits = {1: b"\xff" * 256, 4097: b"\x0f" * 256}
+    image.blocks = {n: Block(pattern(n, MIB), PARTIALLY_PRESENT, present=bits[n]) for n in bits}
+    image.blocks[150_000] = Block(pattern(3, MIB))
+    plan = image.plan()
+    place = plan.blocks[150_000] if other == "block" else plan.bitmaps[1]
+    image.bat = {image.bitmap_index(0): place | FULLY_PRESENT}
+    with vhdx.open(image.write(tmp_path / "child"), salvage=True) as disk:
+        shared = [doubt for doubt in disk.doubts if "is claimed by another" in doubt.reason]
+    assert sorted(where(shared)) == [(MIB, MIB), (150_000 * MIB if other == "block" else 4097 * MIB, MIB)]
 
 
 def test_overlapping_large_blocks(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """TLS: who shows a good certificate is served; an expired one, a foreign one and none are refused."""
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import vhdx
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.tools import needs
+from vhdx.nbd.tls import server_context
 
 from . import client as wire
 from .client import Client
+from .disks import MemoryDisk
 from .serving import Process, serving
+from .serving import served as running
 
 pytestmark = needs("openssl", "nbdinfo", "nbdcopy")
 
@@ -136,6 +140,19 @@ def test_in_the_clear_nothing_is_told(served: Process) -> None:
         for option in (wire.LIST, wire.GO, wire.STRUCTURED):
             ((kind, _),) = client.option(option, wire.go("") if option == wire.GO else b"")
             assert kind == wire.TLS_REQD
+
+
+def test_a_stop_does_not_wait_for_a_handshake_of_tls(ours: Path, tmp_path: Path) -> None:
+    with (
+        running(tmp_path, MemoryDisk(MIB), tls=server_context(str(ours))) as server,
+        Client(server.address) as mute,
+    ):
+        mute.greet()
+        assert mute.option(wire.STARTTLS) == [(wire.ACK, b"")]
+        time.sleep(0.2)  # until it waits for the handshake; nothing shows when
+        begin = time.monotonic()
+        server.stop()
+        assert time.monotonic() - begin < 5
 
 
 def test_what_comes_in_the_clear_with_the_option_is_not_taken_for_tls(served: Process) -> None:

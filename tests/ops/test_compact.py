@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
-from tests.chains.files import digest
+from tests.chains.files import digest, others_agree
 from tests.chains.twin import assert_sound as chain_is_sound
 from tests.crash.session import FILE
 from tests.support.build import ImageBuilder
@@ -144,15 +144,46 @@ def test_in_a_child_what_equals_its_parent_is_let_go_of(sector: int, tmp_path: P
     assert done.freed_blocks == 4
 
 
-def test_a_full_block_stays_whole_where_no_bitmap_could_say_otherwise(tmp_path: Path) -> None:
-    parent = ImageBuilder(4 * MIB, blocks={0: some(0)})
+def thinnable(folder: Path, blocks: int, gap: int) -> tuple[Path, list[Path], bytes]:
+    """A child without a sector bitmap whose full blocks say again what the parent says, but for a page."""
+    parent = ImageBuilder(8 * MIB, blocks={n: Block(pattern(n, MIB)) for n in range(8)})
     child = parent.child()
-    child.blocks = {0: Block({**parent.blocks[0].pieces(), MIB // 2: b"other"})}
-    parent.write(tmp_path / "parent.vhdx")
-    path = child.write(tmp_path / "child.vhdx")
+    child.gap = gap
+    same = [bytearray(pattern(n, MIB)) for n in range(blocks)]
+    for data in same:
+        data[MIB // 2 : MIB // 2 + 4096] = pattern(99, 4096)
+    child.blocks = {n: Block(bytes(data)) for n, data in enumerate(same)}
+    files = [child.write(folder / "child.vhdx"), parent.write(folder / "parent.vhdx")]
+    content = b"".join(same) + b"".join(pattern(n, MIB) for n in range(blocks, 8))
+    return files[0], files, content
+
+
+def test_full_blocks_that_equal_their_parent_in_part_get_a_bitmap(tmp_path: Path) -> None:
+    path, files, content = thinnable(tmp_path, 4, gap=MIB)
     length = path.stat().st_size
-    vhdx.compact(path, scan_zeros=True)
-    assert path.stat().st_size == length
+    foreseen = vhdx.compact(path, scan_zeros=True, dry_run=True)
+    done = vhdx.compact(path, scan_zeros=True)
+    assert foreseen.file_size_after == done.file_size_after == path.stat().st_size <= length
+    assert allocated(path) < length - 3 * MIB
+    assert others_agree(files, content)
+    with vhdx.open(path) as disk:
+        assert disk.pread(disk.size, 0) == content
+        own = [(e.offset, e.length) for e in disk.own_extents() if e.kind is vhdx.ExtentKind.DATA]
+    unit = 64 * KIB
+    assert own == [(n * MIB + MIB // 2, unit) for n in range(4)]
+    chain_is_sound(path)
+
+
+@pytest.mark.parametrize(("blocks", "gap"), [(1, MIB), (4, 0)], ids=["too little to gain", "no free space"])
+def test_full_blocks_stay_whole_where_a_bitmap_does_not_pay(tmp_path: Path, blocks: int, gap: int) -> None:
+    path, _, content = thinnable(tmp_path, blocks, gap)
+    length = path.stat().st_size
+    done = vhdx.compact(path, scan_zeros=True)
+    assert done.file_size_after <= length
+    with vhdx.open(path) as disk:
+        assert disk.pread(disk.size, 0) == content
+        states = {e.state for e in disk.own_extents() if e.kind is vhdx.ExtentKind.DATA}
+    assert states == {vhdx.BlockState.FULLY_PRESENT}
 
 
 def test_zeros_in_a_child_never_let_the_parent_shine_through(tmp_path: Path) -> None:

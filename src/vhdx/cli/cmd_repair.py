@@ -85,8 +85,10 @@ def _undo(image: str, backup: str, *, alone: bool) -> int:
 
 def exit_code(result: RepairResult) -> int:
     """The exit code that a result stands for."""
+    if result.refused is not None:
+        return EXIT_NOTHING_DONE
     if result.left.errors:
-        return EXIT_ERRORS if result.done else EXIT_NOTHING_DONE
+        return EXIT_ERRORS
     return EXIT_WARNINGS if result.left.warnings else 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from vhdx.cli.options import chain_options, chosen, parent_policy, partition_option
+from vhdx.cli.options import FORMAT, chain_options, chosen, parent_policy, partition_option
 from vhdx.text import printable
 from vhdx.units import format_size
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _CLIENT_OPENS = 4
 """Connections that nbdcopy opens before it begins, where the export says that several are safe."""
+
+_NAME_LIMIT = 255
+"""Bytes of an export's name, as of a file's; some clients end themselves over a thousand."""
 
 
 class _Place(NamedTuple):
@@ -60,7 +63,7 @@ class _Opening(NamedTuple):
     "--port", type=click.IntRange(0, 65535), metavar="N", help="TCP port, 10809 by default; 0: any."
 )
 @click.option("--name", help="The export's name, where there is one image; by default the file's.")
-@click.option("-f", "--source-format", type=click.Choice(["raw", "vhdx"]), help="By default told by content.")
+@click.option("-f", "--source-format", type=FORMAT, help="By default told by content.")
 @partition_option
 @click.option("--once", is_flag=True, help="End when the last client has left.")
 @click.option(
@@ -99,10 +102,11 @@ def serve(
 ) -> None:
     """Serve the disks in one or several IMAGEs over NBD.
 
-    Runs until SIGTERM or Ctrl-C. Each export has the name of its file; the first is the default export,
-    too. Listens on a Unix socket in a new directory that nobody else can enter, unless told otherwise,
-    and prints the URI of each export once clients can connect. With --snapshot clients may write, and no
-    file is changed. Sockets that systemd hands over (LISTEN_FDS) are used before all others.
+    Runs until SIGTERM, SIGHUP or Ctrl-C. Each export has the name of its file; the first is the default
+    export, too. Listens on a Unix socket in a new directory that nobody else can enter, unless told
+    otherwise, and prints the URI of each export once clients can connect. With --snapshot clients may
+    write, and no file is changed. Sockets that systemd hands over (LISTEN_FDS) are used before all
+    others.
     """
     from vhdx.nbd import listen  # noqa: PLC0415  --help needs no library
     from vhdx.nbd.connection import House, Limits  # noqa: PLC0415
@@ -120,6 +124,8 @@ def serve(
         exports = [held.enter_context(_export(image, name, opening, images, multi=multi)) for image in images]
         listeners = listen.handed_over()
         handed_over = bool(listeners)
+        if handed_over:
+            _check_handed_over(listeners, place, private=bool(tls) or insecure)
         listeners = listeners or [held.enter_context(_listener(place))]
         by_name = {export.offer.name: export for export in exports}
         house = House(by_name, exports[0].offer.name, context, Limits(), _log)
@@ -144,6 +150,18 @@ def _place(path: str | None, bind: str | None, port: int | None, *, private: boo
             f"{bind} can be reached from other machines: add --tls DIR, or --insecure to let everybody in"
         )
     return _Place(path, bind, port)
+
+
+def _check_handed_over(listeners: list[socket.socket], place: _Place, *, private: bool) -> None:
+    """The same rules for the sockets of systemd."""
+    from vhdx.nbd.listen import is_private  # noqa: PLC0415
+
+    if any(word is not None for word in place):
+        raise click.UsageError("sockets were handed over: --socket, --bind and --port go without them")
+    if not private and not all(map(is_private, listeners)):
+        raise click.UsageError(
+            "a socket that was handed over can be reached from other machines: add --tls DIR or --insecure"
+        )
 
 
 def _tls_context(directory: str | None) -> ssl.SSLContext | None:
@@ -176,31 +194,50 @@ def _export(
 
     if name is not None and len(images) > 1:
         raise click.UsageError("--name goes with one image")
-    names = [os.path.basename(each) for each in images]
-    if names.count(os.path.basename(image)) > 1:
-        raise click.UsageError(f"two images are named {os.path.basename(image)}: serve them one by one")
+    names = [_name_of(each) for each in images]
+    if names.count(_name_of(image)) > 1:
+        raise click.UsageError(f"two images are named {_name_of(image)}: serve them one by one")
+    if name is not None and (printable(name) != name or len(name.encode()) > _NAME_LIMIT):
+        raise click.UsageError(f"--name takes up to {_NAME_LIMIT} bytes of text that can be printed")
     whole = _opened(image, opening)
     with contextlib.closing(whole):
         disk = chosen(whole, opening.partition)
-        about = f"{format_size(disk.size)}, {getattr(whole, 'disk_type', 'raw')}"
+        about = f"{format_size(disk.size)}, {_kind(whole)}"
         if opening.partition is not None:
             about += f", partition {opening.partition}"
-        yield Export(name or printable(os.path.basename(image)), disk, about, multi=multi)
+        yield Export(name or _name_of(image), disk, about, multi=multi)
+
+
+def _name_of(image: str) -> str:
+    return printable(os.path.basename(image))
+
+
+def _kind(disk: VirtualDisk) -> str:
+    from vhdx.disk.raw import RawDisk  # noqa: PLC0415
+
+    return "raw" if isinstance(disk, RawDisk) else getattr(disk, "disk_type", "VHD")
 
 
 def _opened(image: str, opening: _Opening) -> VirtualDisk:
     from vhdx.disk.open import open_any  # noqa: PLC0415
+    from vhdx.disk.raw import RawDisk  # noqa: PLC0415
     from vhdx.ops.snapshot import open_snapshot  # noqa: PLC0415
 
     if not opening.snapshot:
-        return open_any(image, opening.source_format, "r+" if opening.write else "r", parents=opening.parents)
+        disk = open_any(image, opening.source_format, "r+" if opening.write else "r", parents=opening.parents)
+        if opening.write and opening.source_format is None and isinstance(disk, RawDisk):
+            disk.close()
+            raise click.UsageError(
+                f"{image} is raw: whoever writes to it could make it look like an image; say -f raw"
+            )
+        return disk
     if opening.source_format == "raw":
         raise click.UsageError("--snapshot goes with VHDX images, not with raw disks")
     return open_snapshot(image, parents=opening.parents)
 
 
 class _Signals:
-    """SIGTERM and SIGINT, which end a server and are no failure; nor do they break off its closing."""
+    """The signals that end a server and are no failure; nor do they break off its closing."""
 
     def __init__(self) -> None:
         self._came = False
@@ -221,7 +258,11 @@ class _Signals:
 @contextlib.contextmanager
 def _stopping_on_signals() -> Iterator[_Signals]:
     signals = _Signals()
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    # Who closes a terminal often sends SIGHUP twice, once by the shell and once by the host.
+    every = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    numbers = [
+        number for number in every if signal.getsignal(number) is not signal.SIG_IGN
+    ]  # as nohup leaves it
     before = [signal.signal(number, signals) for number in numbers]
     try:
         yield signals
@@ -231,4 +272,5 @@ def _stopping_on_signals() -> Iterator[_Signals]:
 
 
 def _log(line: str) -> None:
-    click.echo(f"vhdx: {printable(line)}", err=True)
+    with contextlib.suppress(OSError):  # nobody listens any more: no reason to serve worse
+        click.echo(f"vhdx: {printable(line)}", err=True)

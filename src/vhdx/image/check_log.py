@@ -9,6 +9,7 @@ from vhdx.format import log
 from vhdx.format.log import LOG_ALIGNMENT
 from vhdx.journal.replay import changes
 from vhdx.journal.ring import Ring
+from vhdx.journal.scan import valid_entries
 from vhdx.rules import Finding, Place
 from vhdx.units import MIB
 
@@ -43,15 +44,29 @@ def check_log(
 
 
 def _check_end(ring: Ring, sequence: ActiveSequence, report: Report) -> None:
-    """A crash in the middle of a write leaves an entry that is not whole behind the newest one."""
-    end = (sequence.positions[-1] + sequence.head.entry_length) % ring.length
+    """A crash in the middle of a write leaves an entry that is not whole behind the newest one.
+
+    Whole entries behind that are another matter: they are newer than what is replayed.
+    """
+    head = sequence.head
+    entries = valid_entries(ring, head.log_guid)
+    number, position = max((header.sequence_number, position) for position, header in entries)
+    if number > head.sequence_number:
+        place = Place(f"log entry {number}", ring.place(position))
+        detail = (
+            f"the entry is whole, but one before it is not, so nothing behind entry {head.sequence_number} "
+            "is replayed: the log is damaged, or the power failed while several entries were written"
+        )
+        report(Finding(rules.LOG_BROKEN, place, detail))
+        return
+    end = (sequence.positions[-1] + head.entry_length) % ring.length
     behind = log.unpack_entry_header(ring.sector(end))
     if (
         behind.signature == log.ENTRY_SIGNATURE
-        and behind.log_guid == sequence.head.log_guid
-        and behind.sequence_number == sequence.head.sequence_number + 1
+        and behind.log_guid == head.log_guid
+        and behind.sequence_number == head.sequence_number + 1
     ):
-        place = Place(f"log entry {behind.sequence_number}", ring.file_offset + end)
+        place = Place(f"log entry {behind.sequence_number}", ring.place(end))
         report(Finding(rules.LOG_TORN, place, "the last entry is not whole and is not replayed"))
 
 

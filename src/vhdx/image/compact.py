@@ -7,10 +7,12 @@ reads or writes through the same session meanwhile.
 from __future__ import annotations
 
 from array import array
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vhdx.extents import BlockState
 from vhdx.format.bat import BITMAP_PRESENT, ENTRY_SIZE, FILE_OFFSET_MASK, STATE_MASK, file_offset_of
+from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bat import WINDOW
 from vhdx.image.packing import Gap, Gaps, Piece, moves
 from vhdx.image.pages import PAGE_SIZE
@@ -58,6 +60,9 @@ class Changes(Protocol):
     def drop_bitmap(self, chunk: int, place: int) -> None:
         """Let go of the sector bitmap of a chunk in which no block is partially present."""
 
+    def add_bitmap(self, chunk: int) -> bool:
+        """Give a chunk a sector bitmap in free space; False if there is none."""
+
     def settle(self) -> None:
         """Make it durable. From then on all space that no entry names is free."""
 
@@ -84,13 +89,16 @@ class Compaction:
         self._advance = advance
         self._freed = 0
         self._partial_chunks: set[int] = set()
+        self._thinnable: list[tuple[int, int]] = []
+        """Blocks whose chunk has no bitmap, and how many bytes they could do without."""
 
     def run(self, below: Below | None, *, scan_zeros: bool) -> Given:
         """Give back, then move. Raises CorruptImageError, before anything changed, where blocks overlap.
 
         ``below`` is what lies under a differencing image; None leaves it out of account.
         """
-        self.give_back(Scanner(self._image, below) if scan_zeros else None)
+        scanner = Scanner(self._image, below) if scan_zeros else None
+        self.give_back(scanner)
         pieces = self._pieces()
         self._advance(0, sum(move.piece.length for move in self._moves(pieces)) * MIB)
         count = size = 0
@@ -99,6 +107,8 @@ class Compaction:
             self._advance(move.piece.length * MIB, 0)
             count, size = count + 1, size + move.piece.length * MIB
         self._changes.settle()
+        if scanner is not None:
+            self._thin(scanner)
         return Given(self._freed, count, size)
 
     def give_back(self, scanner: Scanner | None) -> None:
@@ -147,12 +157,34 @@ class Compaction:
         for index, length in lengths.items():
             number, entry = block + index, int(values[index])
             verdict = scanner.verdict(number, entry)
+            if verdict is not None and verdict.bits is not None and not self._has_bitmap(number):
+                self._thinnable.append((number, verdict.sectors * self._geometry.logical_sector_size))
+                verdict = None
             if verdict is not None:
                 self._changes.give_back(number, entry, verdict)
                 self._freed += verdict.state != _PARTIAL
             if (entry & STATE_MASK if verdict is None else verdict.state) == _PARTIAL:
                 self._partial_chunks.add(self._geometry.chunk_of(number))
             self._advance(length, 0)
+
+    def _has_bitmap(self, block: int) -> bool:
+        return self._bat.bitmap(self._geometry.chunk_of(block)) & STATE_MASK == BITMAP_PRESENT
+
+    def _thin(self, scanner: Scanner) -> None:
+        """Where a chunk has no sector bitmap one is made if that gives back more than it takes.
+
+        Only in free space: the file does not grow for it.
+        """
+        for chunk, found in groupby(self._thinnable, key=lambda row: self._geometry.chunk_of(row[0])):
+            rows = list(found)
+            if sum(size for _, size in rows) <= BITMAP_BLOCK_SIZE or not self._changes.add_bitmap(chunk):
+                continue
+            for block, _ in rows:
+                entry = self._bat.payload(block)
+                verdict = scanner.verdict(block, entry)
+                if verdict is not None:
+                    self._changes.give_back(block, entry, verdict)
+        self._changes.settle()
 
     def _drop_bitmaps(self) -> None:
         for chunk in range(self._geometry.chunk_count):

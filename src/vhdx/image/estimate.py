@@ -50,6 +50,10 @@ class Estimate:
         """A sector bitmap goes."""
         self.space.give_back(place, BITMAP_BLOCK_SIZE)
 
+    def add_bitmap(self, chunk: int) -> bool:  # noqa: ARG002
+        """A sector bitmap comes, if there is space for it."""
+        return self.space.take(BITMAP_BLOCK_SIZE) is not None
+
     def settle(self) -> None:
         """Nothing waits here."""
 

@@ -106,6 +106,20 @@ class Relocator:
             self._bat.put_bitmap(chunk, 0)
         self._pages.forget(place, BITMAP_BLOCK_SIZE)
 
+    def add_bitmap(self, chunk: int) -> bool:
+        """Zeros that are durable before the entry that names them, as the commit flushes them first."""
+        place = self.space.take(BITMAP_BLOCK_SIZE)
+        if place is None:
+            return False
+        self._begin(1)
+        self._session.door.payload_written = True
+        self._clear(place, BITMAP_BLOCK_SIZE)
+        self._pages.forget(place, BITMAP_BLOCK_SIZE)
+        with self._pages.lock:
+            self._session.reader.forget_bitmap(chunk)
+            self._bat.put_bitmap(chunk, bat.pack(bat.BITMAP_PRESENT, place))
+        return True
+
     def settle(self) -> None:
         """Commit, and look at the table again."""
         if not self._unsettled or not self._session.door.began:

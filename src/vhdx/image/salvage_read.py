@@ -101,7 +101,10 @@ class SalvageReader(Reader):
         suspects = (present & self.faulty_places(places)) | partial | twice
         suspects |= states == BlockState.RESERVED_4.value
         for index in np.flatnonzero(suspects).tolist():
-            yield from self._doubt(block + index, int(entries[index]), shared=bool(twice[index]))
+            number, entry = block + index, int(entries[index])
+            yield from self._doubt(number, entry, shared=bool(twice[index]))
+            if partial[index]:
+                yield from self._doubt_bits(number, claims)
 
     def _are_shared(
         self, places: NDArray[np.uint64], present: NDArray[np.bool_], claims: NDArray[np.uint8]
@@ -136,10 +139,15 @@ class SalvageReader(Reader):
             yield Doubt(start, length, f"its place {where}")
         if shared:
             yield Doubt(start, length, _CLAIMED_TWICE)
-        if state is BlockState.PARTIALLY_PRESENT:
-            unknown = self._bitmap_fault(block)
-            if unknown is not None:
-                yield Doubt(start, length, f"{unknown}; all are read from it")
+
+    def _doubt_bits(self, block: int, claims: NDArray[np.uint8]) -> Iterator[Doubt]:
+        """What is doubtful about which sectors of a partially present block are in this file."""
+        start, length = block << self._block_shift, self._geometry.block_length(block)
+        unknown = self._bitmap_fault(block)
+        if unknown is not None:
+            yield Doubt(start, length, f"{unknown}; all are read from it")
+        elif claims[self._bitmap_place(block) // MIB] > 1:
+            yield Doubt(start, length, "the space of its sector bitmap is claimed by another block, too")
 
 
 def joined(doubts: Iterable[Doubt]) -> Iterator[Doubt]:

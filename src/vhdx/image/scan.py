@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.extents import BlockState
-from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
+from vhdx.format.bat import file_offset_of, state_of
 from vhdx.image.sectors import read_below
 from vhdx.storage.zeros import is_zero
 from vhdx.units import KIB
@@ -32,10 +32,14 @@ TRANSPARENT_UNIT = 64 * KIB
 
 
 class Verdict(NamedTuple):
-    """The state that a block may take; where that is PARTIALLY_PRESENT, the bits of its sectors."""
+    """The state that a block may take; where that is PARTIALLY_PRESENT, the bits of its sectors.
+
+    ``sectors`` is how many of them are let go of then.
+    """
 
     state: BlockState
     bits: Bits | None = None
+    sectors: int = 0
 
 
 class Scanner:
@@ -87,7 +91,7 @@ class Scanner:
             return Verdict(BlockState.ZERO)
         if not differs.any():
             return Verdict(BlockState.NOT_PRESENT)
-        return self._with_fewer_bits(block, present, differs)
+        return self._with_fewer_bits(present, differs)
 
     def _present(self, block: int, state: BlockState) -> Bits:
         """A bit for each sector of a block that is in this file, none for what lies behind the disk's end."""
@@ -103,17 +107,16 @@ class Scanner:
         present[self._geometry.block_length(block) // self._geometry.logical_sector_size :] = False
         return present
 
-    def _with_fewer_bits(self, block: int, present: Bits, differs: Bits) -> Verdict | None:
-        """Whole units without a difference are let go of, where there is a bitmap that can say so."""
+    def _with_fewer_bits(self, present: Bits, differs: Bits) -> Verdict | None:
+        """Whole units without a difference are let go of; the chunk's sector bitmap has to say so."""
         import numpy as np  # noqa: PLC0415
 
-        if self._image.bat.bitmap(self._geometry.chunk_of(block)) & STATE_MASK != BITMAP_PRESENT:
-            return None
         in_unit = TRANSPARENT_UNIT // self._geometry.logical_sector_size
         stays = differs.reshape(-1, in_unit).any(axis=1)
         if not (present.reshape(-1, in_unit).any(axis=1) & ~stays).any():
             return None
-        return Verdict(BlockState.PARTIALLY_PRESENT, present & np.repeat(stays, in_unit))
+        bits = present & np.repeat(stays, in_unit)
+        return Verdict(BlockState.PARTIALLY_PRESENT, bits, int((present & ~bits).sum()))
 
 
 def _unequal(own: bytes, theirs: bytes, sector: int) -> Bits:

@@ -135,12 +135,23 @@ class Door:
         pages = self._pages.dirty()
         if not pages and not self.payload_written:
             return False
+        self._claim_space(pages)
         with self.failing_for_good():
             self.payload_written = False
             self._file.flush()
             if pages:
                 self._commit_pages(pages)
         return bool(pages)
+
+    def _claim_space(self, pages: list[tuple[int, bytes]]) -> None:
+        """Claim from the host what the commit writes to: where it is full (OSError) nothing has begun yet.
+
+        Logs and tables of new images are holes in the host's file.
+        """
+        if pages:
+            self._journal.claim(pages)
+        for file_offset, length in _neighbours(sorted(offset for offset, _ in pages)):
+            self._file.reserve(file_offset, length)
 
     def _commit_pages(self, pages: list[tuple[int, bytes]]) -> None:
         size = self._file.size()
@@ -173,3 +184,16 @@ class Door:
                 self._file.resize(file_size)
                 self._file.flush()
         self._closed = True
+
+
+def _neighbours(offsets: list[int]) -> Iterator[tuple[int, int]]:
+    """(file offset, length) of runs of pages, which come in order."""
+    start = end = 0
+    for offset in offsets:
+        if offset != end:
+            if end:
+                yield start, end - start
+            start = offset
+        end = offset + PAGE_SIZE
+    if end:
+        yield start, end - start

@@ -57,6 +57,16 @@ class LogWriter:
         needed = _sectors_of(self._entries(pages)) * SECTOR_SIZE
         return self._log_guid is not None and self._position + needed < self._length
 
+    def claim(self, pages: Sequence[Page]) -> None:
+        """Claim from the host the space of the log that a commit of these pages will be written to.
+
+        Raises OSError where the host is full.
+        """
+        begins = 0 if self.has_room(pages) else SECTOR_SIZE  # an empty entry comes first then
+        start = self._position if not begins else 0
+        length = begins + _sectors_of(self._entries(pages)) * SECTOR_SIZE
+        self._storage.reserve(self._file_offset + start, length)
+
     def start(self, log_guid: UUID, file_size: int) -> None:
         """Begin at the start of the log with an empty entry that carries a fresh GUID.
 

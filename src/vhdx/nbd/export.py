@@ -148,15 +148,20 @@ class Export:
 
     def status(self, length: int, offset: int, contexts: Sequence[str], *, one: bool) -> list[list[Run]]:
         """For each context its runs (length, value) from ``offset`` on; fewer than the range may have."""
-        extents = list(islice(self._disk.extents(offset=offset, length=length), EXTENT_LIMIT))
+        extents: Iterable[Extent] = () if one else list(self._few_extents(length, offset))
         found = []
         for context in contexts:
+            if one:  # no further than to the first run's end: most clients that ask so ask for all of a disk
+                extents = self._few_extents(length, offset)
             if context == BASE_ALLOCATION:
                 runs = self._allocation(extents)
             else:
                 runs = _values(extents, self._disk.contexts[context])
             found.append(list(islice(_joined(runs), 1 if one else EXTENT_LIMIT)))
         return found
+
+    def _few_extents(self, length: int, offset: int) -> Iterator[Extent]:
+        return islice(self._disk.extents(offset=offset, length=length), EXTENT_LIMIT)
 
     def _allocation(self, extents: Iterable[Extent]) -> Iterator[Run]:
         """Holes of the host's files inside data count as zeros: they read so, and are quick to skip."""

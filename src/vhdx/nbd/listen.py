@@ -24,7 +24,10 @@ def handed_over() -> list[socket.socket]:
     """The sockets of systemd's protocol, which listen already; none if this process was started otherwise."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()):
         return []
-    count = int(os.environ.get("LISTEN_FDS", "0"))
+    said = os.environ.get("LISTEN_FDS", "0")
+    if not said.isdecimal():
+        raise ValueError(f"LISTEN_FDS says {said!r}, which is no number of sockets")
+    count = int(said)
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):  # not for those whom we start
         os.environ.pop(name, None)
     sockets = []
@@ -77,10 +80,20 @@ def _remove_abandoned(path: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(path)
+        except BlockingIOError:
+            return  # somebody listens, to many
         except ConnectionRefusedError:
             os.unlink(path)
+
+
+def is_private(listener: socket.socket) -> bool:
+    """Whether only this machine can connect to a socket that listens."""
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return True
+    return is_loopback(str(listener.getsockname()[0]))
 
 
 def is_loopback(host: str) -> bool:
@@ -115,7 +128,8 @@ def uri(listener: socket.socket, export: str, *, tls: bool) -> str:
     """What clients are given to connect to an export."""
     scheme = "nbds" if tls else "nbd"
     if listener.family == getattr(socket, "AF_UNIX", None):
-        return f"{scheme}+unix:///{quote(export)}?socket={quote(os.path.abspath(listener.getsockname()))}"
+        path = os.fsencode(os.path.abspath(listener.getsockname()))  # which need not be text
+        return f"{scheme}+unix:///{quote(export)}?socket={quote(path)}"
     host, port = listener.getsockname()[:2]
     host = f"[{host}]" if ":" in host else host
     where = host if port == DEFAULT_PORT else f"{host}:{port}"

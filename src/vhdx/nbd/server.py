@@ -22,8 +22,9 @@ MAXIMUM_CONNECTIONS = 100
 GRACE = 10.0
 """Seconds that clients get to take their answers when the server stops."""
 _PAUSE = 0.5
-"""Seconds to wait where the host has no descriptors or threads left."""
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Seconds to wait where the host has no descriptors or threads left, or trouble with its network."""
+_NO_LISTENER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
+"""All other failures pass: Linux also tells here what went wrong with a client that waited."""
 
 
 class Server:
@@ -104,7 +105,7 @@ class Server:
         except (BlockingIOError, ConnectionError):
             return  # the client has thought better of it
         except OSError as error:
-            if error.errno not in _EXHAUSTED:
+            if error.errno in _NO_LISTENER:
                 raise
             self._house.log(f"no client is accepted for a moment: {error.strerror}")
             time.sleep(_PAUSE)

@@ -95,7 +95,11 @@ class Haggling:
         """Do the handshake of TLS. Raises OSError where the client cannot show who it is."""
         self._socket.settimeout(max(0.001, self._deadline - time.monotonic()))
         try:
-            self._socket = context.wrap_socket(self._socket, server_side=True)
+            # Ours before the handshake begins: whoever stops the server must be able to wake it.
+            self._socket = secure = context.wrap_socket(
+                self._socket, server_side=True, do_handshake_on_connect=False
+            )
+            secure.do_handshake()
         except TimeoutError:
             raise TooSlowError("the handshake took too long") from None
         self._secure = True
@@ -108,7 +112,7 @@ class Haggling:
     def shut(self) -> None:
         """Wake whoever waits. From any thread."""
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)  # under TLS, which is the other thread's
 
     def close(self) -> None:
         """Let go of the socket."""

@@ -2,8 +2,9 @@
 
 A backup is one line of JSON and the bytes. The line says ``format`` and ``version``, the image's name, its
 ``size_before`` and ``size_after``, the ``ranges`` [file offset, length] whose bytes follow back to back, and
-the SHA-256 of these bytes as they were and as the repair leaves them. An undo appends a line when it begins
-and another when it is done, so that one that was interrupted can be run again.
+the SHA-256 of these bytes as they were and as the repair leaves them. An undo appends a line and the headers
+that it found when it begins, and another line when it is done. So one that was interrupted can be run again,
+but not if somebody changed the image in between: nobody does that without changing a header.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.errors import CorruptImageError
+from vhdx.format.region import TABLE_OFFSETS
 from vhdx.storage.publish import new_file
 from vhdx.units import MIB
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 _FORMAT, _VERSION = "vhdx repair backup", 1
 _BEGUN, _DONE = b"\nundo begun\n", b"\nundone\n"
 _LONGEST_LINE = 64 * MIB
+_HEADERS_END = TABLE_OFFSETS[0]
+_SECTOR = 512
+"""What is written as a whole or not at all."""
 
 Range = tuple[int, int]
 
@@ -93,12 +98,18 @@ def restore(image: Storage, path: str) -> Backup:
         backup = _read_line(file, path)
         start = file.tell()
         _check_saved(file, backup, path)
+        behind = file.tell()
         marks = file.read()
         if marks.endswith(_DONE):
             raise ValueError(f"{path} was used before; what it holds is in the image already")
-        if not marks.startswith(_BEGUN):
+        found = marks[len(_BEGUN) : len(_BEGUN) + _HEADERS_END]
+        if marks.startswith(_BEGUN) and len(found) == _HEADERS_END:
+            file.seek(start)
+            _check_half_undone(image, found, file, backup)
+        else:  # a mark that is not whole was not followed by anything
             _check_image(image, backup)
-            _append(file, _BEGUN)
+            file.seek(behind)
+            _append(file, _BEGUN + _headers(image))
         file.seek(start)
         _write_back(image, file, backup)
         file.seek(0, os.SEEK_END)
@@ -136,6 +147,26 @@ def _check_image(image: Storage, backup: Backup) -> None:
     else:
         return
     raise CorruptImageError(f"the image is not as the repair left it: {detail}", image=image.name)
+
+
+def _headers(image: ReadableStorage) -> bytes:
+    """The identifier and the headers, and what is reserved around them."""
+    return image.read(min(_HEADERS_END, image.size()), 0).ljust(_HEADERS_END, b"\0")
+
+
+def _check_half_undone(image: Storage, found: bytes, saved: Any, backup: Backup) -> None:
+    """Every sector of the headers must be as the repair left it or as it was before."""
+    restored = bytearray(found)
+    for start, length in backup.ranges:  # in order: those of the headers come first
+        if start >= _HEADERS_END:
+            break
+        restored[start : min(start + length, _HEADERS_END)] = saved.read(min(length, _HEADERS_END - start))
+    now = _headers(image)
+    for at in range(0, _HEADERS_END, _SECTOR):
+        sector = slice(at, at + _SECTOR)
+        if now[sector] not in (found[sector], restored[sector]):
+            detail = "the image was changed after an undo of its repair was interrupted"
+            raise CorruptImageError(detail, image=image.name)
 
 
 def _append(file: Any, mark: bytes) -> None:

@@ -83,7 +83,10 @@ def check(
     storage = open_for_reading(os.fspath(path), lock=lock)
     try:
         examined = examine(storage, progress)
-        above = _checked_parents(storage, policy_from(parents), examined, lock=lock) if chain else ()
+        leaf = _leaf(storage) if chain else None
+        if chain and leaf is None and (examined.metadata is None or examined.metadata.has_parent):
+            examined = examined._replace(unchecked=(*examined.unchecked, "parents"))
+        above = _checked_parents(leaf, policy_from(parents), examined, lock=lock) if leaf else ()
     finally:
         storage.close()
     return result_of(os.fspath(path), examined, above)
@@ -119,13 +122,19 @@ def _public(finding: Finding) -> CheckFinding:
     )
 
 
+def _leaf(storage: ReadableStorage) -> Image | None:
+    """The image that names the parents; None if it cannot be opened, which one bad block does not prevent."""
+    try:
+        return image.load(storage)
+    except (CorruptImageError, UnsupportedImageError):
+        return None
+
+
 def _checked_parents(
-    storage: ReadableStorage, policy: ParentPolicy, child: Examined, *, lock: bool
+    leaf: Image, policy: ParentPolicy, child: Examined, *, lock: bool
 ) -> tuple[CheckResult, ...]:
     """Check the parents that can be found; what keeps one from being found is a finding of its child."""
-    if child.report.has_errors:
-        return ()
-    layers = [image.load(storage)]
+    layers = [leaf]
     found: list[tuple[str, Examined]] = []
     try:
         while layers[-1].metadata.has_parent:

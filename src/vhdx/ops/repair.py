@@ -35,6 +35,7 @@ _HINTS = {
     Remedy.REBUILD: "both copies of the region table are gone: add --rebuild to search for what they named",
     Remedy.ACCEPT_DATA_LOSS: "contents are lost or doubtful: add --accept-data-loss to mend the image anyway",
 }
+_UNMENDABLE = "there are errors that cannot be mended without knowing what was meant"
 _DOUBTFUL = mend.LOSSY | {rules.BAT_OVERLAP}
 _LEAVES_THE_REST_SOUND = frozenset({rules.BAT_STATE, rules.BAT_BITMAP_MISSING})
 """Errors of single blocks that cannot be mended, but do not keep the rest from being mended."""
@@ -93,7 +94,8 @@ def repair(
         doubtful = mend.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
         result = RepairResult(name, (), None, doubtful.ranges, doubtful.length, before, before, dry_run)
         if not any(rule.remedy in accepted for rule in found.report.counts):
-            return result._replace(refused=_hint(found.report, accepted))
+            unmended = _UNMENDABLE if found.report.has_errors else None
+            return result._replace(refused=_hint(found.report, accepted) or unmended)
         rehearsal = Rehearsal(file)
         try:
             result = _rehearsed(result, rehearsal, found, accepted, progress)
@@ -143,7 +145,7 @@ def _hint(report: CollectingReport, accepted: set[Remedy]) -> str | None:
         if remedy not in accepted and any(rule.remedy is remedy for rule in errors):
             return hint
     if any(rule.remedy is Remedy.NONE and rule not in _LEAVES_THE_REST_SOUND for rule in errors):
-        return "there are errors that cannot be mended without knowing what was meant"
+        return _UNMENDABLE
     return None
 
 
