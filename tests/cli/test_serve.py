@@ -201,7 +201,8 @@ def handed_over_command(address: tuple[str, int], *words: str) -> list[str]:
     """The command as systemd starts it, with a TCP socket that listens at an address."""
     code = (
         "import os, socket, sys; s = socket.socket(); s.bind((sys.argv[1], int(sys.argv[2]))); s.listen(); "
-        "os.dup2(s.fileno(), 3); os.set_inheritable(3, True); os.environ |= {'LISTEN_FDS': '1', 'LISTEN_PID': str(os.getpid())}; "
+        "os.dup2(s.fileno(), 3); os.set_inheritable(3, True); "
+        "os.environ |= {'LISTEN_FDS': '1', 'LISTEN_PID': str(os.getpid())}; "
         "os.execv(sys.executable, [sys.executable, '-m', 'vhdx', 'serve', *sys.argv[3:]])"
     )
     return [sys.executable, "-c", code, address[0], str(address[1]), *words]
