@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.options import chain_options, force_share_option, json_option, parent_policy
-from vhdx.cli.render import print_json, print_rows, size_text
+from vhdx.cli.render import print_json, print_rows, progress_bar, size_text
 from vhdx.text import printable
 
 if TYPE_CHECKING:
@@ -48,7 +48,15 @@ def info(
     if is_vhd_file(image):
         _print_vhd(image, policy, chain=chain, as_json=as_json, lock=not force_share)
         return
-    found = image_info(image, chain=chain, blocks=blocks or None, parents=policy, lock=not force_share)
+    with progress_bar("counting") as progress:
+        found = image_info(
+            image,
+            chain=chain,
+            blocks=blocks or None,
+            parents=policy,
+            lock=not force_share,
+            progress=progress,
+        )
     if as_json:
         print_json(found)
     else:

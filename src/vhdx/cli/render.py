@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _PATIENCE = 1.0
 """Seconds before a bar appears."""
+_INTERVAL = 0.1
+"""Seconds between its moves: whoever loops fast may call it each time."""
 
 
 def print_json(result: Any) -> None:
@@ -130,14 +132,16 @@ class ProgressBar:
     def __init__(self, label: str, held: contextlib.ExitStack) -> None:
         self._label = label
         self._held = held
-        self._appears = time.monotonic() + _PATIENCE
+        self._next = time.monotonic() + _PATIENCE
         self._move: Callable[[int, int | None], None] | None = None
 
     def __call__(self, done: int, total: int | None) -> None:
         """Move the bar."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _INTERVAL
         if self._move is None:
-            if time.monotonic() < self._appears:
-                return
             self._move = self._shown()
         self._move(done, total)
 
