@@ -42,7 +42,7 @@ def list_items(image: str, *, as_json: bool) -> None:
         print_json(found)
         return
     if not found:
-        click.echo(f"{printable(image)}: no user items")
+        click.echo(f"vhdx: {printable(image)} has no user items", err=True)
     for item in found:
         flags = [
             word for word, is_set in (("disk", item.virtual_disk), ("required", item.required)) if is_set
