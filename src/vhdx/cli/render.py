@@ -115,7 +115,7 @@ def size_text(size: int) -> str:
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[ProgressBar | None]:
     """A bar on standard error for what lasts longer than a second; None where that is no terminal."""
-    if not sys.stderr.isatty():
+    if sys.stderr is None or not sys.stderr.isatty():  # closed by whoever called us
         yield None
         return
     with contextlib.ExitStack() as held:
