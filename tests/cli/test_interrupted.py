@@ -4,6 +4,7 @@ The line stands below the `^C` that a terminal shows.
 """
 
 import io
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,10 +164,17 @@ def _tries(
         assert code in ((0, 1, 3) if moment is None else (EXIT_INTERRUPTED,)), said
         return Tried(case.line, folder, said, before, _files(folder, contents=contents))
 
-    tried("whole", None)
+    shutil.rmtree(tried("whole", None).folder)
     count = interrupter.count
     moments = sorted({1 + (count - 1) * step // (MOMENTS - 1) for step in range(MOMENTS)})
-    return (tried(str(moment), moment) for moment in moments)
+    return _one_by_one(tried(str(moment), moment) for moment in moments)
+
+
+def _one_by_one(tries: Iterator[Tried]) -> Iterator[Tried]:
+    """The same; each folder goes when the next one is asked for: together they are gigabytes."""
+    for tried in tries:
+        yield tried
+        shutil.rmtree(tried.folder)
 
 
 def _ids(case: Case) -> str:
