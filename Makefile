@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS := 3600
 
-.PHONY: help demo test slow crash soak fuzz lint docs bench clean
+.PHONY: help demo test slow crash soak fuzz lint docs dist bench clean
 
 help:
 	@echo "make demo   convert a partitioned disk to VHDX and back, on this machine"
@@ -14,6 +14,7 @@ help:
 	@echo "make soak   a random mix of everything against a reference file, for SECONDS=3600"
 	@echo "make fuzz   hostile input with coverage guidance; SECONDS=60 each, TARGETS=\"image log\""
 	@echo "make docs   the documentation as HTML, and the man page"
+	@echo "make dist   a wheel with the man page in it"
 	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls"
 
 $(BIN)/python:
@@ -67,6 +68,10 @@ docs: $(VENV)/installed-docs
 	$(BIN)/sphinx-build -q -W --keep-going -b man docs docs/built/man
 	@echo "docs/built/html/index.html, docs/built/man/vhdx.1"
 
+dist: docs
+	VHDX_MAN_PAGE=docs/built/man/vhdx.1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/*.whl
+
 $(VENV)/installed-docs: pyproject.toml $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	@touch $@
@@ -76,4 +81,4 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) .fuzz demo-work bench/results docs/built
+	rm -rf $(VENV) .fuzz demo-work bench/results docs/built dist

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
+from vhdx.cli.main import VERBS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 ROOMS = [
@@ -132,7 +133,7 @@ def _disk(tmp_path: Path) -> Path:
 def test_the_console_session_of_the_readme(disk: Path) -> None:
     (session,) = _blocks("console")
     commands = [line[2:] for line in session.splitlines() if line.startswith("$ ")]
-    assert len(commands) == 6
+    assert len(commands) == 9
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     shown: list[str] = []
     for command in commands:
@@ -167,3 +168,8 @@ def test_the_python_of_the_readme(disk: Path) -> None:
 def test_the_readme_names_only_what_is_public() -> None:
     (program,) = _blocks("python")
     assert set(re.findall(r"vhdx\.(\w+)\(", program)) <= FACE
+
+
+def test_the_readme_names_every_verb() -> None:
+    listed = README.partition("## The verbs")[2].partition("\nEach")[0]
+    assert sorted(re.findall(r"`(\w+)`", listed)) == sorted(VERBS)

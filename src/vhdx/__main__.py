@@ -1,6 +1,6 @@
 """``python -m vhdx``."""
 
-from vhdx.cli.main import run
+from vhdx.cli.start import run
 
 if __name__ == "__main__":
     run()

@@ -68,7 +68,13 @@ class Finding(NamedTuple):
             structure=self.place.structure,
             file_offset=self.place.file_offset,
             rule=self.rule.section,
+            next_command=f"vhdx check {image}" if self._is_damage else None,
         )
+
+    @property
+    def _is_damage(self) -> bool:
+        """Whether a check can say more: not of what is only unsupported, or no VHDX at all."""
+        return not self.rule.unsupported and self.rule is not IDENTIFIER_SIGNATURE
 
 
 Report = Callable[[Finding], None]

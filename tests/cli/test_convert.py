@@ -1,8 +1,5 @@
 """``vhdx convert``: words in, words out. That contents survive is tested in ``tests/ops``."""
 
-import os
-import pty
-import subprocess
 from pathlib import Path
 from uuid import UUID
 
@@ -13,7 +10,7 @@ from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 
-from .running import COMMAND, USAGE, info, run, succeed
+from .running import USAGE, info, run, succeed
 
 IMAGE = ImageBuilder(4 * MIB, MIB, blocks={1: Block(pattern(1, MIB)), 3: Block(b"x" * 512)})
 
@@ -79,24 +76,3 @@ def test_parents(folder: Path) -> None:
     assert "elsewhere.vhdx: No such file or directory" in done.err
     succeed("convert", child, folder / "b.raw", "--parent-dir", folder)
     assert (folder / "b.raw").read_bytes() == IMAGE.content()
-
-
-def test_progress_on_a_terminal_only(folder: Path) -> None:
-    """On standard error, never in the way of what standard output carries."""
-    ours, theirs = pty.openpty()
-    command = [*COMMAND, "convert", "a.vhdx", "a.raw"]
-    environment = {**os.environ, "TERM": "xterm"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=theirs, cwd=folder, env=environment
-    ) as process:
-        os.close(theirs)
-        assert process.stdout is not None
-        assert process.stdout.read().startswith(b"a.raw: raw, 4 MiB")
-    seen = b""
-    try:
-        while piece := os.read(ours, 65536):
-            seen += piece
-    except OSError:  # the other end is closed
-        pass
-    os.close(ours)
-    assert b"converting" in seen

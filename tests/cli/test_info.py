@@ -12,6 +12,7 @@ from tests.support.logs import Data, LogBuilder
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.presets import disk2vhd_like, qemu_like
+from vhdx.ops.info import info as image_info
 
 from .running import info, rows, run, succeed
 
@@ -250,3 +251,12 @@ def test_no_control_character_in_a_failure(tmp_path: Path, pairs: list[tuple[str
 @pytest.mark.parametrize("arguments", [(), ("--json",)])
 def test_a_creator_that_is_no_text(tmp_path: Path, creator: bytes, arguments: tuple[str, ...]) -> None:
     assert harmless(succeed("info", ImageBuilder(creator=creator).write(tmp_path / "a.vhdx"), *arguments))
+
+
+def test_counting_tells_how_far_it_is(tmp_path: Path) -> None:
+    path = ImageBuilder(8 * MIB, MIB, blocks={1: Block(b"x"), 5: Block(b"y")}).write(tmp_path / "a.vhdx")
+    told: list[tuple[int, int | None]] = []
+    image_info(path, chain=True, blocks=True, progress=lambda done, total: told.append((done, total)))
+    assert {total for _, total in told} == {8 * MIB}
+    assert (8 * MIB, 8 * MIB) in told, "extents"
+    assert (5 * MIB, 8 * MIB) in told, "blocks"

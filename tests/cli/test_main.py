@@ -230,7 +230,14 @@ def test_standard_output_that_is_full(image: Path, arguments: str) -> None:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [("info a.vhdx", 0), ("create b.vhdx 1M", 0), ("--help", 0), ("info absent", 1), ("frobnicate", USAGE)],
+    [
+        ("info a.vhdx", 0),
+        ("check a.vhdx", 0),
+        ("create b.vhdx 1M", 0),
+        ("--help", 0),
+        ("info absent", 1),
+        ("frobnicate", USAGE),
+    ],
 )
 def test_streams_that_are_closed(image: Path, arguments: str, code: int, closed: str) -> None:
     """As daemons start things. The descriptors that are free must not become the image's."""

@@ -3,12 +3,14 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.layout import MIB
+from vhdx.cli import main
 
 from .running import COMMAND
 
@@ -60,7 +62,7 @@ def test_says_that_it_was_interrupted(tmp_path: Path) -> None:
     process = started(tmp_path, "a.vhdx")
     process.send_signal(signal.SIGINT)
     _, err = ended(process)
-    assert err.strip() == "vhdx: interrupted; no file was left half done"
+    assert err.strip() == "vhdx: interrupted; a.vhdx was not made, nothing else was changed"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -84,3 +86,30 @@ def test_a_signal_that_the_caller_ignores_stays_ignored(
     process.send_signal(number)
     assert ended(process)[0] == 0
     assert (tmp_path / "a.raw").read_bytes() == b"x" * (2 * MIB + 1)
+
+
+def test_a_second_one_does_not_break_off_the_cleaning_up() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, main._interrupt_once)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_one_that_comes_while_the_command_starts_prints_no_traceback() -> None:
+    """Deterministic: it comes when the first module of the command is imported."""
+    program = (
+        "import os, signal, sys\n"
+        "class Interrupter:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'vhdx.cli.main':\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupter())\n"
+        "from vhdx.cli.start import run\n"
+        "run()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")

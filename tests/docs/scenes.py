@@ -5,8 +5,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import vhdx
+from tests.mount.mounting import NO_FUSE
 from tests.partitions.tables import gpt_disk
+from tests.real.test_real_images import IMAGES, unpack
+from tests.support.damage import flip, overwrite
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 
@@ -56,6 +61,49 @@ def partitioned(folder: Path) -> None:
     raw.unlink()
 
 
+def mountable(folder: Path) -> None:
+    """The same, on a host that has FUSE."""
+    if NO_FUSE is not None:
+        pytest.skip(NO_FUSE)
+    partitioned(folder)
+
+
+def tutorial(folder: Path) -> None:
+    """The public image of which the tutorial says where it is to be had."""
+    if not IMAGES.exists():
+        pytest.skip(f"there is no folder {IMAGES}")
+    unpack("dfvfs__ext2.vhdx", folder)
+
+
+def wsl(folder: Path) -> None:
+    """A disk with blocks of 1 MiB, as WSL has them: written to, a part trimmed, a part zeroed."""
+    vhdx.create(folder / "ext4.vhdx", "1G", block_size="1M")
+    with vhdx.open(folder / "ext4.vhdx", "r+") as disk:
+        disk.pwrite(pattern(1, 60 * MIB, 1), 0)
+        disk.trim(20 * MIB, 4 * MIB)
+        disk.pwrite(bytes(16 * MIB), 28 * MIB)
+
+
+def damaged(folder: Path) -> None:
+    """One image with what can be mended without loss, and one in which two blocks share their space."""
+    for name in ("vm.vhdx", "worse.vhdx"):
+        vhdx.create(folder / name, "64M", block_size="8M")
+        _write(folder / name, 1, 0, 10 * MIB, 40 * MIB)
+    flip(folder / "vm.vhdx", 64 * 1024 + 100)
+    table = 3 * MIB
+    overwrite(folder / "vm.vhdx", table + 8 * 3, (7 * MIB).to_bytes(8, "little"))
+    first_block = (folder / "worse.vhdx").read_bytes()[table : table + 8]
+    overwrite(folder / "worse.vhdx", table + 8 * 5, first_block)
+
+
+def several(folder: Path) -> None:
+    """An image and a raw disk of the same size."""
+    vhdx.create(folder / "vm.vhdx", "64M")
+    _write(folder / "vm.vhdx", 1, 0, 10 * MIB)
+    vhdx.convert(folder / "vm.vhdx", folder / "vm.raw")
+
+
 SCENES: dict[str, Callable[[Path], None]] = {
-    scene.__name__: scene for scene in (chain, checkpoints, dirty, partitioned)
+    scene.__name__: scene
+    for scene in (chain, checkpoints, damaged, dirty, mountable, partitioned, several, tutorial, wsl)
 }

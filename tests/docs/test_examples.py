@@ -4,14 +4,20 @@ from pathlib import Path
 
 import pytest
 
-from .examples import example_of, has_examples, run_page
+from tests.support.tools import needs
+
+from .examples import example_of, has_examples, programs_of, run_page
 from .scenes import SCENES
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = sorted(page for page in DOCS.rglob("*.md") if has_examples(page))
+ELSEWHERE = {"adapters.md"}
+"""Pages whose examples are run by the tests of what they show."""
+PAGES = sorted(page for page in DOCS.rglob("*.md") if has_examples(page) and page.name not in ELSEWHERE)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.stem, marks=needs(*programs_of(page))) for page in PAGES]
+)
 def test_a_page(page: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     SCENES[example_of(page)](tmp_path)
     run_page(page, tmp_path)

@@ -35,23 +35,23 @@ def check(
     force_share: bool,
     as_json: bool,
 ) -> int:
-    """Find everything in IMAGE that breaks a rule of the format, without changing it.
+    """Find everything in IMAGE that breaks a rule of the format.
 
-    A dirty log is replayed in memory. An image that cannot be opened is checked as far as it goes. Exit
-    codes: 0 clean (notes do not count), 2 errors, 3 only warnings or leaked space, 1 cannot be checked.
+    Nothing is changed; a dirty log is replayed in memory. An image that cannot be opened is checked as
+    far as it goes. Exit codes: 0 clean (notes do not count), 2 errors, 3 only warnings or leaked space, 1
+    cannot be checked.
     """
     from vhdx.ops.check import check as check_image  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with progress_bar("checking") as progress:
-        found = check_image(
-            image, chain=chain, parents=policy, lock=not force_share, progress=None if as_json else progress
-        )
+        found = check_image(image, chain=chain, parents=policy, lock=not force_share, progress=progress)
     if as_json:
         print_json(found)
     else:
         for result in (found, *found.parents):
             print_result(result)
+            _print_hints(result)
     return exit_code((found, *found.parents))
 
 
@@ -74,11 +74,35 @@ def print_result(result: CheckResult, *, notes: bool = True) -> None:
     click.echo(f"{path}: {_summary(result)}")
 
 
+def _print_hints(result: CheckResult) -> None:
+    """Say what to do about errors and warnings."""
+    path = printable(result.path)
+    for what, command in _hints(result):
+        click.echo(f"{path}: to {what}: vhdx {command.format(path)}")
+
+
+def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
+    grave = [finding for finding in result.findings if finding.severity == "error"]
+    parent = any(finding.code.startswith("parent.") for finding in grave)
+    errors = {finding.repairable for finding in grave if not finding.code.startswith("parent.")}
+    warnings = {finding.repairable for finding in result.findings if finding.severity == "warning"}
+    if parent:
+        yield "look for the parent elsewhere", "check --chain --parent-dir DIR {}"
+    if errors & {"no", "accept-data-loss"}:
+        yield "save what can be read", "convert --salvage {} TARGET"
+    if "no" not in errors and (errors | warnings) - {"no"}:
+        options = [f" --{word}" for word in ("rebuild", "accept-data-loss") if word in errors]
+        yield "see what can be mended", "repair --dry-run" + "".join(options) + " {}"
+    if "space.leaked" in result.codes and not grave:
+        yield "give leaked space back", "compact {}"
+
+
 def finding_text(finding: CheckFinding) -> str:
-    """One finding as a line."""
+    """One finding as a line; where several files were tried, with a line for each of them."""
     place = f"{finding.structure} at file offset {finding.file_offset}"
     rule = f"[MS-VHDX] {finding.section}, {finding.code}"
-    return printable(f"{finding.severity}: {place}: {finding.detail} ({rule})")
+    text = f"{finding.severity}: {place}: {finding.detail} ({rule})"
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def _others(result: CheckResult) -> Iterator[str]:

@@ -41,7 +41,7 @@ def compact(
     from vhdx.ops.compact import compact as compact_image  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    with changing(), progress_bar("compacting") as progress:
+    with changing("; running it again goes on", dry_run=dry_run), progress_bar("compacting") as progress:
         done = compact_image(
             image, scan_zeros=scan_zeros, punch=punch, dry_run=dry_run, parents=policy, progress=progress
         )

@@ -32,10 +32,11 @@ def compare(
     any_parent: bool,
     as_json: bool,
 ) -> int:
-    """Compare the contents of two disks, raw, VHDX or VHD.
+    """Compare what two disks hold, FIRST and SECOND.
 
-    Exit code 0 if they are identical, 1 if not, 2 if they could not be compared. Disks of different size
-    are not identical. With --partition that partition of both disks is compared.
+    Each may be raw, VHDX or VHD, and is read with all its parents. Exit code 0 if they are identical, 1
+    if not, 2 if they could not be compared. Disks of different size are not identical. With --partition
+    that partition of both disks is compared.
     """
     from vhdx.ops.compare import compare as compare_disks  # noqa: PLC0415  --help needs no library
 

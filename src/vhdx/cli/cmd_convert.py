@@ -13,6 +13,7 @@ from vhdx.cli.options import (
     force_share_option,
     image_options,
     json_option,
+    making,
     parent_policy,
     partition_option,
 )
@@ -71,7 +72,7 @@ def convert(
     from vhdx.ops.plan import ImageOptions  # noqa: PLC0415
 
     doubts = JsonList("doubts") if as_json else None
-    with progress_bar("converting") as progress:
+    with making(target), progress_bar("converting") as progress:
         made = convert_disk(
             source,
             target,

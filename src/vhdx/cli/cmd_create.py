@@ -6,8 +6,16 @@ from typing import Any
 
 import click
 
-from vhdx.cli.options import SIZE, chain_options, force_option, image_options, parent_policy
-from vhdx.cli.render import size_text
+from vhdx.cli.options import (
+    SIZE,
+    chain_options,
+    force_option,
+    image_options,
+    json_option,
+    making,
+    parent_policy,
+)
+from vhdx.cli.render import print_json, size_text
 from vhdx.text import printable
 
 
@@ -18,6 +26,7 @@ from vhdx.text import printable
 @image_options
 @chain_options
 @force_option
+@json_option
 def create(
     image: str,
     size: int | None,
@@ -26,19 +35,24 @@ def create(
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     force: bool,
+    as_json: bool,
     **options: Any,
 ) -> None:
-    """Create an empty disk of SIZE in the new file IMAGE, or a child of another image.
+    """Create an empty disk of SIZE in the new file IMAGE.
 
-    The file appears whole or not at all. Sizes that the format cannot have are rounded up, and the
-    command says so. A fixed image reserves its space on the host. With --parent the size may be left
-    out; disk id, sector sizes and the user metadata of the disk are the parent's,
-    blocks have 2M unless told otherwise.
+    With --parent it is a child of that image and begins with its contents. The file appears whole or not
+    at all. Sizes that the format cannot have are rounded up, and the command says so. A fixed image
+    reserves its space on the host. With --parent the size may be left out; disk id, sector sizes and the
+    user metadata of the disk are the parent's, blocks have 2M unless told otherwise.
     """
     from vhdx.ops.create import create as create_image  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    made = create_image(image, size, parent=parent, parents=policy, overwrite=force, **options)
+    with making(image):
+        made = create_image(image, size, parent=parent, parents=policy, overwrite=force, **options)
+    if as_json:
+        print_json(made)
+        return
     for remark in made.remarks:
         click.echo(f"vhdx: {remark}", err=True)
     blocks = f"blocks of {size_text(made.block_size)}"

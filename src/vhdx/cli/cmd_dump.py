@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 def dump(
     image: str, structure: str | None, *, raw: tuple[int, int] | None, force_share: bool, as_json: bool
 ) -> None:
-    """Show a STRUCTURE of IMAGE field by field: file offset, bytes, value and meaning.
+    """Show a STRUCTURE of IMAGE field by field.
 
-    Without STRUCTURE: what there is and where. STRUCTURE is identifier, headers, regions (both copies, or
-    one with :1 or :2), metadata, locator, bat (all entries, or some: bat:17, bat:0-99), bitmap:CHUNK,
-    or log (headers of all entries; log:POSITION is one whole entry).
+    Of each field: file offset, value, meaning and bytes. Without STRUCTURE: what there is and where.
+    STRUCTURE is identifier, headers, regions (both copies, or one with :1 or :2), metadata, locator, bat
+    (all entries, or some: bat:17, bat:0-99), bitmap:CHUNK, or log (headers of all entries; log:POSITION
+    is one whole entry).
 
     Shows the file as it stands: a dirty log is not replayed. Works on images that cannot be opened.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.options import chain_options, force_share_option, json_option, parent_policy
-from vhdx.cli.render import print_json, print_rows, size_text
+from vhdx.cli.render import print_json, print_rows, progress_bar, size_text
 from vhdx.text import printable
 
 if TYPE_CHECKING:
@@ -48,7 +48,15 @@ def info(
     if is_vhd_file(image):
         _print_vhd(image, policy, chain=chain, as_json=as_json, lock=not force_share)
         return
-    found = image_info(image, chain=chain, blocks=blocks or None, parents=policy, lock=not force_share)
+    with progress_bar("counting") as progress:
+        found = image_info(
+            image,
+            chain=chain,
+            blocks=blocks or None,
+            parents=policy,
+            lock=not force_share,
+            progress=progress,
+        )
     if as_json:
         print_json(found)
     else:
@@ -105,6 +113,16 @@ def _print_text(found: ImageInfo) -> None:
         print_table(found.partition_table)
     for note in found.notes:
         click.echo(f"{note.severity}: {note.structure} at file offset {note.file_offset}: {note.text}")
+    _print_hint(found)
+
+
+def _print_hint(found: ImageInfo) -> None:
+    """Say what to do about an image that is not as it should be left behind."""
+    path = printable(found.path)
+    if found.log.state == "dirty":
+        click.echo(f"the log was replayed in memory; to replay it in the file: vhdx repair {path}")
+    if any(note.severity == "warning" for note in found.notes):
+        click.echo(f"for all that is wrong: vhdx check {path}")
 
 
 def print_table(table: TableInfo) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.options import chain_options, force_share_option, json_option, parent_policy
-from vhdx.cli.render import print_json, print_json_rows, size_text
+from vhdx.cli.render import print_json, print_json_rows, progress_bar, size_text
 from vhdx.text import printable
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ def map(  # noqa: A001  the verb's name
     force_share: bool,
     as_json: bool,
 ) -> None:
-    """Show what the disk in IMAGE is made of, without reading its contents.
+    """Show what the disk in IMAGE is made of.
 
-    One line for each run: offset and length on the disk, kind (data, zero, unallocated), block state,
-    layer that answers (1 is IMAGE, 2 its parent), offset in that layer's file, and the file. Of a raw
-    file the holes are shown that the host knows of.
+    Found in the tables, without reading contents. One line for each run: offset and length on the disk,
+    kind (data, zero, unallocated), block state, layer that answers (1 is IMAGE, 2 its parent), offset in
+    that layer's file, and the file. Of a raw file the holes are shown that the host knows of.
     """
     if draw and (summary or as_json):
         raise click.UsageError("--draw goes with neither --summary nor --json")
@@ -94,7 +94,8 @@ def _print_rows(disk: MappedDisk, depths: range | tuple[None]) -> None:
 def _print_summaries(disk: MappedDisk, depths: range | tuple[None], *, as_json: bool) -> None:
     from vhdx.ops.map import summary  # noqa: PLC0415  --help needs no library
 
-    found = [summary(disk, depth) for depth in depths]
+    with progress_bar("counting") as progress:
+        found = [summary(disk, depth, progress) for depth in depths]
     if as_json:
         print_json(found)
         return

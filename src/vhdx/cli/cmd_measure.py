@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", type=click.Path())
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
-@click.option("-O", "--target-format", type=FORMAT, default="vhdx", show_default=True)
+@click.option(
+    "-O", "--target-format", type=FORMAT, default="vhdx", show_default=True, help="What would be made."
+)
 @click.option("--scan-zeros", is_flag=True, help="Read the contents, too: exact, but as slow as converting.")
 @partition_option
 @image_options
@@ -47,10 +49,11 @@ def measure(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Say what converting SOURCE would take, and compacting it if it is a VHDX.
+    """Say how long a file converting SOURCE would make.
 
-    Takes the options of `vhdx convert` and does nothing. Without --scan-zeros stored zeros count as contents,
-    so the file may become smaller than said, never larger.
+    And what compacting it would leave, if it is a VHDX. Takes the options of `vhdx convert` and does
+    nothing. Without --scan-zeros stored zeros count as contents, so the file may become smaller than
+    said, never larger.
     """
     from vhdx.ops.measure import measure as measure_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.plan import ImageOptions  # noqa: PLC0415

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import chain_options, changing, parent_policy
-from vhdx.cli.render import progress_bar, size_text
+from vhdx.cli.options import chain_options, changing, json_option, parent_policy
+from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.text import printable
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--delete-child", is_flag=True, help="Remove CHILD, and layers between, once all is durable.")
 @click.option("--force", is_flag=True, help="Also where other images lose their parent.")
 @chain_options
+@json_option
 def merge(
     child: str,
     *,
@@ -32,6 +33,7 @@ def merge(
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
+    as_json: bool,
 ) -> None:
     """Fold the differencing image CHILD into its parent, in place.
 
@@ -40,10 +42,9 @@ def merge(
     beside CHILD or its parent that would lose their parent refuse the job. To leave the chain alone, use
     vhdx convert.
     """
-    from vhdx.ops.create import NOT_FOUND_BY_DEFAULT  # noqa: PLC0415  --help needs no library
-    from vhdx.ops.merge import merge as merge_image  # noqa: PLC0415
+    from vhdx.ops.merge import merge as merge_image  # noqa: PLC0415  --help needs no library
 
-    with changing(), progress_bar("merging") as progress:
+    with changing("; running it again completes it"), progress_bar("merging") as progress:
         done = merge_image(
             child,
             into=into,
@@ -53,6 +54,15 @@ def merge(
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             progress=progress,
         )
+    if as_json:
+        print_json(done)
+    else:
+        _print_text(child, done)
+
+
+def _print_text(child: str, done: MergeResult) -> None:
+    from vhdx.ops.create import NOT_FOUND_BY_DEFAULT  # noqa: PLC0415  --help needs no library
+
     click.echo(
         f"{printable(done.path)}: has everything of {printable(child)} now: "
         f"{size_text(done.copied_size)} of data and {size_text(done.zeroed_size)} of zeros were merged"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from vhdx.cli.options import DISK_ID, changing, json_option, standard
+from vhdx.cli.options import DISK_ID, changing, json_option, making, standard
 from vhdx.cli.render import print_json, size_text
 from vhdx.text import printable
 
@@ -40,6 +41,8 @@ def list_items(image: str, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
+    if not found:
+        click.echo(f"vhdx: {printable(image)} has no user items", err=True)
     for item in found:
         flags = [
             word for word, is_set in (("disk", item.virtual_disk), ("required", item.required)) if is_set
@@ -52,15 +55,23 @@ def list_items(image: str, *, as_json: bool) -> None:
 @_item
 @click.option("--output", type=click.Path(), help="Write the value to this file, which must not exist.")
 def get_item(image: str, item: UUID, *, output: str | None) -> None:
-    """Write the value of a user item to standard output."""
+    """Write the value of the user item GUID of IMAGE to standard output."""
     from vhdx.ops.metadata import get_user_item  # noqa: PLC0415
 
     value = get_user_item(image, item)
     if output is None:
         standard(sys.stdout).buffer.write(value)
     else:
-        with open(output, "xb") as file:
+        _write_new(output, value)
+
+
+def _write_new(path: str, value: bytes) -> None:
+    with making(path), open(path, "xb") as file:
+        try:
             file.write(value)
+        except BaseException:
+            os.unlink(path)
+            raise
 
 
 @metadata.command("set")
@@ -75,7 +86,10 @@ def get_item(image: str, item: UUID, *, output: str | None) -> None:
 )
 @_force
 def set_item(image: str, item: UUID, source: BinaryIO, *, virtual_disk: bool | None, force: bool) -> None:
-    """Give a user item the contents of FILE, or of standard input. It is added if it is not there."""
+    """Give the user item GUID of IMAGE the contents of FILE.
+
+    Without FILE those of standard input. An item that is not there is added.
+    """
     from vhdx.ops.metadata import set_user_item  # noqa: PLC0415
 
     value = source.read((1 << 20) + 1)
@@ -91,7 +105,7 @@ def set_item(image: str, item: UUID, source: BinaryIO, *, virtual_disk: bool | N
 @_item
 @_force
 def delete_item(image: str, item: UUID, *, force: bool) -> None:
-    """Delete a user item of IMAGE."""
+    """Delete the user item GUID of IMAGE."""
     from vhdx.ops.metadata import delete_user_item  # noqa: PLC0415
 
     with changing():

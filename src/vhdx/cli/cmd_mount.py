@@ -35,11 +35,12 @@ def mount(
     any_parent: bool,
     force_share: bool,
 ) -> int:
-    """Show the disk in IMAGE as the file disk.raw in DIRECTORY, which must be empty.
+    """Show the disk in IMAGE as a file in DIRECTORY.
 
-    Everything that works on raw disks works on that file: mount -o loop, fdisk, debugfs, mtools. Holes that
-    are punched in it, by fstrim for one, give their space back. `vhdx unmount DIRECTORY` ends it and
-    waits until the image is closed. Needs FUSE and the extra vhdx[mount].
+    The file is disk.raw, and DIRECTORY must be empty. Everything that works on raw disks works on that
+    file: mount -o loop, fdisk, debugfs, mtools. Holes that are punched in it, by fstrim for one, give
+    their space back. `vhdx unmount DIRECTORY` ends it and waits until the image is closed. Needs FUSE and
+    the extra vhdx[mount].
     """
     from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
     from vhdx.mount import background, fuse  # noqa: PLC0415

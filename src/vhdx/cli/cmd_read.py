@@ -15,6 +15,7 @@ from vhdx.cli.options import (
     partition_option,
     standard,
 )
+from vhdx.cli.render import progress_bar
 
 _PIECE_SIZE = 1024 * 1024
 
@@ -36,7 +37,7 @@ def read(
     any_parent: bool,
     force_share: bool,
 ) -> None:
-    """Print a part of the disk in IMAGE: LENGTH bytes from OFFSET on, as they are."""
+    """Print LENGTH bytes of the disk in IMAGE, from OFFSET on."""
     from vhdx.disk.base import check_range  # noqa: PLC0415  --help needs no library
     from vhdx.disk.open import open_disk  # noqa: PLC0415
 
@@ -45,6 +46,9 @@ def read(
     with open_disk(image, parents=policy, lock=not force_share) as disk:
         part = chosen(disk, partition)
         check_range(offset, length, part.size)
-        for start in range(offset, offset + length, _PIECE_SIZE):
-            output.write(part.pread(min(_PIECE_SIZE, offset + length - start), start))
+        with progress_bar("reading") as progress:
+            for start in range(offset, offset + length, _PIECE_SIZE):
+                output.write(part.pread(min(_PIECE_SIZE, offset + length - start), start))
+                if progress is not None:
+                    progress(start - offset, length)
     output.flush()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from vhdx.cli.options import chain_options, changing, parent_policy
-from vhdx.cli.render import progress_bar, size_text
+from vhdx.cli.options import chain_options, changing, json_option, parent_policy
+from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.text import printable
 
 
@@ -15,6 +15,7 @@ from vhdx.text import printable
 @click.option("--ignore-identity", is_flag=True, help="Trust that the parent's contents are the right ones.")
 @click.option("--safe", is_flag=True, help="First copy into CHILD what would read differently.")
 @chain_options
+@json_option
 def rebase(
     child: str,
     *,
@@ -23,6 +24,7 @@ def rebase(
     safe: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
+    as_json: bool,
 ) -> None:
     """Give the differencing image CHILD another parent.
 
@@ -42,6 +44,9 @@ def rebase(
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             progress=progress,
         )
+    if as_json:
+        print_json(done)
+        return
     click.echo(f"{printable(child)}: the parent is {printable(done.new_values['relative_path'])}")
     if safe:
         click.echo(

@@ -8,7 +8,7 @@ import click
 
 from vhdx.cli.cmd_check import EXIT_ERRORS, EXIT_WARNINGS, print_result
 from vhdx.cli.options import changing, json_option
-from vhdx.cli.render import print_json, size_text
+from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.text import printable
 
 if TYPE_CHECKING:
@@ -55,9 +55,14 @@ def repair(
 
     if undo is not None:
         return _undo(image, undo, alone=not (dry_run or backup or accept_data_loss or rebuild))
-    with changing():
+    with changing("; run it again", dry_run=dry_run), progress_bar("checking") as progress:
         result = repair_image(
-            image, dry_run=dry_run, backup=backup, accept_data_loss=accept_data_loss, rebuild=rebuild
+            image,
+            dry_run=dry_run,
+            backup=backup,
+            accept_data_loss=accept_data_loss,
+            rebuild=rebuild,
+            progress=progress,
         )
     if as_json:
         print_json(result)
@@ -71,7 +76,8 @@ def _undo(image: str, backup: str, *, alone: bool) -> int:
 
     if not alone:
         raise click.UsageError("--undo brings back what was; it goes with no other option")
-    restored = undo_repair(image, backup)
+    with changing("; run it again"):
+        restored = undo_repair(image, backup)
     size = size_text(restored.length)
     click.echo(f"{printable(image)}: as it was before the repair; {size} were brought back")
     return 0
@@ -100,4 +106,6 @@ def _print(result: RepairResult) -> None:
         click.echo(f"{path}: nothing was done: {result.refused}")
     elif not result.done:
         click.echo(f"{path}: nothing to repair")
+    if result.done:
+        click.echo(f"{path}: afterwards:")
     print_result(result.left, notes=False)

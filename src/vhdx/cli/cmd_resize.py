@@ -46,10 +46,11 @@ def resize(
     any_parent: bool,
     as_json: bool,
 ) -> None:
-    """Give the disk of IMAGE another size: SIZE, or N more (+10G), or N less (-10G).
+    """Give the disk of IMAGE another size.
 
-    What is added reads as zeros. Without --shrink nothing but zeros is cut. The backup of a GPT moves to
-    the new end; partitions and file systems keep their size. A crash leaves the old size or the new one.
+    The size is SIZE, or N more (+10G), or N less (-10G). What is added reads as zeros. Without --shrink
+    nothing but zeros is cut. The backup of a GPT moves to the new end; partitions and file systems keep
+    their size. A crash leaves the old size or the new one.
     """
     if to_minimum == (size is not None):
         raise click.UsageError("say either a size or --to-minimum")

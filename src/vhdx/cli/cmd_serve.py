@@ -100,12 +100,13 @@ def serve(
     parent_dirs: tuple[str, ...],
     any_parent: bool,
 ) -> None:
-    """Serve the disks in one or several IMAGEs over NBD, until SIGTERM, SIGHUP or Ctrl-C.
+    """Serve the disks in one or several IMAGEs over NBD.
 
-    Each export has the name of its file; the first is the default export, too. Listens on a Unix socket in
-    a new directory that nobody else can enter, unless told otherwise, and prints the URI of each export
-    once clients can connect. With --snapshot clients may write, and no file is changed. Sockets that
-    systemd hands over (LISTEN_FDS) are used before all others.
+    Runs until SIGTERM, SIGHUP or Ctrl-C. Each export has the name of its file; the first is the default
+    export, too. Listens on a Unix socket in a new directory that nobody else can enter, unless told
+    otherwise, and prints the URI of each export once clients can connect. With --snapshot clients may
+    write, and no file is changed. Sockets that systemd hands over (LISTEN_FDS) are used before all
+    others.
     """
     from vhdx.nbd import listen  # noqa: PLC0415  --help needs no library
     from vhdx.nbd.connection import House, Limits  # noqa: PLC0415

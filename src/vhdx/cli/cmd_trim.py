@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from vhdx.cli.options import SIZE, chain_options, changing, chosen, parent_policy, partition_option
+from vhdx.cli.render import size_text
+from vhdx.cli.slices import in_slices
 from vhdx.text import printable
 
 
@@ -33,6 +35,9 @@ def trim(
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with changing(), open_disk(image, "r+", parents=policy) as disk:
-        chosen(disk, partition).trim(length, offset)
+        if partition is None:
+            in_slices(disk, offset, length, "trimming", disk.trim)
+        else:  # whose borders may lie anywhere in a block
+            chosen(disk, partition).trim(length, offset)
         note = "; a fixed image keeps its space, so nothing changed" if disk.disk_type == "fixed" else ""
-    click.echo(f"{printable(image)}: let go of {length} bytes at offset {offset}{note}")
+    click.echo(f"{printable(image)}: let go of {size_text(length)} at offset {offset}{note}")

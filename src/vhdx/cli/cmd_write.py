@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.options import SIZE, chain_options, changing, chosen, parent_policy, partition_option, standard
+from vhdx.cli.render import progress_bar, size_text
 from vhdx.text import printable
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
+    from vhdx.cli.render import ProgressBar
     from vhdx.disk.base import VirtualDisk
 
 _PIECE_SIZE = 1024 * 1024
@@ -38,20 +40,27 @@ def write(
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     source = standard(sys.stdin).buffer
-    with changing(), open_disk(image, "r+", parents=policy) as disk:
+    with (
+        changing(),
+        open_disk(image, "r+", parents=policy) as disk,
+        progress_bar("writing") as progress,
+    ):
         part = chosen(disk, partition)
-        check_range(offset, _known_length(source), part.size)
-        count = _copy(source, part, offset)
-    click.echo(f"{printable(image)}: wrote {count} bytes at offset {offset}")
+        length = _known_length(source)
+        check_range(offset, length or 0, part.size)
+        count = _copy(source, part, offset, length, progress)
+    click.echo(f"{printable(image)}: wrote {size_text(count)} at offset {offset}")
 
 
-def _known_length(source: BinaryIO) -> int:
-    """How many bytes will come, 0 if that is not known: a file that does not fit is refused as a whole."""
+def _known_length(source: BinaryIO) -> int | None:
+    """How many bytes will come, if that is known: a file that does not fit is refused as a whole."""
     status = os.fstat(source.fileno())
-    return status.st_size - source.tell() if stat.S_ISREG(status.st_mode) else 0
+    return status.st_size - source.tell() if stat.S_ISREG(status.st_mode) else None
 
 
-def _copy(source: BinaryIO, disk: VirtualDisk, offset: int) -> int:
+def _copy(
+    source: BinaryIO, disk: VirtualDisk, offset: int, length: int | None, progress: ProgressBar | None
+) -> int:
     start = offset
     while piece := source.read(_PIECE_SIZE):
         if offset + len(piece) > disk.size:
@@ -62,4 +71,6 @@ def _copy(source: BinaryIO, disk: VirtualDisk, offset: int) -> int:
             )
         disk.pwrite(piece, offset)
         offset += len(piece)
+        if progress is not None:
+            progress(offset - start, length)
     return offset - start

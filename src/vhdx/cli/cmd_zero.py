@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from vhdx.cli.options import SIZE, chain_options, changing, chosen, parent_policy, partition_option
+from vhdx.cli.render import size_text
+from vhdx.cli.slices import in_slices
 from vhdx.text import printable
 
 
@@ -33,5 +37,8 @@ def zero(
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with changing(), open_disk(image, "r+", parents=policy) as disk:
-        chosen(disk, partition).zero(length, offset, keep_allocated=keep_allocated)
-    click.echo(f"{printable(image)}: {length} bytes at offset {offset} are zeros")
+        if partition is None:
+            in_slices(disk, offset, length, "zeroing", partial(disk.zero, keep_allocated=keep_allocated))
+        else:  # whose borders may lie anywhere in a block
+            chosen(disk, partition).zero(length, offset, keep_allocated=keep_allocated)
+    click.echo(f"{printable(image)}: {size_text(length)} at offset {offset} read as zeros")

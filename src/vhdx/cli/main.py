@@ -30,6 +30,7 @@ VERBS = (
     "check",
     "compact",
     "compare",
+    "completion",
     "convert",
     "create",
     "diff",
@@ -71,13 +72,16 @@ class Verbs(click.Group):
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "--version", prog_name="vhdx", message="%(prog)s %(version)s")
-def main() -> None:
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Look into, create, convert and change VHDX virtual disks (Hyper-V, Azure, WSL).
 
     Sizes are bytes or words such as 512M, 10G, 10GiB or 1.5T; all of them are powers of 1024.
 
     Exit codes: 0 success, 1 failure, 64 wrong usage, 130 interrupted.
     """
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
 
 
 def run() -> NoReturn:
@@ -86,6 +90,8 @@ def run() -> NoReturn:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, _exit_on_signal)  # so that what is half written is cleaned up
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _interrupt_once)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names need not be text
             stream.reconfigure(errors="backslashreplace")
@@ -112,9 +118,10 @@ def exit_code_of(arguments: list[str]) -> int:
     except ValueError as error:
         return _complain(str(error), EXIT_USAGE)
     except InterruptedChangeError as error:
+        click.echo(err=True)  # below the ^C that the terminal shows, as click does for other interrupts
         return _complain(str(error), EXIT_INTERRUPTED)
     except (KeyboardInterrupt, click.Abort):
-        return _complain("interrupted; no file was left half done", EXIT_INTERRUPTED)
+        return _complain("interrupted; nothing was changed", EXIT_INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 
@@ -135,6 +142,11 @@ def _file_names(error: OSError) -> Iterator[str | bytes]:
     for name in (error.filename, error.filename2):
         if isinstance(name, str | bytes):
             yield name
+
+
+def _interrupt_once(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  the signature of a handler
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # impatience must not break off what cleans up
+    raise KeyboardInterrupt
 
 
 def _exit_on_signal(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  the signature of a handler

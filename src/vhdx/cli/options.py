@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
 
@@ -102,12 +103,19 @@ chain_options = together(
 
 image_options = together(
     click.option(
-        "--type", "disk_type", type=click.Choice(["dynamic", "fixed"]), default="dynamic", show_default=True
+        "--type",
+        "disk_type",
+        type=click.Choice(["dynamic", "fixed"]),
+        default="dynamic",
+        show_default=True,
+        help="Fixed images have their space from the beginning.",
     ),
     click.option(
         "--block-size", type=SIZE, metavar="N", help="1M to 256M; by default 8M to 64M by disk size."
     ),
-    click.option("--log-size", type=SIZE, metavar="N", default="1M", show_default=True),
+    click.option(
+        "--log-size", type=SIZE, metavar="N", default="1M", show_default=True, help="1M to 4G - 1M."
+    ),
     click.option(
         "--logical-sector-size",
         type=SECTOR_SIZE,
@@ -135,18 +143,31 @@ def standard(stream: TextIO | None) -> TextIO:
 
 
 class InterruptedChangeError(Exception):
-    """Ctrl-C in the middle of a change of an image; the message says what state it is in."""
+    """Ctrl-C in the middle of a change; the message says what state the files are in."""
 
 
 @contextlib.contextmanager
-def changing() -> Iterator[None]:
-    """Around a change of an image: says after Ctrl-C what became of it."""
+def changing(then: str = "", *, dry_run: bool = False) -> Iterator[None]:
+    """Around a change of an image: says after Ctrl-C what became of it, and ``then`` what to do."""
     try:
         yield
     except KeyboardInterrupt:
+        if dry_run:
+            raise
         raise InterruptedChangeError(
-            "interrupted; the image is whole, what was under way is done in part or not at all"
+            f"interrupted; the image is whole, what was under way is done in part or not at all{then}"
         ) from None
+
+
+@contextlib.contextmanager
+def making(target: str) -> Iterator[None]:
+    """Around the making of a file, whole or not at all: says after Ctrl-C what became of it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        there = os.path.lexists(target)
+        fate = "is as it was" if there else "was not made"
+        raise InterruptedChangeError(f"interrupted; {target} {fate}, nothing else was changed") from None
 
 
 def chosen(disk: VirtualDisk, partition: int | None) -> VirtualDisk:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     Row = tuple[str, str]
+
+
+_PATIENCE = 1.0
+"""Seconds before a bar appears."""
+_INTERVAL = 0.1
+"""Seconds between its moves: whoever loops fast may call it each time."""
 
 
 def print_json(result: Any) -> None:
@@ -106,21 +113,51 @@ def size_text(size: int) -> str:
 
 
 @contextlib.contextmanager
-def progress_bar(label: str) -> Iterator[Callable[[int, int | None], None] | None]:
-    """A callback that moves a bar on standard error; None where that is no terminal."""
-    if not sys.stderr.isatty():
+def progress_bar(label: str) -> Iterator[ProgressBar | None]:
+    """A bar on standard error for what lasts longer than a second; None where that is no terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():  # closed by whoever called us
         yield None
         return
-    from rich.console import Console  # noqa: PLC0415  slow to import, and of no use without a terminal
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    with contextlib.ExitStack() as held:
+        yield ProgressBar(label, held)
 
-    columns = (BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress("{task.description}", *columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+class ProgressBar:
+    """Called with what is done and, where it is known, how much there is, in bytes.
+
+    It appears a second after it was made, so that what is quick prints no more than its result, and does not
+    wait for the import of `rich`.
+    """
+
+    def __init__(self, label: str, held: contextlib.ExitStack) -> None:
+        self._label = label
+        self._held = held
+        self._next = time.monotonic() + _PATIENCE
+        self._move: Callable[[int, int | None], None] | None = None
+
+    def __call__(self, done: int, total: int | None) -> None:
+        """Move the bar."""
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + _INTERVAL
+        if self._move is None:
+            self._move = self._shown()
+        self._move(done, total)
+
+    def _shown(self) -> Callable[[int, int | None], None]:
+        from rich import progress as rich  # noqa: PLC0415  slow to import, and of no use to what is quick
+        from rich.console import Console  # noqa: PLC0415
+
+        bar = rich.Progress(
+            "{task.description}",
+            rich.BarColumn(),
+            rich.DownloadColumn(binary_units=True),
+            rich.TransferSpeedColumn(),
+            rich.TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            redirect_stdout=False,  # which would go to standard error, JSON and contents included
+        )
+        task = self._held.enter_context(bar).add_task(self._label, total=None)
+        return lambda done, total: bar.update(task, completed=done, total=total)

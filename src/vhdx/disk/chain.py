@@ -236,6 +236,11 @@ class Disk(OpenedDisk):
             above = identities.index(found) if found in identities else 0
         else:
             above = 1 if since is None else since - 1
+        if len(self._layers) == 1:
+            raise ValueError(
+                f"{self._leaf.name} is no differencing image: it has no parent against which it changed; "
+                "vhdx compare compares any two disks"
+            )
         if not 0 < above < len(self._layers):
             wanted = "its parent" if since is None else since
             raise ValueError(

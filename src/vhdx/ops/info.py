@@ -16,7 +16,7 @@ from vhdx.image.bat import WINDOW
 from vhdx.storage.file import FileStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from uuid import UUID
 
     from vhdx.disk.base import VirtualDisk
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from vhdx.disk.parents import Parents
     from vhdx.image.image import Image
     from vhdx.partitions.table import Partition
+
+    Progress = Callable[[int, int | None], None]
 
 _PRESENT = (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT)
 
@@ -121,11 +123,13 @@ def info(
     blocks: bool | None = None,
     parents: Parents = None,
     lock: bool = True,
+    progress: Progress | None = None,
 ) -> ImageInfo:
     """What the image at ``path`` is.
 
     ``blocks`` None counts the blocks only where the table is at most 1 MiB. ``chain`` opens the parents,
-    which are otherwise not looked for. Raises what opening raises.
+    which are otherwise not looked for. ``progress`` is called with the bytes of the disk that were counted
+    and its size. Raises what opening raises.
     """
     path = os.fspath(path)
     image = open_image(path, lock=lock)
@@ -137,9 +141,9 @@ def info(
         try:
             return _image_info(
                 image,
-                _layer_infos(disk) if disk is not None and chain else None,
+                _layer_infos(disk, progress) if disk is not None and chain else None,
                 None if disk is None else table_info(disk),
-                count_blocks=small if blocks is None else blocks,
+                _block_info(image, progress) if (small if blocks is None else blocks) else None,
             )
         finally:
             for parent in layers[1:]:
@@ -157,11 +161,13 @@ def table_info(disk: VirtualDisk) -> TableInfo:
         return TableInfo("none", disk.logical_sector_size, None, (), (finding,))
 
 
-def _layer_infos(disk: Disk) -> tuple[LayerInfo, ...]:
+def _layer_infos(disk: Disk, progress: Progress | None) -> tuple[LayerInfo, ...]:
     shares: Counter[int] = Counter()
     for extent in disk.extents():
         if extent.kind is ExtentKind.DATA:
             shares[extent.depth] += extent.length
+        if progress is not None:
+            progress(extent.end, disk.size)
     return tuple(_layer_info(layer, shares[depth]) for depth, layer in enumerate(disk.layers, 1))
 
 
@@ -179,7 +185,10 @@ def _layer_info(layer: Image, data_size: int) -> LayerInfo:
 
 
 def _image_info(
-    image: Image, layers: tuple[LayerInfo, ...] | None, table: TableInfo | None, *, count_blocks: bool
+    image: Image,
+    layers: tuple[LayerInfo, ...] | None,
+    table: TableInfo | None,
+    blocks: BlockInfo | None,
 ) -> ImageInfo:
     header, items = image.header, image.metadata
     return ImageInfo(
@@ -198,7 +207,7 @@ def _image_info(
         data_write_guid=header.data_write_guid,
         log_guid=header.log_guid,
         log=_log_info(image),
-        blocks=_block_info(image) if count_blocks else None,
+        blocks=blocks,
         parent_locator=items.locator,
         chain=layers,
         partition_table=table,
@@ -225,11 +234,13 @@ def _log_info(image: Image) -> LogInfo:
     )
 
 
-def _block_info(image: Image) -> BlockInfo:
+def _block_info(image: Image, progress: Progress | None) -> BlockInfo:
     counts: Counter[BlockState] = Counter()
     neighbours = apart = 0
     end_block = end_place = -1
     for run in image.bat.runs(0, image.geometry.block_count):
+        if progress is not None:
+            progress(run.first_block * image.geometry.block_size, image.geometry.disk_size)
         state = state_of(run.entry)
         counts[state] += run.block_count
         if state not in _PRESENT:

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from vhdx.disk.vhd import VhdDisk
     from vhdx.extents import Extent
 
+    Progress = Callable[[int, int | None], None]
     MappedDisk = Disk | RawDisk | VhdDisk
     Counter = Callable[[Tally, int, int], None]
     """Adds a range, given by offset and length, to a tally."""
 
 _SMALLEST_CELL = MIB
+_STEPS = 256
+"""Parts in which a disk is summed up, for those who watch."""
 
 
 class MapRow(NamedTuple):
@@ -95,11 +98,17 @@ def _row(extent: Extent, depth: int, file: str | None) -> MapRow:
     return MapRow(extent.offset, extent.length, extent.kind.value, state, depth, file, extent.file_offset)
 
 
-def summary(disk: MappedDisk, depth: int | None = None) -> Summary:
-    """The disk summed up, or the layer at ``depth``; a full table of 64 TiB takes seconds."""
+def summary(disk: MappedDisk, depth: int | None = None, progress: Progress | None = None) -> Summary:
+    """The disk summed up, or the layer at ``depth``; a full table of 64 TiB takes seconds.
+
+    ``progress`` is called with the bytes of the disk that were counted, and its size.
+    """
     count, size = _counter(disk, depth)
     tally = Tally()
-    count(tally, 0, size)
+    for offset, length in _steps(disk, size, _STEPS, depth):
+        count(tally, offset, length)
+        if progress is not None:
+            progress(offset + length, size)
     rows = (
         SummaryRow(
             depth or layer,
@@ -119,16 +128,21 @@ def cells(disk: MappedDisk, most: int, depth: int | None = None) -> Iterator[Cel
     The length is a whole number of blocks, so only the last cell may be shorter.
     """
     count, size = _counter(disk, depth)
-    unit = disk.layers[(depth or 1) - 1].geometry.block_size if isinstance(disk, Disk) else _SMALLEST_CELL
-    step = -(-size // (most * unit)) * unit
     tally = Tally()
     before = _shares(tally)
-    for offset in range(0, size, step):
-        length = min(step, size - offset)
+    for offset, length in _steps(disk, size, most, depth):
         count(tally, offset, length)
         after = _shares(tally)
         yield Cell(offset, length, *(now - then for now, then in zip(after, before, strict=True)))
         before = after
+
+
+def _steps(disk: MappedDisk, size: int, most: int, depth: int | None) -> Iterator[tuple[int, int]]:
+    """The disk cut into at most ``most`` equal parts of whole blocks: offset and length of each."""
+    unit = disk.layers[(depth or 1) - 1].geometry.block_size if isinstance(disk, Disk) else _SMALLEST_CELL
+    step = -(-size // (most * unit)) * unit
+    for offset in range(0, size, step):
+        yield offset, min(step, size - offset)
 
 
 def _shares(tally: Tally) -> tuple[int, int, int]:

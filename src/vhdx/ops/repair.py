@@ -22,12 +22,14 @@ from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
 from vhdx.storage.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vhdx.image.check import Examined
     from vhdx.image.doubts import DiskRange
     from vhdx.ops.check import CheckResult
     from vhdx.rules import CollectingReport
+
+    Progress = Callable[[int, int | None], None] | None
 
 _HINTS = {
     Remedy.REBUILD: "both copies of the region table are gone: add --rebuild to search for what they named",
@@ -66,6 +68,7 @@ def repair(
     accept_data_loss: bool = False,
     rebuild: bool = False,
     lock: bool = True,
+    progress: Progress = None,
 ) -> RepairResult:
     """Mend an image: replay a dirty log in place, put damaged copies, reserved bits and the like right.
 
@@ -74,7 +77,8 @@ def repair(
     not have any more; blocks that share space get space of their own. ``rebuild`` searches for the only
     places that can be metadata and BAT when both copies of the region table are gone. ``backup`` is a new
     file for the bytes that will be changed; `undo_repair` brings them back. Parents are not looked for. An
-    image that cannot be mended, or needs nothing, is not touched.
+    image that cannot be mended, or needs nothing, is not touched. ``progress`` is called as by `check`,
+    before and after.
 
     Raises CorruptImageError for a file that is no VHDX at all, FileExistsError for a ``backup`` that exists,
     ImageLockedError, OSError, ValueError.
@@ -85,7 +89,7 @@ def repair(
     accepted |= {Remedy.REBUILD} if rebuild else set()
     file = open_for_reading(name, lock=lock) if dry_run else open_for_writing(name, lock=lock)
     try:
-        found = examine(file)
+        found = examine(file, progress)
         before = result_of(name, found)
         doubtful = mend.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
         result = RepairResult(name, (), None, doubtful.ranges, doubtful.length, before, before, dry_run)
@@ -94,7 +98,7 @@ def repair(
             return result._replace(refused=_hint(found.report, accepted) or unmended)
         rehearsal = Rehearsal(file)
         try:
-            result = _rehearsed(result, rehearsal, found, accepted)
+            result = _rehearsed(result, rehearsal, found, accepted, progress)
             if result.done and isinstance(file, FileStorage) and not dry_run:
                 if backup is not None:
                     backups.save(os.fspath(backup), file, rehearsal)
@@ -110,7 +114,11 @@ _MISPLACED = frozenset({rules.BAT_PLACE, rules.BAT_PAST_END, rules.BAT_OVERLAP})
 
 
 def _rehearsed(
-    result: RepairResult, rehearsal: Rehearsal, found: Examined, accepted: set[Remedy]
+    result: RepairResult,
+    rehearsal: Rehearsal,
+    found: Examined,
+    accepted: set[Remedy],
+    progress: Progress,
 ) -> RepairResult:
     """Try what may be done, and say what came of it."""
     hint = _hint(found.report, accepted)
@@ -127,7 +135,7 @@ def _rehearsed(
         mend.mend(rehearsal, accept_data_loss=lossy, keep_length=keeps)
     except VhdxError as error:
         return result._replace(refused=error.message)
-    after = examine(rehearsal)
+    after = examine(rehearsal, progress)
     left = result_of(result.path, after)
     done = tuple(_done(found, after.report))
     if left.errors > result.before.errors or left.unchecked or not done:

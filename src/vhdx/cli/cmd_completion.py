@@ -1,0 +1,33 @@
+"""``vhdx completion``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from click.shell_completion import ShellComplete
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    r"""Print a script by which SHELL completes vhdx commands.
+
+    \b
+    bash: eval "$(vhdx completion bash)"          in ~/.bashrc
+    zsh:  eval "$(vhdx completion zsh)"           in ~/.zshrc, behind compinit
+    fish: vhdx completion fish > ~/.config/fish/completions/vhdx.fish
+    """
+    click.echo(_completer(shell).source())
+
+
+def _completer(shell: str) -> ShellComplete:
+    from click.shell_completion import get_completion_class  # noqa: PLC0415  no other verb needs it
+
+    from vhdx.cli.main import main  # noqa: PLC0415  which imports this
+
+    kind = get_completion_class(shell)
+    assert kind is not None, "click has it"
+    return kind(main, {}, "vhdx", "_VHDX_COMPLETE")

@@ -1,0 +1,36 @@
+"""A long range of a disk cut into slices, so that one can watch what is done with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vhdx.cli.render import progress_bar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vhdx.disk.base import VirtualDisk
+
+_SLICE = 4 << 30
+"""A multiple of every block size, so that no border of slices cuts a block in two."""
+
+
+def in_slices(
+    disk: VirtualDisk, offset: int, length: int, label: str, work: Callable[[int, int], None]
+) -> None:
+    """Call ``work`` with length and offset of each slice. Raises ValueError for a range outside the disk."""
+    from vhdx.disk.base import check_range  # noqa: PLC0415  --help needs no library
+
+    check_range(offset, length, disk.size)
+    with progress_bar(label) as progress:
+        for start, end in _slices(offset, offset + length):
+            work(end - start, start)
+            if progress is not None:
+                progress(end - offset, length)
+
+
+def _slices(start: int, end: int) -> Iterator[tuple[int, int]]:
+    while start < end:
+        border = min(end, (start // _SLICE + 1) * _SLICE)
+        yield start, border
+        start = border

@@ -1,0 +1,62 @@
+"""Ranges of many GiB are erased slice by slice, as if at once."""
+
+from pathlib import Path
+
+import pytest
+
+import vhdx
+from tests.support.layout import GIB, MIB
+from tests.support.patterns import pattern
+from vhdx.cli import slices
+
+from .running import USAGE, run, succeed
+
+
+@pytest.mark.parametrize("verb", ["zero", "trim"])
+def test_no_border_of_slices_cuts_a_block(verb: str, tmp_path: Path) -> None:
+    """Which would keep its space: each block across or at a border is given back whole."""
+    path = tmp_path / "a.vhdx"
+    vhdx.create(path, "20G", block_size="256M")
+    places = [number * 4 * GIB + at for number in range(5) for at in (0, 4 * GIB - 1)]
+    with vhdx.open(path, "r+") as disk:
+        for place in places:
+            disk.pwrite(b"x", place)
+    succeed(verb, path, "0", "20G")
+    with vhdx.open(path) as disk:
+        assert {extent.kind for extent in disk.extents()} <= {
+            vhdx.ExtentKind.ZERO,
+            vhdx.ExtentKind.UNALLOCATED,
+        }
+
+
+def test_bytes_beside_the_range_stay(tmp_path: Path) -> None:
+    path = tmp_path / "a.vhdx"
+    vhdx.create(path, "20G")
+    data = pattern(1, 2 * MIB)
+    start, end = 4 * GIB - MIB, 12 * GIB + MIB
+    with vhdx.open(path, "r+") as disk:
+        for place in (start, end):
+            disk.pwrite(data, place - MIB)
+    succeed("zero", path, str(start), str(end - start))
+    with vhdx.open(path) as disk:
+        assert disk.pread(2 * MIB, start - MIB) == data[:MIB] + bytes(MIB)
+        assert disk.pread(2 * MIB, end - MIB) == bytes(MIB) + data[MIB:]
+
+
+def test_a_range_that_ends_outside_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "a.vhdx"
+    vhdx.create(path, "9G")
+    before = path.read_bytes()
+    assert run("zero", path, "0", "10G").code == USAGE
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("offset", [0, 1, 4 * GIB - 1, 4 * GIB, 9 * GIB + 5])
+@pytest.mark.parametrize("length", [0, 1, 4 * GIB, 9 * GIB + 7])
+def test_slices_are_the_range(offset: int, length: int) -> None:
+    found = list(slices._slices(offset, offset + length))
+    assert all(start < end for start, end in found)
+    borders = [offset, *(end for _, end in found)]
+    assert [start for start, _ in found] == borders[:-1]
+    assert borders[-1] == offset + length
+    assert all(border % (4 * GIB) == 0 for border in borders[1:-1])

@@ -1,0 +1,130 @@
+"""`docs/reference/json.md` tells what the results are, and what the verbs print."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+import vhdx
+from tests.cli.running import run
+from vhdx.cli.main import main
+
+from .scenes import chain, damaged, dirty, partitioned
+from .schema import PAGE, annotations_of, complaints, read_schema, words_of
+
+SCHEMA = read_schema(PAGE.read_text())
+RESULTS = {
+    found.python: (name, found.keys) for name, found in SCHEMA.objects.items() if found.python is not None
+}
+
+
+@pytest.mark.parametrize("python", RESULTS)
+def test_a_table_tells_the_fields_of_its_class(python: str) -> None:
+    room = {path.rpartition(".")[2]: name for path, (name, _) in RESULTS.items() if path != _other(python)}
+    expected = {key: words_of(kind, room) for key, kind in annotations_of(python).items()}
+    assert list(RESULTS[python][1].items()) == list(expected.items())
+
+
+def _other(python: str) -> str:
+    """Two results have the name Change; each is used in its own room only."""
+    changes = {"vhdx.cli.cmd_diff.Change", "vhdx.ops.replay_changes.Change"}
+    return "vhdx.cli.cmd_diff.Change" if python not in changes else (changes - {python}).pop()
+
+
+def _commands(group: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    if not isinstance(group, click.Group):
+        yield name, group
+        return
+    context = click.Context(group)
+    for verb in group.list_commands(context):
+        command = group.get_command(context, verb)
+        assert command is not None
+        yield from _commands(command, f"{name} {verb}".strip())
+
+
+def test_every_verb_with_json_is_told() -> None:
+    verbs = dict(_commands(main))
+    have_it = {name for name, verb in verbs.items() if any(param.name == "as_json" for param in verb.params)}
+    told = {
+        " ".join(word for word in line.split() if word in main.list_commands(click.Context(main)))
+        for line in SCHEMA.prints
+    }
+    told = {"metadata list" if verb == "metadata" else verb for verb in told}
+    assert told == have_it
+
+
+def _vhd(folder: Path) -> None:
+    partitioned(folder)
+    vhdx.convert(folder / "vm.vhdx", folder / "vm.vhd")
+
+
+def _item(folder: Path) -> None:
+    chain(folder)
+    vhdx.set_user_item(folder / "tuesday.avhdx", "11111111-2222-3333-4444-555555555555", b"x")
+
+
+CASES: list[tuple[Callable[[Path], None], str, str, int]] = [
+    (chain, "create", "new.avhdx --parent tuesday.avhdx", 0),
+    (chain, "convert", "tuesday.avhdx new.raw", 0),
+    (damaged, "convert", "--salvage worse.vhdx new.raw", 3),
+    (partitioned, "measure", "vm.vhdx", 0),
+    (partitioned, "info", "vm.vhdx", 0),
+    (chain, "info", "--chain tuesday.avhdx", 0),
+    (dirty, "info", "vm.vhdx", 0),
+    (_vhd, "info", "vm.vhd", 0),
+    (chain, "check", "--chain tuesday.avhdx", 0),
+    (damaged, "check", "worse.vhdx", 2),
+    (damaged, "repair", "vm.vhdx", 0),
+    (damaged, "repair", "worse.vhdx", 1),
+    (chain, "compare", "monday.avhdx tuesday.avhdx", 1),
+    (chain, "diff", "tuesday.avhdx", 0),
+    (chain, "map", "--layers tuesday.avhdx", 0),
+    (chain, "map --summary", "tuesday.avhdx", 0),
+    (dirty, "log", "vm.vhdx", 0),
+    (dirty, "log --diff", "vm.vhdx", 0),
+    (damaged, "dump", "vm.vhdx", 0),
+    (damaged, "dump STRUCTURE", "vm.vhdx headers", 0),
+    (partitioned, "resize", "vm.vhdx +10M", 0),
+    (damaged, "compact", "--dry-run vm.vhdx", 0),
+    (chain, "merge", "tuesday.avhdx", 0),
+    (chain, "rebase", "tuesday.avhdx --parent monday.avhdx", 0),
+    (chain, "set", "tuesday.avhdx --disk-id new", 0),
+    (_item, "metadata list", "tuesday.avhdx", 0),
+]
+
+
+@pytest.mark.parametrize(("scene", "line", "more", "code"), CASES)
+def test_a_verb_prints_what_is_told(
+    scene: Callable[[Path], None], line: str, more: str, code: int, tmp_path: Path
+) -> None:
+    scene(tmp_path)
+    verb = [word for word in line.split() if word.islower()]
+    done = run(*verb, "--json", *more.split(), cwd=tmp_path)
+    assert done.code == code, done.err
+    printed = json.loads(done.out)
+    assert printed, "an empty array shows nothing"
+    assert complaints(printed, SCHEMA.prints[line], SCHEMA) == []
+
+
+def test_every_line_is_run() -> None:
+    assert {line for _, line, _, _ in CASES} == set(SCHEMA.prints)
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (1.0, "integer"),
+        (True, "integer"),
+        (None, "text"),
+        ([1, "x"], "array of integer"),
+        ({"a": 1}, "object of text"),
+        ({"offset": 1, "kind": "data", "length": 1}, "change"),
+        ({"offset": 1, "length": 1, "kind": None}, "change"),
+        ("x", "GUID or null"),
+    ],
+)
+def test_a_wrong_value_is_found(value: Any, kind: str) -> None:
+    assert len(complaints(value, kind, SCHEMA)) == 1
