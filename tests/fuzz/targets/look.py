@@ -13,18 +13,20 @@ from tests.fuzz.oracle import Opened, Refused, answer, opened, samples
 from tests.fuzz.seeds import seeds
 from tests.support.layout import GIB
 from tests.support.sparse import Content, ContentStorage
+from vhdx.disk.base import VirtualDisk
 from vhdx.disk.chain import Disk
 from vhdx.extents import Doubt
 from vhdx.format import guids
 from vhdx.image import salvage
 from vhdx.image.check import Examined, examine
+from vhdx.image.image import Image
 from vhdx.image.owners import Owners
 from vhdx.image.remains import Remains
 from vhdx.journal.scan import active_sequence
 from vhdx.ops import dump as dump_of_image
 from vhdx.ops import log
 from vhdx.ops.check import result_of
-from vhdx.ops.info import _image_info, table_info
+from vhdx.ops.info import ImageInfo, _block_info, _image_info, table_info
 from vhdx.ops.map import cells, map_rows, summary
 from vhdx.ops.replay_changes import replay_changes
 from vhdx.ops.structures import STRUCTURES
@@ -118,12 +120,18 @@ def _log(content: Content, parent: Content | None) -> None:
         _told(replay_changes(remains, ring, sequence))
 
 
+def _info(layer: Image, disk: VirtualDisk) -> ImageInfo:
+    return _image_info(
+        layer, None, table_info(disk), _block_info(layer, None) if disk.size < _LARGEST else None
+    )
+
+
 def _map(content: Content, parent: Content | None) -> None:
     found = opened(content, parent)
     if isinstance(found, Refused):
         return
     disk = found.disk
-    answer(lambda: _image_info(found.layers[0], None, table_info(disk), count_blocks=disk.size < _LARGEST))
+    answer(lambda: _info(found.layers[0], disk))
     rows = _told(map_rows(disk))
     assert sum(row.length for row in rows) <= disk.size
     if disk.size < _LARGEST:

@@ -74,7 +74,7 @@ def _repaired(file: Written, found: Examined, rehearsal: Rehearsal, allowed: set
     result = RepairResult(_NAME, (), None, doubtful.ranges, doubtful.length, before, before, dry_run=False)
     if not any(rule.remedy in allowed for rule in found.report.counts):
         return result
-    return _rehearsed(result, rehearsal, found, allowed)
+    return _rehearsed(result, rehearsal, found, allowed, lambda _done, _all: None)
 
 
 def _compare(before: Content, after: Content, parent: Content | None, *, harmless: bool) -> None:
