@@ -327,7 +327,8 @@ def test_exit_codes(image: ImageBuilder, code: int, tmp_path: Path) -> None:
     assert done.code == code
     told = json.loads(run("check", "--json", path).out)
     assert (told["errors"] > 0, told["warnings"] > 0) == (code == 2, code in (2, 3))
-    assert len(done.out.splitlines()) == len(told["findings"]) + 1
+    lines = [line for line in done.out.splitlines() if not line.startswith(f"{path}: to ")]  # what to do next
+    assert len(lines) == len(told["findings"]) + 1
 
 
 def test_what_cannot_be_checked_is_a_failure(tmp_path: Path) -> None:
