@@ -5,6 +5,7 @@ tried. Some begin from nothing, as a shell starts them.
 """
 
 import faulthandler
+import itertools
 import os
 import signal
 import sys
@@ -26,10 +27,14 @@ _PAUSE = 0.0005
 
 
 class Manner(NamedTuple):
-    """How a command runs: ``fresh`` from nothing, or as a fork, each of whose flushes takes so long."""
+    """How a command runs: ``fresh`` from nothing, or as a fork.
+
+    Each flush of a fork takes so long, and the one of this number, if there are so many, is its end.
+    """
 
     fresh: bool
     flush_seconds: float = 0
+    last_flush: int = 0
 
 
 class Process:
@@ -90,7 +95,7 @@ def _become(words: list[str], folder: Path, streams: Sequence[IO[bytes]], manner
         sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
         faulthandler.enable()
         sys.setswitchinterval(SWITCH_SECONDS)
-        _slow_down_flushes(manner.flush_seconds)
+        _change_flushes(manner)
         sys.argv = ["vhdx", *words]
         run()
     except SystemExit as end:
@@ -105,14 +110,15 @@ def _become(words: list[str], folder: Path, streams: Sequence[IO[bytes]], manner
         os._exit(code)
 
 
-def _slow_down_flushes(seconds: float) -> None:
-    """Let flushes take as long as on a disk: signals come in their middle, and others write meanwhile."""
-    flush = os.fdatasync
+def _change_flushes(manner: Manner) -> None:
+    """Let flushes take as long as on a disk, so that others write meanwhile; one may be the end."""
+    flush, numbers = os.fdatasync, itertools.count(1)
 
-    def slow(descriptor: Any) -> None:
-        time.sleep(seconds / 2)
+    def changed(descriptor: Any) -> None:
+        time.sleep(manner.flush_seconds / 2)
         flush(descriptor)
-        time.sleep(seconds / 2)
+        if next(numbers) == manner.last_flush:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(manner.flush_seconds / 2)
 
-    if seconds:
-        os.fdatasync = slow  # type: ignore[assignment]  # only ever called with a descriptor
+    os.fdatasync = changed  # type: ignore[assignment]  # takes the same

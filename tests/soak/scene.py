@@ -31,6 +31,9 @@ FRESH = 0.2
 """The share of commands that begin from nothing, as a shell starts them."""
 FLUSH_SECONDS = (0, 0, 0.002, 0.01, 0.05)
 """How long flushes take, in forks: hosts in memory have none, and then no signal comes between two."""
+LAST_FLUSH = 15
+_MOMENTS = {"after a flush": 4, "after a change": 4, "at any time": 2}
+"""When commands are broken off, and how often."""
 
 Word = str | Path | int
 """An argument of the command."""
@@ -102,10 +105,12 @@ class Scene:
         assert "Traceback" not in ran.err, ran.err
         return ran
 
-    def start(self, words: list[str], source: bytes = b"") -> Process:
-        """The command, under way."""
-        manner = Manner(self.chance.random() < FRESH, self.chance.choice(FLUSH_SECONDS))
-        return Process(words, self.folder, manner, source)
+    def start(self, words: list[str], source: bytes = b"", last_flush: int = 0) -> Process:
+        """The command, under way; killed after the flush of a number, where that is not 0."""
+        fresh = not last_flush and self.chance.random() < FRESH
+        return Process(
+            words, self.folder, Manner(fresh, self.chance.choice(FLUSH_SECONDS), last_flush), source
+        )
 
     def succeed(self, *arguments: Word, source: bytes = b"") -> str:
         done = self.run(*arguments, source=source)
@@ -118,21 +123,20 @@ class Scene:
     def break_off(self, *arguments: Word, source: bytes = b"") -> bool:
         """The command, ended by a signal in its middle; whether it was faster than the signal.
 
-        The signal comes a moment after the command began to change files, or at some time.
+        After a flush, a moment after the command began to change files, or at any time.
         """
         words = [str(word) for word in arguments]
-        number = self.chance.choices((signal.SIGKILL, signal.SIGINT), (4, 1))[0]
-        awaits_change, share = self.chance.random() < 0.7, self.chance.random()
-        usual = self.seconds.get(words[0], 0.5)
-        self.report.say(f"vhdx {' '.join(words)} [{number.name} under way]")
+        when = self.chance.choices(list(_MOMENTS), list(_MOMENTS.values()))[0]
+        number = self.chance.choices((signal.SIGKILL, signal.SIGINT), (3, 1))[0]
+        flush = self.chance.randint(1, LAST_FLUSH) if when == "after a flush" else 0
+        if flush:
+            number = signal.SIGKILL
+        self.report.say(f"vhdx {' '.join(words)} [{number.name} {when} {flush or ''}]")
         before = self._stamps()
-        process = self.start(words, source)
-        if awaits_change:
-            self._await_change(process, before)
-            time.sleep(0.2 * share**4)
-        else:
-            time.sleep(usual * (0.1 + share))
-        process.signal(number)
+        process = self.start(words, source, flush)
+        if not flush:
+            self._await_moment(process, when, before, self.seconds.get(words[0], 0.5))
+            process.signal(number)
         ran = process.wait()
         finished = ran.code == 0 or (words[0] == "repair" and ran.code == EXIT_WARNINGS)
         self.report.count("signals that came too late" if finished else f"{number.name} {words[0]}")
@@ -141,10 +145,16 @@ class Scene:
             assert "Traceback" not in ran.err, ran.err
         return finished
 
-    def _await_change(self, process: Process, before: list[tuple[str, int, int]]) -> None:
-        deadline = time.monotonic() + GRACE
+    def _await_moment(
+        self, process: Process, when: str, before: list[tuple[str, int, int]], usual: float
+    ) -> None:
+        share, deadline = self.chance.random(), time.monotonic() + GRACE
+        if when == "at any time":
+            time.sleep(usual * (0.1 + share))
+            return
         while process.is_running() and self._stamps() == before and time.monotonic() < deadline:
             time.sleep(0.0002)
+        time.sleep(0.2 * share**4)
 
     def _stamps(self) -> list[tuple[str, int, int]]:
         with os.scandir(self.folder) as entries:

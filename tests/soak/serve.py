@@ -16,13 +16,17 @@ from .requests import Wishes
 from .scene import Scene
 from .writers import NbdWriter
 
-_ENDS = {"kill": 6, "term": 2, "interrupt": 1, "done": 2, "once": 1}
+_ENDS = {"kill": 4, "die": 6, "term": 2, "interrupt": 1, "done": 2, "once": 1}
 _SIGNALS = {
     "kill": signal.SIGKILL,
+    "die": signal.SIGKILL,
     "term": signal.SIGTERM,
     "interrupt": signal.SIGINT,
     "done": signal.SIGTERM,
 }
+_CUT_SHORT = frozenset({"kill", "die", "term", "interrupt"})
+_LAST_FLUSH = 30
+"""Servers that die do so after one of their first flushes, if there are so many."""
 _PAUSE = 0.001
 
 
@@ -47,12 +51,12 @@ class Server(NamedTuple):
 
 
 @contextlib.contextmanager
-def serving(scene: Scene, image: Path, *options: str) -> Iterator[Server]:
-    """A server that has printed where it is; killed at the end if it still runs."""
+def serving(scene: Scene, image: Path, *options: str, last_flush: int = 0) -> Iterator[Server]:
+    """A server that has printed where it is; killed after a flush, or at the end if it still runs."""
     address = str(scene.folder / "socket")
     words = ["serve", str(image), "--socket", address, *options]
     scene.report.say("vhdx " + " ".join(words))
-    process = scene.start(words)
+    process = scene.start(words, last_flush=last_flush)
     try:
         while process.is_running() and "\n" not in process.said(1):
             time.sleep(_PAUSE)
@@ -70,23 +74,27 @@ def load(scene: Scene) -> None:
     how = scene.chance.choices(list(_ENDS), list(_ENDS.values()))[0]
     history = History()
     options = ("--write", "--once") if how == "once" else ("--write",)
-    with serving(scene, scene.leaf.path, *options) as server:
+    flush = scene.chance.randint(1, _LAST_FLUSH) if how == "die" else 0
+    with serving(scene, scene.leaf.path, *options, last_flush=flush) as server:
         writers = _connected(scene, server, history)
-        scene.report.say(f"{len(writers)} clients; end: {how}")
+        scene.report.say(f"{len(writers)} clients; end: {how} {flush or ''}")
         for writer in writers:
             writer.start()
         if how in ("kill", "term", "interrupt"):
             time.sleep(0.02 + 1.2 * scene.chance.random() ** 2)
+        elif how == "die":
+            _finish(writers, may_fail=True)
         else:
             _finish(writers)
             _refuse_others(scene)
         if how == "once":
             _leave(writers)
         server.end(_SIGNALS.get(how))
-        _finish(writers, may_fail=how in ("kill", "term", "interrupt"))
+        _finish(writers, may_fail=how in _CUT_SHORT)
         _leave(writers)
-    _judge(scene, history, crashed=how == "kill")
-    assert how == "kill" or not is_dirty(scene.leaf), "a server that ended well left a dirty log"
+    crashed = how in ("kill", "die")
+    _judge(scene, history, crashed=crashed)
+    assert crashed or not is_dirty(scene.leaf), "a server that ended well left a dirty log"
     scene.report.count(f"servers ended: {how}")
     scene.report.count("requests answered", sum(writer.answered for writer in writers))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from vhdx import rules
@@ -63,6 +63,7 @@ class Reader:
         self._located: dict[int, int] = {}
         """Per block what `locate` answers; less than SPLIT: minus the place of a partially present block."""
         self._bitmap_places: dict[int, int] = {}
+        self._known_shared_slots: dict[int, str] | None = None
 
     def locate(self, offset: int, length: int) -> int:
         """The file offset of a range that lies in one present block, or ASK_BELOW, ZEROS or SPLIT.
@@ -263,9 +264,17 @@ class Reader:
         slot_offset = self._bat.slot_offset(self._geometry.bitmap_index(chunk))
         return Place(f"BAT entry of the sector bitmap of chunk {chunk}", slot_offset)
 
-    @cached_property
+    @property
     def _shared_slots(self) -> dict[int, str]:
-        return doubly_claimed(self._bat, self._geometry)
+        """The slots whose space another one claims, as the table was when this was first asked for.
+
+        No cached_property: up to Python 3.11 that has a lock of its own. Who holds the pages' lock would
+        wait for it, and who holds it for the pages.
+        """
+        if self._known_shared_slots is None:
+            with self._pages.lock:
+                self._known_shared_slots = doubly_claimed(self._bat, self._geometry)
+        return self._known_shared_slots
 
     def _check_run(self, block: int, count: int, place: int) -> None:
         """Raise CorruptImageError unless ``count`` blocks back to back from ``place`` on may be read."""

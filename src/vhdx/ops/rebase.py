@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from itertools import groupby
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.open import closing_on_failure, lone_disk, open_disk, writable_disk
@@ -12,15 +12,17 @@ from vhdx.errors import ParentMismatchError, UnsupportedImageError
 from vhdx.extents import ExtentKind
 from vhdx.image import metadata
 from vhdx.ops.child import identity_of, is_found_by_default, locator_values
+from vhdx.ops.compare import side_by_side
 from vhdx.storage.file import open_for_writing
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
     from vhdx.disk.chain import Disk
     from vhdx.disk.parents import Parents
+    from vhdx.extents import Extent
     from vhdx.image.image import Image
 
     Progress = Callable[[int, int | None], None]
@@ -123,9 +125,8 @@ def _check(leaf: Image, new_parent: Disk, *, any_identity: bool) -> None:
 def _copy_differences(disk: Disk, new_parent: Disk, progress: Progress | None) -> int:
     """Copy into the child, sector by sector, what the new parent would show differently; how many bytes."""
     copied = 0
-    for extent in disk.own_extents():
-        if extent.kind is not ExtentKind.UNALLOCATED:
-            continue
+    unsaid = (extent for extent in disk.own_extents() if extent.kind is ExtentKind.UNALLOCATED)
+    for extent in chain.from_iterable(_stored_in_either(disk, new_parent, extent) for extent in unsaid):
         for offset in range(extent.offset, extent.end, MIB):
             length = min(MIB, extent.end - offset)
             old = disk.pread(length, offset)
@@ -135,6 +136,18 @@ def _copy_differences(disk: Disk, new_parent: Disk, progress: Progress | None) -
             if progress is not None:
                 progress(offset + length, disk.size)
     return copied
+
+
+def _stored_in_either(disk: Disk, new_parent: Disk, extent: Extent) -> Iterator[Extent]:
+    """The parts of a range in which one of both has data: everywhere else both read as zeros."""
+    shared = max(extent.offset, min(extent.end, new_parent.size))
+    length = shared - extent.offset
+    ours, theirs = (each.extents(offset=extent.offset, length=length) for each in (disk, new_parent))
+    for one, other in side_by_side(ours, theirs):
+        if ExtentKind.DATA in (one.kind, other.kind):
+            yield one
+    behind = disk.extents(offset=shared, length=extent.end - shared)
+    yield from (one for one in behind if one.kind is ExtentKind.DATA)
 
 
 def _write_unequal(disk: Disk, old: bytes, new: bytes, offset: int) -> int:
