@@ -17,9 +17,11 @@ def test_what_neither_parent_stores_is_not_read(tmp_path: Path, monkeypatch: pyt
     vhdx.create(base, TIB, block_size="32MiB")
     vhdx.create(middle, TIB + 4 * MIB, parent=base, block_size="32MiB")
     with vhdx.open(middle, "r+") as disk:
-        for place in (*PLACES, TIB + MIB):
+        for place in (*PLACES, TIB + 3 * MIB):
             disk.pwrite(b"middle", place)
-    vhdx.create(leaf, parent=middle, block_size="32MiB")
+    vhdx.create(leaf, parent=middle)
+    with vhdx.open(leaf, "r+") as disk:
+        disk.pwrite(b"leaf" * (MIB // 2), TIB)  # what is asked for next begins behind the new parent
     reads = []
 
     def counted(disk: Disk, length: int, offset: int) -> bytes:
@@ -33,5 +35,5 @@ def test_what_neither_parent_stores_is_not_read(tmp_path: Path, monkeypatch: pyt
     assert done.copied_size == 4 * 512
     with vhdx.open(leaf) as disk:
         assert disk.chain == (str(leaf), str(base))
-        for place in (*PLACES, TIB + MIB):
+        for place in (*PLACES, TIB + 3 * MIB):
             assert disk.pread(8, place) == b"middle\0\0"

@@ -141,11 +141,11 @@ def _copy_differences(disk: Disk, new_parent: Disk, progress: Progress | None) -
 def _stored_in_either(disk: Disk, new_parent: Disk, extent: Extent) -> Iterator[Extent]:
     """The parts of a range in which one of both has data: everywhere else both read as zeros."""
     shared = max(extent.offset, min(extent.end, new_parent.size))
-    length = shared - extent.offset
-    ours, theirs = (each.extents(offset=extent.offset, length=length) for each in (disk, new_parent))
-    for one, other in side_by_side(ours, theirs):
-        if ExtentKind.DATA in (one.kind, other.kind):
-            yield one
+    if length := shared - extent.offset:
+        ours, theirs = (each.extents(offset=extent.offset, length=length) for each in (disk, new_parent))
+        for one, other in side_by_side(ours, theirs):
+            if ExtentKind.DATA in (one.kind, other.kind):
+                yield one
     behind = disk.extents(offset=shared, length=extent.end - shared)
     yield from (one for one in behind if one.kind is ExtentKind.DATA)
 
