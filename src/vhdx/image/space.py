@@ -217,9 +217,7 @@ def leftover_places(space: Space, regions: Regions, bat: Bat, geometry: Geometry
     first = geometry.payload_index(geometry.block_count - 1) + 1
     count = min(regions.bat.length // ENTRY_SIZE - first, WINDOW)
     entries = bat.entries(first, count)
-    if entries.tobytes() == bytes(count * ENTRY_SIZE):
-        return []
-    places = (file_offset_of(entry) for entry in entries if state_of(entry) in _PRESENT)
+    places = (file_offset_of(entry) for entry in filter(None, entries) if state_of(entry) in _PRESENT)
     return [place for place in places if space.is_free(place, geometry.block_size)]
 
 
