@@ -45,6 +45,20 @@ def test_nothing_that_is_done_to_it_costs_what_stands_behind(tmp_path: Path, cha
         assert wrong.read_bytes()[place : place + MIB] == pattern(number, MIB)
 
 
+def test_entries_far_behind_the_end_keep_their_space_too(tmp_path: Path) -> None:
+    """Of a terabyte in blocks of 1 MiB, of which a damaged size leaves three."""
+    image = ImageBuilder(1 << 40, MIB, blocks={0: Block(pattern(0, MIB)), 900_000: Block(pattern(9, MIB))})
+    image.items["virtual_disk_size"] = Item(value=(3 * MIB).to_bytes(8, "little"))
+    place = image.plan().blocks[900_000]
+    path = image.write(tmp_path / "image.vhdx")
+    with vhdx.open(path, "r+") as disk:
+        disk.pwrite(pattern(5, 2 * MIB), MIB)
+    vhdx.compact(path, scan_zeros=True)
+    with path.open("rb") as file:
+        file.seek(place)
+        assert file.read(MIB) == pattern(9, MIB)
+
+
 def test_check_says_so(tmp_path: Path) -> None:
     wrong, right = damaged(tmp_path, 3 * MIB)
     assert "bat.leftover_space" not in vhdx.check(right).codes

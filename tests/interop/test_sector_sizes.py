@@ -186,6 +186,14 @@ def test_nothing_is_rewritten_unasked(tmp_path: Path) -> None:
         assert (tmp_path / "c.raw").read_bytes() == raw.read_bytes()
 
 
+@pytest.mark.parametrize(("sector_size", "words"), [(512, []), (4096, ["losetup --sector-size 4096"])])
+def test_what_a_raw_file_cannot_say_is_told(tmp_path: Path, sector_size: int, words: list[str]) -> None:
+    vhdx.create(tmp_path / "a.vhdx", "8MiB", logical_sector_size=sector_size)
+    remarks = vhdx.convert(tmp_path / "a.vhdx", tmp_path / "b.raw").remarks
+    assert len(remarks) == len(words)
+    assert all(word in remark for word, remark in zip(words, remarks, strict=True))
+
+
 @needs("sfdisk")
 def test_a_pipe_keeps_its_table(tmp_path: Path) -> None:
     raw = partitioned(tmp_path / "a.raw", GPT_SCRIPT)

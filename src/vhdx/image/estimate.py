@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from vhdx.format.bat import file_offset_of
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.session import is_present
-from vhdx.image.space import Conflict, leftover_places, survey
+from vhdx.image.space import Conflict, keep_leftovers, survey
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ class Estimate:
             )
         except Conflict as conflict:
             raise conflict.finding.error(image.name) from None
-        places = leftover_places(self.space, image.regions, image.bat, image.geometry)
-        self.space.keep(places, image.geometry.block_size)
+        keep_leftovers(self.space, image.regions, image.bat, image.geometry)
 
     def trim(self, length: int, offset: int) -> None:
         """Whole blocks go."""

@@ -13,7 +13,7 @@ from vhdx.errors import UnsupportedImageError
 from vhdx.extents import BlockState
 from vhdx.format.bat import file_offset_of, state_of
 from vhdx.image.pins import Pins
-from vhdx.image.space import Conflict, leftover_places, survey
+from vhdx.image.space import Conflict, keep_leftovers, survey
 from vhdx.image.states import READ_ANSWERS, Answer
 from vhdx.image.transaction import Door
 
@@ -60,8 +60,9 @@ class Session:
             except Conflict as conflict:
                 raise conflict.finding.error(self.image.name) from None
             if self._leftovers is None:
-                self._leftovers = leftover_places(space, regions, self.bat, self.geometry)
-            space.keep(self._leftovers, self.geometry.block_size)
+                self._leftovers = keep_leftovers(space, regions, self.bat, self.geometry)
+            else:
+                space.keep(self._leftovers, self.geometry.block_size)
             self._known_space = space
         return self._known_space
 

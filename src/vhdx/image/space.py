@@ -208,17 +208,21 @@ def survey(regions: Regions, bat: Bat, geometry: Geometry, file_size: int, *, ke
     return _Survey(space, bat, geometry, file_size).complete(keeping=keeping)
 
 
-def leftover_places(space: Space, regions: Regions, bat: Bat, geometry: Geometry) -> list[int]:
-    """File offsets of free space that entries behind the last block name as if blocks stood there.
+def keep_leftovers(space: Space, regions: Regions, bat: Bat, geometry: Geometry) -> list[int]:
+    """Keep free space that entries behind the last block name as if blocks stood there; their file offsets.
 
     If the size of the disk is damaged they do; a shrink that was interrupted leaves such entries, too. So the
-    space is not free. Looks at 1 MiB of the table behind its end.
+    space is not free.
     """
-    first = geometry.payload_index(geometry.block_count - 1) + 1
-    count = min(regions.bat.length // ENTRY_SIZE - first, WINDOW)
-    entries = bat.entries(first, count)
-    places = (file_offset_of(entry) for entry in filter(None, entries) if state_of(entry) in _PRESENT)
-    return [place for place in places if space.is_free(place, geometry.block_size)]
+    places = []
+    end = regions.bat.length // ENTRY_SIZE
+    for first in range(geometry.payload_index(geometry.block_count - 1) + 1, end, WINDOW):
+        for entry in filter(None, bat.entries(first, min(WINDOW, end - first))):
+            place = file_offset_of(entry)
+            if state_of(entry) in _PRESENT and space.is_free(place, geometry.block_size):
+                space.keep([place], geometry.block_size)
+                places.append(place)
+    return places
 
 
 class _Survey:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
     Read = Callable[[int, int], bytes]
 
+_USUAL = 512
+SECTORS_UNTOLD = (
+    "a raw file does not say that this disk has sectors of 4096 bytes: tell whoever uses it "
+    "(losetup --sector-size 4096), or convert to VHDX with --logical-sector-size 512 first"
+)
 FROM_A_PIPE = "what comes out of a pipe keeps its partition table, for whatever sectors that is made"
 BACKUP_MOVED = "the backup of the GPT was moved to the end of the disk, which was rounded up"
 TAKEN_FOR_512 = (
@@ -33,15 +38,16 @@ def with_sectors_of(
 ) -> tuple[Source, tuple[str, ...]]:
     """The source with a table for sectors of ``sector_size`` bytes, and remarks on what that means.
 
-    The same source where nothing is to be done: where the target is raw (None), where the source has such
-    sectors, or its table is made for them. But where the disk was rounded up the backup of a GPT follows its
-    end. The table of a pipe has gone by before it could be understood.
+    The same source where nothing is to be done: where the target is raw (None), which keeps every byte, where
+    the source has such sectors, or its table is made for them. But where the disk was rounded up the backup of
+    a GPT follows its end. The table of a pipe has gone by before it could be understood.
     """
     disk = source.disk
     if sector_size is None:
-        return source, ()
+        tells = disk is not None and source.format != "raw" and disk.logical_sector_size != _USUAL
+        return source, (SECTORS_UNTOLD,) if tells else ()
     if disk is None or disk_size is None:
-        return source, (FROM_A_PIPE,) if sector_size != 512 else ()
+        return source, (FROM_A_PIPE,) if sector_size != _USUAL else ()
     has_sectors = source.format != "raw" and disk.logical_sector_size == sector_size
     if has_sectors and disk_size == disk.size:
         return source, ()
