@@ -2,7 +2,7 @@
 
 Of what fuzzing grew in `.fuzz/TARGET` and of what was committed before, the shortest inputs are kept that
 together walk every step from line to line of the library that all of them walk. Findings that were mended
-belong into the corpus, too: name their files, they are kept whatever they walk.
+belong into the corpus, too: name their files, they are kept whatever they walk, now and later.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import vhdx
 from .replay import CORPUS, corpus_of, run_of
 
 LONGEST = 1500
+_FOUND = "found-"
 _LIBRARY = str(Path(vhdx.__file__).parent)
 Step = tuple[str, int, int]
 
@@ -69,9 +70,11 @@ def main() -> None:
     folder = CORPUS / name
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
-        path.unlink()
-    for data in (*kept, *found):
-        (folder / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
+        if not path.name.startswith(_FOUND):
+            path.unlink()
+    for prefix, inputs in (("", kept), (_FOUND, found)):
+        for data in inputs:
+            (folder / (prefix + hashlib.sha256(data).hexdigest()[:16])).write_bytes(data)
     sys.stdout.write(f"{name}: {len(kept)} of {len(grown)} inputs and {len(found)} findings\n")
 
 

@@ -17,7 +17,9 @@ from vhdx.units import parse_size
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from vhdx.disk.chain import Disk
     from vhdx.disk.parents import Parents
+    from vhdx.image.build import ImagePlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,6 @@ class CreateResult:
 
 
 NOT_RESERVED = "the host cannot reserve space here: the disk may become full while the image is used"
-
-
 NOT_FOUND_BY_DEFAULT = (
     "the parent is not at or below the child's directory: to open the child will take "
     "--parent-dir or --any-parent"
@@ -76,21 +76,17 @@ def create(
     past the format's limits, UnsupportedImageError for a parent with a dirty log, OSError (ENOSPC for a
     fixed image on a full disk).
     """
+    path = os.fspath(path)
     options = ImageOptions(
         disk_type, block_size, log_size, logical_sector_size, physical_sector_size, disk_id, zero_blocks
     )
     rounding = Rounding()
-    path = os.fspath(path)
     asked = None if size is None else parse_size(size)
     with contextlib.ExitStack() as held:  # the parents stay locked until their child is there
+        opened = None
         if parent is not None:
             opened = held.enter_context(open_disk(os.fspath(parent), parents=parents))
-            plan, disk_size = child_plan(path, opened, asked, options, rounding)
-        elif asked is None:
-            raise ValueError("a disk without a parent needs a size")
-        else:
-            plan = plan_from(options, asked, rounding)
-            disk_size = disk_size_from(asked, plan.logical_sector_size, rounding)
+        plan, disk_size = _planned(path, opened, asked, options, rounding)
         with new_file(path, overwrite=overwrite) as storage:
             builder = ImageBuilder(storage, plan, disk_size)
             file_size = builder.finish(disk_size)
@@ -111,3 +107,15 @@ def create(
         disk_id=plan.disk_id,
         remarks=tuple(remarks),
     )
+
+
+def _planned(
+    path: str, parent: Disk | None, size: int | None, options: ImageOptions, rounding: Rounding
+) -> tuple[ImagePlan, int]:
+    """The plan of an image without or with a parent, and its disk size in bytes."""
+    if parent is not None:
+        return child_plan(path, parent, size, options, rounding)
+    if size is None:
+        raise ValueError("a disk without a parent needs a size")
+    plan = plan_from(options, size, rounding)
+    return plan, disk_size_from(size, plan.logical_sector_size, rounding)

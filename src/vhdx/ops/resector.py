@@ -39,8 +39,8 @@ def with_sectors_of(
     """The source with a table for sectors of ``sector_size`` bytes, and remarks on what that means.
 
     The same source where nothing is to be done: where the target is raw (None), which keeps every byte, where
-    the source has such sectors, or its table is made for them. But where the disk was rounded up the backup of
-    a GPT follows its end. The table of a pipe has gone by before it could be understood.
+    the source has such sectors, or its table is made for them. But where the disk was rounded up the backup
+    of a GPT follows its end. The table of a pipe has gone by before it could be understood.
     """
     disk = source.disk
     if sector_size is None:

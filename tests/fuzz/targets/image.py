@@ -1,10 +1,8 @@
 """Open, read and list an image of any kind, dirty ones and children included."""
 
-from collections.abc import Iterator
-from random import Random
 
-from tests.fuzz import mutate, oracle
-from tests.fuzz.case import changed, packed, unpack
+from tests.fuzz import oracle
+from tests.fuzz.images import corpus, image_of, mutated
 from tests.fuzz.oracle import (
     Opened,
     Refused,
@@ -15,7 +13,6 @@ from tests.fuzz.oracle import (
     told_extents,
     twin_of,
 )
-from tests.fuzz.seeds import seeds
 from tests.support.layout import MIB
 from tests.support.sparse import Content
 from vhdx.disk.partitions import partition_table
@@ -27,22 +24,9 @@ _LARGEST_TWIN = 64 * MIB
 """Longer files are not given to the naive reader, which is as slow as it is plain."""
 
 
-def corpus() -> Iterator[bytes]:
-    """Each seed as it is."""
-    for number in range(len(seeds())):
-        yield packed(number)
-
-
-def mutated(data: bytes, chance: Random) -> bytes:
-    """A case that differs in one step."""
-    return mutate.mutated(data, chance, seeds())
-
-
 def run(data: bytes) -> None:
     """Open the image that the bytes say, and use it for reading in every way there is."""
-    case = unpack(data)
-    seed = seeds()[case.seed % len(seeds())]
-    content = changed(seed, case)
+    content, seed = image_of(data)
     found = opened(content, seed.parent)
     if isinstance(found, Refused):
         return

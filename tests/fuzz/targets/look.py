@@ -1,16 +1,13 @@
 """Looking at an image that may not open: check, salvage, dump, log, map. None of them may refuse badly."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
-from random import Random
 from typing import TypeVar
 from zlib import crc32
 
-from tests.fuzz import mutate
-from tests.fuzz.case import changed, packed, unpack
+from tests.fuzz.images import corpus, image_of, mutated
 from tests.fuzz.oracle import Opened, Refused, answer, opened, samples
-from tests.fuzz.seeds import seeds
 from tests.support.layout import GIB
 from tests.support.sparse import Content, ContentStorage
 from vhdx.disk.base import VirtualDisk
@@ -47,22 +44,9 @@ _LARGEST = 64 * GIB
 _Row = TypeVar("_Row")
 
 
-def corpus() -> Iterator[bytes]:
-    """Each seed as it is."""
-    for number in range(len(seeds())):
-        yield packed(number)
-
-
-def mutated(data: bytes, chance: Random) -> bytes:
-    """A case that differs in one step."""
-    return mutate.mutated(data, chance, seeds())
-
-
 def run(data: bytes) -> None:
     """Look at the image in one of the ways that do not ask whether it opens; the bytes say in which."""
-    case = unpack(data)
-    seed = seeds()[case.seed % len(seeds())]
-    content = changed(seed, case)
+    content, seed = image_of(data)
     look = _LOOKS[crc32(data) % len(_LOOKS)]
     look(content, seed.parent)
 

@@ -1,15 +1,11 @@
 """Repairing any image, with everything allowed or only what loses nothing."""
 
 import contextlib
-from collections.abc import Iterator
-from random import Random
 from zlib import crc32
 
-from tests.fuzz import mutate
-from tests.fuzz.case import changed, packed, unpack
+from tests.fuzz.images import corpus, image_of, mutated
 from tests.fuzz.memory import Written
 from tests.fuzz.oracle import Refused, answer, opened, samples
-from tests.fuzz.seeds import seeds
 from tests.support.layout import GIB
 from tests.support.sparse import Content, ContentStorage
 from vhdx.disk.chain import Disk
@@ -28,22 +24,9 @@ _HARMLESS = frozenset({Remedy.REPAIR})
 _ALLOWED = (_HARMLESS, _HARMLESS, _HARMLESS | {Remedy.ACCEPT_DATA_LOSS}, frozenset(Remedy) - {Remedy.NONE})
 
 
-def corpus() -> Iterator[bytes]:
-    """Each seed as it is."""
-    for number in range(len(seeds())):
-        yield packed(number)
-
-
-def mutated(data: bytes, chance: Random) -> bytes:
-    """A case that differs in one step."""
-    return mutate.mutated(data, chance, seeds())
-
-
 def run(data: bytes) -> None:
     """Repair the image that the bytes say; they say, too, what is allowed."""
-    case = unpack(data)
-    seed = seeds()[case.seed % len(seeds())]
-    content = changed(seed, case)
+    content, seed = image_of(data)
     if content.size > _LARGEST:
         return
     allowed = _ALLOWED[crc32(data) % len(_ALLOWED)]

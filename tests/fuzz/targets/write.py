@@ -6,11 +6,10 @@ from random import Random
 from typing import NamedTuple
 from zlib import crc32
 
-from tests.fuzz import mutate, oracle
-from tests.fuzz.case import changed, packed, unpack
+from tests.fuzz import oracle
+from tests.fuzz.images import corpus, image_of, mutated
 from tests.fuzz.memory import Written
 from tests.fuzz.oracle import Refused, answer, opened, samples
-from tests.fuzz.seeds import seeds
 from tests.support.layout import GIB, MIB
 from tests.support.sparse import Content, ContentStorage
 from vhdx.disk.chain import Disk
@@ -34,22 +33,9 @@ class _Window(NamedTuple):
     model: bytearray
 
 
-def corpus() -> Iterator[bytes]:
-    """Each seed as it is."""
-    for number in range(len(seeds())):
-        yield packed(number)
-
-
-def mutated(data: bytes, chance: Random) -> bytes:
-    """A case that differs in one step."""
-    return mutate.mutated(data, chance, seeds())
-
-
 def run(data: bytes) -> None:
     """Open the image to write to it, change a few ranges that the bytes choose, and look at it again."""
-    case = unpack(data)
-    seed = seeds()[case.seed % len(seeds())]
-    content = changed(seed, case)
+    content, seed = image_of(data)
     if content.size > _LARGEST:
         return
     before = opened(content, seed.parent)
