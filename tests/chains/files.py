@@ -1,13 +1,12 @@
 """Files of chains: unchanged ones are recognised by digest; other programs are asked where they are right."""
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from tests.interop.programs import by_seven_zip, pyvhdi_bytes
-from tests.support.layout import FULLY_PRESENT, MIB, PARTIALLY_PRESENT
-from tests.writing.checking import data_ranges
+from tests.support.holes import data_pieces
+from tests.support.layout import FULLY_PRESENT, PARTIALLY_PRESENT
 from tests.writing.model import assert_same
 
 from .twin import ZERO_MIB, Twin, twin_of
@@ -16,17 +15,10 @@ from .twin import ZERO_MIB, Twin, twin_of
 def digest(path: Path) -> tuple[int, str]:
     """Length and hash of what is in a file; holes cost nothing."""
     found = hashlib.blake2b()
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        end = os.fstat(descriptor).st_size
-        for start, length in data_ranges(descriptor, end):
-            for at in range(start, start + length, MIB):
-                piece = os.pread(descriptor, min(MIB, start + length - at), at)
-                if piece != ZERO_MIB[: len(piece)]:
-                    found.update(at.to_bytes(8, "little") + piece)
-    finally:
-        os.close(descriptor)
-    return end, found.hexdigest()
+    for at, piece in data_pieces(path):
+        if piece != ZERO_MIB[: len(piece)]:
+            found.update(at.to_bytes(8, "little") + piece)
+    return path.stat().st_size, found.hexdigest()
 
 
 def seven_zip_is_right(twin: Twin) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.support import naive
+from tests.support.holes import data_pieces
 from tests.support.layout import (
     BITS_OF_A_BITMAP,
     FULLY_PRESENT,
@@ -28,7 +29,6 @@ from tests.support.layout import (
 )
 from tests.support.soundness import Survey, Surveyor
 from tests.support.sparse import Content
-from tests.writing.checking import data_ranges
 
 Read = Callable[[int, int], bytes]
 ZEROS = (UNDEFINED, ZERO, UNMAPPED)
@@ -194,17 +194,10 @@ def twin_of(*files: Path) -> Twin:
 def content_of_file(path: Path) -> Content:
     """A file in memory, holes left out."""
     content = Content()
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        end = os.fstat(descriptor).st_size
-        for start, length in data_ranges(descriptor, end):
-            for at in range(start, start + length, MIB):
-                piece = os.pread(descriptor, min(MIB, start + length - at), at)
-                if piece != ZERO_MIB[: len(piece)]:
-                    content.write(piece, at)
-    finally:
-        os.close(descriptor)
-    content.resize(end)
+    for at, piece in data_pieces(path):
+        if piece != ZERO_MIB[: len(piece)]:
+            content.write(piece, at)
+    content.resize(path.stat().st_size)
     return content
 
 

@@ -1,12 +1,14 @@
 """Promise 19: which files may be tried as a parent, and which of them is it."""
 
 import io
+import ntpath
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +22,7 @@ from tests.support.logs import LogBuilder, difference
 from tests.support.parts import Block, Header, Item, Region
 from tests.support.patterns import pattern
 from tests.support.reading import files_held, whole
+from vhdx.disk import places
 from vhdx.storage import host, locks
 
 PARENT = ImageBuilder(2 * MIB, blocks={0: Block(pattern(0, MIB))}, seed=40)
@@ -610,3 +613,22 @@ def test_promise_17_a_long_key_is_quoted_shortly(family: Family) -> None:
     child.locator = [("k" * 30_000, "v"), ("k" * 30_000, "v")]
     child.write(family.child_path)
     assert len(family.refusal(vhdx.CorruptImageError)) < 8_000
+
+
+@pytest.mark.parametrize(
+    ("path", "below"),
+    [
+        ("C:\\images\\parent.vhdx", True),
+        ("C:\\images\\old\\parent.vhdx", True),
+        ("C:\\images of others\\parent.vhdx", False),
+        ("D:\\images\\parent.vhdx", False),
+        ("\\\\server\\share\\parent.vhdx", False),
+    ],
+)
+def test_a_path_on_another_drive_or_share_leads_out(
+    path: str, below: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the path rules of Windows, without a Windows: links are not followed."""
+    monkeypatch.setattr(ntpath, "realpath", ntpath.normpath)
+    monkeypatch.setattr(places, "os", SimpleNamespace(path=ntpath))
+    assert places.is_below(path, "C:\\images") is below

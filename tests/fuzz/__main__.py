@@ -44,7 +44,7 @@ def main() -> int:
 def _watch(name: str, seconds: int) -> int:
     """Run the fuzzer round after round, each in a process of its own; say what was done in all.
 
-    Rounds, because atheris 3.0 keeps what it saw compared: a process grows by megabytes a second.
+    In rounds, so that whatever the fuzzer itself gathers in memory is given back after each.
     """
     command = [sys.executable, "-m", "tests.fuzz", name, "--inside", "--seconds"]
     runs, words, status = 0, "", 0

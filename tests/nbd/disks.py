@@ -83,3 +83,16 @@ class MemoryDisk:
 
     def close(self) -> None:
         self._called("close")
+
+
+class HeldFlush:
+    """Makes flushes of a disk wait: `going` once one has begun, until `may_end` is set."""
+
+    def __init__(self, disk: MemoryDisk) -> None:
+        self.going, self.may_end = threading.Event(), threading.Event()
+        disk.before = self._wait
+
+    def _wait(self, verb: str) -> None:
+        if verb == "flush":
+            self.going.set()
+            assert self.may_end.wait(10)

@@ -39,7 +39,7 @@ from .client import (
     many,
     meta,
 )
-from .disks import UNIT, MemoryDisk
+from .disks import UNIT, HeldFlush, MemoryDisk
 from .serving import Running, served
 
 MODES = ("simple", "structured", "extended")
@@ -305,36 +305,23 @@ def test_an_error_in_the_middle_of_a_long_read(running: Running, disk: MemoryDis
 
 
 def test_a_flush_does_not_hold_up_reads_of_its_connection(running: Running, disk: MemoryDisk) -> None:
-    going, may_end = threading.Event(), threading.Event()
-
-    def wait(verb: str) -> None:
-        if verb == "flush":
-            going.set()
-            assert may_end.wait(10)
-
-    disk.before = wait
+    held = HeldFlush(disk)
     with Client.opened(running.address) as client:
         flush = client.send(FLUSH)
-        assert going.wait(10)
+        assert held.going.wait(10)
         assert client.read(0, 10) == bytes(10)
-        may_end.set()
+        held.may_end.set()
         assert client.reply().cookie == flush
 
 
 def test_threads_of_a_connection_are_few(running: Running, disk: MemoryDisk) -> None:
-    may_end = threading.Event()
-
-    def wait(verb: str) -> None:
-        if verb == "flush":
-            assert may_end.wait(10)
-
-    disk.before = wait
+    held = HeldFlush(disk)
     with Client.opened(running.address) as client:
         before = threading.active_count()
         cookies = {client.send(FLUSH) for _ in range(40)}
         time.sleep(0.3)
         assert threading.active_count() - before <= HELPERS
-        may_end.set()
+        held.may_end.set()
         assert {client.reply().cookie for _ in cookies} == cookies
 
 
@@ -558,20 +545,13 @@ def test_who_comes_when_all_places_are_taken_waits(disk: MemoryDisk, tmp_path: P
 
 
 def test_a_stop_lets_requests_finish_and_takes_no_more(running: Running, disk: MemoryDisk) -> None:
-    going, may_end = threading.Event(), threading.Event()
-
-    def wait(verb: str) -> None:
-        if verb == "flush":
-            going.set()
-            assert may_end.wait(10)
-
-    disk.before = wait
+    held = HeldFlush(disk)
     with Client.opened(running.address) as client, Client.opened(running.address) as idle:
         cookie = client.send(FLUSH)
-        assert going.wait(10)
+        assert held.going.wait(10)
         running.server.stop()
         assert idle.is_closed()
-        may_end.set()
+        held.may_end.set()
         assert client.reply() == (cookie, 0, b"", ((0, b""),))
         assert client.is_closed()
     running.thread.join(10)

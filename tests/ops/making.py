@@ -10,6 +10,7 @@ from uuid import UUID
 
 import vhdx
 from tests.support.build import ImageBuilder
+from tests.support.holes import data_ranges
 from tests.support.layout import MIB
 from tests.support.naive import naive_content, naive_size
 from tests.support.structures import HEADER, bat_entry, item, value_of
@@ -65,16 +66,8 @@ def assert_same_bytes(one: Path, other: Path) -> None:
 
 
 def _mebibytes_with_data(descriptor: int) -> Iterator[int]:
-    end = os.fstat(descriptor).st_size
-    offset = 0
-    while offset < end:
-        try:
-            start = os.lseek(descriptor, offset, os.SEEK_DATA)
-        except OSError:  # nothing but a hole
-            return
-        stop = os.lseek(descriptor, start, os.SEEK_HOLE)
-        yield from range(start - start % MIB, stop, MIB)
-        offset = stop
+    for start, length in data_ranges(descriptor):
+        yield from range(start - start % MIB, start + length, MIB)
 
 
 def write_raw(path: Path, size: int, pieces: Pieces = {}) -> Path:  # noqa: B006  read only

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import vhdx
 from tests.support import layout, naive
+from tests.support.holes import data_pieces
 from tests.support.layout import (
     BAT_ENTRY,
     BAT_GUID,
@@ -169,29 +170,14 @@ def left_by_a_crash(path: Path, model: Model) -> bytes:
 def copied(path: Path, to: Path) -> Path:
     """A copy of the file as it stands, with its holes: what would be left if the process were killed now."""
     to.unlink(missing_ok=True)  # ext4 waits for the disk when a file is overwritten
-    source, target = os.open(path, os.O_RDONLY), os.open(to, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    target = os.open(to, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     try:
-        end = os.fstat(source).st_size
-        os.ftruncate(target, end)
-        for start, length in data_ranges(source, end):
-            for at in range(start, start + length, MIB):
-                os.pwrite(target, os.pread(source, min(MIB, start + length - at), at), at)
+        os.ftruncate(target, path.stat().st_size)
+        for at, piece in data_pieces(path):
+            os.pwrite(target, piece, at)
     finally:
-        os.close(source)
         os.close(target)
     return to
-
-
-def data_ranges(descriptor: int, end: int) -> Iterator[tuple[int, int]]:
-    """The (offset, length) runs of a file that are no holes."""
-    offset = 0
-    while offset < end:
-        try:
-            start = os.lseek(descriptor, offset, os.SEEK_DATA)
-        except OSError:  # nothing but a hole
-            return
-        offset = os.lseek(descriptor, start, os.SEEK_HOLE)
-        yield start, offset - start
 
 
 def allocated(path: Path) -> int:

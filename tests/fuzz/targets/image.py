@@ -1,6 +1,5 @@
 """Open, read and list an image of any kind, dirty ones and children included."""
 
-
 from tests.fuzz import oracle
 from tests.fuzz.images import corpus, image_of, mutated
 from tests.fuzz.oracle import (
