@@ -1,5 +1,6 @@
 """Ranges of many GiB are erased slice by slice, as if at once."""
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,24 @@ def test_no_border_of_slices_cuts_a_block(verb: str, tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.parametrize("verb", ["zero", "trim"])
+def test_nor_of_slices_of_a_partition(verb: str, tmp_path: Path) -> None:
+    """Which begins in the midst of a block."""
+    path = tmp_path / "a.vhdx"
+    vhdx.create(path, "10G", block_size="256M")
+    record = struct.pack("<B3sB3sII", 0, bytes(3), 0x83, bytes(3), 63, (9 * GIB) // 512)
+    places = [256 * MIB, 4 * GIB - 1, 4 * GIB, 8 * GIB - 1, 8 * GIB]
+    with vhdx.open(path, "r+") as disk:
+        disk.pwrite(bytes(446) + record + bytes(48) + b"\x55\xaa", 0)
+        for place in places:
+            disk.pwrite(b"x", place)
+    succeed(verb, path, "0", "9G", "--partition", "1")
+    with vhdx.open(path) as disk:
+        kept = {vhdx.BlockState.FULLY_PRESENT, vhdx.BlockState.PARTIALLY_PRESENT}
+        assert [extent.offset for extent in disk.extents() if extent.state in kept] == [0]
+        assert disk.pread(512, 0)[446:462] == record
+
+
 def test_bytes_beside_the_range_stay(tmp_path: Path) -> None:
     path = tmp_path / "a.vhdx"
     vhdx.create(path, "20G")
@@ -51,12 +70,13 @@ def test_a_range_that_ends_outside_changes_nothing(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+@pytest.mark.parametrize("base", [0, 63 * 512])
 @pytest.mark.parametrize("offset", [0, 1, 4 * GIB - 1, 4 * GIB, 9 * GIB + 5])
 @pytest.mark.parametrize("length", [0, 1, 4 * GIB, 9 * GIB + 7])
-def test_slices_are_the_range(offset: int, length: int) -> None:
-    found = list(slices._slices(offset, offset + length))
+def test_slices_are_the_range(offset: int, length: int, base: int) -> None:
+    found = list(slices._slices(offset, offset + length, base))
     assert all(start < end for start, end in found)
     borders = [offset, *(end for _, end in found)]
     assert [start for start, _ in found] == borders[:-1]
     assert borders[-1] == offset + length
-    assert all(border % (4 * GIB) == 0 for border in borders[1:-1])
+    assert all((base + border) % (4 * GIB) == 0 for border in borders[1:-1])

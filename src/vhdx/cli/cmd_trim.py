@@ -35,9 +35,7 @@ def trim(
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with changing(), open_disk(image, "r+", parents=policy) as disk:
-        if partition is None:
-            in_slices(disk, offset, length, "trimming", disk.trim)
-        else:  # whose borders may lie anywhere in a block
-            chosen(disk, partition).trim(length, offset)
+        part = chosen(disk, partition)
+        in_slices(part, offset, length, "trimming", part.trim)
         note = "; a fixed image keeps its space, so nothing changed" if disk.disk_type == "fixed" else ""
     click.echo(f"{printable(image)}: let go of {size_text(length)} at offset {offset}{note}")

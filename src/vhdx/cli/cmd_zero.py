@@ -37,8 +37,6 @@ def zero(
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with changing(), open_disk(image, "r+", parents=policy) as disk:
-        if partition is None:
-            in_slices(disk, offset, length, "zeroing", partial(disk.zero, keep_allocated=keep_allocated))
-        else:  # whose borders may lie anywhere in a block
-            chosen(disk, partition).zero(length, offset, keep_allocated=keep_allocated)
+        part = chosen(disk, partition)
+        in_slices(part, offset, length, "zeroing", partial(part.zero, keep_allocated=keep_allocated))
     click.echo(f"{printable(image)}: {size_text(length)} at offset {offset} read as zeros")

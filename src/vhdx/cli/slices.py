@@ -18,19 +18,24 @@ _SLICE = 4 << 30
 def in_slices(
     disk: VirtualDisk, offset: int, length: int, label: str, work: Callable[[int, int], None]
 ) -> None:
-    """Call ``work`` with length and offset of each slice. Raises ValueError for a range outside the disk."""
+    """Call ``work`` with length and offset of each slice. Raises ValueError for a range outside the disk.
+
+    The disk may be a partition, whose borders lie anywhere in a block.
+    """
     from vhdx.disk.base import check_range  # noqa: PLC0415  --help needs no library
+    from vhdx.disk.slice import SliceDisk  # noqa: PLC0415
 
     check_range(offset, length, disk.size)
+    base = disk.start if isinstance(disk, SliceDisk) else 0
     with progress_bar(label) as progress:
-        for start, end in _slices(offset, offset + length):
+        for start, end in _slices(offset, offset + length, base):
             work(end - start, start)
             if progress is not None:
                 progress(end - offset, length)
 
 
-def _slices(start: int, end: int) -> Iterator[tuple[int, int]]:
+def _slices(start: int, end: int, base: int) -> Iterator[tuple[int, int]]:
     while start < end:
-        border = min(end, (start // _SLICE + 1) * _SLICE)
+        border = min(end, ((base + start) // _SLICE + 1) * _SLICE - base)
         yield start, border
         start = border

@@ -25,7 +25,8 @@ class SliceDisk(OpenedDisk):
     def __init__(self, disk: VirtualDisk, offset: int, length: int) -> None:
         check_range(offset, length, disk.size)
         self._disk = disk
-        self._start = offset
+        self.start = offset
+        """Where it begins on the disk, in bytes."""
         self.size = length
         """The capacity in bytes."""
 
@@ -52,31 +53,31 @@ class SliceDisk(OpenedDisk):
     def pread(self, length: int, offset: int) -> bytes:
         """Exactly ``length`` bytes."""
         check_range(offset, length, self.size)
-        return self._disk.pread(length, self._start + offset)
+        return self._disk.pread(length, self.start + offset)
 
     def preadinto(self, buffer: Buffer, offset: int) -> None:
         """Fill a writable buffer."""
         view = bytes_of(buffer)
         check_range(offset, len(view), self.size)
-        self._disk.preadinto(view, self._start + offset)
+        self._disk.preadinto(view, self.start + offset)
 
     def pwrite(self, data: Buffer, offset: int) -> None:
         """Write all of ``data``."""
         view = bytes_in(data)
         check_range(offset, len(view), self.size)
-        self._disk.pwrite(view, self._start + offset)
+        self._disk.pwrite(view, self.start + offset)
 
     def zero(
         self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
     ) -> None:
         """Make a range read as zeros."""
         check_range(offset, length, self.size)
-        self._disk.zero(length, self._start + offset, keep_allocated=keep_allocated, fast_only=fast_only)
+        self._disk.zero(length, self.start + offset, keep_allocated=keep_allocated, fast_only=fast_only)
 
     def trim(self, length: int, offset: int) -> None:
         """Say that nobody needs the contents of a range any more."""
         check_range(offset, length, self.size)
-        self._disk.trim(length, self._start + offset)
+        self._disk.trim(length, self.start + offset)
 
     def flush(self) -> None:
         """Return when everything written before, to the whole disk, is durable."""
@@ -85,14 +86,14 @@ class SliceDisk(OpenedDisk):
     def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
         """What a range is made of; offsets are those of the slice."""
         length = self._length(offset, length)
-        for extent in self._disk.extents(offset=self._start + offset, length=length):
-            yield extent._replace(offset=extent.offset - self._start)
+        for extent in self._disk.extents(offset=self.start + offset, length=length):
+            yield extent._replace(offset=extent.offset - self.start)
 
     def data_ranges(self, *, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
         """The runs of a range that may hold something; offsets are those of the slice."""
         length = self._length(offset, length)
-        for start, count in self._disk.data_ranges(offset=self._start + offset, length=length):
-            yield start - self._start, count
+        for start, count in self._disk.data_ranges(offset=self.start + offset, length=length):
+            yield start - self.start, count
 
     def _length(self, offset: int, length: int | None) -> int:
         length = self.size - offset if length is None else length
@@ -103,8 +104,8 @@ class SliceDisk(OpenedDisk):
     def doubts(self) -> Iterator[Doubt]:
         """Those of the whole disk, as far as they lie in the slice."""
         for doubt in self._disk.doubts:
-            start = max(doubt.offset - self._start, 0)
-            end = min(doubt.offset + doubt.length - self._start, self.size)
+            start = max(doubt.offset - self.start, 0)
+            end = min(doubt.offset + doubt.length - self.start, self.size)
             if start < end:
                 yield doubt._replace(offset=start, length=end - start)
 
