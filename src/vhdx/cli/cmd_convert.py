@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vhdx.cli.interrupted import making
 from vhdx.cli.options import (
     FORMAT,
     chain_options,
@@ -13,7 +14,6 @@ from vhdx.cli.options import (
     force_share_option,
     image_options,
     json_option,
-    making,
     parent_policy,
     partition_option,
 )

@@ -6,15 +6,8 @@ from typing import Any
 
 import click
 
-from vhdx.cli.options import (
-    SIZE,
-    chain_options,
-    force_option,
-    image_options,
-    json_option,
-    making,
-    parent_policy,
-)
+from vhdx.cli.interrupted import making
+from vhdx.cli.options import SIZE, chain_options, force_option, image_options, json_option, parent_policy
 from vhdx.cli.render import print_json, size_text
 from vhdx.text import printable
 

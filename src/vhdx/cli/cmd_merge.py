@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import chain_options, changing, json_option, parent_policy
+from vhdx.cli.interrupted import changing
+from vhdx.cli.options import chain_options, json_option, parent_policy
 from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.text import printable
 

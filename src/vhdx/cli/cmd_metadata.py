@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from vhdx.cli.options import DISK_ID, changing, json_option, making, standard
+from vhdx.cli.interrupted import changing, making
+from vhdx.cli.options import DISK_ID, json_option, standard
 from vhdx.cli.render import print_json, size_text
 from vhdx.text import printable
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from vhdx.cli.options import chain_options, changing, json_option, parent_policy
+from vhdx.cli.interrupted import changing
+from vhdx.cli.options import chain_options, json_option, parent_policy
 from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.text import printable
 

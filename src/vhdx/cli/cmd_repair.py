@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.cmd_check import EXIT_ERRORS, EXIT_WARNINGS, print_result
-from vhdx.cli.options import changing, json_option
+from vhdx.cli.interrupted import changing
+from vhdx.cli.options import json_option
 from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.text import printable
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from vhdx.cli.options import DISK_ID, SECTOR_SIZE, changing, json_option
+from vhdx.cli.interrupted import changing
+from vhdx.cli.options import DISK_ID, SECTOR_SIZE, json_option
 from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.text import printable
 

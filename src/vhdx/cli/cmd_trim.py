@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from vhdx.cli.options import SIZE, chain_options, changing, chosen, parent_policy, partition_option
+from vhdx.cli.interrupted import changing
+from vhdx.cli.options import SIZE, chain_options, chosen, parent_policy, partition_option
 from vhdx.cli.render import size_text
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import SIZE, chain_options, changing, chosen, parent_policy, partition_option, standard
+from vhdx.cli.interrupted import changing
+from vhdx.cli.options import SIZE, chain_options, chosen, parent_policy, partition_option, standard
 from vhdx.cli.render import progress_bar, size_text
 from vhdx.text import printable
 

@@ -6,7 +6,8 @@ from functools import partial
 
 import click
 
-from vhdx.cli.options import SIZE, chain_options, changing, chosen, parent_policy, partition_option
+from vhdx.cli.interrupted import changing
+from vhdx.cli.options import SIZE, chain_options, chosen, parent_policy, partition_option
 from vhdx.cli.render import size_text
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable

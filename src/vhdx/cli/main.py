@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from vhdx.cli.options import InterruptedChangeError
+from vhdx.cli.interrupted import InterruptedChangeError
 from vhdx.errors import VhdxError
 from vhdx.text import printable
 from vhdx.version import __version__

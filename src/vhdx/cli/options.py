@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
 
@@ -12,7 +10,7 @@ import click
 from vhdx.units import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.parents import ParentPolicy
@@ -140,34 +138,6 @@ def standard(stream: TextIO | None) -> TextIO:
     if stream is None:
         raise ValueError("standard input or output is closed")
     return stream
-
-
-class InterruptedChangeError(Exception):
-    """Ctrl-C in the middle of a change; the message says what state the files are in."""
-
-
-@contextlib.contextmanager
-def changing(then: str = "", *, dry_run: bool = False) -> Iterator[None]:
-    """Around a change of an image: says after Ctrl-C what became of it, and ``then`` what to do."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if dry_run:
-            raise
-        raise InterruptedChangeError(
-            f"interrupted; the image is whole, what was under way is done in part or not at all{then}"
-        ) from None
-
-
-@contextlib.contextmanager
-def making(target: str) -> Iterator[None]:
-    """Around the making of a file, whole or not at all: says after Ctrl-C what became of it."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        there = os.path.lexists(target)
-        fate = "is as it was" if there else "was not made"
-        raise InterruptedChangeError(f"interrupted; {target} {fate}, nothing else was changed") from None
 
 
 def chosen(disk: VirtualDisk, partition: int | None) -> VirtualDisk:

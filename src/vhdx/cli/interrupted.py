@@ -1,0 +1,52 @@
+"""Ctrl-C in the middle of a change: one sentence that says what state the files are in."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Found = tuple[int, int] | None
+
+
+class InterruptedChangeError(Exception):
+    """Ctrl-C in the middle of a change; the message says what state the files are in."""
+
+
+@contextlib.contextmanager
+def changing(then: str | Callable[[], str] = "", *, dry_run: bool = False) -> Iterator[None]:
+    """Around a change of an image: says after Ctrl-C what became of it, and ``then`` what to do."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if dry_run:
+            raise
+        advice = then if isinstance(then, str) else then()
+        raise InterruptedChangeError(
+            f"interrupted; the image is whole, what was under way is done in part or not at all{advice}"
+        ) from None
+
+
+@contextlib.contextmanager
+def making(target: str) -> Iterator[None]:
+    """Around the making of a file, whole or not at all: says after Ctrl-C what became of it."""
+    before = _file_under(target)
+    try:
+        yield
+    except KeyboardInterrupt:
+        fate = (
+            "is complete" if _file_under(target) != before else "is as it was" if before else "was not made"
+        )
+        raise InterruptedChangeError(f"interrupted; {target} {fate}, nothing else was changed") from None
+
+
+def _file_under(name: str) -> Found:
+    """Which file a name stands for: a new one takes the place of another under a number of its own."""
+    try:
+        status = os.stat(name)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
