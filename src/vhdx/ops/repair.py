@@ -6,6 +6,7 @@ writes are made in the file, in the same order.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,11 +24,13 @@ from vhdx.storage.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from vhdx.image.check import Examined
     from vhdx.image.doubts import DiskRange
     from vhdx.ops.check import CheckResult
     from vhdx.rules import CollectingReport
+    from vhdx.storage.base import ReadableStorage
 
     Progress = Callable[[int, int | None], None] | None
 
@@ -39,6 +42,7 @@ _UNMENDABLE = "there are errors that cannot be mended without knowing what was m
 _DOUBTFUL = mend.LOSSY | {rules.BAT_OVERLAP}
 _LEAVES_THE_REST_SOUND = frozenset({rules.BAT_STATE, rules.BAT_BITMAP_MISSING})
 """Errors of single blocks that cannot be mended, but do not keep the rest from being mended."""
+_MISPLACED = frozenset({rules.BAT_PLACE, rules.BAT_PAST_END, rules.BAT_OVERLAP})
 NOTHING = Concerned((), 0)
 
 
@@ -89,50 +93,55 @@ def repair(
     accepted |= {Remedy.REBUILD} if rebuild else set()
     file = open_for_reading(name, lock=lock) if dry_run else open_for_writing(name, lock=lock)
     try:
-        found = examine(file, progress)
-        before = result_of(name, found)
-        doubtful = mend.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
-        result = RepairResult(name, (), None, doubtful.ranges, doubtful.length, before, before, dry_run)
-        if not any(rule.remedy in accepted for rule in found.report.counts):
-            unmended = _UNMENDABLE if found.report.has_errors else None
-            return result._replace(refused=_hint(found.report, accepted) or unmended)
-        rehearsal = Rehearsal(file)
-        try:
-            result = _rehearsed(result, rehearsal, found, accepted, progress)
+        with contextlib.closing(Rehearsal(file)) as rehearsal:
+            result = rehearsed(name, file, rehearsal, accepted, progress)._replace(dry_run=dry_run)
             if result.done and isinstance(file, FileStorage) and not dry_run:
                 if backup is not None:
                     backups.save(os.fspath(backup), file, rehearsal)
                 rehearsal.perform(file)
-        finally:
-            rehearsal.close()
         return result
     finally:
         file.close()
 
 
-_MISPLACED = frozenset({rules.BAT_PLACE, rules.BAT_PAST_END, rules.BAT_OVERLAP})
+def rehearsed(
+    name: str, file: ReadableStorage, rehearsal: Rehearsal, accepted: AbstractSet[Remedy], progress: Progress
+) -> RepairResult:
+    """What a repair that may use the ``accepted`` remedies does to a rehearsal of ``file``."""
+    found = examine(file, progress)
+    before = result_of(name, found)
+    doubtful = mend.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
+    result = RepairResult(name, (), None, doubtful.ranges, doubtful.length, before, before, dry_run=False)
+    hint = _hint(found.report, accepted)
+    if not any(rule.remedy in accepted for rule in found.report.counts):
+        return result._replace(refused=hint or (_UNMENDABLE if found.report.has_errors else None))
+    if hint is not None:
+        return result._replace(refused=hint)
+    return _mended(result, rehearsal, found, accepted, progress)
 
 
-def _rehearsed(
+def keeps_length(report: CollectingReport) -> bool:
+    """Whether a repair leaves what nobody claims at the end of the file.
+
+    What a table that was searched for leaves over may be an optional region, or the search wrong; and where a
+    place was damaged, what nobody claims is likely to be the block's.
+    """
+    return not _MISPLACED.isdisjoint(report.counts) or rules.REGION_TABLE_NONE in report.counts
+
+
+def _mended(
     result: RepairResult,
     rehearsal: Rehearsal,
     found: Examined,
-    accepted: set[Remedy],
+    accepted: AbstractSet[Remedy],
     progress: Progress,
 ) -> RepairResult:
     """Try what may be done, and say what came of it."""
-    hint = _hint(found.report, accepted)
-    if hint is not None:
-        return result._replace(refused=hint)
     try:
-        is_rebuilt = rules.REGION_TABLE_NONE in found.report.counts
-        if is_rebuilt:
+        if rules.REGION_TABLE_NONE in found.report.counts:
             rebuild_regions(rehearsal, found)
-        # What a table that was searched for leaves over may be an optional region, or the search wrong; and
-        # where a place was damaged, what nobody claims is likely to be the block's.
         lossy = Remedy.ACCEPT_DATA_LOSS in accepted
-        keeps = is_rebuilt or not _MISPLACED.isdisjoint(found.report.counts)
-        mend.mend(rehearsal, accept_data_loss=lossy, keep_length=keeps)
+        mend.mend(rehearsal, accept_data_loss=lossy, keep_length=keeps_length(found.report))
     except VhdxError as error:
         return result._replace(refused=error.message)
     after = examine(rehearsal, progress)
@@ -143,7 +152,7 @@ def _rehearsed(
     return result._replace(done=done, left=left)
 
 
-def _hint(report: CollectingReport, accepted: set[Remedy]) -> str | None:
+def _hint(report: CollectingReport, accepted: AbstractSet[Remedy]) -> str | None:
     """What the caller has to allow before anything is done; None if nothing, or if nothing would help."""
     errors = [rule for rule in report.counts if rule.severity is Severity.ERROR]
     for remedy, hint in _HINTS.items():

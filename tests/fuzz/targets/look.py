@@ -101,7 +101,9 @@ def _log(content: Content, parent: Content | None) -> None:
     for entry in _told(log._entries(ring, guid, sequence, Owners(remains))):
         _told(entry.descriptors)
     if sequence is not None:
-        _told(replay_changes(remains, ring, sequence))
+        changes = answer(lambda: replay_changes(remains, ring, sequence))
+        if not isinstance(changes, Refused):
+            _told(changes)
 
 
 def _info(layer: Image, disk: VirtualDisk) -> ImageInfo:
