@@ -1,5 +1,7 @@
 """User items: added, replaced, deleted, up to the limits of the format."""
 
+import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -15,6 +17,7 @@ from tests.support.tools import needs
 from tests.writing.checking import assert_sound, guids_of, model_of, qemu_check
 from vhdx.format import metadata
 from vhdx.image import region_move
+from vhdx.journal.writer import LogWriter
 
 IDS = [UUID(int=number + 1) for number in range(1100)]
 
@@ -179,3 +182,34 @@ def test_flags_that_others_gave_stay(tmp_path: Path) -> None:
     required = made(tmp_path / "b.vhdx", items={"one": Item(b"1", IS_USER | IS_REQUIRED, item_id=IDS[0])})
     with pytest.raises(vhdx.UnsupportedImageError):
         vhdx.user_items(required)
+
+
+@pytest.mark.parametrize("entries", range(1, 4))
+def test_a_value_is_replaced_whole_or_not_at_all(
+    entries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that is longer than an entry of the log, where the log has room for several of them."""
+    path = tmp_path / "a.vhdx"
+    vhdx.create(path, "1GiB", log_size="8MiB")
+    old, new = pattern(1, 800_000), pattern(2, 800_000)
+    vhdx.set_user_item(path, IDS[0], old)
+    monkeypatch.setattr(LogWriter, "_append", _power_cut_at(entries))
+    with contextlib.suppress(vhdx.ImageFailedError, InterruptedError):
+        vhdx.set_user_item(path, IDS[0], new)
+    monkeypatch.undo()
+    assert vhdx.get_user_item(path, IDS[0]) in (old, new)
+    assert not vhdx.check(path).errors
+
+
+def _power_cut_at(number: int) -> Callable[..., None]:
+    """Appending to the log, which ends before the entry of this number that has pages."""
+    really, written = LogWriter._append, 0
+
+    def append(writer: LogWriter, pages: Sequence[object], *rest: int) -> None:
+        nonlocal written
+        written += bool(pages)
+        if written >= number:
+            raise InterruptedError
+        really(writer, pages, *rest)  # type: ignore[arg-type]
+
+    return append

@@ -126,8 +126,8 @@ class Door:
         return self._pages.dirty_count + pages <= self._page_limit
 
     def fits(self, pages: int) -> bool:
-        """Whether so many changed pages fit a commit of their own."""
-        return pages <= self._page_limit
+        """Whether so many changed pages fit one entry of the log, so that no crash tears them apart."""
+        return pages <= self._journal.entry_limit
 
     def commit(self) -> bool:
         """Make everything durable that was written or changed; whether there were changed pages."""

@@ -171,8 +171,8 @@ class Writer:
         with session.door.failing_for_good():
             for offset, data in change.logged:
                 session.pages.put_all(data, start + offset)
+            self._items = change.entries  # also if the commit fails: the pages leave with the next one
         session.commit()
-        self._items = change.entries
 
     def become_fixed(self, advance: Advance) -> bool:
         """Give every block space, and say so last; whether the host reserved it. Raises OSError (ENOSPC)."""

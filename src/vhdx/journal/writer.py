@@ -52,6 +52,11 @@ class LogWriter:
             pages -= 1
         return pages
 
+    @property
+    def entry_limit(self) -> int:
+        """How many pages one entry may have at most: after a crash all of them are there, or none."""
+        return self.page_limit if self._together else min(self.page_limit, PAGES_IN_ONE_DESCRIPTOR_SECTOR)
+
     def has_room(self, pages: Sequence[Page]) -> bool:
         """Whether a commit of these pages fits behind the last one, leaving a sector free."""
         needed = _sectors_of(self._entries(pages)) * SECTOR_SIZE
