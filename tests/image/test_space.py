@@ -60,3 +60,21 @@ def test_too_many_blocks_that_keep_space_behind_the_file_are_refused(tmp_path: P
     path = image.write(tmp_path / "image.vhdx")
     with vhdx.open(path, "r+") as disk, pytest.raises(vhdx.CorruptImageError, match="keep space behind"):
         disk.pwrite(b"x", 0)
+
+
+@given(
+    st.lists(st.tuples(st.integers(3, 60), st.integers(1, 4)), max_size=6),
+    st.integers(0, 12),
+    st.integers(1, 4),
+)
+def test_how_far_it_will_reach(kept: list[tuple[int, int]], count: int, length: int) -> None:
+    """Space that is kept where the file does not reach yet is passed over."""
+    space = Space(3 * MIB)
+    for first, mebibytes in kept:
+        space.keep([first * MIB], mebibytes * MIB)
+    told = space.end_after(count, length * MIB)
+    for _ in range(count):
+        space.extend(length * MIB)
+    assert space.end <= told
+    if not kept:
+        assert space.end == told

@@ -16,7 +16,9 @@ import pytest
 import vhdx
 from tests.cli.running import COMMAND, USAGE, run, succeed
 from tests.partitions.tables import gpt_disk, mbr_record, sound_copy
-from tests.support.layout import MIB
+from tests.support.build import ImageBuilder
+from tests.support.layout import MIB, UNDEFINED, UNMAPPED
+from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.tools import needs
 from tests.writing.checking import guids_of, is_clean
@@ -316,3 +318,21 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
         with vhdx.open(path, "r+") as disk:
             assert disk.size == size
             disk.pwrite(b"\0", size - 1)
+
+
+@pytest.mark.parametrize("behind", [0, 1, 3, 7, 8, 500])
+@pytest.mark.parametrize("state", [UNDEFINED, UNMAPPED])
+def test_a_fixed_disk_grows_around_space_that_is_kept_behind_the_end_of_its_file(
+    state: int, behind: int, tmp_path: Path
+) -> None:
+    image = ImageBuilder(8 * MIB, MIB, disk_type="fixed")
+    length = image.length()
+    image.blocks[2] = Block(state=state, file_offset=length + behind * MIB)
+    path = image.write(tmp_path / "a.vhdx")
+    os.truncate(path, length)
+    vhdx.resize(path, "16MiB")
+    found = vhdx.check(path)
+    assert not found.errors, found.codes
+    with vhdx.open(path, "r+") as disk:
+        disk.pwrite(pattern(1, 8 * MIB), 8 * MIB)
+        assert disk.pread(16 * MIB, 0) == bytes(8 * MIB) + pattern(1, 8 * MIB)

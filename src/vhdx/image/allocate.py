@@ -54,8 +54,8 @@ def _make_room(session: Session, blocks: range) -> bool:
     runs = session.bat.runs(blocks.start, len(blocks))
     absent = sum(run.block_count for run in runs if not is_present(run.entry))
     _, gap_lengths = session.space.gaps()
-    behind = max(0, absent - int((gap_lengths * MIB // block_size).sum())) * block_size
-    end = max(size, session.space.end + behind)
+    behind = max(0, absent - int((gap_lengths * MIB // block_size).sum()))
+    end = max(size, session.space.end_after(behind, block_size))
     try:
         session.file.resize(end)
         reserved = session.file.reserve(0, end)

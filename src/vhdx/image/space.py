@@ -115,6 +115,17 @@ class Space:
         self._map.extend(bytes((_USED,)) * (length // MIB))
         return first * MIB
 
+    def end_after(self, count: int, length: int) -> int:
+        """The file offset that `extend` reaches at most, called ``count`` times with ``length``."""
+        end, step = len(self._map), length // MIB
+        for first, kept in reversed(self._beyond):
+            between = min(count, max(0, first - end) // step)
+            end, count = end + between * step, count - between
+            if not count:
+                break
+            end = max(end, first + kept)
+        return (end + count * step) * MIB
+
     def keep(self, places: list[int], length: int) -> None:
         """Mark space of ``length`` from each of ``places`` on as nobody else's, whatever stands there.
 
