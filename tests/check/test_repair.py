@@ -31,7 +31,7 @@ from tests.check.faults import FAULTS
 from tests.check.test_check import damaged
 from tests.cli.running import run
 from tests.support.build import ImageBuilder
-from tests.support.layout import FULLY_PRESENT, KIB, MIB, ZERO_GUID
+from tests.support.layout import FULLY_PRESENT, KIB, MIB, PARTIALLY_PRESENT, ZERO_GUID
 from tests.support.logs import Entry
 from tests.support.naive import naive_content
 from tests.support.parts import Bitmap, Block, Header, Region
@@ -539,3 +539,20 @@ def test_undo_on_the_command_line(tmp_path: Path) -> None:
     assert "as it was before the repair" in run("repair", "--undo", backup, path).out
     assert path.read_bytes() == before
     assert run("repair", "--undo", backup, path).code == 64
+
+
+@pytest.mark.parametrize("place", [100 * MIB, 2 * MIB], ids=["behind the end", "in the metadata"])
+def test_a_bitmap_that_stands_nowhere_says_that_all_sectors_are_here(place: int, tmp_path: Path) -> None:
+    """Zeros in its stead would let the parent through."""
+    image = child(blocks={1: Block(pattern(1, MIB), PARTIALLY_PRESENT, present=b"\x01" + bytes(255))})
+    image.bat[image.ratio] = place | FULLY_PRESENT
+    path = image.write(tmp_path / "image.vhdx")
+    assert not vhdx.repair(path).done
+    told = vhdx.repair(path, accept_data_loss=True)
+    assert told.done
+    assert {concerned.reason for concerned in told.concerned} == {
+        "its sector bitmap's place is no place for it"
+    }
+    assert not vhdx.check(path).errors
+    with vhdx.open(path, salvage=True) as disk:
+        assert disk.pread(MIB, MIB) == pattern(1, MIB)

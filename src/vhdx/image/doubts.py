@@ -81,7 +81,7 @@ class Doubts:
         shared = MibSet(-(-self._size // MIB) + 256)
         for doubt in self.windows():
             for claims in doubt.misplaced:
-                found.add(claims, "the block's place is no place for it")
+                found.add(claims, f"{_who(claims)}'s place is no place for it")
             for claims in doubt.cut:
                 found.add_cut(claims, self._size)
             for claims in doubt.late:
@@ -90,8 +90,12 @@ class Doubts:
             for window in self.slots.windows():
                 for claims, _ in self.check.claims(window):
                     touching = np.flatnonzero(shared.touching(claims.firsts, claims.length))
-                    found.add(claims.part(touching), "the block shares space with another one")
+                    found.add(claims.part(touching), f"{_who(claims)} shares space with another one")
         return found.concerned()
+
+
+def _who(claims: Claims) -> str:
+    return "the block" if claims.group.word == "block" else "its sector bitmap"
 
 
 class _Ranges:

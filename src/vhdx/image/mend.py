@@ -6,6 +6,7 @@ openable: a log that cannot be replayed is given up, a file that was cut is made
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from array import array
 from typing import TYPE_CHECKING
@@ -38,6 +39,8 @@ from vhdx.storage.base import ZEROS
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vhdx.image.check import Examined
     from vhdx.image.check_claims import Claims
     from vhdx.image.doubts import Doubt
@@ -199,12 +202,15 @@ class _Mender:
         window = doubt.window
         entries = window.blocks & _KEPT
         entries[needless_places(window.blocks)] &= _PLACELESS
-        if self._accepting:
-            for claims in doubt.misplaced:
-                if claims.group.word == "block":
-                    entries[claims.group.numbers - window.first_block] = BlockState.ZERO.value
+        misplaced = doubt.misplaced if self._accepting else []
+        for claims in misplaced:
+            if claims.group.word == "block":
+                entries[claims.group.numbers - window.first_block] = BlockState.ZERO.value
         self._put(window, entries)
         self._mend_bitmaps(window)
+        for claims in misplaced:
+            if claims.group.word != "block":
+                self._replace_bitmaps(claims)
         if self._accepting:
             for claims in doubt.late:
                 for index in range(len(claims.firsts)):
@@ -237,6 +243,21 @@ class _Mender:
                 self._session.make_room(1)
                 self._session.bat.put_bitmap(chunk, right)
 
+    def _replace_bitmaps(self, claims: Claims) -> None:
+        """Bitmaps that nobody has: their bits say that all sectors are here, as `_mark_as_present` does."""
+        for chunk in claims.group.numbers.tolist():
+            self._session.make_room(1)
+            with self._bitmap_space(chunk) as place:
+                self._file.write_at(b"\xff" * BITMAP_BLOCK_SIZE, place)
+                self._session.bat.put_bitmap(chunk, place | BITMAP_PRESENT)
+
+    @contextlib.contextmanager
+    def _bitmap_space(self, chunk: int) -> Iterator[int]:
+        """Space for the bitmap of a chunk."""
+        bat = self._session.bat
+        with self._session.taken(BITMAP_BLOCK_SIZE, lambda: file_offset_of(bat.bitmap(chunk))) as (place, _):
+            yield place
+
     def _give_own_space(self, claims: Claims, index: int) -> None:
         """Copy what two claim for the one who came later: each reads on what it read before."""
         number, source = int(claims.group.numbers[index]), int(claims.firsts[index]) * MIB
@@ -249,10 +270,7 @@ class _Mender:
                 moved = array("Q", [entry & ~FILE_OFFSET_MASK | place])
                 session.put_entries(number, moved)
         else:
-            with session.taken(BITMAP_BLOCK_SIZE, lambda: file_offset_of(session.bat.bitmap(number))) as (
-                place,
-                _,
-            ):
+            with self._bitmap_space(number) as place:
                 self._copy(source, place, BITMAP_BLOCK_SIZE)
                 session.bat.put_bitmap(number, place | BITMAP_PRESENT)
 
