@@ -80,6 +80,8 @@ def _server(words: list[str], path: Path) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
     try:
         while not path.exists():
+            if process.poll() is not None:
+                raise RuntimeError(f"{words[0]} ended with {process.returncode}")
             time.sleep(0.01)
         yield process
     finally:

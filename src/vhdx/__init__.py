@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from vhdx.ops.plan import ImageOptions
     from vhdx.ops.properties import PropertiesResult, set_properties
     from vhdx.ops.rebase import RebaseResult, rebase
-    from vhdx.ops.repair import RepairResult, repair, undo_repair
+    from vhdx.ops.repair import RepairResult, UndoResult, repair, undo_repair
     from vhdx.ops.resize import ResizeResult, resize
     from vhdx.partitions.table import Partition, PartitionTable
 
@@ -73,6 +73,7 @@ __all__ = [
     "RebaseResult",
     "RepairResult",
     "ResizeResult",
+    "UndoResult",
     "UnsupportedImageError",
     "UserItemInfo",
     "VhdxError",
@@ -121,7 +122,7 @@ _HOMES = {
     "vhdx.ops.plan": ("ImageOptions",),
     "vhdx.ops.properties": ("PropertiesResult", "set_properties"),
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
-    "vhdx.ops.repair": ("RepairResult", "repair", "undo_repair"),
+    "vhdx.ops.repair": ("RepairResult", "UndoResult", "repair", "undo_repair"),
     "vhdx.ops.resize": ("ResizeResult", "resize"),
     "vhdx.partitions.table": ("Partition", "PartitionTable"),
 }

@@ -9,6 +9,7 @@ import vhdx
 from tests.cli.running import run
 from tests.support.layout import FULLY_PRESENT, MIB, PARTIALLY_PRESENT, ZERO
 from tests.support.parts import Block
+from tests.support.patterns import pattern
 from vhdx.ops.compare import compare
 
 from .making import own_block
@@ -92,3 +93,11 @@ def test_exit_codes(child: Path, tmp_path: Path) -> None:
     (tmp_path / "0.vhdx").rename(tmp_path / "elsewhere")
     assert run("compare", child, tmp_path / "same.raw").code == 2
     assert run("compare", child).code == 64
+
+
+def test_a_disk_of_one_extent_is_watched_as_it_goes(tmp_path: Path) -> None:
+    for name in ("a.raw", "b.raw"):
+        (tmp_path / name).write_bytes(pattern(1, 4 * MIB))
+    seen: list[tuple[int, int | None]] = []
+    vhdx.compare(tmp_path / "a.raw", tmp_path / "b.raw", progress=lambda *now: seen.append(now))
+    assert seen == [(number * MIB, 4 * MIB) for number in range(1, 5)]

@@ -141,9 +141,8 @@ def test_a_host_without_space_refuses_it(tmp_path: Path) -> None:
     with vhdx.open(files[2], "r+") as disk:
         disk.pwrite(pattern(9, 3 * MIB), 4 * MIB)
     before = [digest(path) for path in files]
-    full = mock.Mock(f_bavail=2, f_frsize=MIB)
     with (
-        mock.patch("os.statvfs", return_value=full),
+        mock.patch("shutil.disk_usage", return_value=mock.Mock(free=2 * MIB)),
         pytest.raises(OSError, match="merging takes 3") as error,
     ):
         vhdx.merge(files[2])
@@ -335,3 +334,17 @@ def test_a_child_named_by_a_link_is_deleted_itself(tmp_path: Path) -> None:
     (tmp_path / "link.vhdx").symlink_to(files[1])
     vhdx.merge(tmp_path / "link.vhdx", delete_child=True)
     assert not files[1].exists()
+
+
+def test_what_is_deleted_is_not_told_to_lack_its_parent(tmp_path: Path) -> None:
+    """The layer between gets a parent outside its directory, and is deleted a moment later."""
+    files, _ = chain(tmp_path)
+    below = tmp_path / "below"
+    below.mkdir()
+    for file in files[1:]:
+        file.rename(below / file.name)
+    moved = [files[0], *(below / file.name for file in files[1:])]
+    parents = vhdx.ParentPolicy(any_parent=True, directories=(str(tmp_path),))
+    done = vhdx.merge(moved[2], into=moved[0], delete_child=True, parents=parents)
+    assert done.deleted
+    assert done.not_found_by_default == ()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from tests.support.structures import HEADER, value_of
 from tests.support.tools import needs
 from vhdx.image import mend
 from vhdx.image.check import examine
-from vhdx.storage.file import open_for_writing
+from vhdx.storage.file import FileStorage, open_for_writing
 from vhdx.storage.rehearsal import Rehearsal
 
 TABLE = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
@@ -326,8 +327,8 @@ def test_a_longer_image_is_not_undone(tmp_path: Path) -> None:
 def test_a_damaged_backup_is_refused(damage: str, tmp_path: Path) -> None:
     path, backup, _ = _repaired(tmp_path)
     data = bytearray(backup.read_bytes())
-    data[-1] ^= damage == "changed"
-    backup.write_bytes(b"{}\n" if damage == "other" else bytes(data[: -5 if damage == "cut" else None]))
+    data[-20] ^= damage == "changed"
+    backup.write_bytes(b"{}\n" if damage == "other" else bytes(data[: -20 if damage == "cut" else None]))
     after = path.read_bytes()
     with pytest.raises(ValueError, match=r"damaged|too short|no backup"):
         vhdx.undo_repair(path, backup)
@@ -360,6 +361,34 @@ def test_an_undo_does_not_go_on_with_an_image_that_was_used_since(
     assert path.read_bytes() == after
 
 
+@pytest.mark.parametrize("writes", range(5))
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_repair_that_was_interrupted_can_be_undone(
+    writes: int, torn: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = dirty(headers={1: Header(checksum=1)}, tail=b"x" * 2 * MIB).write(tmp_path / "image.vhdx")
+    before = path.read_bytes()
+    with _interrupted_before(writes, monkeypatch, torn=torn):
+        vhdx.repair(path, backup=tmp_path / "backup")
+    vhdx.undo_repair(path, tmp_path / "backup")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("writes", [2, 4])
+def test_an_interrupted_repair_is_not_undone_in_an_image_that_was_used_since(
+    writes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = dirty(headers={1: Header(checksum=1)}, tail=b"x" * 2 * MIB).write(tmp_path / "image.vhdx")
+    with _interrupted_before(writes, monkeypatch):
+        vhdx.repair(path, backup=tmp_path / "backup")
+    with vhdx.open(path, "r+") as disk:
+        disk.pwrite(b"new", 0)
+    after = path.read_bytes()
+    with pytest.raises(vhdx.CorruptImageError, match="was changed after its repair was interrupted"):
+        vhdx.undo_repair(path, tmp_path / "backup")
+    assert path.read_bytes() == after
+
+
 def test_a_mark_that_is_not_whole_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, backup, before = _repaired(tmp_path)
     length, repaired = backup.stat().st_size, path.read_bytes()
@@ -372,21 +401,32 @@ def test_a_mark_that_is_not_whole_is_none(tmp_path: Path, monkeypatch: pytest.Mo
 
 def _undone_in_part(path: Path, backup: Path, writes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """An undo that is interrupted before the write after so many."""
-    written: list[int] = []
+    with _interrupted_before(writes, monkeypatch):
+        vhdx.undo_repair(path, backup)
+
+
+@contextlib.contextmanager
+def _interrupted_before(
+    writes: int, monkeypatch: pytest.MonkeyPatch, *, torn: bool = False
+) -> Iterator[None]:
+    """What changes an image, interrupted after so many writes to it, or in the middle of the next one."""
+    done: list[int] = []
 
     def write_at(self: Any, data: bytes, file_offset: int) -> None:
-        if len(written) == writes:
-            raise KeyboardInterrupt
-        written.append(file_offset)
+        if self.name.endswith("image.vhdx"):
+            if len(done) == writes:
+                if torn:
+                    real(self, data[: len(data) // 1024 * 512], file_offset)
+                raise KeyboardInterrupt
+            done.append(file_offset)
         real(self, data, file_offset)
 
-    from vhdx.storage.file import FileStorage  # noqa: PLC0415  to be changed
-
     real = FileStorage.write_at
-    monkeypatch.setattr(FileStorage, "write_at", write_at)
-    with pytest.raises(KeyboardInterrupt):
-        vhdx.undo_repair(path, backup)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(FileStorage, "write_at", write_at)
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    assert len(done) == writes
 
 
 def test_a_backup_replaces_no_file(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import vhdx
 from tests.docs.scenes import chain, damaged, dirty, partitioned
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
+from vhdx.cli import cmd_convert
 from vhdx.cli.main import EXIT_INTERRUPTED, VERBS, exit_code_of
 from vhdx.storage.file import FileStorage
 
@@ -211,3 +212,40 @@ def test_every_verb_is_tried() -> None:
     tried = {case.line.split()[0] for case in (*CHANGING, *MAKING, *READING)}
     assert tried | ELSEWHERE.keys() == set(VERBS)
     assert not tried & ELSEWHERE.keys()
+
+
+@pytest.mark.parametrize("option", [[], ["--force"]])
+def test_a_target_that_was_published_is_complete(
+    option: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a salvage could not read is told when the target is there already."""
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    damaged(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    if option:
+        Path("new.raw").write_bytes(b"old")
+    monkeypatch.setattr(cmd_convert, "_print_doubt", interrupt)
+    assert exit_code_of(["convert", "--salvage", *option, "worse.vhdx", "new.raw"]) == EXIT_INTERRUPTED
+    assert "new.raw is complete" in capsys.readouterr().err
+    with vhdx.open("worse.vhdx", salvage=True) as disk:
+        assert Path("new.raw").stat().st_size == disk.size
+
+
+def test_a_repair_with_a_backup_is_undone_as_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    damaged(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = Path("vm.vhdx").read_bytes()
+    interrupter = Interrupter(monkeypatch)
+    moment = 0
+    while not Path("undo").exists():
+        moment += 1
+        assert interrupter.run("repair --backup undo vm.vhdx", moment) == EXIT_INTERRUPTED
+    said = capsysbinary.readouterr().err.decode()
+    assert said.endswith("; --undo undo brings back what was, or run it again with another --backup\n")
+    assert exit_code_of(["repair", "--undo", "undo", "vm.vhdx"]) == 0
+    assert Path("vm.vhdx").read_bytes() == before

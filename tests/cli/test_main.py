@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
+from tests.docs.scenes import damaged
 from tests.support.build import ImageBuilder
 from tests.support.damage import flip
 from tests.support.layout import MIB
@@ -255,3 +256,33 @@ def test_standard_input_that_is_closed(tmp_path: Path, target: str) -> None:
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert os.listdir(tmp_path) == []
+
+
+def test_an_item_from_standard_input_that_is_closed(image: Path) -> None:
+    line = f"exec {' '.join(COMMAND)} metadata set {image} 11111111-2222-3333-4444-555555555555 <&-"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, check=False, text=True)
+    assert done.returncode == USAGE
+    assert done.stderr == "vhdx: standard input or output is closed\n"
+
+
+def test_a_comparison_whose_reader_has_gone_says_nothing_about_the_disks(image: Path) -> None:
+    """Exit code 1 would say that they differ."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with subprocess.Popen([*COMMAND, "compare", image, image], stdout=writer, stderr=subprocess.PIPE) as done:
+        os.close(writer)
+        assert done.wait() == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [("create there 1M", True), ("convert a.vhdx there -O raw", True), ("repair --backup there a.vhdx", False)],
+)
+def test_force_is_named_where_there_is_one(line: str, hint: bool, tmp_path: Path) -> None:
+    damaged(tmp_path)
+    (tmp_path / "vm.vhdx").rename(tmp_path / "a.vhdx")
+    (tmp_path / "there").touch()
+    done = run(*line.split(), cwd=tmp_path)
+    assert done.code == 1
+    assert "there exists already" in done.err
+    assert ("--force" in done.err) is hint

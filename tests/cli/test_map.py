@@ -103,3 +103,9 @@ def test_a_drawing_is_as_wide_as_the_terminal(tmp_path: Path) -> None:
 
 def test_a_drawing_goes_with_nothing_else(child: Path) -> None:
     assert run("map", "--draw", "--json", child).code == USAGE
+
+
+@pytest.mark.parametrize("option", ["--summary", "--draw", "--json"])
+def test_a_raw_file_of_no_bytes(option: str, tmp_path: Path) -> None:
+    (tmp_path / "empty.raw").touch()
+    succeed("map", option, "-f", "raw", tmp_path / "empty.raw")

@@ -66,6 +66,11 @@ def _item(folder: Path) -> None:
     vhdx.set_user_item(folder / "tuesday.avhdx", "11111111-2222-3333-4444-555555555555", b"x")
 
 
+def _repaired(folder: Path) -> None:
+    damaged(folder)
+    vhdx.repair(folder / "vm.vhdx", backup=folder / "undo")
+
+
 CASES: list[tuple[Callable[[Path], None], str, str, int]] = [
     (chain, "create", "new.avhdx --parent tuesday.avhdx", 0),
     (chain, "convert", "tuesday.avhdx new.raw", 0),
@@ -79,6 +84,7 @@ CASES: list[tuple[Callable[[Path], None], str, str, int]] = [
     (damaged, "check", "worse.vhdx", 2),
     (damaged, "repair", "vm.vhdx", 0),
     (damaged, "repair", "worse.vhdx", 1),
+    (_repaired, "repair --undo FILE", "undo vm.vhdx", 0),
     (chain, "compare", "monday.avhdx tuesday.avhdx", 1),
     (chain, "diff", "tuesday.avhdx", 0),
     (chain, "map", "--layers tuesday.avhdx", 0),
@@ -102,7 +108,7 @@ def test_a_verb_prints_what_is_told(
 ) -> None:
     scene(tmp_path)
     verb = [word for word in line.split() if word.islower()]
-    done = run(*verb, "--json", *more.split(), cwd=tmp_path)
+    done = run(*verb, *more.split(), "--json", cwd=tmp_path)
     assert done.code == code, done.err
     printed = json.loads(done.out)
     assert printed, "an empty array shows nothing"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import vhdx
 from tests.partitions.tables import gpt_disk
 from tests.support.build import ImageBuilder
-from tests.support.layout import GIB, IS_USER, IS_VIRTUAL_DISK, KIB, MIB, UNMAPPED, ZERO
+from tests.support.layout import FULLY_PRESENT, GIB, IS_USER, IS_VIRTUAL_DISK, KIB, MIB, UNMAPPED, ZERO
 from tests.support.parts import Block, Item
 from tests.support.patterns import pattern
 from tests.support.vhd import DYNAMIC, VhdBuilder
@@ -125,3 +125,17 @@ def test_what_convert_refuses_is_refused(tmp_path: Path) -> None:
         vhdx.measure(raw, target_format="raw", options=vhdx.ImageOptions(block_size=MIB))
     with pytest.raises(FileNotFoundError):
         vhdx.measure(tmp_path / "b.raw")
+
+
+def test_what_is_read_but_cannot_be_compacted(tmp_path: Path) -> None:
+    """No block of the chunk needs its bitmap, whose place is behind the end of the file."""
+    parent = ImageBuilder(8 * MIB)
+    parent.write(tmp_path / "parent.vhdx")
+    child = parent.child()
+    child.blocks = {1: Block(pattern(1, MIB))}
+    child.bat = {child.ratio: 900 * MIB | FULLY_PRESENT}
+    path = child.write(tmp_path / "child.vhdx")
+    told = vhdx.measure(path, target_format="raw")
+    assert told.compacted_size is None
+    assert any("cannot be compacted" in remark for remark in told.remarks)
+    assert vhdx.convert(path, tmp_path / "a.raw").virtual_size == told.virtual_size

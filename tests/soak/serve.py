@@ -58,7 +58,9 @@ def serving(scene: Scene, image: Path, *options: str, last_flush: int = 0) -> It
     scene.report.say("vhdx " + " ".join(words))
     process = scene.start(words, last_flush=last_flush)
     try:
+        deadline = time.monotonic() + GRACE
         while process.is_running() and "\n" not in process.said(1):
+            assert time.monotonic() < deadline, "the server says nothing"
             time.sleep(_PAUSE)
         assert process.is_running(), f"the server did not start: {process.wait()}"
         yield Server(process, address)

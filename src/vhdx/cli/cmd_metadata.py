@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +12,7 @@ from vhdx.cli.interrupted import changing, making
 from vhdx.cli.options import DISK_ID, json_option, standard
 from vhdx.cli.render import print_json, size_text
 from vhdx.text import printable
+from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -27,7 +28,7 @@ _force = click.option(
 def metadata() -> None:
     """What programs attach to an image under a GUID: its user items.
 
-    At most 1024 of them and 1 MiB each, as far as the image's metadata region has room.
+    At most 1024 of them, 1 MiB each and 40 MiB in all.
     """
 
 
@@ -78,7 +79,7 @@ def _write_new(path: str, value: bytes) -> None:
 @metadata.command("set")
 @_image
 @_item
-@click.argument("source", type=click.File("rb"), default="-", metavar="[FILE]")
+@click.argument("source", type=click.Path(), default="-", metavar="[FILE]")
 @click.option(
     "--disk/--file",
     "virtual_disk",
@@ -86,19 +87,25 @@ def _write_new(path: str, value: bytes) -> None:
     help="Whether it follows the disk into copies and children, or stays with this file.",
 )
 @_force
-def set_item(image: str, item: UUID, source: BinaryIO, *, virtual_disk: bool | None, force: bool) -> None:
+def set_item(image: str, item: UUID, source: str, *, virtual_disk: bool | None, force: bool) -> None:
     """Give the user item GUID of IMAGE the contents of FILE.
 
     Without FILE those of standard input. An item that is not there is added.
     """
     from vhdx.ops.metadata import set_user_item  # noqa: PLC0415
 
-    value = source.read((1 << 20) + 1)
+    value = _value_from(source)
     with changing():
         changed = set_user_item(image, item, value, virtual_disk=virtual_disk, force=force)
     click.echo(f"{printable(image)}: item {item} has {len(value)} bytes{'' if changed else ' already'}")
     if changed:
         _warn()
+
+
+def _value_from(source: str) -> bytes:
+    """What an item is to have; a byte more than it may have is enough to be refused."""
+    with standard(sys.stdin).buffer if source == "-" else open(source, "rb") as file:
+        return file.read(MIB + 1)
 
 
 @metadata.command("delete")

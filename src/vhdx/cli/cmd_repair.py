@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import click
@@ -55,8 +56,9 @@ def repair(
     from vhdx.ops.repair import repair as repair_image  # noqa: PLC0415  --help needs no library
 
     if undo is not None:
-        return _undo(image, undo, alone=not (dry_run or backup or accept_data_loss or rebuild))
-    with changing("; run it again", dry_run=dry_run), progress_bar("checking") as progress:
+        alone = not (dry_run or backup or accept_data_loss or rebuild)
+        return _undo(image, undo, alone=alone, as_json=as_json)
+    with changing(lambda: _advice(backup), dry_run=dry_run), progress_bar("checking") as progress:
         result = repair_image(
             image,
             dry_run=dry_run,
@@ -72,15 +74,25 @@ def repair(
     return exit_code(result)
 
 
-def _undo(image: str, backup: str, *, alone: bool) -> int:
+def _advice(backup: str | None) -> str:
+    """What to do after Ctrl-C. A backup that is there may be needed: it is not written again."""
+    if backup is None or not os.path.lexists(backup):
+        return "; run it again"
+    return f"; --undo {backup} brings back what was, or run it again with another --backup"
+
+
+def _undo(image: str, backup: str, *, alone: bool, as_json: bool) -> int:
     from vhdx.ops.repair import undo_repair  # noqa: PLC0415  --help needs no library
 
     if not alone:
         raise click.UsageError("--undo brings back what was; it goes with no other option")
     with changing("; run it again"):
         restored = undo_repair(image, backup)
-    size = size_text(restored.length)
-    click.echo(f"{printable(image)}: as it was before the repair; {size} were brought back")
+    if as_json:
+        print_json(restored)
+    else:
+        size = size_text(restored.restored_size)
+        click.echo(f"{printable(image)}: as it was before the repair; {size} were brought back")
     return 0
 
 

@@ -35,9 +35,9 @@ def draw_disk(disk: MappedDisk, depth: int | None) -> None:
 
     width = max(1, shutil.get_terminal_size().columns - _LABEL_WIDTH - 1)
     found = list(cells(disk, width * _LINES, depth))
-    size = found[-1].offset + found[-1].length
-    name = printable(disk.chain[(depth or 1) - 1])
-    click.echo(f"{name}: {size_text(size)}, each cell is {format_size(found[0].length)}")
+    size = sum(cell.length for cell in found)
+    cell = f", each cell is {format_size(found[0].length)}" if found else ""
+    click.echo(f"{printable(disk.chain[(depth or 1) - 1])}: {size_text(size)}{cell}")
     for start in range(0, len(found), width):
         line = found[start : start + width]
         click.echo(f"{format_size(line[0].offset):>{_LABEL_WIDTH}} {''.join(_painted(map(_symbol, line)))}")

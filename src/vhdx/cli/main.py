@@ -25,6 +25,8 @@ EXIT_USAGE = 64
 EXIT_INTERRUPTED = 130
 _FAILURE_OF = {"compare": 2}
 """Verbs that say something else with 1."""
+_REPLACING = frozenset({"convert", "create"})
+"""Verbs whose --force replaces a file that exists."""
 
 VERBS = (
     "check",
@@ -100,6 +102,8 @@ def run() -> NoReturn:
 
 def exit_code_of(arguments: list[str]) -> int:
     """Run one command line; its exit code."""
+    verb = next(iter(arguments), "")
+    failure = _FAILURE_OF.get(verb, EXIT_FAILURE)
     try:
         result: Any = main.main(arguments, prog_name="vhdx", standalone_mode=False)
         if sys.stdout is not None:  # closed by whoever called us
@@ -110,11 +114,16 @@ def exit_code_of(arguments: list[str]) -> int:
     except BrokenPipeError:
         # Whoever read our output has seen enough. Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILURE
+        return failure
+    except SystemExit as error:  # of a signal, or of click for the same broken pipe
+        if error.code != EXIT_FAILURE:
+            raise
+        return failure
     except FileExistsError as error:
-        return _complain(f"{error.filename} exists already; --force replaces it", EXIT_FAILURE)
+        hint = "; --force replaces it" if verb in _REPLACING else ""
+        return _complain(f"{error.filename} exists already{hint}", failure)
     except (VhdxError, OSError) as error:
-        return _complain(_sentence(error), _FAILURE_OF.get(next(iter(arguments), ""), EXIT_FAILURE))
+        return _complain(_sentence(error), failure)
     except ValueError as error:
         return _complain(str(error), EXIT_USAGE)
     except InterruptedChangeError as error:

@@ -1,10 +1,13 @@
 """The bytes that a repair changes, saved before it changes them, and brought back.
 
 A backup is one line of JSON and the bytes. The line says ``format`` and ``version``, the image's name, its
-``size_before`` and ``size_after``, the ``ranges`` [file offset, length] whose bytes follow back to back, and
-the SHA-256 of these bytes as they were and as the repair leaves them. An undo appends a line and the headers
-that it found when it begins, and another line when it is done. So one that was interrupted can be run again,
-but not if somebody changed the image in between: nobody does that without changing a header.
+``size_before`` and ``size_after``, the ``ranges`` [file offset, length] whose bytes follow back to back, the
+SHA-256 of these bytes as they were and as the repair leaves them, and for each sector of the headers that the
+repair changes its file offset and the SHA-256 of all that stands there from its beginning to its end.
+
+A line is appended when the repair is done. An undo appends a line and the headers that it found when it
+begins, and another line when it is done. So a repair that was interrupted can be undone, and an undo that
+was can be run again, but not if somebody changed the image in between: nobody does so without a new header.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from vhdx.storage.rehearsal import Rehearsal
 
 _FORMAT, _VERSION = "vhdx repair backup", 1
-_BEGUN, _DONE = b"\nundo begun\n", b"\nundone\n"
+_REPAIRED, _BEGUN, _DONE = b"\nrepaired\n", b"\nundo begun\n", b"\nundone\n"
 _LONGEST_LINE = 64 * MIB
 _HEADERS_END = TABLE_OFFSETS[0]
 _SECTOR = 512
@@ -45,6 +48,7 @@ class Backup(NamedTuple):
     ranges: tuple[Range, ...]
     sha256_before: str
     sha256_after: str
+    headers: tuple[tuple[int, tuple[str, ...]], ...]
 
     @property
     def length(self) -> int:
@@ -62,6 +66,7 @@ def save(path: str, image: ReadableStorage, rehearsal: Rehearsal) -> None:
         ranges=ranges,
         sha256_before=_digest(image, ranges),
         sha256_after=_digest(rehearsal, ranges),
+        headers=_header_sectors(rehearsal),
     )
     line = json.dumps({"format": _FORMAT, "version": _VERSION, **backup._asdict()}).encode() + b"\n"
     with new_file(path, overwrite=False) as file:
@@ -70,6 +75,23 @@ def save(path: str, image: ReadableStorage, rehearsal: Rehearsal) -> None:
         for piece in _pieces(image, ranges):
             file.write_at(piece, at)
             at += len(piece)
+
+
+def finish(path: str) -> None:
+    """Say in the backup that the repair is done: from then on the image is as that left it, or changed."""
+    with open(path, "ab") as file:
+        _append(file, _REPAIRED)
+
+
+def _header_sectors(rehearsal: Rehearsal) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """The sectors of the headers that change: file offset, and digests of all that each ever holds."""
+    states = list(rehearsal.states_of(_HEADERS_END))
+    found = []
+    for at in range(0, _HEADERS_END, _SECTOR):
+        held = {state[at : at + _SECTOR] for state in states}
+        if len(held) > 1:
+            found.append((at, tuple(sorted(hashlib.sha256(sector).hexdigest() for sector in held))))
+    return tuple(found)
 
 
 def _pieces(storage: ReadableStorage, ranges: Sequence[Range]) -> Iterator[bytes]:
@@ -91,15 +113,18 @@ def _digest(storage: ReadableStorage, ranges: Sequence[Range]) -> str:
 def restore(image: Storage, path: str) -> Backup:
     """Bring back what a backup saved; it is read whole and compared before the image is touched.
 
-    Raises CorruptImageError unless the image is exactly as the repair left it, or as an interrupted undo did,
-    and ValueError for a file that is no backup, or one that is damaged or was used before. OSError.
+    Raises CorruptImageError unless the image is exactly as the repair left it, or as one that was interrupted
+    or an interrupted undo did, and ValueError for a file that is no backup, or one that is damaged or was
+    used before. OSError.
     """
     with open(path, "r+b") as file:  # the backup is no image: positional input and output would gain nothing
         backup = _read_line(file, path)
         start = file.tell()
         _check_saved(file, backup, path)
-        behind = file.tell()
         marks = file.read()
+        is_repaired = marks.startswith(_REPAIRED)
+        marks = marks.removeprefix(_REPAIRED)
+        behind = file.seek(0, os.SEEK_END) - len(marks)
         if marks.endswith(_DONE):
             raise ValueError(f"{path} was used before; what it holds is in the image already")
         found = marks[len(_BEGUN) : len(_BEGUN) + _HEADERS_END]
@@ -107,7 +132,7 @@ def restore(image: Storage, path: str) -> Backup:
             file.seek(start)
             _check_half_undone(image, found, file, backup)
         else:  # a mark that is not whole was not followed by anything
-            _check_image(image, backup)
+            _check_image(image, backup) if is_repaired else _check_half_repaired(image, backup)
             file.seek(behind)
             _append(file, _BEGUN + _headers(image))
         file.seek(start)
@@ -122,7 +147,10 @@ def _read_line(file: Any, path: str) -> Backup:
         told = json.loads(file.readline(_LONGEST_LINE))
         if told.pop("format") == _FORMAT and told.pop("version") == _VERSION:
             backup = Backup(**told)
-            return backup._replace(ranges=tuple((int(start), int(length)) for start, length in backup.ranges))
+            return backup._replace(
+                ranges=tuple((int(start), int(length)) for start, length in backup.ranges),
+                headers=tuple((int(at), tuple(held)) for at, held in backup.headers),
+            )
     raise ValueError(f"{path} is no backup of a repair")
 
 
@@ -147,6 +175,15 @@ def _check_image(image: Storage, backup: Backup) -> None:
     else:
         return
     raise CorruptImageError(f"the image is not as the repair left it: {detail}", image=image.name)
+
+
+def _check_half_repaired(image: Storage, backup: Backup) -> None:
+    """Every sector of the headers must hold what it held before the repair or at some time in it."""
+    now = _headers(image)
+    for at, held in backup.headers:
+        if hashlib.sha256(now[at : at + _SECTOR]).hexdigest() not in held:
+            detail = "the image was changed after its repair was interrupted"
+            raise CorruptImageError(detail, image=image.name)
 
 
 def _headers(image: ReadableStorage) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.open import open_any
 from vhdx.disk.partitions import one_partition
 from vhdx.extents import Extent, ExtentKind
+from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.open import Format
     from vhdx.disk.parents import Parents
-
-_PIECE_SIZE = 1024 * 1024
 
 
 class CompareResult(NamedTuple):
@@ -63,15 +62,15 @@ def _first_difference(
 ) -> int | None:
     length = min(one.size, other.size)
     for ours, theirs in side_by_side(one.extents(length=length), other.extents(length=length)):
-        if progress is not None:
-            progress(ours.offset, length)
         if ours.kind is not ExtentKind.DATA and theirs.kind is not ExtentKind.DATA:
             continue
-        for start in range(ours.offset, ours.end, _PIECE_SIZE):
-            count = min(_PIECE_SIZE, ours.end - start)
+        for start in range(ours.offset, ours.end, MIB):
+            count = min(MIB, ours.end - start)
             left, right = one.pread(count, start), other.pread(count, start)
             if left != right:
                 return start + _first_unequal(left, right)
+            if progress is not None:
+                progress(start + count, length)
     return None
 
 

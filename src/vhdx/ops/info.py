@@ -162,12 +162,12 @@ def table_info(disk: VirtualDisk) -> TableInfo:
 
 
 def _layer_infos(disk: Disk, progress: Progress | None) -> tuple[LayerInfo, ...]:
+    from vhdx.ops.map import summary  # noqa: PLC0415  whoever asks for no chain need not wait for it
+
     shares: Counter[int] = Counter()
-    for extent in disk.extents():
-        if extent.kind is ExtentKind.DATA:
-            shares[extent.depth] += extent.length
-        if progress is not None:
-            progress(extent.end, disk.size)
+    for row in summary(disk, progress=progress).rows:
+        if row.kind == ExtentKind.DATA.value:
+            shares[row.depth] += row.length
     return tuple(_layer_info(layer, shares[depth]) for depth, layer in enumerate(disk.layers, 1))
 
 

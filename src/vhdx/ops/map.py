@@ -140,7 +140,7 @@ def cells(disk: MappedDisk, most: int, depth: int | None = None) -> Iterator[Cel
 def _steps(disk: MappedDisk, size: int, most: int, depth: int | None) -> Iterator[tuple[int, int]]:
     """The disk cut into at most ``most`` equal parts of whole blocks: offset and length of each."""
     unit = disk.layers[(depth or 1) - 1].geometry.block_size if isinstance(disk, Disk) else _SMALLEST_CELL
-    step = -(-size // (most * unit)) * unit
+    step = max(1, -(-size // (most * unit))) * unit
     for offset in range(0, size, step):
         yield offset, min(step, size - offset)
 

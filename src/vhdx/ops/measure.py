@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.chain import Disk
+from vhdx.errors import CorruptImageError
 from vhdx.ops.compact import compact
 from vhdx.ops.plan import ImageOptions, Rounding
 from vhdx.ops.resector import with_sectors_of
@@ -29,7 +30,8 @@ class MeasureResult(NamedTuple):
     ``required_size`` is the length of the file that a conversion makes, ``fully_allocated_size`` what it
     grows to when every block is written to, ``data_size`` the contents that would be written. Without
     ``scanned`` zeros that are stored count as contents, which a conversion leaves out: then these are upper
-    bounds. ``compacted_size`` is the file of a VHDX after compaction, None for other sources.
+    bounds. ``compacted_size`` is the file of a VHDX after compaction, None for other sources and for an image
+    that can be read but not compacted, which ``remarks`` say.
     """
 
     source_format: str
@@ -71,9 +73,14 @@ def measure(
         runs = _scanned(read, progress) if scan_zeros else read.ranges()
         blocks, data_size = _count(runs, target)
         whole_image = partition is None and isinstance(opened.disk, Disk)
-    compacted = None
+    compacted: int | None = None
+    refusal: tuple[str, ...] = ()
     if whole_image:
-        compacted = compact(path, scan_zeros=scan_zeros, dry_run=True, parents=parents, lock=lock)
+        try:
+            estimate = compact(path, scan_zeros=scan_zeros, dry_run=True, parents=parents, lock=lock)
+            compacted = estimate.file_size_after
+        except CorruptImageError as error:  # of what no read asks, such as a bitmap that no block needs
+            refusal = (f"it cannot be compacted: {error.message}",)
     return MeasureResult(
         source_format=opened.format,
         target_format=target_format,
@@ -82,8 +89,8 @@ def measure(
         fully_allocated_size=target.file_size(disk_size, _all_blocks(target, disk_size)),
         data_size=data_size,
         scanned=scan_zeros,
-        compacted_size=None if compacted is None else compacted.file_size_after,
-        remarks=(*rounding.sentences, *remarks),
+        compacted_size=compacted,
+        remarks=(*rounding.sentences, *remarks, *refusal),
     )
 
 

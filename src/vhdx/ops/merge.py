@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -95,7 +96,7 @@ def merge(
             layers[number], target, uppers, parents, progress, delete=delete_child
         )
         done.append(folded)
-        unfound += strangers
+        unfound += [path for path in strangers if path in above or not delete_child]
     return MergeResult(
         path=target,
         merged=tuple(layers[:depth]),
@@ -187,8 +188,7 @@ def _refuse_without_space(disk: Disk, depth: int) -> None:
     needed = sum(_new_bytes(layer, target) for layer in disk.layers[:depth])
     if target.metadata.disk_type == "fixed":
         needed += max(0, disk.size - target.geometry.disk_size)
-    host = os.statvfs(target.name)
-    free = host.f_bavail * host.f_frsize
+    free = shutil.disk_usage(os.path.dirname(target.name) or ".").free
     if needed > free:
         raise OSError(
             errno.ENOSPC,

@@ -64,6 +64,14 @@ class RepairResult(NamedTuple):
     dry_run: bool
 
 
+class UndoResult(NamedTuple):
+    """An image as it was before its repair. Sizes in bytes."""
+
+    path: str
+    file_size: int
+    restored_size: int
+
+
 def repair(
     path: str | os.PathLike[str],
     *,
@@ -80,9 +88,9 @@ def repair(
     ``accept_data_loss`` lets go what is lost anyway: a log that cannot be replayed, blocks that the file does
     not have any more; blocks that share space get space of their own. ``rebuild`` searches for the only
     places that can be metadata and BAT when both copies of the region table are gone. ``backup`` is a new
-    file for the bytes that will be changed; `undo_repair` brings them back. Parents are not looked for. An
-    image that cannot be mended, or needs nothing, is not touched. ``progress`` is called as by `check`,
-    before and after.
+    file for the bytes that will be changed; `undo_repair` brings them back, also after a crash in the middle.
+    Parents are not looked for. An image that cannot be mended, or needs nothing, is not touched. ``progress``
+    is called as by `check`, before and after.
 
     Raises CorruptImageError for a file that is no VHDX at all, FileExistsError for a ``backup`` that exists,
     ImageLockedError, OSError, ValueError.
@@ -99,6 +107,8 @@ def repair(
                 if backup is not None:
                     backups.save(os.fspath(backup), file, rehearsal)
                 rehearsal.perform(file)
+                if backup is not None:
+                    backups.finish(os.fspath(backup))
         return result
     finally:
         file.close()
@@ -177,15 +187,14 @@ def _done(found: Examined, after: CollectingReport) -> Iterator[str]:
 
 def undo_repair(
     path: str | os.PathLike[str], backup: str | os.PathLike[str], *, lock: bool = True
-) -> backups.Backup:
+) -> UndoResult:
     """Bring back the bytes that a repair saved in ``backup`` before it changed them.
 
     Raises CorruptImageError unless the image is exactly as the repair left it, ValueError for a file that is
-    no backup, is damaged or was used before, ImageLockedError, OSError. An undo that was interrupted can be
-    run again.
+    no backup, is damaged or was used before, ImageLockedError, OSError. A repair that was interrupted can be
+    undone, too, and an undo that was interrupted can be run again.
     """
-    file = open_for_writing(os.fspath(path), lock=lock)
-    try:
-        return backups.restore(file, os.fspath(backup))
-    finally:
-        file.close()
+    name = os.fspath(path)
+    with contextlib.closing(open_for_writing(name, lock=lock)) as file:
+        restored = backups.restore(file, os.fspath(backup))
+    return UndoResult(name, restored.size_before, restored.length)

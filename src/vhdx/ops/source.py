@@ -177,8 +177,8 @@ def open_source(
     Raises ValueError where the format cannot be told without doubt, and for a partition that is not there.
     """
     if source == STANDARD_INPUT:
-        found = _standard_input(name)
-        yield found if partition is None else _partition_of(found, partition)
+        with _standard_input(name) as found:
+            yield found if partition is None else _partition_of(found, partition)
         return
     with open_any(source, name, parents=parents, lock=lock, salvage=salvage) as disk:
         found = DiskSource(disk, _format_of(disk))
@@ -197,7 +197,8 @@ def _partition_of(source: Source, number: int) -> Source:
     return DiskSource(one_partition(source.disk, number), source.format)
 
 
-def _standard_input(name: Format | None) -> Source:
+@contextlib.contextmanager
+def _standard_input(name: Format | None) -> Iterator[Source]:
     if name not in (None, "raw"):
         raise ValueError("only a raw disk can come from standard input: images are not read front to back")
     if sys.stdin is None:
@@ -205,5 +206,7 @@ def _standard_input(name: Format | None) -> Source:
     stream = sys.stdin.buffer
     descriptor = stream.fileno()
     if stat.S_ISREG(os.fstat(descriptor).st_mode) and os.lseek(descriptor, 0, os.SEEK_CUR) == 0:
-        return DiskSource(RawDisk(FileStorage(os.dup(descriptor), "standard input")), "raw")
-    return StreamSource(stream)
+        with RawDisk(FileStorage(os.dup(descriptor), "standard input")) as disk:
+            yield DiskSource(disk, "raw")
+    else:
+        yield StreamSource(stream)

@@ -179,6 +179,19 @@ class Rehearsal:
                 changed.add(at, at + part)
         return [(start, end - start) for start, end in changed.within(0, size)]
 
+    def states_of(self, length: int) -> Iterator[bytes]:
+        """What the first bytes of the file hold before the first change of them, and after each."""
+        there = min(length, self._base.size())
+        state = bytearray(self._base.read(there, 0).ljust(length, b"\0"))
+        yield bytes(state)
+        for step in self._steps:
+            if step.kind in ("write", "zero") and step.file_offset < length:
+                stop = min(length, step.file_offset + step.length)
+                count = stop - step.file_offset
+                data = self._spooled_bytes(count, step.spooled_at) if step.kind == "write" else bytes(count)
+                state[step.file_offset : stop] = data
+                yield bytes(state)
+
     @property
     def steps(self) -> tuple[Step, ...]:
         """What was done, in order."""
