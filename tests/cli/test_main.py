@@ -276,7 +276,11 @@ def test_a_comparison_whose_reader_has_gone_says_nothing_about_the_disks(image: 
 
 @pytest.mark.parametrize(
     ("line", "hint"),
-    [("create there 1M", True), ("convert a.vhdx there -O raw", True), ("repair --backup there a.vhdx", False)],
+    [
+        ("create there 1M", True),
+        ("convert a.vhdx there -O raw", True),
+        ("repair --backup there a.vhdx", False),
+    ],
 )
 def test_force_is_named_where_there_is_one(line: str, hint: bool, tmp_path: Path) -> None:
     damaged(tmp_path)

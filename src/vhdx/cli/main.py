@@ -105,20 +105,10 @@ def exit_code_of(arguments: list[str]) -> int:
     verb = next(iter(arguments), "")
     failure = _FAILURE_OF.get(verb, EXIT_FAILURE)
     try:
-        result: Any = main.main(arguments, prog_name="vhdx", standalone_mode=False)
-        if sys.stdout is not None:  # closed by whoever called us
-            sys.stdout.flush()
+        return _result_of(arguments, failure)
     except click.UsageError as error:
         error.show(sys.stderr)
         return EXIT_USAGE
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return failure
-    except SystemExit as error:  # of a signal, or of click for the same broken pipe
-        if error.code != EXIT_FAILURE:
-            raise
-        return failure
     except FileExistsError as error:
         hint = "; --force replaces it" if verb in _REPLACING else ""
         return _complain(f"{error.filename} exists already{hint}", failure)
@@ -131,6 +121,21 @@ def exit_code_of(arguments: list[str]) -> int:
         return _complain(str(error), EXIT_INTERRUPTED)
     except (KeyboardInterrupt, click.Abort):
         return _complain("interrupted; nothing was changed", EXIT_INTERRUPTED)
+
+
+def _result_of(arguments: list[str], failure: int) -> int:
+    """What a verb returns, or ``failure`` if whoever read our output has seen enough."""
+    try:
+        result: Any = main.main(arguments, prog_name="vhdx", standalone_mode=False)
+        if sys.stdout is not None:  # closed by whoever called us
+            sys.stdout.flush()
+    except BrokenPipeError:  # Python would complain once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return failure
+    except SystemExit as error:  # of a signal, or of click for the same broken pipe
+        if error.code != EXIT_FAILURE:
+            raise
+        return failure
     return result if isinstance(result, int) else 0
 
 
