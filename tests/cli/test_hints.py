@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
+import vhdx
 from tests.docs.scenes import chain, damaged, dirty
 from tests.support.damage import flip
+from tests.support.layout import MIB
+from tests.support.patterns import pattern
 
-from .running import run, succeed
+from .running import USAGE, run, succeed
 
 REGION_TABLES = (192 << 10, 256 << 10)
 HEADERS = (64 << 10, 128 << 10)
@@ -31,7 +34,7 @@ def _flipped(*places: int) -> Callable[[Path], None]:
             damaged,
             "worse.vhdx",
             [
-                "to save what can be read: vhdx convert --salvage worse.vhdx TARGET",
+                "to try to save what can be read: vhdx convert --salvage worse.vhdx TARGET",
                 "to see what can be mended: vhdx repair --dry-run --accept-data-loss worse.vhdx",
             ],
         ),
@@ -40,7 +43,11 @@ def _flipped(*places: int) -> Callable[[Path], None]:
             "vm.vhdx",
             ["to see what can be mended: vhdx repair --dry-run --rebuild vm.vhdx"],
         ),
-        (_flipped(*HEADERS), "vm.vhdx", ["to save what can be read: vhdx convert --salvage vm.vhdx TARGET"]),
+        (
+            _flipped(*HEADERS),
+            "vm.vhdx",
+            ["to try to save what can be read: vhdx convert --salvage vm.vhdx TARGET"],
+        ),
         (dirty, "vm.vhdx", []),
     ],
 )
@@ -95,3 +102,79 @@ def test_no_user_items_is_said(tmp_path: Path) -> None:
     chain(tmp_path)
     done = run("metadata", "list", "sunday.vhdx", cwd=tmp_path)
     assert (done.code, done.sentence) == (0, "sunday.vhdx has no user items")
+
+
+CHANGING = ["write monday.avhdx 0", "zero monday.avhdx 0 1M"]
+
+
+@pytest.mark.parametrize("line", [*CHANGING, "trim monday.avhdx 0 1M", "serve --write monday.avhdx"])
+def test_whoever_would_orphan_a_child_is_told(line: str, tmp_path: Path) -> None:
+    chain(tmp_path)
+    before = (tmp_path / "monday.avhdx").read_bytes()
+    done = run(*line.split(), cwd=tmp_path, input="any bytes")
+    assert done.code == 1
+    assert "would take their parent from" in done.sentence
+    assert "tuesday.avhdx; --force does it nevertheless" in done.sentence
+    assert (tmp_path / "monday.avhdx").read_bytes() == before
+
+
+@pytest.mark.parametrize("line", CHANGING)
+def test_force_does_it_and_the_way_back_is_told(line: str, tmp_path: Path) -> None:
+    """Nobody is sent in a circle: what is advised is what opens the child."""
+    chain(tmp_path)
+    succeed(*line.split(), "--force", cwd=tmp_path, input="any bytes")
+    done = run("info", "--chain", "tuesday.avhdx", cwd=tmp_path)
+    assert done.code == 1
+    advice = "vhdx rebase tuesday.avhdx --parent FILE --ignore-identity"
+    assert done.err.endswith(f"try: {advice}\n")
+    succeed(*advice.replace("FILE", "monday.avhdx").split()[1:], cwd=tmp_path)
+    succeed("info", "--chain", "tuesday.avhdx", cwd=tmp_path)
+
+
+def test_a_parent_elsewhere_is_reached_as_is_told(tmp_path: Path) -> None:
+    chain(tmp_path)
+    below = tmp_path / "below"
+    below.mkdir()
+    (tmp_path / "tuesday.avhdx").rename(below / "tuesday.avhdx")
+    succeed("rebase", "below/tuesday.avhdx", "--parent", "monday.avhdx", cwd=tmp_path)
+    done = run("info", "--chain", "below/tuesday.avhdx", cwd=tmp_path)
+    advice = "vhdx info below/tuesday.avhdx --chain --any-parent"
+    assert done.err.endswith(f"try: {advice}\n")
+    succeed(*advice.split()[1:], cwd=tmp_path)
+
+
+@pytest.mark.parametrize("verb", ["check", "repair", "compact", "set --disk-id new"])
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"", "it is empty"),
+        (b"QFI\xfb".ljust(4096, b"\0"), "it is a qcow2 image"),
+        (b"\x1f\x8b\x08".ljust(4096, b"\0"), "it is a file that gzip compressed"),
+        (b"conectix".ljust(4096, b"\0"), "it is a VHD, the older format"),
+        (b"anything".ljust(4096, b"\0"), "it does not begin with 'vhdxfile'"),
+    ],
+)
+def test_a_file_that_is_none(verb: str, content: bytes, kind: str, tmp_path: Path) -> None:
+    (tmp_path / "vm.vhdx").write_bytes(content)
+    done = run(*verb.split(), "vm.vhdx", cwd=tmp_path)
+    assert done.code == 1
+    assert f"this is no VHDX file: {kind}" in done.sentence
+
+
+@pytest.mark.parametrize(("name", "kind"), [("n.vhd", "VHD"), ("n.raw", "raw disk"), ("n.img", "raw disk")])
+def test_nothing_is_created_that_is_named_like_something_else(name: str, kind: str, tmp_path: Path) -> None:
+    done = run("create", name, "10M", cwd=tmp_path)
+    assert done.code == USAGE
+    assert f"{name} is named like a {kind}" in done.err
+    assert not (tmp_path / name).exists()
+
+
+def test_after_a_repair_that_left_space_to_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "vm.vhdx"
+    vhdx.create(path, "64M", block_size="1M")
+    with vhdx.open(path, "r+") as disk:
+        disk.pwrite(pattern(1, 3 * MIB), 0)
+        disk.trim(MIB, MIB)
+    flip(path, HEADERS[0] + 100)
+    out = run("repair", "vm.vhdx", cwd=tmp_path).out
+    assert out.endswith("to give leaked space back: vhdx compact vm.vhdx\n")

@@ -76,7 +76,7 @@ def test_text_of_a_chain(tmp_path: Path) -> None:
         f"  1. {child}: differencing, 4 MiB (4194304 bytes), 0.0% of the data, log clean\n"
         f"  2. {tmp_path}/parent.vhdx: dynamic, 4 MiB (4194304 bytes), 100.0% of the data, log clean\n"
     )
-    assert "4: 3 not present, 1 partially present; 1 sector bitmaps" in alone
+    assert "4: 3 not present, 1 partially present; 1 sector bitmap" in alone
 
 
 def test_a_missing_parent_matters_only_with_chain(tmp_path: Path) -> None:

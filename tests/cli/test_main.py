@@ -93,7 +93,8 @@ def test_the_console_script_is_the_module(image: Path) -> None:
     ("arguments", "words"),
     [
         ((), "Usage: vhdx"),
-        (("frobnicate",), "No such command 'frobnicate'"),
+        (("frobnicate",), "there is no verb 'frobnicate'; vhdx -h lists them"),
+        (("inof",), "did you mean vhdx info?"),
         (("--frobnicate",), "No such option"),
         (("info",), "Missing argument 'IMAGE'"),
         (("info", "a", "b"), "unexpected extra argument"),

@@ -132,7 +132,7 @@ def test_compare(image: Path) -> None:
 
 def test_a_number_that_is_not_there(image: Path) -> None:
     done = run("read", image, "0", "1", "--partition", "3")
-    assert (done.code, done.sentence) == (USAGE, "there is no partition 3; there are 1, 2")
+    assert (done.code, done.sentence) == (USAGE, "there is no partition 3; the disk has 1, 2")
     assert run("read", image, "0", "1", "--partition", "0").code == USAGE
 
 

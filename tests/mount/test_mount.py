@@ -13,6 +13,7 @@ import pytest
 
 import vhdx
 from tests.cli.running import COMMAND, run, succeed
+from tests.docs.scenes import chain, dirty
 from tests.interop.programs import run as program
 from tests.ops.making import write_raw
 from tests.partitions.tables import gpt_disk
@@ -53,6 +54,26 @@ def test_reading_changes_nothing(path: Path) -> None:
             file.open("r+b")
         assert caught.value.errno == errno.EROFS
     assert path.read_bytes() == before
+
+
+def test_a_dirty_image_is_replayed_when_it_is_mounted_to_be_written_to(tmp_path: Path) -> None:
+    """As Windows does. So `unmount` sees by the log whether the image was closed."""
+    dirty(tmp_path)
+    path = tmp_path / "vm.vhdx"
+    before = content(path)
+    with mounted(path, "--write") as file:
+        assert file.read_bytes() == before
+    assert is_clean(path)
+    assert content(path) == before
+
+
+def test_a_parent_is_not_mounted_to_be_written_to_unasked(tmp_path: Path) -> None:
+    chain(tmp_path)
+    (tmp_path / "at").mkdir()
+    done = run("mount", "--write", "monday.avhdx", "at", cwd=tmp_path)
+    assert done.code == 1
+    assert "--force does it nevertheless" in done.sentence
+    assert not is_mounted(tmp_path / "at")
 
 
 def test_holes_are_seen(path: Path) -> None:

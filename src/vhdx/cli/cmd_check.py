@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import chain_options, force_share_option, json_option, parent_policy
+from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
 from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.text import printable
 
@@ -21,7 +21,7 @@ _ORDER = ("error", "warning", "note")
 
 
 @click.command()
-@click.argument("image", type=click.Path())
+@click.argument("image", type=FILE)
 @click.option("--chain", is_flag=True, help="Look for the parents, too, and check them.")
 @chain_options
 @force_share_option
@@ -51,7 +51,7 @@ def check(
     else:
         for result in (found, *found.parents):
             print_result(result)
-            _print_hints(result)
+            print_hints(result)
     return exit_code((found, *found.parents))
 
 
@@ -74,7 +74,7 @@ def print_result(result: CheckResult, *, notes: bool = True) -> None:
     click.echo(f"{path}: {_summary(result)}")
 
 
-def _print_hints(result: CheckResult) -> None:
+def print_hints(result: CheckResult) -> None:
     """Say what to do about errors and warnings."""
     path = printable(result.path)
     for what, command in _hints(result):
@@ -89,7 +89,7 @@ def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
     if parent:
         yield "look for the parent elsewhere", "check --chain --parent-dir DIR {}"
     if errors & {"no", "accept-data-loss"}:
-        yield "save what can be read", "convert --salvage {} TARGET"
+        yield "try to save what can be read", "convert --salvage {} TARGET"
     if "no" not in errors and (errors | warnings) - {"no"}:
         options = [f" --{word}" for word in ("rebuild", "accept-data-loss") if word in errors]
         yield "see what can be mended", "repair --dry-run" + "".join(options) + " {}"

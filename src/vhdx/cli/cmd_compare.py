@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import FORMAT, chain_options, json_option, parent_policy, partition_option
+from vhdx.cli.options import FILE, FORMAT, chain_options, json_option, parent_policy, partition_option
 from vhdx.cli.render import print_json, progress_bar, size_text
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("first", type=click.Path())
-@click.argument("second", type=click.Path())
+@click.argument("first", type=FILE)
+@click.argument("second", type=FILE)
 @click.option("-f", "--first-format", type=FORMAT, help="By default told by FIRST's content.")
 @click.option("-F", "--second-format", type=FORMAT, help="By default told by SECOND's content.")
 @partition_option

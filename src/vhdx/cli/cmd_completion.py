@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    r"""Print a script by which SHELL completes vhdx commands.
+    """Print a script by which SHELL completes vhdx commands.
 
     \b
     bash: eval "$(vhdx completion bash)"          in ~/.bashrc
     zsh:  eval "$(vhdx completion zsh)"           in ~/.zshrc, behind compinit
     fish: vhdx completion fish > ~/.config/fish/completions/vhdx.fish
-    """
+    """  # noqa: D301  click's mark for lines that stay as they are
     click.echo(_completer(shell).source())
 
 

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
 
 from vhdx.cli.interrupted import making
-from vhdx.cli.options import SIZE, chain_options, force_option, image_options, json_option, parent_policy
+from vhdx.cli.options import (
+    FILE,
+    SIZE,
+    chain_options,
+    force_option,
+    image_options,
+    json_option,
+    parent_policy,
+)
 from vhdx.cli.render import print_json, size_text
 from vhdx.text import printable
 
 
 @click.command()
-@click.argument("image", type=click.Path())
+@click.argument("image", type=FILE)
 @click.argument("size", type=SIZE, required=False)
-@click.option("--parent", type=click.Path(), help="Make a differencing image: a child of this image.")
+@click.option("--parent", type=FILE, help="Make a differencing image: a child of this image.")
 @image_options
 @chain_options
 @force_option
@@ -40,6 +49,7 @@ def create(
     """
     from vhdx.ops.create import create as create_image  # noqa: PLC0415  --help needs no library
 
+    _refuse_other_suffix(image)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with making(image):
         made = create_image(image, size, parent=parent, parents=policy, overwrite=force, **options)
@@ -50,3 +60,16 @@ def create(
         click.echo(f"vhdx: {remark}", err=True)
     blocks = f"blocks of {size_text(made.block_size)}"
     click.echo(f"{printable(made.path)}: {made.disk_type}, {size_text(made.virtual_size)}, {blocks}")
+
+
+def _refuse_other_suffix(image: str) -> None:
+    """Raise UsageError for a name under which the verbs themselves would not take a VHDX for one."""
+    from vhdx.disk.open import SUFFIXES  # noqa: PLC0415  --help needs no library
+
+    kind = SUFFIXES.get(os.path.splitext(image)[1].lower(), "vhdx")
+    if kind != "vhdx":
+        name = "raw disk" if kind == "raw" else kind.upper()
+        raise click.UsageError(
+            f"{printable(image)} is named like a {name}, but what is created is a VHDX: name it .vhdx, and "
+            "use vhdx convert to make another format of it"
+        )

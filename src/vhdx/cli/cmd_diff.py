@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import click
 
-from vhdx.cli.options import chain_options, force_share_option, json_option, parent_policy
+from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
 from vhdx.cli.render import print_json_rows
 
 
@@ -19,8 +19,8 @@ class Change(NamedTuple):
 
 
 @click.command()
-@click.argument("child", type=click.Path())
-@click.option("--since", type=click.Path(), help="An ancestor of CHILD; its parent if not given.")
+@click.argument("child", type=FILE)
+@click.option("--since", type=FILE, help="An ancestor of CHILD; its parent if not given.")
 @chain_options
 @force_share_option
 @json_option

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import SIZE, force_share_option, json_option
+from vhdx.cli.options import FILE, SIZE, force_share_option, json_option
 from vhdx.cli.render import print_json_rows
 from vhdx.text import printable
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("image", type=click.Path())
+@click.argument("image", type=FILE)
 @click.argument("structure", required=False)
 @click.option("--raw", nargs=2, type=SIZE, metavar="OFFSET LENGTH", help="Bytes of the file as hex instead.")
 @force_share_option

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import chain_options, force_share_option, json_option, parent_policy
+from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
 from vhdx.cli.render import print_json, print_rows, progress_bar, size_text
 from vhdx.text import printable
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("image", type=click.Path())
+@click.argument("image", type=FILE)
 @click.option("--chain", is_flag=True, help="Open the parents, too, and list every layer.")
 @click.option("--blocks", is_flag=True, help="Count blocks also where the table is larger than 1 MiB.")
 @chain_options
@@ -173,5 +173,6 @@ def _log_text(log: LogInfo) -> str:
 
 def _block_text(blocks: BlockInfo) -> str:
     states = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in blocks.by_state.items())
-    bitmaps = f"; {blocks.sector_bitmaps} sector bitmaps" if blocks.sector_bitmaps else ""
+    number = blocks.sector_bitmaps
+    bitmaps = f"; {number} sector bitmap{'s' if number > 1 else ''}" if number else ""
     return f"{blocks.total}: {states}{bitmaps}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import force_share_option, json_option
+from vhdx.cli.options import FILE, force_share_option, json_option
 from vhdx.cli.render import print_json_stream, print_rows, size_text
 from vhdx.text import printable
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("image", type=click.Path())
+@click.argument("image", type=FILE)
 @click.option("--diff", is_flag=True, help="What replay would change, structure by structure.")
 @force_share_option
 @json_option

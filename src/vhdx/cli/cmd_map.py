@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import chain_options, force_share_option, json_option, parent_policy
+from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
 from vhdx.cli.render import print_json, print_json_rows, progress_bar, size_text
 from vhdx.text import printable
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("map")
-@click.argument("image", type=click.Path())
+@click.argument("image", type=FILE)
 @click.option("--layers", is_flag=True, help="What each layer itself says, from IMAGE to its base.")
 @click.option("--summary", is_flag=True, help="Only count: runs and bytes by kind and state.")
 @click.option("--draw", is_flag=True, help="Draw the disk as a map of cells, with a legend.")

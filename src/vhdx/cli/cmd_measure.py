@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vhdx.cli.options import (
+    FILE,
     FORMAT,
     chain_options,
     force_share_option,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", type=click.Path())
+@click.argument("source", type=FILE)
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
 @click.option(
     "-O", "--target-format", type=FORMAT, default="vhdx", show_default=True, help="What would be made."

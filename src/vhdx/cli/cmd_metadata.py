@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing, making
-from vhdx.cli.options import DISK_ID, json_option, standard
+from vhdx.cli.options import DISK_ID, FILE, json_option, orphans_option, standard
 from vhdx.cli.render import print_json, size_text
 from vhdx.text import printable
 from vhdx.units import MIB
@@ -17,11 +17,8 @@ from vhdx.units import MIB
 if TYPE_CHECKING:
     from uuid import UUID
 
-_image = click.argument("image", type=click.Path())
+_image = click.argument("image", type=FILE)
 _item = click.argument("item", type=DISK_ID, metavar="GUID")
-_force = click.option(
-    "--force", is_flag=True, help="Also where children beside IMAGE would lose their parent."
-)
 
 
 @click.group()
@@ -55,7 +52,7 @@ def list_items(image: str, *, as_json: bool) -> None:
 @metadata.command("get")
 @_image
 @_item
-@click.option("--output", type=click.Path(), help="Write the value to this file, which must not exist.")
+@click.option("--output", type=FILE, help="Write the value to this file, which must not exist.")
 def get_item(image: str, item: UUID, *, output: str | None) -> None:
     """Write the value of the user item GUID of IMAGE to standard output."""
     from vhdx.ops.metadata import get_user_item  # noqa: PLC0415
@@ -79,14 +76,14 @@ def _write_new(path: str, value: bytes) -> None:
 @metadata.command("set")
 @_image
 @_item
-@click.argument("source", type=click.Path(), default="-", metavar="[FILE]")
+@click.argument("source", type=FILE, default="-", metavar="[FILE]")
 @click.option(
     "--disk/--file",
     "virtual_disk",
     default=None,
     help="Whether it follows the disk into copies and children, or stays with this file.",
 )
-@_force
+@orphans_option
 def set_item(image: str, item: UUID, source: str, *, virtual_disk: bool | None, force: bool) -> None:
     """Give the user item GUID of IMAGE the contents of FILE.
 
@@ -95,7 +92,7 @@ def set_item(image: str, item: UUID, source: str, *, virtual_disk: bool | None, 
     from vhdx.ops.metadata import set_user_item  # noqa: PLC0415
 
     value = _value_from(source)
-    with changing():
+    with changing(image=image):
         changed = set_user_item(image, item, value, virtual_disk=virtual_disk, force=force)
     click.echo(f"{printable(image)}: item {item} has {len(value)} bytes{'' if changed else ' already'}")
     if changed:
@@ -111,12 +108,12 @@ def _value_from(source: str) -> bytes:
 @metadata.command("delete")
 @_image
 @_item
-@_force
+@orphans_option
 def delete_item(image: str, item: UUID, *, force: bool) -> None:
     """Delete the user item GUID of IMAGE."""
     from vhdx.ops.metadata import delete_user_item  # noqa: PLC0415
 
-    with changing():
+    with changing(image=image):
         delete_user_item(image, item, force=force)
     click.echo(f"{printable(image)}: item {item} is deleted")
     _warn()

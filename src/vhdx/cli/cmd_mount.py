@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import chain_options, chosen, force_share_option, parent_policy, partition_option
+from vhdx.cli.options import (
+    FILE,
+    chain_options,
+    chosen,
+    force_share_option,
+    orphans_option,
+    parent_policy,
+    partition_option,
+    refuse_to_orphan,
+)
 from vhdx.errors import VhdxError
 from vhdx.text import printable
 
@@ -17,11 +26,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("image", type=click.Path())
-@click.argument("directory", type=click.Path())
+@click.argument("image", type=FILE)
+@click.argument("directory", type=FILE)
 @click.option("--write", is_flag=True, help="Let the disk be written to; without it nothing is changed.")
 @click.option("--foreground", is_flag=True, help="Stay until it is unmounted, or until Ctrl-C.")
 @partition_option
+@orphans_option
 @chain_options
 @force_share_option
 def mount(
@@ -31,6 +41,7 @@ def mount(
     write: bool,
     foreground: bool,
     partition: int | None,
+    force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     force_share: bool,
@@ -65,6 +76,9 @@ def mount(
         ready, tell = side.ready, background.tell_system_log
     try:
         with open_disk(image, "r+" if write else "r", parents=policy, lock=not force_share) as disk:
+            if write:
+                refuse_to_orphan(image, disk, force=force)
+                disk.replay()  # as Windows does; so a log that is dirty later tells that closing failed
             fuse.serve(
                 chosen(disk, partition),
                 place,

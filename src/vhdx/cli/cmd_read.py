@@ -7,6 +7,7 @@ import sys
 import click
 
 from vhdx.cli.options import (
+    FILE,
     SIZE,
     chain_options,
     chosen,
@@ -21,7 +22,7 @@ _PIECE_SIZE = 1024 * 1024
 
 
 @click.command()
-@click.argument("image", type=click.Path())
+@click.argument("image", type=FILE)
 @click.argument("offset", type=SIZE)
 @click.argument("length", type=SIZE)
 @partition_option

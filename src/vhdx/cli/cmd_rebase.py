@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import chain_options, json_option, parent_policy
+from vhdx.cli.options import FILE, chain_options, json_option, parent_policy
 from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.text import printable
 
 
 @click.command()
-@click.argument("child", type=click.Path())
-@click.option("--parent", required=True, type=click.Path(), help="The image that is to be the parent.")
+@click.argument("child", type=FILE)
+@click.option("--parent", required=True, type=FILE, help="The image that is to be the parent.")
 @click.option("--ignore-identity", is_flag=True, help="Trust that the parent's contents are the right ones.")
 @click.option("--safe", is_flag=True, help="First copy into CHILD what would read differently.")
 @chain_options
@@ -36,7 +36,7 @@ def rebase(
     from vhdx.ops.create import NOT_FOUND_BY_DEFAULT  # noqa: PLC0415  --help needs no library
     from vhdx.ops.rebase import rebase as rebase_image  # noqa: PLC0415
 
-    with changing(), progress_bar("comparing") as progress:
+    with changing(image=child), progress_bar("comparing") as progress:
         done = rebase_image(
             child,
             parent,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.cmd_check import EXIT_ERRORS, EXIT_WARNINGS, print_result
+from vhdx.cli.cmd_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import json_option
+from vhdx.cli.options import FILE, json_option
 from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.text import printable
 
@@ -20,16 +20,16 @@ EXIT_NOTHING_DONE = 1
 
 
 @click.command()
-@click.argument("image", type=click.Path())
+@click.argument("image", type=FILE)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 @click.option(
     "--backup",
-    type=click.Path(),
+    type=FILE,
     metavar="FILE",
     help="Save the bytes that will be changed in a new FILE first.",
 )
 @click.option(
-    "--undo", type=click.Path(), metavar="FILE", help="Bring back what --backup saved, and do nothing else."
+    "--undo", type=FILE, metavar="FILE", help="Bring back what --backup saved, and do nothing else."
 )
 @click.option(
     "--accept-data-loss", is_flag=True, help="Also mend what costs contents that are lost or doubtful anyway."
@@ -122,3 +122,5 @@ def _print(result: RepairResult) -> None:
     if result.done:
         click.echo(f"{path}: afterwards:")
     print_result(result.left, notes=False)
+    if result.done and not result.dry_run:
+        print_hints(result.left)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import chain_options, json_option, parent_policy
+from vhdx.cli.options import FILE, chain_options, json_option, orphans_option, parent_policy
 from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.text import printable
 
@@ -29,11 +29,11 @@ class _WithSizeWords(click.Command):
 
 
 @click.command(cls=_WithSizeWords)
-@click.argument("image", type=click.Path())
+@click.argument("image", type=FILE)
 @click.argument("size", required=False, metavar="SIZE|+N|-N")
 @click.option("--shrink", is_flag=True, help="Also cut data.")
 @click.option("--to-minimum", is_flag=True, help="Down to the end of the last partition.")
-@click.option("--force", is_flag=True, help="Also where images beside IMAGE have it for their parent.")
+@orphans_option
 @chain_options
 @json_option
 def resize(
@@ -57,7 +57,7 @@ def resize(
         raise click.UsageError("say either a size or --to-minimum")
     from vhdx.ops.resize import resize as resize_image  # noqa: PLC0415  --help needs no library
 
-    with changing(), progress_bar("looking for data") as progress:
+    with changing(image=image), progress_bar("looking for data") as progress:
         done = resize_image(
             image,
             size,

@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from vhdx.cli.options import FORMAT, chain_options, chosen, parent_policy, partition_option
+from vhdx.cli.options import (
+    FILE,
+    FORMAT,
+    chain_options,
+    chosen,
+    orphans_option,
+    parent_policy,
+    partition_option,
+    refuse_to_orphan,
+)
 from vhdx.text import printable
 from vhdx.units import format_size
 
@@ -47,15 +56,16 @@ class _Opening(NamedTuple):
     source_format: Format | None
     write: bool
     snapshot: bool
+    force: bool
     partition: int | None
     parents: ParentPolicy
 
 
 @click.command()
-@click.argument("images", metavar="IMAGE…", nargs=-1, required=True, type=click.Path())
+@click.argument("images", metavar="IMAGE…", nargs=-1, required=True, type=FILE)
 @click.option("--write", is_flag=True, help="Let clients write; without it the exports are read-only.")
 @click.option("--snapshot", is_flag=True, help="Keep what clients write aside and throw it away at the end.")
-@click.option("--socket", "path", type=click.Path(), help="A Unix socket of this name.")
+@click.option("--socket", "path", type=FILE, help="A Unix socket of this name.")
 @click.option(
     "--bind", metavar="ADDRESS", help="TCP; other addresses than loopback need --tls or --insecure."
 )
@@ -81,6 +91,7 @@ class _Opening(NamedTuple):
     help="Only TLS, only clients with a certificate; DIR has ca-cert.pem, server-cert.pem, server-key.pem.",
 )
 @click.option("--insecure", is_flag=True, help="Let everybody connect who can reach the address.")
+@orphans_option
 @chain_options
 def serve(
     images: tuple[str, ...],
@@ -97,6 +108,7 @@ def serve(
     max_connections: int,
     tls: str | None,
     insecure: bool,
+    force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
 ) -> None:
@@ -117,7 +129,7 @@ def serve(
     place = _place(path, bind, port, private=bool(tls) or insecure)
     context = _tls_context(tls)
     opening = _Opening(
-        source_format, write, snapshot, partition, parent_policy(parent_dirs, any_parent=any_parent)
+        source_format, write, snapshot, force, partition, parent_policy(parent_dirs, any_parent=any_parent)
     )
     with _stopping_on_signals() as signals, contextlib.ExitStack() as held:
         multi = max_connections >= _CLIENT_OPENS  # else clients wait for ever for places that they hold
@@ -190,6 +202,7 @@ def _listener(place: _Place) -> Iterator[socket.socket]:
 def _export(
     image: str, name: str | None, opening: _Opening, images: tuple[str, ...], *, multi: bool
 ) -> Iterator[Export]:
+    from vhdx.disk.chain import Disk  # noqa: PLC0415
     from vhdx.nbd.export import Export  # noqa: PLC0415
 
     if name is not None and len(images) > 1:
@@ -201,6 +214,8 @@ def _export(
         raise click.UsageError(f"--name takes up to {_NAME_LIMIT} bytes of text that can be printed")
     whole = _opened(image, opening)
     with contextlib.closing(whole):
+        if opening.write and not opening.snapshot and isinstance(whole, Disk):
+            refuse_to_orphan(image, whole, force=opening.force)
         disk = chosen(whole, opening.partition)
         about = f"{format_size(disk.size)}, {_kind(whole)}"
         if opening.partition is not None:

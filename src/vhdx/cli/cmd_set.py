@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import DISK_ID, SECTOR_SIZE, json_option
+from vhdx.cli.options import DISK_ID, FILE, SECTOR_SIZE, json_option, orphans_option
 from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.text import printable
 
@@ -25,11 +25,11 @@ class NewOrDiskId(click.ParamType["UUID | str"]):
 
 
 @click.command("set")
-@click.argument("image", type=click.Path())
+@click.argument("image", type=FILE)
 @click.option("--disk-id", type=NewOrDiskId(), metavar="new|UUID", help="The identity that a guest sees.")
 @click.option("--physical-sector-size", type=SECTOR_SIZE, metavar="N", help="512 or 4096.")
 @click.option("--type", "disk_type", type=click.Choice(["fixed", "dynamic"]), help="Not of a child.")
-@click.option("--force", is_flag=True, help="Also where children beside IMAGE would lose their parent.")
+@orphans_option
 @json_option
 def set(  # noqa: A001  the verb's name
     image: str,
@@ -50,7 +50,7 @@ def set(  # noqa: A001  the verb's name
 
     if disk_id is None and physical_sector_size is None and disk_type is None:
         raise click.UsageError("say what is to be set: --disk-id, --physical-sector-size or --type")
-    with changing(), progress_bar("changing") as progress:
+    with changing(image=image), progress_bar("changing") as progress:
         done = set_properties(
             image,
             disk_id=disk_id,

@@ -5,17 +5,27 @@ from __future__ import annotations
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import SIZE, chain_options, chosen, parent_policy, partition_option
+from vhdx.cli.options import (
+    FILE,
+    SIZE,
+    chain_options,
+    chosen,
+    orphans_option,
+    parent_policy,
+    partition_option,
+    refuse_to_orphan,
+)
 from vhdx.cli.render import size_text
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable
 
 
 @click.command()
-@click.argument("image", type=click.Path())
+@click.argument("image", type=FILE)
 @click.argument("offset", type=SIZE)
 @click.argument("length", type=SIZE)
 @partition_option
+@orphans_option
 @chain_options
 def trim(
     image: str,
@@ -23,6 +33,7 @@ def trim(
     length: int,
     *,
     partition: int | None,
+    force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
 ) -> None:
@@ -35,7 +46,8 @@ def trim(
     from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    with changing(), open_disk(image, "r+", parents=policy) as disk:
+    with changing(image=image), open_disk(image, "r+", parents=policy) as disk:
+        refuse_to_orphan(image, disk, force=force)
         part = chosen(disk, partition)
         in_slices(part, offset, length, "trimming", part.trim)
         note = "; a fixed image keeps its space, so nothing changed" if disk.disk_type == "fixed" else ""

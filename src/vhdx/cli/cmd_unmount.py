@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from vhdx.cli.options import FILE
 from vhdx.errors import ImageFailedError
 from vhdx.text import printable
 
 
 @click.command()
-@click.argument("directory", type=click.Path())
+@click.argument("directory", type=FILE)
 def unmount(directory: str) -> None:
     """End what `vhdx mount` began in DIRECTORY.
 
@@ -29,9 +30,11 @@ def unmount(directory: str) -> None:
 
 def _check_clean(image: str) -> None:
     """Raise ImageFailedError if the log is not empty: the process could not close the image."""
-    from vhdx.ops.info import info  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.log import open_log  # noqa: PLC0415  --help needs no library
 
-    if info(image, lock=False).log.state != "clean":
+    with open_log(image, lock=False) as log:
+        state = log.state
+    if state != "clean":
         raise ImageFailedError(
             "unmounted, but the image was not closed; all that was flushed is in its log",
             image=image,

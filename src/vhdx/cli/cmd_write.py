@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import SIZE, chain_options, chosen, parent_policy, partition_option, standard
+from vhdx.cli.options import (
+    FILE,
+    SIZE,
+    chain_options,
+    chosen,
+    orphans_option,
+    parent_policy,
+    partition_option,
+    refuse_to_orphan,
+    standard,
+)
 from vhdx.cli.render import progress_bar, size_text
 from vhdx.text import printable
 
@@ -25,12 +35,19 @@ _PIECE_SIZE = 1024 * 1024
 
 
 @click.command()
-@click.argument("image", type=click.Path())
+@click.argument("image", type=FILE)
 @click.argument("offset", type=SIZE)
 @partition_option
+@orphans_option
 @chain_options
 def write(
-    image: str, offset: int, *, partition: int | None, parent_dirs: tuple[str, ...], any_parent: bool
+    image: str,
+    offset: int,
+    *,
+    partition: int | None,
+    force: bool,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
 ) -> None:
     """Write standard input to the disk in IMAGE, from OFFSET on.
 
@@ -42,10 +59,11 @@ def write(
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     source = standard(sys.stdin).buffer
     with (
-        changing(),
+        changing(image=image),
         open_disk(image, "r+", parents=policy) as disk,
         progress_bar("writing") as progress,
     ):
+        refuse_to_orphan(image, disk, force=force)
         part = chosen(disk, partition)
         length = _known_length(source)
         check_range(offset, length or 0, part.size)

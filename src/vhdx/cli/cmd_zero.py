@@ -7,18 +7,28 @@ from functools import partial
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import SIZE, chain_options, chosen, parent_policy, partition_option
+from vhdx.cli.options import (
+    FILE,
+    SIZE,
+    chain_options,
+    chosen,
+    orphans_option,
+    parent_policy,
+    partition_option,
+    refuse_to_orphan,
+)
 from vhdx.cli.render import size_text
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable
 
 
 @click.command()
-@click.argument("image", type=click.Path())
+@click.argument("image", type=FILE)
 @click.argument("offset", type=SIZE)
 @click.argument("length", type=SIZE)
 @click.option("--keep-allocated", is_flag=True, help="Keep what space there is behind the zeros.")
 @partition_option
+@orphans_option
 @chain_options
 def zero(
     image: str,
@@ -27,6 +37,7 @@ def zero(
     *,
     keep_allocated: bool,
     partition: int | None,
+    force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
 ) -> None:
@@ -37,7 +48,8 @@ def zero(
     from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    with changing(), open_disk(image, "r+", parents=policy) as disk:
+    with changing(image=image), open_disk(image, "r+", parents=policy) as disk:
+        refuse_to_orphan(image, disk, force=force)
         part = chosen(disk, partition)
         in_slices(part, offset, length, "zeroing", partial(part.zero, keep_allocated=keep_allocated))
     click.echo(f"{printable(image)}: {size_text(length)} at offset {offset} read as zeros")

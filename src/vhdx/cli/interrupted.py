@@ -6,6 +6,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from vhdx.errors import VhdxError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -17,14 +19,21 @@ class InterruptedChangeError(Exception):
 
 
 @contextlib.contextmanager
-def changing(then: str | Callable[[], str] = "", *, dry_run: bool = False) -> Iterator[None]:
-    """Around a change of an image: says after Ctrl-C what became of it, and ``then`` what to do."""
+def changing(
+    then: str | Callable[[], str] = "", *, image: str | None = None, dry_run: bool = False
+) -> Iterator[None]:
+    """Around a change of an image: says after Ctrl-C what became of it, and ``then`` what to do.
+
+    Without ``then`` it is told of ``image`` if its log has to be replayed.
+    """
     try:
         yield
     except KeyboardInterrupt:
         if dry_run:
             raise
         advice = then if isinstance(then, str) else then()
+        if image is not None and _is_dirty(image):
+            advice += f"; its log is dirty: each opening replays it in memory, vhdx repair {image} in place"
         raise InterruptedChangeError(
             f"interrupted; the image is whole, what was under way is done in part or not at all{advice}"
         ) from None
@@ -41,6 +50,16 @@ def making(target: str) -> Iterator[None]:
             "is complete" if _file_under(target) != before else "is as it was" if before else "was not made"
         )
         raise InterruptedChangeError(f"interrupted; {target} {fate}, nothing else was changed") from None
+
+
+def _is_dirty(image: str) -> bool:
+    from vhdx.ops.log import open_log  # noqa: PLC0415  only whoever is interrupted waits for it
+
+    try:
+        with open_log(image, lock=False) as log:
+            return log.state == "dirty"
+    except (OSError, VhdxError):  # nobody can tell
+        return False
 
 
 def _file_under(name: str) -> Found:

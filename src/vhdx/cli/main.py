@@ -61,6 +61,19 @@ VERBS = (
 class Verbs(click.Group):
     """A group that imports a verb only when it is called for: `vhdx info` should start quickly."""
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that is meant; a word that is none is answered with the verbs that look like it."""
+        word = args[0]
+        if word in VERBS or word.startswith("-"):
+            return super().resolve_command(ctx, args)
+        from difflib import get_close_matches  # noqa: PLC0415  nobody else waits for it
+
+        close = " or ".join(f"vhdx {verb}" for verb in get_close_matches(word, VERBS))
+        hint = f"did you mean {close}?" if close else "vhdx -h lists them"
+        raise click.UsageError(f"there is no verb '{printable(word)}'; {hint}", ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(VERBS)
 

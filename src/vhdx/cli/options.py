@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.chain import Disk
     from vhdx.disk.parents import ParentPolicy
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -83,6 +84,12 @@ partition_option = click.option(
 )
 force_option = click.option("--force", is_flag=True, help="Replace the file if it exists and is not in use.")
 
+orphans_option = click.option(
+    "--force", is_flag=True, help="Also where images beside IMAGE have it for their parent."
+)
+FILE = click.Path(readable=False)
+"""A file that may be there or not: whoever opens it says what is wrong with it."""
+
 chain_options = together(
     click.option(
         "--parent-dir",
@@ -145,6 +152,14 @@ def chosen(disk: VirtualDisk, partition: int | None) -> VirtualDisk:
     from vhdx.disk.partitions import one_partition  # noqa: PLC0415  parsing options needs no library
 
     return disk if partition is None else one_partition(disk, partition)
+
+
+def refuse_to_orphan(image: str, disk: Disk, *, force: bool) -> None:
+    """Raise UnsupportedImageError if images beside this one would not know it once it is written to."""
+    from vhdx.disk.children import refuse_orphans  # noqa: PLC0415  parsing options needs no library
+
+    if not force:
+        refuse_orphans(image, disk.layers[0].header.data_write_guid, "a change of its contents")
 
 
 def parent_policy(parent_dirs: tuple[str, ...], *, any_parent: bool) -> ParentPolicy:

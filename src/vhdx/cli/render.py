@@ -153,11 +153,17 @@ class ProgressBar:
             "{task.description}",
             rich.BarColumn(),
             rich.DownloadColumn(binary_units=True),
-            rich.TransferSpeedColumn(),
+            rich.TextColumn("{task.fields[rate]}", style="progress.data.speed"),
             rich.TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
             redirect_stdout=False,  # which would go to standard error, JSON and contents included
         )
-        task = self._held.enter_context(bar).add_task(self._label, total=None)
-        return lambda done, total: bar.update(task, completed=done, total=total)
+        task = self._held.enter_context(bar).add_task(self._label, total=None, rate="?")
+
+        def move(done: int, total: int | None) -> None:
+            speed = bar.tasks[0].speed  # rich's own column counts in powers of 1000
+            rate = "?" if speed is None else f"{format_size(int(speed))}/s"
+            bar.update(task, completed=done, total=total, rate=rate)
+
+        return move

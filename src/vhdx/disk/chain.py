@@ -301,6 +301,10 @@ class Disk(OpenedDisk):
         """Before the first write: give the contents this DataWriteGuid, durably."""
         self._writable().take_identity(data_write_guid)
 
+    def replay(self) -> bool:
+        """Replay a dirty log in its place now, and not with the first change; whether there was one."""
+        return self._writable().mend()
+
     def replace_locator(self, values: dict[str, str]) -> None:
         """Rewrite the parent locator of the image, durably; its contents keep their identity."""
         self._writable().replace_item(guids.PARENT_LOCATOR, locator.pack(values))

@@ -10,10 +10,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from vhdx.disk.chain import Disk
-from vhdx.disk.foreign import foreign_kind
 from vhdx.disk.parents import open_chain, policy_from, salvaged_chain
 from vhdx.disk.raw import RawDisk
 from vhdx.errors import CorruptImageError, UnsupportedImageError
+from vhdx.format.foreign import PREFIX_SIZE, foreign
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
 from vhdx.rules import IDENTIFIER_SIGNATURE
@@ -223,11 +223,11 @@ def _signature_of(storage: ReadableStorage) -> Format:
 def _format_of_contents(path: str, storage: ReadableStorage) -> Format:
     by_suffix = SUFFIXES.get(os.path.splitext(path)[1].lower())
     found = _signature_of(storage)
-    foreign = foreign_kind(storage) if found == "raw" else None
-    if foreign is not None:
+    other = foreign(storage.read(min(storage.size(), PREFIX_SIZE), 0)) if found == "raw" else None
+    if other is not None:
         raise ValueError(
-            f"{path} is {foreign}, which is not read here: make a raw disk of it first, for one with "
-            "qemu-img convert -O raw, or say -f raw if its bytes are those of the disk"
+            f"{path} is {other.kind}, which is not read here: {other.advice}, or say -f raw if its bytes are "
+            "those of the disk"
         )
     if found != "raw" and (by_suffix == "raw" or stat.S_ISBLK(os.stat(path).st_mode)):
         # Whoever may write to a raw disk, a guest for one, can make it look like an image that names files.

@@ -195,5 +195,14 @@ class _Search:
             image=self._child.name,
             structure="parent locator",
             rule="2.6.2.6",
-            next_command=f"vhdx rebase {self._child.name} --parent FILE",
+            next_command=self._advice(),
         )
+
+    def _advice(self) -> str:
+        """The next command, by what became of the paths that were named."""
+        child = self._child.name
+        if self._mismatch:  # who says so takes what was written to the parent for what the child was based on
+            return f"vhdx rebase {child} --parent FILE --ignore-identity"
+        if self._places.outside:
+            return f"vhdx info {child} --chain --any-parent"
+        return f"vhdx rebase {child} --parent FILE"

@@ -34,6 +34,8 @@ class Places:
         known = child.identity() is not None
         self._home = os.path.dirname(os.path.realpath(child.name)) if known else None
         self.refused: dict[str, str] = {}
+        self.outside = False
+        """Whether a path was not taken that leads out of the child's directory."""
 
     def candidates(self, named: Iterable[Named]) -> Iterator[str]:
         """The files that the caller names, then what the image names as far as that may be tried."""
@@ -73,6 +75,7 @@ class Places:
         except ValueError as error:  # names of this host cannot have such characters
             self.refused[path] = str(error)
             return False
+        self.outside = True
         self.refused[path] = f"leads out of {home}, which is only followed with --any-parent or when named"
         return False
 

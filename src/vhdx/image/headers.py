@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx import rules
 from vhdx.format import guids, header, identifier, region
+from vhdx.format.foreign import PREFIX_SIZE, foreign
 from vhdx.format.header import Header
 from vhdx.format.log import LOG_ALIGNMENT
+from vhdx.format.vhd import FOOTER_COOKIE
 from vhdx.rules import Finding, Place
 
 if TYPE_CHECKING:
@@ -67,9 +69,21 @@ def check_identifier(storage: ReadableStorage, report: Report) -> str:
     data = storage.read(min(identifier.IDENTIFIER_SIZE, storage.size()), identifier.IDENTIFIER_OFFSET)
     if not data.startswith(identifier.SIGNATURE):
         place = Place("file identifier", identifier.IDENTIFIER_OFFSET)
-        detail = f"this is no VHDX file: it does not begin with {identifier.SIGNATURE.decode()!r}"
+        detail = f"this is no VHDX file: {_what_else(data)}"
         report(Finding(rules.IDENTIFIER_SIGNATURE, place, detail))
     return identifier.creator(data)
+
+
+def _what_else(data: bytes) -> str:
+    """What a file that begins so is."""
+    if not data:
+        return "it is empty"
+    if data.startswith(FOOTER_COOKIE):
+        return "it is a VHD, the older format; vhdx convert makes a VHDX of it"
+    other = foreign(data[:PREFIX_SIZE])
+    if other is not None:
+        return f"it is {other.kind}"
+    return f"it does not begin with {identifier.SIGNATURE.decode()!r}"
 
 
 def load(storage: ReadableStorage, report: Report) -> Headers | None:

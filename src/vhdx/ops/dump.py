@@ -82,7 +82,8 @@ def contents(path: str | os.PathLike[str], *, lock: bool = True) -> Iterator[Con
 
 def _header_section(remains: Remains) -> Iterator[Content]:
     start = remains.peek(len(identifier.SIGNATURE), 0)
-    state = "valid" if start == identifier.SIGNATURE else f"damaged: it begins with {start!r}"
+    is_right = start == identifier.SIGNATURE
+    state = "valid" if is_right else f"damaged: it begins with {start.hex(' ') or 'nothing'}"
     yield Content("identifier", 0, identifier.IDENTIFIER_SIZE, state)
     for slot, place in enumerate(header.HEADER_OFFSETS):
         data = remains.peek(header.HEADER_SIZE, place)

@@ -56,7 +56,7 @@ class PartitionTable(NamedTuple):
             if partition.number == number:
                 return partition
         there = ", ".join(str(partition.number) for partition in self.partitions)
-        raise ValueError(f"there is no partition {number}; there {f'are {there}' if there else 'is none'}")
+        raise ValueError(f"there is no partition {number}; the disk has {there or 'none'}")
 
     @property
     def end_of_last(self) -> int:
