@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from vhdx.disk.base import bytes_of, check_range
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.opened import OpenedDisk
-from vhdx.disk.parents import MAXIMUM_DEPTH
+from vhdx.disk.parents import MAXIMUM_DEPTH, closing_parents
 from vhdx.disk.places import Places
 from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
 from vhdx.extents import ExtentKind, merged
@@ -139,19 +139,21 @@ class VhdDisk(OpenedDisk):
 
 def vhd_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> VhdDisk:
     """The disk of the VHD in a storage, which it takes over. Raises as opening a VHDX does."""
-    layers = [VhdImage(storage)]
     try:
-        while layers[-1].has_parent:
-            if len(layers) >= MAXIMUM_DEPTH:
-                raise UnsupportedImageError(
-                    f"the chain has more than {MAXIMUM_DEPTH} images", image=storage.name
-                )
-            layers.append(_Search(layers, policy, lock=lock).parent())
+        layers = [VhdImage(storage)]
+        with closing_parents(layers):
+            while layers[-1].has_parent:
+                layers.append(_parent_of(layers, policy, lock=lock))
     except BaseException:
-        for layer in layers[1:]:
-            layer.storage.close()
+        storage.close()
         raise
     return VhdDisk(layers)
+
+
+def _parent_of(layers: list[VhdImage], policy: ParentPolicy, *, lock: bool) -> VhdImage:
+    if len(layers) >= MAXIMUM_DEPTH:
+        raise UnsupportedImageError(f"the chain has more than {MAXIMUM_DEPTH} images", image=layers[0].name)
+    return _Search(layers, policy, lock=lock).parent()
 
 
 class _Search:
