@@ -98,8 +98,8 @@ class VhdDisk(OpenedDisk):
 
     def data_ranges(self, *, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs of a range that may hold something; holes of the files are left out."""
-        for extent in self.extents(offset=offset, length=length):
-            yield from stored_ranges(extent, self._storages)
+        extents = self.extents(offset=offset, length=length)
+        return (stored for extent in extents for stored in stored_ranges(extent, self._storages))
 
     def pwrite(self, data: Buffer, offset: int) -> NoReturn:  # noqa: ARG002  the protocol's signature
         """Refused, as every change."""
