@@ -17,7 +17,17 @@ from tests.check.fault import child, dirty, dynamic, shared_space
 from tests.cli.running import run
 from tests.support.build import ImageBuilder
 from tests.support.damage import flip
-from tests.support.layout import FULLY_PRESENT, KIB, MIB, PARTIALLY_PRESENT, UNDEFINED, UNMAPPED, ZERO
+from tests.support.layout import (
+    FULLY_PRESENT,
+    KIB,
+    MIB,
+    PARTIALLY_PRESENT,
+    SECTOR,
+    UNDEFINED,
+    UNMAPPED,
+    ZERO,
+)
+from tests.support.logs import Data, Entry, Zero
 from tests.support.parts import Block, Header, Item, Region, RegionTable
 from tests.support.patterns import pattern
 from tests.support.presets import disk2vhd_like, qemu_like
@@ -140,6 +150,26 @@ def test_a_double_claim_names_both(tmp_path: Path) -> None:
     assert finding.structure == "BAT entry 1"
     assert finding.file_offset == 3 * MIB + 8
     assert finding.detail == f"block 1 at {4 * MIB}: the space is claimed by block 0, too"
+
+
+@pytest.mark.parametrize(
+    ("change", "blocks"),
+    [
+        (Zero(4 * MIB - SECTOR, SECTOR), []),
+        (Zero(4 * MIB - SECTOR, SECTOR + MIB), [0]),
+        (Zero(4 * MIB - SECTOR, 2 * SECTOR + MIB), [0, 1]),
+        (Zero(5 * MIB, 200 * MIB), [1]),
+        (Data(5 * MIB - SECTOR, pattern(9, SECTOR)), [0]),
+    ],
+)
+def test_a_log_that_writes_into_blocks_names_all_of_them(
+    change: Data | Zero, blocks: list[int], tmp_path: Path
+) -> None:
+    """Zeros that begin in the table and reach over a block wipe it as much as those that begin in it."""
+    image = dirty(Entry([change], flushed_file_offset=6 * MIB, last_file_offset=6 * MIB))
+    found = [f for f in vhdx.check(write(image, tmp_path)).findings if f.code == "log.payload"]
+    expected = [f"the log writes into block {block}, which is no metadata" for block in blocks]
+    assert [finding.detail for finding in found] == expected
 
 
 def test_a_file_that_is_no_image_cannot_be_checked(tmp_path: Path) -> None:

@@ -119,6 +119,23 @@ def test_a_cut_block_keeps_what_is_left_of_it(tmp_path: Path) -> None:
         assert disk.pread(2 * MIB, 0) == pattern(0, MIB) + pattern(1, MIB)[: MIB // 2] + bytes(MIB // 2)
 
 
+def test_what_is_concerned_in_two_ways_counts_once(tmp_path: Path) -> None:
+    """A block over the table, with another one half over it; and blocks whose bitmap shares their space."""
+    image = ImageBuilder(8 * MIB, 2 * MIB, blocks={n: Block(pattern(n, 2 * MIB)) for n in range(4)})
+    table = image.plan().bat_offset
+    image.bat = {1: table | FULLY_PRESENT, 2: table + MIB | FULLY_PRESENT}
+    result = vhdx.repair(image.write(tmp_path / "image.vhdx"), dry_run=True, accept_data_loss=True)
+    assert sum(r.length for r in result.concerned) > 6 * MIB
+    assert result.concerned_bytes == 6 * MIB  # block 0 stands where block 2 does now
+    shared = child(disk_size=10 * MIB + MIB // 2)
+    shared.bat = {shared.bitmap_index(0): shared.plan().blocks[0] | FULLY_PRESENT}
+    for length in (None, shared.plan().blocks[1] + MIB // 2):  # the second cuts block 1 in two
+        shared.file_length = length
+        result = vhdx.repair(shared.write(tmp_path / "shared.vhdx"), dry_run=True, accept_data_loss=True)
+        assert len(result.concerned) > 1
+        assert result.concerned_bytes == 10 * MIB + MIB // 2
+
+
 def test_a_block_without_a_place_is_zeros_and_hides_the_parent(tmp_path: Path) -> None:
     parent = dynamic()
     parent.blocks[5] = Block(pattern(5, MIB))

@@ -1,5 +1,7 @@
 """Extents: one exact table, and that each range tells the same as the whole."""
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,11 @@ from tests.support.layout import FULLY_PRESENT, MIB, PARTIALLY_PRESENT, UNDEFINE
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.reading import assert_cover, in_memory, scattered
+from tests.support.vhd import FIXED, VhdBuilder
 from vhdx import BlockState, Extent, ExtentKind
+from vhdx.disk.base import VirtualDisk
+from vhdx.disk.open import open_any
+from vhdx.disk.slice import SliceDisk
 
 DATA, ZEROS, NOTHING = ExtentKind.DATA, ExtentKind.ZERO, ExtentKind.UNALLOCATED
 
@@ -53,6 +59,37 @@ PAIR = [
 def test_the_extents_of_a_known_chain(pair: Path) -> None:
     with vhdx.open(pair) as disk:
         assert list(disk.extents()) == PAIR
+
+
+def _of_a_vhd(folder: Path) -> VirtualDisk:
+    return open_any(str(VhdBuilder(MIB, FIXED).write(folder / "disk.vhd")))
+
+
+def _of_a_raw_file(folder: Path) -> VirtualDisk:
+    path = folder / "disk.raw"
+    path.write_bytes(bytes(MIB))
+    return open_any(str(path))
+
+
+def _of_an_image(folder: Path) -> VirtualDisk:
+    return vhdx.open(ImageBuilder(MIB).write(folder / "disk.vhdx"))
+
+
+def _of_a_slice(folder: Path) -> VirtualDisk:
+    return SliceDisk(_of_an_image(folder), 0, MIB)
+
+
+@pytest.mark.parametrize("make", [_of_a_vhd, _of_a_raw_file, _of_an_image, _of_a_slice])
+@pytest.mark.parametrize(("offset", "length"), [(MIB, 1), (-1, 1), (0, MIB + 1), (MIB + 1, None)])
+def test_a_range_outside_is_refused_when_it_is_asked_for(
+    make: Callable[[Path], VirtualDisk], offset: int, length: int | None, tmp_path: Path
+) -> None:
+    """Not only when the first answer is taken, which may be elsewhere and much later."""
+    disk = make(tmp_path)
+    with contextlib.closing(disk):
+        for ask in (disk.extents, disk.data_ranges):
+            with pytest.raises(ValueError, match="not inside"):
+                ask(offset=offset, length=length)
 
 
 def clipped(extents: list[Extent], start: int, end: int) -> list[Extent]:

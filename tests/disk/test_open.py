@@ -20,7 +20,12 @@ from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.reading import assert_reads, files_held, in_memory, scattered, whole
+from tests.support.vhd import FIXED, VhdBuilder
+from vhdx.disk.open import lone_disk, readable_disk, writable_disk
+from vhdx.disk.parents import ParentPolicy
+from vhdx.disk.vhd import vhd_disk
 from vhdx.storage import host
+from vhdx.storage.file import open_for_writing
 
 IMAGE = ImageBuilder(4 * MIB, blocks={n: Block(pattern(n, MIB)) for n in (0, 2, 3)})
 CONTENT = IMAGE.content()
@@ -221,6 +226,46 @@ def test_promise_21_leaving_by_an_exception_closes(path: Path) -> None:
     assert files_held(path.parent) == []
     with pytest.raises(ValueError, match="closed"):
         disk.pread(1, 0)
+
+
+def test_an_image_that_cannot_be_written_to_keeps_no_parent_open(tmp_path: Path) -> None:
+    """Nor locked: the error may be kept for long, and with it every frame that it passed through."""
+    parent = IMAGE.write(tmp_path / "parent.vhdx")
+    child = IMAGE.child()
+    child.log_length = 0
+    path = child.write(tmp_path / "child.vhdx")
+    with pytest.raises(vhdx.UnsupportedImageError, match="no log") as kept:
+        vhdx.open(path, "r+")
+    assert files_held(tmp_path) == []
+    with vhdx.open(parent, "r+"):
+        assert kept.value.image == str(path)
+
+
+@pytest.mark.parametrize(
+    "take_over",
+    [
+        readable_disk,
+        writable_disk,
+        lone_disk,
+        lambda storage: vhd_disk(storage, ParentPolicy(), lock=False),
+    ],
+)
+def test_a_storage_that_is_taken_over_is_closed_if_no_disk_comes_of_it(
+    tmp_path: Path, take_over: Callable[[Any], object]
+) -> None:
+    path = tmp_path / "no image"
+    path.write_bytes(bytes(MIB))
+    storage = open_for_writing(str(path))
+    with pytest.raises(vhdx.CorruptImageError):
+        take_over(storage)
+    assert files_held(tmp_path) == []
+
+
+def test_a_vhd_that_is_to_be_written_to_is_called_one(tmp_path: Path) -> None:
+    path = VhdBuilder(16 * 1024, FIXED).write(tmp_path / "disk.vhd")
+    with pytest.raises(vhdx.UnsupportedImageError, match="this is a VHD"):
+        vhdx.open(path, "r+")
+    assert files_held(tmp_path) == []
 
 
 def test_an_iterator_of_extents_that_outlives_its_disk_gives_no_wrong_answer(path: Path) -> None:

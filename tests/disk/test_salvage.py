@@ -22,8 +22,8 @@ from tests.support.layout import (
     SECTOR,
     ZERO_GUID,
 )
-from tests.support.logs import Data, LogBuilder, session_guid
-from tests.support.parts import Block, Header, Item, MetadataTable, Region, RegionTable
+from tests.support.logs import Data, LogBuilder, Zero, session_guid
+from tests.support.parts import Bitmap, Block, Header, Item, MetadataTable, Region, RegionTable
 from tests.support.patterns import pattern
 from tests.support.reading import whole
 from tests.support.structures import HEADER, item, locate, log_entry, structures
@@ -330,6 +330,45 @@ def test_a_log_that_cannot_be_replayed_names_what_it_would_change(tmp_path: Path
     named = [doubt for doubt in doubts if "entry 8589934598" in doubt.reason]
     assert where(named) == [(0, len(content))]
     assert any("entry 8589934597" in doubt.reason for doubt in doubts) is False  # it leads into a block
+
+
+def _not_replayed(image: ImageBuilder, folder: Path, *changes: Data | Zero) -> list[tuple[int, int]]:
+    """The ranges that are doubtful for the one entry of a log, which is not whole, with these changes."""
+    image.log = LogBuilder()
+    image.log.add(*changes)
+    path = image.write(folder / "image.vhdx")
+    damage(path, log_entry(0), "checksum", 1)
+    with vhdx.open(path, salvage=True) as disk:
+        return where(doubt for doubt in disk.doubts if "entry 1 of the log" in doubt.reason)
+
+
+def test_zeros_over_two_structures_make_doubtful_what_either_says(tmp_path: Path) -> None:
+    image = clean()
+    image.placement = ("log", "bat", "metadata")
+    start = image.plan().metadata_offset - SECTOR
+    assert _not_replayed(image, tmp_path, Zero(start, SECTOR)) == []  # entries of no block
+    assert _not_replayed(image, tmp_path, Zero(start, 2 * SECTOR)) == [(0, image.disk_size)]
+
+
+@pytest.mark.parametrize("before", [0, 3 * MIB])
+def test_zeros_over_bitmaps_make_doubtful_what_they_tell_of(before: int, tmp_path: Path) -> None:
+    """From where nobody is, or from the middle of a bitmap, to the first bits of the next one."""
+    image = ImageBuilder(13 * GIB, 32 * MIB).child()
+    chunk = 128 * 32 * MIB
+    image.bitmaps = {0: Bitmap(file_offset=20 * MIB), 1: Bitmap(file_offset=24 * MIB - before)}
+    image.file_length = 40 * MIB
+    half = MIB // 2
+    zeros = Zero(20 * MIB + half, (24 * MIB - before) - (20 * MIB + half) + SECTOR)
+    found = _not_replayed(image, tmp_path, zeros)
+    assert found == [(chunk // 2, chunk // 2 + 32 * MIB)]
+
+
+def test_a_longer_change_at_the_same_place_counts_too(tmp_path: Path) -> None:
+    image = clean()
+    image.placement = ("log", "bat", "metadata")
+    start = image.plan().metadata_offset - SECTOR
+    found = _not_replayed(image, tmp_path, Zero(start, SECTOR), Zero(start, 2 * SECTOR))
+    assert found == [(0, image.disk_size)]
 
 
 def test_a_file_shorter_than_its_log_says_is_replayed(tmp_path: Path) -> None:

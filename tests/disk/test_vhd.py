@@ -16,8 +16,9 @@ from tests.support.layout import KIB, MIB
 from tests.support.vhd import DIFFERENCING, DYNAMIC, FIXED, VhdBuilder, absolute, relative
 from vhdx.disk.open import open_any
 from vhdx.disk.parents import ParentPolicy
-from vhdx.disk.vhd import VhdDisk
+from vhdx.disk.vhd import VhdDisk, vhd_disk
 from vhdx.extents import ExtentKind
+from vhdx.storage.stream import StreamStorage
 
 SMALL = 16 * KIB
 
@@ -140,6 +141,7 @@ def family(folder: Path, *locators: tuple[bytes, bytes], name: str = "") -> tupl
         ([relative("down\\parent.vhd")], "", "down/parent.vhd"),
         ([absolute("C:\\vm\\parent.vhd")], "", "parent.vhd"),
         ([(b"MacX", b"file://localhost/vm/parent.vhd")], "", "parent.vhd"),
+        ([(b"MacX", b"file:///vm/%C3%9Cber%20all.vhd")], "", "Über all.vhd"),
         ([(b"Wi2r", b"parent.vhd")], "", "parent.vhd"),
         ([], "D:\\vm\\parent.vhd", "parent.vhd"),
         ([absolute("C:\\nowhere.vhd"), relative("parent.vhd")], "", "parent.vhd"),
@@ -177,6 +179,24 @@ def test_absolute_paths_are_not_followed_unasked(tmp_path: Path) -> None:
     with pytest.raises(vhdx.ParentNotFoundError, match="only followed with --any-parent"):
         opened(path)
     assert content(path, parents=ParentPolicy(any_parent=True)) == child.content(parent.content())
+
+
+def test_parents_are_opened_as_the_policy_says_and_may_have_no_identity(tmp_path: Path) -> None:
+    """Both times, with a lock at the second: what the caller names need not be a path of the host."""
+    parent, child = family(tmp_path)
+    path = parent.write(tmp_path / "parent.vhd")
+    asked = []
+
+    def open_file(name: str, lock: bool) -> StreamStorage:
+        asked.append((name, lock))
+        return StreamStorage(io.BytesIO(path.read_bytes()), name, owned=False)
+
+    policy = ParentPolicy(files=("memory://parent",), open_file=open_file)
+    bytes_of_child = io.BytesIO((tmp_path / "home" / "child.vhd").read_bytes())
+    with vhd_disk(StreamStorage(bytes_of_child, owned=False), policy, lock=True) as disk:
+        assert disk.pread(disk.size, 0) == child.content(parent.content())
+        assert disk.findings == ()
+    assert asked == [("memory://parent", False), ("memory://parent", True)]
 
 
 def test_another_image_is_no_parent(tmp_path: Path) -> None:

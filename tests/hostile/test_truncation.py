@@ -1,15 +1,20 @@
 """Promise 17: files that end early: at each border of a structure, at every sector of the first MiBs."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import vhdx
 from tests.hostile.images import clean, dirty, family
 from tests.support.judge import Answer, WrongAnswerError, judge
 from tests.support.layout import HEADER_OFFSETS, KIB, MIB, REGION_TABLE_OFFSETS
+from tests.support.metadata import metadata_pieces
 from tests.support.structures import locate, structures
+from vhdx import VhdxError
+from vhdx.ops.dump import contents, dump
 
 
 def a_clean_image(folder: Path) -> list[Path]:
@@ -82,3 +87,31 @@ def test_a_parent_that_is_cut_is_refused_as_an_image_is(tmp_path: Path) -> None:
             assert judge(child, [parent]) in (Answer.READ, Answer.PARTLY)
         else:
             assert judge(child, [parent]) is Answer.REFUSED
+
+
+@pytest.mark.parametrize("order", [("log", "metadata", "bat"), ("log", "bat", "metadata")])
+@pytest.mark.parametrize(("differencing", "step"), [(False, 1), (True, 13)])
+def test_cut_in_each_metadata_item(
+    order: tuple[str, ...], differencing: bool, step: int, tmp_path: Path
+) -> None:
+    """Whatever item the file ends in, everything that looks at damaged files says so in its own words."""
+    image = clean().child() if differencing else clean()
+    image.placement = order
+    path = image.write(tmp_path / "image.vhdx")
+    start = image.plan().metadata_offset
+    items_end = start + max(at + len(value) for at, value in metadata_pieces(image))
+    for length in range(items_end, start + 64 * KIB - 1, -step):
+        os.truncate(path, length)
+        codes = vhdx.check(path).codes
+        assert "region.past_end" in codes
+        assert "locator.missing" not in codes
+        for look in (
+            lambda: vhdx.repair(path, dry_run=True),
+            lambda: list(contents(path)),
+            lambda: list(dump(path, "metadata")),
+            lambda: vhdx.open(path, salvage=True).close(),
+        ):
+            with contextlib.suppress(VhdxError):
+                look()
+        with pytest.raises(VhdxError):
+            vhdx.open(path)

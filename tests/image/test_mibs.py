@@ -36,6 +36,15 @@ def test_it_is_a_set(batches: list[tuple[list[int], int]], asked: tuple[list[int
         assert ours.gaps(end) == (len(missing), len(runs), missing[0] if missing else end, tail)
 
 
+@given(st.lists(st.tuples(st.integers(0, SIZE - 1), st.integers(1, SIZE)), max_size=5))
+def test_long_runs(runs: list[tuple[int, int]]) -> None:
+    ours, naive = MibSet(SIZE), set[int]()
+    for start, end in ((start, min(start + length, SIZE)) for start, length in runs):
+        ours.add_run(start, end)
+        naive |= {*range(start, end)}
+    assert ours.as_bytes(SIZE) == bytes(number in naive for number in range(SIZE))
+
+
 @given(st.lists(RUNS, max_size=5))
 def test_the_sum_tells_whether_something_stood_twice(batches: list[tuple[list[int], int]]) -> None:
     ours, members, added = MibSet(SIZE), list[int](), 0

@@ -123,6 +123,16 @@ def test_an_image_that_contradicts_itself_is_not_modified(
     assert footprint(tmp_path) == before
 
 
+def test_where_a_large_table_contradicts_itself_is_said(tmp_path: Path) -> None:
+    """Which of many entries it is is not looked for: the place is that where these begin in the table."""
+    built = behind_the_end_in_a_large_table()
+    slot = built.bat_index(131_072)
+    with vhdx.open(built.write(tmp_path / "a.vhdx"), "r+") as disk:
+        with pytest.raises(vhdx.CorruptImageError, match=f"from entry {slot} on") as caught:
+            disk.pwrite(b"x", 0)
+        assert caught.value.file_offset == built.plan().bat_offset + slot * 8
+
+
 def test_a_dirty_image_that_contradicts_itself_after_replay_is_not_modified(tmp_path: Path) -> None:
     """What counts is the table as it will be: the file itself may look sound."""
     built, bad = image(), shared_by_two()

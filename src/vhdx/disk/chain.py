@@ -216,8 +216,8 @@ class Disk(OpenedDisk):
 
         Finer than `extents`: holes of the host's files inside present blocks are left out.
         """
-        for extent in self.extents(offset=offset, length=length):
-            yield from self.stored_ranges(extent)
+        extents = self.extents(offset=offset, length=length)
+        return (stored for extent in extents for stored in self.stored_ranges(extent))
 
     def stored_ranges(self, extent: Extent) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs of one of the disk's extents that are no holes in the host's files."""

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from vhdx.disk.chain import Disk
-from vhdx.disk.parents import open_chain, policy_from, salvaged_chain
+from vhdx.disk.parents import closing_parents, open_chain, policy_from, salvaged_chain
 from vhdx.disk.raw import RawDisk
 from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.format.foreign import PREFIX_SIZE, foreign
@@ -77,9 +77,7 @@ def open_disk(
             return with_parents(leaf, parents, lock=lock)
     if not isinstance(file, str | os.PathLike):
         raise TypeError(f"only a path can be written to, not a {type(file).__name__}")
-    storage = open_for_writing(os.fspath(file), lock=lock)
-    with closing_on_failure(storage), _knowing_vhd(storage):
-        return writable_disk(storage, parents, lock=lock)
+    return writable_disk(open_for_writing(os.fspath(file), lock=lock), parents, lock=lock)
 
 
 def _salvaged_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> Disk:
@@ -101,10 +99,13 @@ def writable_disk(storage: Storage, parents: Parents = None, *, lock: bool = Tru
     """The disk of the image in a storage, to be written to. Takes the storage over."""
     from vhdx.image.write import Writer  # noqa: PLC0415  readers need not wait for it
 
-    leaf = image.load(storage)
-    layers = open_chain(leaf, policy_from(parents), lock=lock)
-    below = Disk(layers[1:]) if layers[1:] else None
-    return Disk(layers, partial(Writer, storage, leaf, below=below))
+    with closing_on_failure(storage):
+        with _knowing_vhd(storage):
+            leaf = image.load(storage)
+        layers = open_chain(leaf, policy_from(parents), lock=lock)
+        with closing_parents(layers):
+            below = Disk(layers[1:]) if layers[1:] else None
+            return Disk(layers, partial(Writer, storage, leaf, below=below))
 
 
 @contextlib.contextmanager
@@ -160,8 +161,9 @@ def lone_disk(storage: Storage) -> Disk:
     """The image in a storage without its parents: for changes of its metadata. Takes the storage over."""
     from vhdx.image.write import Writer  # noqa: PLC0415  readers need not wait for it
 
-    leaf = image.load(storage)
-    return Disk([leaf], partial(Writer, storage, leaf))
+    with closing_on_failure(storage):
+        leaf = image.load(storage)
+        return Disk([leaf], partial(Writer, storage, leaf))
 
 
 def open_any(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from vhdx.image.image import Image
+    from vhdx.image.vhd import VhdImage
     from vhdx.storage.base import ReadableStorage
 
     Load = Callable[[ReadableStorage], Image]
@@ -68,7 +69,7 @@ def policy_from(parents: Parents) -> ParentPolicy:
 def open_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> list[Image]:
     """The image and all its parents, each opened and verified. Closes what it opened if one is missing."""
     layers = [leaf]
-    with _closing_parents(layers):
+    with closing_parents(layers):
         _add_parents(layers, policy, lock=lock, load=image.load)
     return layers
 
@@ -78,7 +79,7 @@ def salvaged_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> tuple[li
     from vhdx.image import salvage  # noqa: PLC0415  sound images need not wait for it
 
     layers = [leaf]
-    with _closing_parents(layers):
+    with closing_parents(layers):
         try:
             _add_parents(layers, policy, lock=lock, load=salvage.load)
         except (VhdxError, OSError) as error:
@@ -87,8 +88,8 @@ def salvaged_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> tuple[li
 
 
 @contextlib.contextmanager
-def _closing_parents(layers: list[Image]) -> Iterator[None]:
-    """Close what was opened if the block raises, whatever it raises."""
+def closing_parents(layers: list[Image] | list[VhdImage]) -> Iterator[None]:
+    """Close all layers but the first, also those added meanwhile, if the block raises, whatever it raises."""
     try:
         yield
     except BaseException:

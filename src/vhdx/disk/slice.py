@@ -86,14 +86,14 @@ class SliceDisk(OpenedDisk):
     def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
         """What a range is made of; offsets are those of the slice."""
         length = self._length(offset, length)
-        for extent in self._disk.extents(offset=self.start + offset, length=length):
-            yield extent._replace(offset=extent.offset - self.start)
+        extents = self._disk.extents(offset=self.start + offset, length=length)
+        return (extent._replace(offset=extent.offset - self.start) for extent in extents)
 
     def data_ranges(self, *, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
         """The runs of a range that may hold something; offsets are those of the slice."""
         length = self._length(offset, length)
-        for start, count in self._disk.data_ranges(offset=self.start + offset, length=length):
-            yield start - self.start, count
+        ranges = self._disk.data_ranges(offset=self.start + offset, length=length)
+        return ((start - self.start, count) for start, count in ranges)
 
     def _length(self, offset: int, length: int | None) -> int:
         length = self.size - offset if length is None else length

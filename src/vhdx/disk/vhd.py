@@ -6,18 +6,18 @@ import io
 import os
 from itertools import accumulate
 from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import unquote
 
 from vhdx.disk.base import bytes_of, check_range
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.opened import OpenedDisk
-from vhdx.disk.parents import MAXIMUM_DEPTH
+from vhdx.disk.parents import MAXIMUM_DEPTH, closing_parents
 from vhdx.disk.places import Places
 from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
 from vhdx.extents import ExtentKind, merged
 from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
 from vhdx.storage.base import fill_zeros
-from vhdx.storage.file import open_for_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,8 +98,8 @@ class VhdDisk(OpenedDisk):
 
     def data_ranges(self, *, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs of a range that may hold something; holes of the files are left out."""
-        for extent in self.extents(offset=offset, length=length):
-            yield from stored_ranges(extent, self._storages)
+        extents = self.extents(offset=offset, length=length)
+        return (stored for extent in extents for stored in stored_ranges(extent, self._storages))
 
     def pwrite(self, data: Buffer, offset: int) -> NoReturn:  # noqa: ARG002  the protocol's signature
         """Refused, as every change."""
@@ -139,19 +139,21 @@ class VhdDisk(OpenedDisk):
 
 def vhd_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> VhdDisk:
     """The disk of the VHD in a storage, which it takes over. Raises as opening a VHDX does."""
-    layers = [VhdImage(storage)]
     try:
-        while layers[-1].has_parent:
-            if len(layers) >= MAXIMUM_DEPTH:
-                raise UnsupportedImageError(
-                    f"the chain has more than {MAXIMUM_DEPTH} images", image=storage.name
-                )
-            layers.append(_Search(layers, policy, lock=lock).parent())
+        layers = [VhdImage(storage)]
+        with closing_parents(layers):
+            while layers[-1].has_parent:
+                layers.append(_parent_of(layers, policy, lock=lock))
     except BaseException:
-        for layer in layers[1:]:
-            layer.storage.close()
+        storage.close()
         raise
     return VhdDisk(layers)
+
+
+def _parent_of(layers: list[VhdImage], policy: ParentPolicy, *, lock: bool) -> VhdImage:
+    if len(layers) >= MAXIMUM_DEPTH:
+        raise UnsupportedImageError(f"the chain has more than {MAXIMUM_DEPTH} images", image=layers[0].name)
+    return _Search(layers, policy, lock=lock).parent()
 
 
 class _Search:
@@ -162,7 +164,8 @@ class _Search:
         self._lock = lock
         assert self._child.header is not None
         self._header = self._child.header
-        self._in_chain = {layer.storage.identity() for layer in layers}
+        self._open_file = policy.open_file
+        self._in_chain = {layer.storage.identity() for layer in layers} - {None}
         self._places = Places(self._child.storage, policy)
         self._mismatch = False
 
@@ -185,9 +188,7 @@ class _Search:
         """Relative names first, then absolute ones, then the name in the header."""
         names = sorted(self._child.parent_names(), key=lambda named: named[0] not in _RELATIVE)
         for platform, name in names:
-            if name.startswith(_FILE_URL):
-                name = "/" + name.removeprefix(_FILE_URL).partition("/")[2]  # noqa: PLW2901  the path of the URL
-            yield name, platform in _RELATIVE
+            yield _without_scheme(name), platform in _RELATIVE
         bare = self._header.parent_name.replace("\\", "/").rpartition("/")[2]
         yield bare, True
 
@@ -213,15 +214,14 @@ class _Search:
 
     def _opened(self, path: str) -> VhdImage:
         """Open what was recognised, with a lock now, and verify it again under the lock."""
-        file = open_for_reading(path, lock=self._lock)
+        file = self._open_file(path, self._lock)
         try:
             parent = VhdImage(file)
             if parent.footer.unique_id != self._header.parent_id:
                 raise ParentMismatchError("the file changed while it was opened", image=path)
             # Some write the time of the parent's footer, some that of its file, which copying changes:
             # the unique id decides, another time is only worth a word.
-            times = (parent.footer.timestamp, int(os.stat(path).st_mtime) - vhd.EPOCH)
-            if self._header.parent_timestamp not in times:
+            if self._header.parent_timestamp not in (parent.footer.timestamp, _time_of_file(file, path)):
                 self._child.findings.append(
                     f"the timestamp of {path} is not the one that its child names: "
                     "it was copied, or written to after the child was made"
@@ -230,3 +230,20 @@ class _Search:
             file.close()
             raise
         return parent
+
+
+def _without_scheme(name: str) -> str:
+    """The path of a file URL; any other name as it is."""
+    if not name.startswith(_FILE_URL):
+        return name
+    return "/" + unquote(name.removeprefix(_FILE_URL).partition("/")[2])
+
+
+def _time_of_file(file: ReadableStorage, path: str) -> int | None:
+    """When the host last changed a file, as VHD counts; None if the path is not the host's name of it."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    same = (status.st_dev, status.st_ino) == file.identity()
+    return int(status.st_mtime) - vhd.EPOCH if same else None

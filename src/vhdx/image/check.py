@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx import rules
 from vhdx.format import guids, header
 from vhdx.image import headers, image, metadata, regions, replayed
-from vhdx.image.check_log import check_log, logged_mibs
+from vhdx.image.check_log import check_log, logged_runs
 from vhdx.image.corrections import header_corrections, metadata_corrections, region_table_corrections
 from vhdx.rules import CollectingReport, Finding, Place, Severity
 
@@ -166,7 +166,7 @@ def _examine_table(examined: Examined, table: Regions, geometry: Geometry, progr
     from vhdx.image.check_space import check_table  # noqa: PLC0415
 
     storage, report = examined.storage, examined.report
-    logged = logged_mibs(storage, examined.header, examined.sequence)
+    logged = logged_runs(storage, examined.header, examined.sequence)
     return check_table(
         storage,
         table,

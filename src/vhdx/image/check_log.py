@@ -11,6 +11,7 @@ from vhdx.journal.replay import changes
 from vhdx.journal.ring import Ring
 from vhdx.journal.scan import valid_entries
 from vhdx.rules import Finding, Place
+from vhdx.storage.runs import Runs
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -70,11 +71,18 @@ def _check_end(ring: Ring, sequence: ActiveSequence, report: Report) -> None:
         report(Finding(rules.LOG_TORN, place, "the last entry is not whole and is not replayed"))
 
 
-def logged_mibs(
+def logged_runs(
     storage: ReadableStorage, current: Header | None, sequence: ActiveSequence | None
-) -> frozenset[int]:
-    """The MiB of the file that a replay writes to with data."""
+) -> tuple[tuple[int, int], ...]:
+    """(start, end) of the runs of MiB in the file that a replay writes to, with data or with zeros."""
     if current is None or sequence is None:
-        return frozenset()
+        return ()
     ring = Ring(current.log_offset, current.log_length, storage.read)
-    return frozenset(change.file_offset // MIB for change in changes(ring, sequence))
+    touched = {
+        (change.file_offset // MIB, -(-(change.file_offset + change.length) // MIB))
+        for change in changes(ring, sequence)
+    }
+    runs = Runs()
+    for start, end in sorted(touched):
+        runs.add(start, end)
+    return tuple(runs.within(0, -(-storage.size() // MIB)))

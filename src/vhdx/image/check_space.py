@@ -19,6 +19,8 @@ from vhdx.rules import Finding, Place
 from vhdx.units import MIB, format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vhdx.geometry import Geometry
     from vhdx.image.check import Progress
     from vhdx.image.check_claims import Late
@@ -49,16 +51,16 @@ def check_table(
     geometry: Geometry,
     report: rules.CollectingReport,
     *,
-    logged: frozenset[int],
+    logged: Sequence[tuple[int, int]],
     keeps_length: bool,
     knows_all: bool,
     progress: Progress = None,
 ) -> TableFound:
     """Report all that is wrong with a table and the space of its file.
 
-    ``logged`` are the MiB that the replay of a log writes to; ``keeps_length`` is true of fixed images,
-    whose file keeps space for blocks that need none; ``knows_all`` is false where something may stand in the
-    file that nothing tells of any more.
+    ``logged`` are the runs of MiB that the replay of a log writes to; ``keeps_length`` is true of fixed
+    images, whose file keeps space for blocks that need none; ``knows_all`` is false where something may stand
+    in the file that nothing tells of any more.
     """
     size = storage.size()
     slots = Slots(storage, regions.bat, geometry)
@@ -102,12 +104,12 @@ def _keep_leftovers(entries: Entries, claimed: MibSet, geometry: Geometry, size:
     return int(free.size) * length
 
 
-def _set_of(logged: frozenset[int], size: int) -> MibSet | None:
-    inside = [mib for mib in logged if mib * MIB < size]
-    if not inside:
+def _set_of(logged: Sequence[tuple[int, int]], size: int) -> MibSet | None:
+    if not logged:
         return None
     targets = MibSet(-(-size // MIB) + 256)
-    targets.add(np.array(inside), 1)
+    for start, end in logged:
+        targets.add_run(start, end)
     return targets
 
 

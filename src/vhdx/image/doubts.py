@@ -35,7 +35,10 @@ class DiskRange(NamedTuple):
 
 
 class Concerned(NamedTuple):
-    """Ranges of the disk: the first DESCRIBED_RANGES of them, and how many bytes all of them have."""
+    """Ranges of the disk: DESCRIBED_RANGES of them at most, and how many bytes all of them have.
+
+    A range that is concerned in two ways stands there twice; each byte counts once.
+    """
 
     ranges: tuple[DiskRange, ...]
     length: int
@@ -79,23 +82,47 @@ class Doubts:
         """The ranges of the disk that contradictions concern."""
         found = _Ranges(self._geometry)
         shared = MibSet(-(-self._size // MIB) + 256)
+        any_cut = False
         for doubt in self.windows():
             for claims in doubt.misplaced:
                 found.add(claims, f"{_who(claims)}'s place is no place for it")
             for claims in doubt.cut:
-                found.add_cut(claims, self._size)
+                if _are_blocks(claims):
+                    any_cut = any_cut or bool(claims.firsts.size)
+                else:
+                    found.add(claims, "the end of the file cuts its sector bitmap")
             for claims in doubt.late:
                 shared.add(claims.firsts, claims.length)
-        if len(shared):
-            for window in self.slots.windows():
-                for claims, _ in self.check.claims(window):
-                    touching = np.flatnonzero(shared.touching(claims.firsts, claims.length))
-                    found.add(claims.part(touching), f"{_who(claims)} shares space with another one")
+        for claims in self._sharing(shared):
+            found.add(claims, f"{_who(claims)} shares space with another one")
+        if any_cut:  # last: a part of a block that is concerned as a whole does not count again
+            for cut in self._cut_blocks():
+                found.add_cut(cut, self._size)
         return found.concerned()
+
+    def _sharing(self, shared: MibSet) -> Iterator[Claims]:
+        """Who claims a MiB that two claim."""
+        if not len(shared):
+            return
+        for window in self.slots.windows():
+            for claims, _ in self.check.claims(window):
+                yield claims.part(np.flatnonzero(shared.touching(claims.firsts, claims.length)))
+
+    def _cut_blocks(self) -> Iterator[Claims]:
+        """The blocks that the end of the file cuts."""
+        end = -(-self._size // MIB)
+        for window in self.slots.windows():
+            for _, beyond in self.check.claims(window):
+                if _are_blocks(beyond):
+                    yield beyond.part(np.flatnonzero(beyond.firsts < end))
+
+
+def _are_blocks(claims: Claims) -> bool:
+    return claims.group.word == "block"
 
 
 def _who(claims: Claims) -> str:
-    return "the block" if claims.group.word == "block" else "its sector bitmap"
+    return "the block" if _are_blocks(claims) else "its sector bitmap"
 
 
 class _Ranges:
@@ -105,6 +132,7 @@ class _Ranges:
         self._geometry = geometry
         self._ranges: list[DiskRange] = []
         self._length = 0
+        self._counted = MibSet(geometry.block_count)  # of blocks, each for a MiB of the set
 
     def concerned(self) -> Concerned:
         return Concerned(tuple(sorted(self._ranges)), self._length)
@@ -114,25 +142,36 @@ class _Ranges:
         numbers: Numbers = claims.group.numbers
         if not numbers.size:
             return
-        per_number = 1 if claims.group.word == "block" else self._geometry.chunk_ratio
+        per_number = 1 if _are_blocks(claims) else self._geometry.chunk_ratio
+        self._count(numbers, per_number)
         unit = per_number * self._geometry.block_size
         starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0] - 2) != 1)
         ends = np.append(starts[1:], len(numbers))
         for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-            self._add(int(numbers[start]) * unit, (end - start) * unit, reason)
+            self._describe(int(numbers[start]) * unit, (end - start) * unit, reason)
+
+    def _count(self, numbers: Numbers, per_number: int) -> None:
+        """Count the bytes of blocks that were not counted before."""
+        blocks = (numbers[:, None] * per_number + np.arange(per_number)).reshape(-1)
+        blocks = blocks[blocks < self._geometry.block_count]
+        new = blocks[~self._counted.add(blocks, 1)]
+        self._length += len(new) * self._geometry.block_size
+        last = self._geometry.block_count - 1
+        if (new == last).any():
+            self._length -= self._geometry.block_size - self._geometry.block_length(last)
 
     def add_cut(self, claims: Claims, size: int) -> None:
         """Add what of blocks lies behind the end of the file."""
-        if claims.group.word != "block":
-            self.add(claims, "the end of the file cuts its sector bitmap")
-            return
-        for block, first in zip(claims.group.numbers.tolist(), claims.firsts.tolist(), strict=True):
+        counted = self._counted.touching(claims.group.numbers, 1).tolist()
+        rows = zip(claims.group.numbers.tolist(), claims.firsts.tolist(), counted, strict=True)
+        for block, first, is_counted in rows:
             kept = size - first * MIB
             offset = block * self._geometry.block_size + kept
-            self._add(offset, self._geometry.block_size - kept, "the end of the file cuts the block")
+            end = min((block + 1) * self._geometry.block_size, self._geometry.disk_size)
+            self._length += 0 if is_counted else end - offset
+            self._describe(offset, end - offset, "the end of the file cuts the block")
 
-    def _add(self, offset: int, length: int, reason: str) -> None:
+    def _describe(self, offset: int, length: int, reason: str) -> None:
         length = min(length, self._geometry.disk_size - offset)
-        self._length += length
         if len(self._ranges) < DESCRIBED_RANGES:
             self._ranges.append(DiskRange(offset, length, reason))

@@ -175,7 +175,8 @@ class _Loader:
             return None
         start, end = self._region.file_offset + entry.offset, self._region.file_offset + entry.end
         if entry.length > metadata.ITEM_SIZE_LIMIT or end > min(self._region.end, self._storage.size()):
-            return None  # which was reported of the entry, or of the region
+            self._sound = False  # which was reported of the entry, or by whoever looked at the region
+            return None
         return self._storage.read(entry.length, start)
 
     def _assemble(
@@ -240,6 +241,8 @@ class _Loader:
         self, items: Mapping[UUID, bytes], by_id: Mapping[UUID, MetadataEntry]
     ) -> Mapping[str, str] | None:
         item = items.get(guids.PARENT_LOCATOR)
+        if guids.PARENT_LOCATOR in by_id and item is None:
+            return None  # it is there, and what is wrong with its place was reported
         if item is None:
             offset = by_id[guids.FILE_PARAMETERS].offset
             detail = "the image has a parent but no parent locator"

@@ -67,6 +67,18 @@ class MibSet:
         np.bitwise_or.at(self._bits, ordered >> 3, _bit(ordered))
         return _any_of_each(held, length)
 
+    def add_run(self, start: int, end: int) -> None:
+        """Put all from ``start`` on in, up to ``end``, however long that is."""
+        first, last = start >> 3, end >> 3
+        low, high = 0xFF << (start & 7) & 0xFF, (1 << (end & 7)) - 1
+        if first == last:
+            self._bits[first] |= low & high
+            return
+        self._bits[first] |= low
+        self._bits[first + 1 : last] = 0xFF
+        if high:
+            self._bits[last] |= high
+
     def touching(self, firsts: Numbers, length: int) -> Mask:
         """Which runs touch something that is in the set."""
         runs = _members(firsts, length)

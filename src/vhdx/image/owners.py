@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.extents import BlockState
@@ -13,11 +14,12 @@ from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bat import WINDOW
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from vhdx.geometry import Geometry
     from vhdx.image.remains import Remains
 
-
+_BAT = guids.NAMES[guids.BAT_REGION]
 _SAY_SOMETHING_ABOUT_ALL = frozenset({"region table 1", "region table 2", "metadata table", "metadata items"})
 
 
@@ -105,24 +107,26 @@ class Owners:
             if state_of(entry) in present and (place := file_offset_of(entry))
         )
 
-    def blocks_behind(self, file_offset: int, length: int) -> range:
-        """The blocks of the disk that a range of one structure says something about."""
-        owner, geometry = self.of(file_offset), self._remains.geometry
-        if geometry is None or not length:
-            return range(0)
-        end = min(file_offset + length, owner.end)
-        if owner.chunk is not None:
-            first = owner.chunk * geometry.chunk_ratio
-            bits = range((file_offset - owner.start) * 8, (end - owner.start) * 8)
-            start = first + bits.start // geometry.sectors_per_block
-            stop = first + -(-bits.stop // geometry.sectors_per_block)
-            return range(start, min(stop, geometry.block_count))
-        if owner.name in _SAY_SOMETHING_ABOUT_ALL:
-            return range(geometry.block_count)
-        if owner.name != guids.NAMES[guids.BAT_REGION]:
-            return range(0)
-        index = (file_offset - owner.start) // ENTRY_SIZE
-        return geometry.blocks_of_slots(index, (end - file_offset) // ENTRY_SIZE)
+    def blocks_behind(self, file_offset: int, length: int) -> Iterator[range]:
+        """The blocks of the disk that a range of the file says something about, structure by structure."""
+        geometry = self._remains.geometry
+        if geometry is None:
+            return
+        end = file_offset + length
+        for owner in chain(self._say_something, self._bitmaps_in(file_offset, end)):
+            start, stop = max(file_offset, owner.start), min(end, owner.end)
+            if start < stop:
+                yield _blocks_said(owner, range(start - owner.start, stop - owner.start), geometry)
+
+    @cached_property
+    def _say_something(self) -> list[Owner]:
+        """The structures that say something about blocks, but for the bitmaps, which may be many."""
+        names = {*_SAY_SOMETHING_ABOUT_ALL, _BAT}
+        return sorted({owner for owner in self._structures if owner.name in names})
+
+    def _bitmaps_in(self, start: int, end: int) -> Sequence[Owner]:
+        first = bisect_right(self._bitmaps, start - BITMAP_BLOCK_SIZE, key=lambda owner: owner.start)
+        return self._bitmaps[first : bisect_left(self._bitmaps, end, key=lambda owner: owner.start)]
 
     def describe(self, file_offset: int, length: int) -> str:
         """Whose a range of the file is; of the BAT, which entries."""
@@ -130,7 +134,20 @@ class Owners:
         last = self.of(file_offset + max(0, length - 1))
         if owner.name != last.name:
             return f"{owner.name} to {last.name}"
-        if owner.name != guids.NAMES[guids.BAT_REGION]:
+        if owner.name != _BAT:
             return owner.name
         first = (file_offset - owner.start) // ENTRY_SIZE
         return f"BAT entries {first} to {first + length // ENTRY_SIZE - 1}"
+
+
+def _blocks_said(owner: Owner, part: range, geometry: Geometry) -> range:
+    """The blocks that a part of a structure, bytes from its start on, says something about."""
+    if owner.name in _SAY_SOMETHING_ABOUT_ALL:
+        return range(geometry.block_count)
+    if owner.chunk is None:
+        first = part.start // ENTRY_SIZE
+        return geometry.blocks_of_slots(first, -(-part.stop // ENTRY_SIZE) - first)
+    first = owner.chunk * geometry.chunk_ratio
+    start = first + part.start * 8 // geometry.sectors_per_block
+    stop = first + -(-part.stop * 8 // geometry.sectors_per_block)
+    return range(start, min(stop, geometry.block_count))

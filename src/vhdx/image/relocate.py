@@ -9,6 +9,7 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING
 
+from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState
 from vhdx.format import bat
 from vhdx.format.bat import file_offset_of, state_of
@@ -151,9 +152,14 @@ class Relocator:
             number * MIB for number in (move.piece.start, move.target, move.piece.length)
         )
         chunk, within = divmod(move.piece.slot, self._geometry.chunk_ratio + 1)
+        if not self.space.is_free(target, length):  # copying over what is used could not be undone
+            raise ImageFailedError(
+                f"the {length} bytes to which a block was to be moved are not all free; it stays where it is",
+                image=self.image.name,
+                file_offset=target,
+            )
         self._begin(1)
-        taken = self.space.claim(target, length)
-        assert taken, "the target of a move is not free"
+        self.space.claim(target, length)
         self._session.door.payload_written = True
         if within == self._geometry.chunk_ratio:
             self._move_bitmap(chunk, source, target)

@@ -257,7 +257,7 @@ class _Salvage:
         ring, headers = self._found.ring, self._found.headers
         if ring is None or headers is None or headers.current.log_guid == guids.NIL:
             return
-        seen: set[int] = set()
+        seen: set[tuple[int, int]] = set()
         for position, header in entry_headers(ring):
             in_force = header.log_guid == headers.current.log_guid.bytes_le
             if not in_force or header.sequence_number <= self._certain_up_to:
@@ -266,9 +266,10 @@ class _Salvage:
             readable = 0
             for file_offset, length, _ in readable_targets(ring, position, header):
                 readable += 1
-                if file_offset not in seen:
-                    seen.add(file_offset)
-                    yield from _doubtful_blocks(geometry, owners.blocks_behind(file_offset, length), name)
+                if (file_offset, length) not in seen:
+                    seen.add((file_offset, length))
+                    for blocks in owners.blocks_behind(file_offset, length):
+                        yield from _doubtful_blocks(geometry, blocks, name)
             if readable < header.descriptor_count:
                 yield Doubt(0, geometry.disk_size, f"{name} is damaged: what it changes is not known")
 

@@ -324,9 +324,8 @@ class _Survey:
         values = np.frombuffer(self._bat.payloads(block, count), dtype=np.uint64)
         states = values & np.uint64(STATE_MASK)
         places = values & np.uint64(FILE_OFFSET_MASK)
-        where = Place(
-            f"BAT from entry {self._geometry.payload_index(block)} on", self._bat.slot_offset(block)
-        )
+        index = self._geometry.payload_index(block)
+        where = Place(f"BAT from entry {index} on", self._bat.slot_offset(index))
         keeping = np.isin(states, [state.value for state in MAY_OWN_SPACE]) & (places > 0)
         self._keep_many(places[keeping] // np.uint64(MIB), where)
         present = np.isin(states, [state.value for state in _PRESENT])
