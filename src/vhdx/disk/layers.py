@@ -48,7 +48,10 @@ def _answers(
 
 
 def stored_ranges(extent: Extent, storages: Sequence[ReadableStorage]) -> Iterator[tuple[int, int]]:
-    """The (offset, length) runs of an extent that are no holes in the host's files, one for each layer."""
+    """The (offset, length) runs of an extent that are no holes in the host's files.
+
+    ``storages`` are those files, one for each layer, from the top to the base.
+    """
     if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
         moved = extent.offset - extent.file_offset
         storage = storages[extent.depth - 1]

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vhdx import rules
-from vhdx.extents import BlockState
 from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_LIMIT, STATE_MASK
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE
 from vhdx.image.mibs import MibSet
-from vhdx.image.states import MAY_OWN_SPACE
+from vhdx.image.states import MAY_OWN_SPACE, PRESENT
 from vhdx.rules import Finding
 from vhdx.units import MIB
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from vhdx.image.regions import Regions
     from vhdx.image.slots import Entries, Slots, Window
 
-_FULL, _PARTIAL = BlockState.FULLY_PRESENT.value, BlockState.PARTIALLY_PRESENT.value
+_FULL, _PARTIAL = PRESENT
 _STATE, _PLACE_SHIFT = np.uint64(STATE_MASK), np.uint64(20)
 _OWNING = np.array([state.value for state in MAY_OWN_SPACE], dtype=np.uint64)
 

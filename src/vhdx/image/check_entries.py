@@ -10,7 +10,7 @@ from vhdx import rules
 from vhdx.extents import BlockState
 from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_MASK, RESERVED_MASK, STATE_MASK
 from vhdx.image.check_tell import Group
-from vhdx.image.states import READ_ANSWERS, Answer
+from vhdx.image.states import invalidity, is_invalid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,11 +63,8 @@ def _tell(rule: rules.Rule, window: Window, which: NDArray[np.generic], teller: 
 def _check_states(window: Window, states: Entries, geometry: Geometry, teller: Teller) -> None:
     seen = np.bincount(states.astype(np.uint8), minlength=STATE_MASK + 1)
     for state in BlockState:
-        answer = READ_ANSWERS[state]
-        is_invalid = answer is Answer.INVALID or (answer is Answer.BITMAP and not geometry.differencing)
-        if seen[state] and is_invalid:
-            kind = "a differencing" if geometry.differencing else "this kind of"
-            words = f"{{}} is in state {state.value}, which {kind} image cannot have"
+        if seen[state] and is_invalid(state, differencing=geometry.differencing):
+            words = f"{{}} {invalidity(state, differencing=geometry.differencing)}"
             _tell(rules.BAT_STATE, window, states == state.value, teller, words)
     if seen[BlockState.UNMAPPED_V095]:
         words = "{} is in state 5, UNMAPPED in version 0.95 of the format and reserved since"

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vhdx import rules
-from vhdx.extents import BlockState
 from vhdx.format.bat import STATE_MASK
 from vhdx.image.check_claims import ClaimCheck
 from vhdx.image.check_entries import check_behind, check_entries
 from vhdx.image.check_tell import Teller
 from vhdx.image.mibs import MibSet
 from vhdx.image.slots import Slots
+from vhdx.image.states import PRESENT
 from vhdx.rules import Finding, Place
 from vhdx.units import MIB, format_size
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from vhdx.rules import Report
     from vhdx.storage.base import ReadableStorage
 
-PRESENT_STATES = np.array([BlockState.FULLY_PRESENT.value, BlockState.PARTIALLY_PRESENT.value], np.uint64)
 _QEMU_GAP = 4
 """MiB that QEMU leaves unused between the structures and the first block."""
 
@@ -93,7 +92,7 @@ def check_table(
 
 def _keep_leftovers(entries: Entries, claimed: MibSet, geometry: Geometry, size: int) -> int:
     """Claim the space that entries behind the last block name, and nobody else; how many MiB that is."""
-    present = np.isin(entries & np.uint64(STATE_MASK), PRESENT_STATES)
+    present = np.isin(entries & np.uint64(STATE_MASK), PRESENT)
     length = geometry.block_size // MIB
     firsts = np.unique((entries[present] >> np.uint64(20)).astype(np.int64))
     firsts = firsts[(firsts > 0) & (firsts + length <= size // MIB)]

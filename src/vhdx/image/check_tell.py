@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,13 +24,14 @@ class Group(NamedTuple):
     """Some slots of one kind, by the numbers of what they describe: payload blocks, or chunks."""
 
     numbers: Numbers
-    slots_of: Callable[[Numbers], Numbers]
+    slots_of: Callable[[Any], Any]  # the formulas of a geometry, which hold for arrays, too
     word: str
 
     @property
     def slots(self) -> Numbers:
         """The slots of the members."""
-        return self.slots_of(self.numbers)
+        slots: Numbers = self.slots_of(self.numbers)
+        return slots
 
     def name(self, index: int) -> str:
         """What the member with this place in the group is called."""
@@ -51,17 +52,11 @@ class Teller:
 
     def blocks(self, window: Window, which: Numbers) -> Group:
         """The payload blocks with these numbers in a window."""
-        return Group(which + window.first_block, self._payload_slots, "block")
+        return Group(which + window.first_block, self._geometry.payload_index, "block")
 
     def bitmaps(self, window: Window, which: Numbers) -> Group:
         """The sector bitmap blocks with these numbers in a window."""
-        return Group(which + window.first_chunk, self._bitmap_slots, "the sector bitmap of chunk")
-
-    def _payload_slots(self, blocks: Numbers) -> Numbers:
-        return blocks + blocks // self._geometry.chunk_ratio
-
-    def _bitmap_slots(self, chunks: Numbers) -> Numbers:
-        return (chunks + 1) * self._geometry.chunk_ratio + chunks
+        return Group(which + window.first_chunk, self._geometry.bitmap_index, "the sector bitmap of chunk")
 
     def tell(self, rule: Rule, group: Group, words: str | Callable[[int], str]) -> None:
         """Report one finding for each member; in ``words`` a ``{}`` stands for its name."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from vhdx.extents import BlockState
 from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_MASK, STATE_MASK
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bat import WINDOW
+from vhdx.image.states import PRESENT
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from vhdx.geometry import Geometry
     from vhdx.image.bat import Bat
-
-_PRESENT = (BlockState.FULLY_PRESENT.value, BlockState.PARTIALLY_PRESENT.value)
 
 
 def doubly_claimed(bat: Bat, geometry: Geometry) -> dict[int, str]:
@@ -43,7 +41,7 @@ def claims_by_mib(bat: Bat, geometry: Geometry, file_size: int) -> NDArray[np.ui
         entries = np.frombuffer(
             bat.payloads(block, min(WINDOW, geometry.block_count - block)), dtype=np.uint64
         )
-        present = np.isin(entries & np.uint64(STATE_MASK), _PRESENT)
+        present = np.isin(entries & np.uint64(STATE_MASK), PRESENT)
         _claim(claims, entries[present], geometry.block_size)
     if geometry.differencing:
         bitmaps = (bat.bitmap(chunk) for chunk in range(geometry.chunk_count))
@@ -73,7 +71,7 @@ def _claims(bat: Bat, geometry: Geometry) -> list[tuple[int, int, int]]:
         if geometry.is_bitmap_index(index):
             if geometry.differencing and state == BITMAP_PRESENT:
                 claims.append((entry & FILE_OFFSET_MASK, BITMAP_BLOCK_SIZE, index))
-        elif state in _PRESENT and index < behind:  # what stands behind the last block means nothing
+        elif state in PRESENT and index < behind:  # what stands behind the last block means nothing
             claims.append((entry & FILE_OFFSET_MASK, geometry.block_size, index))
     claims.sort()
     return claims

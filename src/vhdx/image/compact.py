@@ -17,6 +17,7 @@ from vhdx.image.bat import WINDOW
 from vhdx.image.packing import Gap, Gaps, Piece, moves
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.scan import Scanner
+from vhdx.image.states import PRESENT, is_invalid
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.uint64]
 
 SLOTS_IN_PAGE = PAGE_SIZE // ENTRY_SIZE
-_FULL, _PARTIAL = BlockState.FULLY_PRESENT.value, BlockState.PARTIALLY_PRESENT.value
+_FULL, _PARTIAL = PRESENT
 _AT_ONCE = 64 * 1024
 
 
@@ -68,6 +69,9 @@ class Changes(Protocol):
 
     def move(self, move: Move) -> None:
         """Put a payload block or a sector bitmap into a gap."""
+
+    def punch(self, file_offset: int, length: int) -> bool:
+        """Give a range that nobody reads, or that is zeros, back to the host; False where that cannot be."""
 
 
 class Given(NamedTuple):
@@ -133,10 +137,11 @@ class Compaction:
         self._changes.settle()
 
     def _refuse_invalid(self, block: int, values: Numbers, states: Numbers) -> None:
-        invalid = states == BlockState.RESERVED_4
-        if not self._geometry.differencing:
-            invalid |= states == _PARTIAL
-        for index in invalid.nonzero()[0][:1].tolist():
+        import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+        differencing = self._geometry.differencing
+        invalid = [state.value for state in BlockState if is_invalid(state, differencing=differencing)]
+        for index in np.flatnonzero(np.isin(states, invalid))[:1].tolist():
             self._image.reader.refuse_state(int(values[index]), block + index)
 
     def _drop_places(self, block: int, values: Numbers, states: Numbers, idle: NDArray[np.bool_]) -> None:

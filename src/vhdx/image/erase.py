@@ -10,8 +10,7 @@ from vhdx.extents import BlockState, ExtentKind
 from vhdx.format import bat
 from vhdx.format.bat import STATE_MASK, file_offset_of, state_of
 from vhdx.image.pages import PAGE_SIZE
-from vhdx.image.session import is_present
-from vhdx.image.states import TRANSITIONS, Event
+from vhdx.image.states import TRANSITIONS, Event, is_invalid, is_present
 from vhdx.storage.base import ZEROS
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from vhdx.image.session import Session
 
 _SLOTS_IN_PAGE = PAGE_SIZE // bat.ENTRY_SIZE
-_SUSPECT = frozenset({BlockState.RESERVED_4.value, BlockState.PARTIALLY_PRESENT.value})
+_SUSPECT = frozenset(state.value for state in BlockState if is_invalid(state, differencing=False))
 """States that some kinds of images cannot have."""
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from vhdx.format.bat import file_offset_of
 from vhdx.geometry import BITMAP_BLOCK_SIZE
-from vhdx.image.session import is_present
 from vhdx.image.space import Conflict, keep_leftovers, survey
+from vhdx.image.states import is_present
 from vhdx.units import MIB
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.extents import ExtentKind
 from vhdx.format.bat import file_offset_of
-from vhdx.image.session import is_present
+from vhdx.image.states import is_present
 from vhdx.storage.zeros import nonzero_runs
 from vhdx.units import MIB
 

@@ -7,11 +7,11 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.extents import BlockState
 from vhdx.format import guids, header, metadata, region
-from vhdx.format.bat import BITMAP_PRESENT, ENTRY_SIZE, STATE_MASK, file_offset_of, state_of
+from vhdx.format.bat import BITMAP_PRESENT, ENTRY_SIZE, STATE_MASK, file_offset_of
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bat import WINDOW
+from vhdx.image.states import is_present
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -100,11 +100,10 @@ class Owners:
         table, geometry = self._remains.bat, self._remains.geometry
         if table is None or geometry is None or not self._knows_blocks:
             return []
-        present = (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT)
         return sorted(
             Owner(place, place + geometry.block_size, f"payload block {block}")
             for block, entry in enumerate(table.payloads(0, geometry.block_count))
-            if state_of(entry) in present and (place := file_offset_of(entry))
+            if is_present(entry) and (place := file_offset_of(entry))
         )
 
     def blocks_behind(self, file_offset: int, length: int) -> Iterator[range]:

@@ -12,7 +12,7 @@ from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_LIMIT, STATE_MASK, file_
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bitmap import bit_runs
 from vhdx.image.claims import doubly_claimed
-from vhdx.image.states import KEEPS_SPACE, READ_ANSWERS, Answer
+from vhdx.image.states import KEEPS_SPACE, READ_ANSWERS, Answer, invalidity
 from vhdx.rules import Finding, Place
 
 if TYPE_CHECKING:
@@ -195,9 +195,8 @@ class Reader:
 
     def refuse_state(self, entry: int, block: int) -> NoReturn:
         """Raise CorruptImageError for a block in a state that this kind of image cannot have."""
-        kind = "a differencing" if self._geometry.differencing else "this kind of"
-        detail = f"block {block} is in state {state_of(entry).value}, which {kind} image cannot have"
-        self._fail(rules.BAT_STATE, block, detail)
+        fault = invalidity(state_of(entry), differencing=self._geometry.differencing)
+        self._fail(rules.BAT_STATE, block, f"block {block} {fault}")
 
     def _kept_space(self, run: BlockRun, state: BlockState) -> int | None:
         """Where the space is that a block without contents keeps, None if it keeps none."""

@@ -22,7 +22,8 @@ from vhdx.image.items import NewItem, with_item
 from vhdx.image.layout import bat_length
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.region_move import moved_region
-from vhdx.image.session import Session, is_present
+from vhdx.image.session import Session
+from vhdx.image.states import is_present
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,11 +10,11 @@ import threading
 from typing import TYPE_CHECKING
 
 from vhdx.errors import UnsupportedImageError
-from vhdx.extents import BlockState
 from vhdx.format.bat import file_offset_of, state_of
 from vhdx.image.pins import Pins
 from vhdx.image.space import Conflict, keep_leftovers, survey
-from vhdx.image.states import READ_ANSWERS, Answer
+from vhdx.image.states import is_invalid
+from vhdx.image.states import is_present as is_present  # noqa: PLC0414  some ask for it here
 from vhdx.image.transaction import Door
 
 if TYPE_CHECKING:
@@ -160,14 +160,8 @@ class Session:
 
     def refuse_invalid(self, block: int, entry: int) -> None:
         """Raise CorruptImageError for a block whose entry has a state that this kind of image cannot have."""
-        answer = READ_ANSWERS[state_of(entry)]
-        if answer is Answer.INVALID or (answer is Answer.BITMAP and not self.geometry.differencing):
+        if is_invalid(state_of(entry), differencing=self.geometry.differencing):
             self.reader.refuse_state(entry, block)
-
-
-def is_present(entry: int) -> bool:
-    """Whether a block has its contents, or part of them, in the file."""
-    return state_of(entry) in (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT)
 
 
 def refuse_unwritable(current: Header, name: str) -> None:

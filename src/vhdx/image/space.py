@@ -9,12 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdx import rules
-from vhdx.extents import BlockState
 from vhdx.format.bat import BITMAP_PRESENT, ENTRY_SIZE, FILE_OFFSET_MASK, STATE_MASK, file_offset_of, state_of
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bat import WINDOW
-from vhdx.image.states import MAY_OWN_SPACE
+from vhdx.image.states import MAY_OWN_SPACE, PRESENT, is_present
 from vhdx.rules import Finding, Place
 from vhdx.units import MIB
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 _FREE, _USED, _WAITING = 0, 1, 2
 _KEPT_BEHIND_LIMIT = 1 << 20
 """Blocks that may keep space where the file does not reach: nobody writes so, and each costs memory."""
-_PRESENT = (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT)
 
 
 class Space:
@@ -230,7 +228,7 @@ def keep_leftovers(space: Space, regions: Regions, bat: Bat, geometry: Geometry)
     for first in range(geometry.payload_index(geometry.block_count - 1) + 1, end, WINDOW):
         for entry in filter(None, bat.entries(first, min(WINDOW, end - first))):
             place = file_offset_of(entry)
-            if state_of(entry) in _PRESENT and space.is_free(place, geometry.block_size):
+            if is_present(entry) and space.is_free(place, geometry.block_size):
                 space.keep([place], geometry.block_size)
                 places.append(place)
     return places
@@ -269,7 +267,7 @@ class _Survey:
             state, place = state_of(run.entry), file_offset_of(run.entry)
             if state in MAY_OWN_SPACE and place:
                 self._kept.append(place)
-            elif state in _PRESENT:
+            elif is_present(run.entry):
                 length = run.block_count * self._geometry.block_size
                 missing = self._missing(run.first_block + run.block_count - 1)
                 where = self._where(self._geometry.payload_index(run.first_block))
@@ -328,7 +326,7 @@ class _Survey:
         where = Place(f"BAT from entry {index} on", self._bat.slot_offset(index))
         keeping = np.isin(states, [state.value for state in MAY_OWN_SPACE]) & (places > 0)
         self._keep_many(places[keeping] // np.uint64(MIB), where)
-        present = np.isin(states, [state.value for state in _PRESENT])
+        present = np.isin(states, PRESENT)
         missing = np.zeros(count, dtype=np.uint64)
         missing[-1] = self._missing(block + count - 1)
         named = f"a block from {block} to {block + count - 1}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 
 from vhdx.extents import BlockState
+from vhdx.format.bat import STATE_MASK
 
 
 class Answer(enum.Enum):
@@ -32,10 +33,29 @@ READ_ANSWERS: dict[BlockState, Answer] = {
     BlockState.PARTIALLY_PRESENT: Answer.BITMAP,
 }
 
+PRESENT = (BlockState.FULLY_PRESENT.value, BlockState.PARTIALLY_PRESENT.value)
+"""The numbers of the states whose contents, or part of them, stand in the file."""
 KEEPS_SPACE = frozenset({BlockState.UNDEFINED, BlockState.UNMAPPED})
 """States without contents whose entry may still name space that is kept for the block."""
 MAY_OWN_SPACE = KEEPS_SPACE | {BlockState.RESERVED_4, BlockState.UNMAPPED_V095}
 """States that are not read from a place, but whose place, if they name one, is nobody else's."""
+
+
+def is_present(entry: int) -> bool:
+    """Whether a block has its contents, or part of them, in the file."""
+    return entry & STATE_MASK in PRESENT
+
+
+def is_invalid(state: BlockState, *, differencing: bool) -> bool:
+    """Whether no block of an image of this kind can be in a state."""
+    answer = READ_ANSWERS[state]
+    return answer is Answer.INVALID or (answer is Answer.BITMAP and not differencing)
+
+
+def invalidity(state: BlockState, *, differencing: bool) -> str:
+    """What is wrong with a block in such a state; its name goes before."""
+    kind = "a differencing" if differencing else "this kind of"
+    return f"is in state {state.value}, which {kind} image cannot have"
 
 
 class Event(enum.Enum):
