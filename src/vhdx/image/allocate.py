@@ -9,7 +9,7 @@ from vhdx.extents import BlockState
 from vhdx.format import bat
 from vhdx.image.compact import SLOTS_IN_PAGE, Compaction
 from vhdx.image.relocate import Relocator
-from vhdx.image.session import is_present
+from vhdx.image.states import is_present
 from vhdx.units import MIB
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ from vhdx.format.bat import file_offset_of, state_of
 from vhdx.image.pins import Pins
 from vhdx.image.space import Conflict, keep_leftovers, survey
 from vhdx.image.states import is_invalid
-from vhdx.image.states import is_present as is_present  # noqa: PLC0414  some ask for it here
 from vhdx.image.transaction import Door
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from vhdx.image.compact import Compaction, Given
 from vhdx.image.estimate import Estimate
 from vhdx.image.holes import free_ranges, punch_all, zero_ranges
 from vhdx.image.relocate import Relocator
-from vhdx.image.session import Session, is_present
+from vhdx.image.session import Session
+from vhdx.image.states import is_present
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from vhdx.extents import BlockState, ExtentKind
 from vhdx.format import guids
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
+from vhdx.image.states import PRESENT
 from vhdx.storage.file import FileStorage
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from vhdx.partitions.table import Partition
 
     Progress = Callable[[int, int | None], None]
-
-_PRESENT = (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT)
 
 
 class LogInfo(NamedTuple):
@@ -243,7 +242,7 @@ def _block_info(image: Image, progress: Progress | None) -> BlockInfo:
             progress(run.first_block * image.geometry.block_size, image.geometry.disk_size)
         state = state_of(run.entry)
         counts[state] += run.block_count
-        if state not in _PRESENT:
+        if state not in PRESENT:
             continue
         place = file_offset_of(run.entry)
         if run.first_block == end_block:
