@@ -92,3 +92,13 @@ def continues(before: Extent, after: Extent) -> bool:
     if before.file_offset is None or after.file_offset is None:
         return before.file_offset is after.file_offset
     return before.file_offset + before.length == after.file_offset
+
+
+def side_by_side(ours: Iterator[Extent], theirs: Iterator[Extent]) -> Iterator[tuple[Extent, Extent]]:
+    """The parts of two runs of extents over the same range, cut so that the parts of a pair are alike."""
+    left, right = next(ours, None), next(theirs, None)
+    while left is not None and right is not None:
+        end = min(left.end, right.end)
+        yield left.part(left.offset, end), right.part(right.offset, end)
+        left = left.part(end, left.end) if end < left.end else next(ours, None)
+        right = right.part(end, right.end) if end < right.end else next(theirs, None)

@@ -6,6 +6,7 @@ import pytest
 
 import vhdx
 from tests.support.layout import MIB, TIB
+from vhdx.disk.base import padded_read
 from vhdx.disk.chain import Disk
 from vhdx.ops import rebase
 
@@ -29,7 +30,6 @@ def test_what_neither_parent_stores_is_not_read(tmp_path: Path, monkeypatch: pyt
         assert len(reads) < 1000
         return padded_read(disk, length, offset)
 
-    padded_read = rebase.padded_read
     monkeypatch.setattr(rebase, "padded_read", counted)
     done = vhdx.rebase(leaf, base, safe=True)
     assert done.copied_size == 4 * 512

@@ -87,9 +87,6 @@ def _collapse(scene: Scene, lower: int, upper: int) -> None:
 
 def rebase(scene: Scene) -> None:
     """Give a layer an older ancestor for its parent; it reads as before, so what lay between may go."""
-    if len(scene.layers) < 3:
-        rename_parent(scene)
-        return
     upper = scene.chance.randrange(2, len(scene.layers))
     lower = scene.chance.randrange(upper - 1)
     child, ancestor = scene.layers[upper], scene.layers[lower]
@@ -103,8 +100,6 @@ def rebase(scene: Scene) -> None:
 
 def rename_parent(scene: Scene) -> None:
     """Move a parent away under another name and tell its child."""
-    if len(scene.layers) < 2:
-        return
     upper = scene.chance.randrange(1, len(scene.layers))
     parent, child = scene.layers[upper - 1], scene.layers[upper]
     moved = parent._replace(path=scene.new_name())

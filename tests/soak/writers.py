@@ -4,6 +4,7 @@ import itertools
 import threading
 
 import vhdx
+from tests.nbd import client as wire
 from tests.nbd.client import ENOTSUP, ESHUTDOWN, FLUSH, FUA, READ, TRIM, WRITE, WRITE_ZEROES, Client, Reply
 
 from .history import NEVER, Change, History, Look
@@ -115,13 +116,13 @@ class DiskWriter(Writer):
 
     def _do(self, request: Request) -> bytes:
         match request.kind:
-            case 0:
+            case wire.READ:
                 return self._disk.pread(request.length, request.offset)
-            case 1:
+            case wire.WRITE:
                 self._disk.pwrite(request.data, request.offset)
-            case 3:
+            case wire.FLUSH:
                 self._disk.flush()
-            case 4:
+            case wire.TRIM:
                 self._disk.trim(request.length, request.offset)
             case _:
                 self._disk.zero(request.length, request.offset)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
+from vhdx.cli.options import FILE, FORMAT, chain_options, force_share_option, json_option, parent_policy
 from vhdx.cli.render import print_json, print_json_rows, progress_bar, size_text
 from vhdx.text import printable
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "-f",
     "--format",
     "name",
-    type=click.Choice(["raw", "vhdx", "vhd"]),
+    type=FORMAT,
     help="By default told by IMAGE's content.",
 )
 @chain_options

@@ -17,8 +17,7 @@ from vhdx.cli.options import (
     standard,
 )
 from vhdx.cli.render import progress_bar
-
-_PIECE_SIZE = 1024 * 1024
+from vhdx.units import MIB
 
 
 @click.command()
@@ -48,8 +47,8 @@ def read(
         part = chosen(disk, partition)
         check_range(offset, length, part.size)
         with progress_bar("reading") as progress:
-            for start in range(offset, offset + length, _PIECE_SIZE):
-                output.write(part.pread(min(_PIECE_SIZE, offset + length - start), start))
+            for start in range(offset, offset + length, MIB):
+                output.write(part.pread(min(MIB, offset + length - start), start))
                 if progress is not None:
                     progress(start - offset, length)
     output.flush()

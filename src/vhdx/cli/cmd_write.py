@@ -24,14 +24,13 @@ from vhdx.cli.options import (
 )
 from vhdx.cli.render import progress_bar, size_text
 from vhdx.text import printable
+from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
     from vhdx.cli.render import ProgressBar
     from vhdx.disk.base import VirtualDisk
-
-_PIECE_SIZE = 1024 * 1024
 
 
 @click.command()
@@ -81,7 +80,7 @@ def _copy(
     source: BinaryIO, disk: VirtualDisk, offset: int, length: int | None, progress: ProgressBar | None
 ) -> int:
     start = offset
-    while piece := source.read(_PIECE_SIZE):
+    while piece := source.read(MIB):
         if offset + len(piece) > disk.size:
             raise OSError(
                 errno.ENOSPC,

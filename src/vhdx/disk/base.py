@@ -98,3 +98,9 @@ def bytes_of(buffer: Buffer) -> memoryview:
     if view.readonly:
         raise TypeError("the buffer to read into is read-only")
     return view.cast("B") if view.nbytes else memoryview(bytearray())
+
+
+def padded_read(disk: VirtualDisk, length: int, offset: int) -> bytes:
+    """Bytes of a disk, zeros behind its end."""
+    there = max(0, min(length, disk.size - offset))
+    return (disk.pread(there, offset) if there else b"").ljust(length, b"\0")

@@ -19,6 +19,7 @@ from vhdx.extents import ExtentKind, merged
 from vhdx.format import guids, locator
 from vhdx.image.read import ASK_BELOW, SPLIT, ZEROS
 from vhdx.storage.base import fill_zeros
+from vhdx.storage.file import identity_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -230,9 +231,8 @@ class Disk(OpenedDisk):
 
     def _layers_above(self, since: int | str | os.PathLike[str] | None) -> int:
         if isinstance(since, str | os.PathLike):
-            status = os.stat(since)
             identities = [layer.file.identity() for layer in self._layers]
-            found = (status.st_dev, status.st_ino)
+            found = identity_of(since)
             above = identities.index(found) if found in identities else 0
         else:
             above = 1 if since is None else since - 1

@@ -6,7 +6,7 @@ import struct
 from typing import NamedTuple
 from uuid import UUID
 
-from vhdx.format import checksum, fields
+from vhdx.format import checksum, fields, guids
 
 SIGNATURE = b"head"
 HEADER_OFFSETS = (64 * 1024, 128 * 1024)
@@ -46,6 +46,11 @@ class Header(NamedTuple):
     version: int
     log_length: int
     log_offset: int
+
+    @property
+    def log_state(self) -> str:
+        """``clean``, or ``dirty``: what the log says is to be replayed."""
+        return "clean" if self.log_guid == guids.NIL else "dirty"
 
     def pack(self) -> bytes:
         """The 4096 bytes of this header, checksum included."""

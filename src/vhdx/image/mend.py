@@ -148,7 +148,7 @@ class _Mender:
         self._changes_contents = changes_contents
         self._image = image.load(file)
         self._geometry = self._image.geometry
-        self._session = Session(file, self._image, on_failure=lambda: None)
+        self._session = Session(file, self._image)
 
     def run(self, *, keep_length: bool) -> None:
         """Mend everything and close."""

@@ -59,7 +59,7 @@ def resize(
 @contextlib.contextmanager
 def _session(file: Storage, image: Image, identity: UUID | None = None) -> Iterator[Session]:
     """A session that is closed at the end, also by an exception: what it committed stays."""
-    session = Session(file, image, on_failure=_nobody_else_uses_the_image)
+    session = Session(file, image)
     if identity is not None:
         session.door.identity = identity
     try:
@@ -67,10 +67,6 @@ def _session(file: Storage, image: Image, identity: UUID | None = None) -> Itera
             yield session
     finally:
         session.close()
-
-
-def _nobody_else_uses_the_image() -> None:
-    """There are no readers to be told."""
 
 
 def _put_size(session: Session, disk_size: int) -> None:

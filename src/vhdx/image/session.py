@@ -14,7 +14,7 @@ from vhdx.format.bat import file_offset_of, state_of
 from vhdx.image.pins import Pins
 from vhdx.image.space import Conflict, keep_leftovers, survey
 from vhdx.image.states import is_invalid
-from vhdx.image.transaction import Door
+from vhdx.image.transaction import Door, nobody_reads
 
 if TYPE_CHECKING:
     from array import array
@@ -32,7 +32,7 @@ _LAST_SEQUENCE_NUMBER = 2**63
 class Session:
     """The changes of one image. ``lock`` orders everything that changes the table, a bitmap or an item."""
 
-    def __init__(self, file: Storage, image: Image, on_failure: Callable[[], None]) -> None:
+    def __init__(self, file: Storage, image: Image, on_failure: Callable[[], None] = nobody_reads) -> None:
         refuse_unwritable(image.header, image.name)
         self.file = file
         self.image = image

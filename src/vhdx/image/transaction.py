@@ -29,10 +29,14 @@ if TYPE_CHECKING:
     from vhdx.storage.base import Storage
 
 
+def nobody_reads() -> None:
+    """There are no readers to be told of a failure."""
+
+
 class Door:
     """The changes of one session on one file. Its callers hold the image's change lock."""
 
-    def __init__(self, file: Storage, image: Image, on_failure: Callable[[], None]) -> None:
+    def __init__(self, file: Storage, image: Image, on_failure: Callable[[], None] = nobody_reads) -> None:
         self._file = file
         self._image = image
         self._pages = image.pages

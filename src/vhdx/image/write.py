@@ -12,6 +12,7 @@ from vhdx.image.erase import Eraser
 from vhdx.image.items import ItemChange, NewItem, NoRoomError, RegionFullError, with_items, without_item
 from vhdx.image.region_move import grow_metadata
 from vhdx.image.session import Session
+from vhdx.image.transaction import nobody_reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,7 +33,11 @@ class Writer:
     """
 
     def __init__(
-        self, file: Storage, image: Image, on_failure: Callable[[], None], below: Below | None = None
+        self,
+        file: Storage,
+        image: Image,
+        on_failure: Callable[[], None] = nobody_reads,
+        below: Below | None = None,
     ) -> None:
         self._image = image
         self._geometry = image.geometry

@@ -7,11 +7,13 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from vhdx.disk.places import is_below
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, locator
 from vhdx.format.metadata import USER_ITEMS_LIMIT
 from vhdx.image.build import UserItem
 from vhdx.ops.plan import Rounding, disk_size_from, plan_from
+from vhdx.storage.file import identity_of
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 DEFAULT_BLOCK_SIZE = 2 * MIB
 """As Windows makes differencing images."""
+NOT_FOUND_BY_DEFAULT = (
+    "the parent is not at or below the child's directory: to open the child will take "
+    "--parent-dir or --any-parent"
+)
 
 
 def child_plan(
@@ -51,12 +57,6 @@ def child_plan(
     plan = plan_from(_options_from(image, options), wanted, rounding, user_items_of(image))
     disk_size = disk_size_from(wanted, plan.logical_sector_size, rounding)
     return replace(plan, locator=tuple(locator_values(child, image))), disk_size
-
-
-def identity_of(path: str) -> tuple[int, int]:
-    """Device and inode of the file under a name."""
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
 
 
 def _options_from(image: Image, options: ImageOptions) -> ImageOptions:
@@ -128,4 +128,4 @@ def _windows_path(path: str) -> str | None:
 def is_found_by_default(child: str, parent: str) -> bool:
     """Whether opening the child will look for the parent there without being asked to."""
     home = os.path.dirname(os.path.realpath(child))
-    return os.path.commonpath([os.path.realpath(parent), home]) == home
+    return is_below(os.path.realpath(parent), home)

@@ -137,7 +137,7 @@ class Meter:
 
 def compact_in_place(storage: Storage, leaf: Image, below: Disk | None, asked: Asked, meter: Meter) -> Done:
     """Compact the image in a storage and close the session, not the storage."""
-    session = Session(storage, leaf, on_failure=_ignore)
+    session = Session(storage, leaf)
     try:
         with session.lock:
             done = _work(Relocator(session, below), below, asked, meter)
@@ -199,7 +199,3 @@ def _present_size(leaf: Image) -> int:
 
 def _host_size(storage: ReadableStorage) -> int | None:
     return storage.allocated() if isinstance(storage, FileStorage) else None
-
-
-def _ignore() -> None:
-    """Nobody else uses the image."""

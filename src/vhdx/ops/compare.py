@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.open import open_any
 from vhdx.disk.partitions import one_partition
-from vhdx.extents import Extent, ExtentKind
+from vhdx.extents import ExtentKind, side_by_side
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.open import Format
@@ -72,16 +72,6 @@ def _first_difference(
             if progress is not None:
                 progress(start + count, length)
     return None
-
-
-def side_by_side(ours: Iterator[Extent], theirs: Iterator[Extent]) -> Iterator[tuple[Extent, Extent]]:
-    """The parts of two runs of extents over the same range, cut so that the parts of a pair are alike."""
-    left, right = next(ours, None), next(theirs, None)
-    while left is not None and right is not None:
-        end = min(left.end, right.end)
-        yield left.part(left.offset, end), right.part(right.offset, end)
-        left = left.part(end, left.end) if end < left.end else next(ours, None)
-        right = right.part(end, right.end) if end < right.end else next(theirs, None)
 
 
 def _first_unequal(left: bytes, right: bytes) -> int:

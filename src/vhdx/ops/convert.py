@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vhdx.ops.child import identity_of
 from vhdx.ops.create import NOT_RESERVED
 from vhdx.ops.plan import ImageOptions, Rounding
 from vhdx.ops.resector import with_sectors_of
 from vhdx.ops.source import nonzero_pieces, open_source
 from vhdx.ops.target import format_of, target_for
+from vhdx.storage.file import identity_of
 from vhdx.storage.publish import new_file
 from vhdx.units import MIB
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.disk.open import open_disk
 from vhdx.image.build import ImageBuilder
-from vhdx.ops.child import child_plan, is_found_by_default
+from vhdx.ops.child import NOT_FOUND_BY_DEFAULT, child_plan, is_found_by_default
 from vhdx.ops.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
 from vhdx.storage.publish import new_file
 from vhdx.units import parse_size
@@ -39,10 +39,6 @@ class CreateResult:
 
 
 NOT_RESERVED = "the host cannot reserve space here: the disk may become full while the image is used"
-NOT_FOUND_BY_DEFAULT = (
-    "the parent is not at or below the child's directory: to open the child will take "
-    "--parent-dir or --any-parent"
-)
 
 
 def create(

@@ -107,7 +107,7 @@ def _header_state(remains: Remains, slot: int, data: bytes) -> str:
 
 def _log(remains: Remains) -> Iterator[Content]:
     if remains.ring is not None and remains.headers is not None:
-        state = "clean" if remains.headers.current.log_guid == guids.NIL else "dirty"
+        state = remains.headers.current.log_state
         yield Content("log", remains.ring.file_offset, remains.ring.length, state)
 
 

@@ -8,6 +8,7 @@ folded can be told from others.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -123,15 +124,8 @@ def _replace_items(parent: FileStorage, items: tuple[NewItem, ...]) -> None:
     """Let these be the parent's items of the virtual disk, all in one log entry."""
     moved = True
     while moved:  # a region that has no room for them moves first, and the image is opened anew
-        writer = Writer(parent, image.load(parent), on_failure=_nobody_reads)
-        try:
+        with contextlib.closing(Writer(parent, image.load(parent))) as writer:
             writer.keep_identity()  # the contents have the new one already
             moved = writer.grow_for(items)
             if not moved:
                 writer.replace_disk_items(items)
-        finally:
-            writer.close()
-
-
-def _nobody_reads() -> None:
-    """There are no readers to be told."""

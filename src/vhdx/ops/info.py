@@ -10,7 +10,6 @@ from vhdx.disk.open import open_image, with_parents
 from vhdx.disk.partitions import partition_table
 from vhdx.errors import VhdxError
 from vhdx.extents import BlockState, ExtentKind
-from vhdx.format import guids
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
 from vhdx.image.states import PRESENT
@@ -178,7 +177,7 @@ def _layer_info(layer: Image, data_size: int) -> LayerInfo:
         file_size=layer.file.size(),
         block_size=layer.geometry.block_size,
         data_write_guid=layer.header.data_write_guid,
-        log_state=_log_state(layer),
+        log_state=layer.header.log_state,
         data_size=data_size,
     )
 
@@ -217,14 +216,10 @@ def _image_info(
     )
 
 
-def _log_state(image: Image) -> str:
-    return "clean" if image.header.log_guid == guids.NIL else "dirty"
-
-
 def _log_info(image: Image) -> LogInfo:
     sequence = image.sequence
     return LogInfo(
-        state=_log_state(image),
+        state=image.header.log_state,
         size=image.header.log_length,
         version=image.header.log_version,
         entries=len(sequence.positions) if sequence else 0,

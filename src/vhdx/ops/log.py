@@ -96,7 +96,7 @@ def open_log(path: str | os.PathLike[str], *, lock: bool = True) -> Iterator[Log
         assert remains.headers is not None  # or there would be no ring
         yield LogReport(
             image=remains.name,
-            state="clean" if guid == guids.NIL else "dirty",
+            state=remains.headers.current.log_state,
             log_guid=guid,
             version=remains.headers.current.log_version,
             file_offset=ring.file_offset,

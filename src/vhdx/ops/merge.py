@@ -15,13 +15,11 @@ from vhdx.disk.children import Families
 from vhdx.disk.open import open_disk
 from vhdx.disk.parents import policy_from
 from vhdx.errors import UnsupportedImageError
-from vhdx.extents import ExtentKind, merged
+from vhdx.extents import ExtentKind, merged, side_by_side
 from vhdx.image import image
-from vhdx.ops.child import identity_of
-from vhdx.ops.compare import side_by_side
 from vhdx.ops.fold import fold, is_folded
 from vhdx.ops.rebase import relink
-from vhdx.storage.file import open_for_reading, open_for_writing
+from vhdx.storage.file import identity_of, open_for_reading, open_for_writing
 from vhdx.storage.host import synchronize_directory
 from vhdx.units import MIB, format_size
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -116,20 +117,14 @@ def identity_items(
 def put_items(storage: Storage, opened: Image, items: tuple[NewItem, ...]) -> None:
     """Change what a guest knows the disk by, in one log entry; without items nothing is written."""
     if items:
-        writer = Writer(storage, opened, on_failure=_ignore)
-        try:
+        with contextlib.closing(Writer(storage, opened)) as writer:
             writer.put_items(items, contents=True)
-        finally:
-            writer.close()
 
 
 def make_fixed(storage: Storage, meter: Meter) -> bool:
     """Allocate every block, and say so last; whether the host reserved the space."""
-    writer = Writer(storage, image.load(storage), on_failure=_ignore)
-    try:
+    with contextlib.closing(Writer(storage, image.load(storage))) as writer:
         return writer.become_fixed(meter.advance)
-    finally:
-        writer.close()
 
 
 def make_dynamic(storage: Storage, meter: Meter) -> bool:
@@ -142,11 +137,8 @@ def make_dynamic(storage: Storage, meter: Meter) -> bool:
 
 def say_dynamic(storage: Storage) -> None:
     """Blocks need no space of their own from now on."""
-    writer = Writer(storage, image.load(storage), on_failure=_ignore)
-    try:
+    with contextlib.closing(Writer(storage, image.load(storage))) as writer:
         writer.become_dynamic()
-    finally:
-        writer.close()
 
 
 def _result(
@@ -164,7 +156,3 @@ def _result(
         before.header.data_write_guid != after.header.data_write_guid,
         () if reserved else (NOT_RESERVED,),
     )
-
-
-def _ignore() -> None:
-    """Nobody else uses the image."""

@@ -7,13 +7,13 @@ import os
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.disk.base import padded_read
 from vhdx.disk.open import closing_on_failure, lone_disk, open_disk, writable_disk
 from vhdx.errors import ParentMismatchError, UnsupportedImageError
-from vhdx.extents import ExtentKind
+from vhdx.extents import ExtentKind, side_by_side
 from vhdx.image import metadata
-from vhdx.ops.child import identity_of, is_found_by_default, locator_values
-from vhdx.ops.compare import side_by_side
-from vhdx.storage.file import open_for_writing
+from vhdx.ops.child import is_found_by_default, locator_values
+from vhdx.storage.file import identity_of, open_for_writing
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -162,9 +162,3 @@ def _write_unequal(disk: Disk, old: bytes, new: bytes, offset: int) -> int:
             copied += stop - start
         start = stop
     return copied
-
-
-def padded_read(disk: Disk, length: int, offset: int) -> bytes:
-    """Bytes of a disk, zeros past its end."""
-    there = max(0, min(length, disk.size - offset))
-    return (disk.pread(there, offset) if there else b"") + bytes(length - there)

@@ -16,6 +16,7 @@ from vhdx.image.remains import Remains, filled_up
 from vhdx.journal.replay import OVERLAY_LIMIT, GrowthError, replayed_overlay
 from vhdx.rules import Finding, Place
 from vhdx.storage.overlay import OverlayFullError
+from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from vhdx.journal.scan import ActiveSequence
     from vhdx.storage.overlay import Overlay
 
-_PIECE = 1024 * 1024
 _TABLE_WITHOUT_ITS_ENTRIES = tuple(
     field._replace(show=fields.word) if field.show is fields.checksum else field
     for field in region.TABLE_FIELDS
@@ -92,8 +92,8 @@ class _Comparison:
     def _changed_pages(self) -> Iterator[int]:
         """The file offsets of the sectors of 4096 bytes that change."""
         for start, length in self._after.changed_ranges():
-            for piece in range(start, start + length, _PIECE):
-                count = min(_PIECE, start + length - piece)
+            for piece in range(start, start + length, MIB):
+                count = min(MIB, start + length - piece)
                 before, after = self._before.read(count, piece), self._after.read(count, piece)
                 if before != after:
                     for at in range(0, count, SECTOR_SIZE):

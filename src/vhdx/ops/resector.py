@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from vhdx.disk.base import padded_read
 from vhdx.disk.partitions import partition_table
 from vhdx.ops.source import DiskSource
 from vhdx.partitions import filesystem, mbr
@@ -51,7 +53,7 @@ def with_sectors_of(
     has_sectors = source.format != "raw" and disk.logical_sector_size == sector_size
     if has_sectors and disk_size == disk.size:
         return source, ()
-    read = _padded(disk)
+    read = partial(padded_read, disk)
     table = partition_table(disk)
     is_guess = source.format == "raw" and table.kind == "mbr" and not _leads_to_file_systems(read, table)
     if is_guess and _leads_to_file_systems(read, other := read_table(disk.pread, disk.size, 4096)):
@@ -85,13 +87,3 @@ def _leads_to_file_systems(read: Read, table: PartitionTable) -> bool:
     """Whether a file system begins where a partition is said to: then its sectors are the right ones."""
     starts = (read(filesystem.PROBE_LENGTH, partition.offset) for partition in table.partitions)
     return any(filesystem.recognised(start) is not None for start in starts)
-
-
-def _padded(disk: VirtualDisk) -> Read:
-    """Reads the disk, and zeros behind its end."""
-
-    def read(length: int, offset: int) -> bytes:
-        there = max(0, min(length, disk.size - offset))
-        return (disk.pread(there, offset) if there else b"").ljust(length, b"\0")
-
-    return read

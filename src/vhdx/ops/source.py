@@ -16,6 +16,7 @@ from vhdx.disk.raw import RawDisk
 from vhdx.storage.base import fill_zeros
 from vhdx.storage.file import FileStorage
 from vhdx.storage.zeros import nonzero_runs
+from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from vhdx.disk.vhd import VhdDisk
     from vhdx.partitions.resector import Patch
 
-PIECE_SIZE = 1024 * 1024
+PIECE_SIZE = MIB
 STANDARD_INPUT = "-"
 
 

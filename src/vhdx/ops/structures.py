@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from vhdx.journal.ring import Ring
 
 _LONGEST_RAW = 32
-_PIECE = 1024 * 1024
 
 
 class FieldValue(NamedTuple):

@@ -101,11 +101,7 @@ _opened: list[str] | None = None
 
 
 def _watch(event: str, arguments: tuple[object, ...]) -> None:
-    if (
-        _opened is not None
-        and event in ("open", "os.listdir", "os.scandir")
-        and isinstance(arguments[0], str)
-    ):
+    if _opened is not None and event in _WATCHED and isinstance(arguments[0], str):
         _opened.append(arguments[0])
 
 
