@@ -3,6 +3,8 @@
 import errno
 import io
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +181,26 @@ def test_descriptors_are_not_inherited(path: Path) -> None:
     assert not os.get_inheritable(storage._descriptor)
     storage.close()
     assert not os.get_inheritable(storage._descriptor)
+
+
+def test_no_image_has_the_number_of_a_standard_stream(path: Path) -> None:
+    """What this process prints would go into the image."""
+    program = (
+        "import os, sys\n"
+        "from vhdx.storage import file, publish\n"
+        "os.closerange(0, 3)\n"
+        "reading = file.open_for_reading(sys.argv[1])\n"
+        "lent = reading.lent()\n"
+        "reading.close()\n"
+        "writing = file.open_for_writing(sys.argv[1], lock=False)\n"
+        "temporary = file.temporary_file()\n"
+        "with publish.new_file(sys.argv[1] + '.new', overwrite=False) as new:\n"
+        "    numbers = [opened._descriptor for opened in (reading, lent, writing, temporary, new)]\n"
+        "    wrong = [number for number in numbers if number < 3 or os.get_inheritable(number)]\n"
+        "assert os.open(os.devnull, os.O_RDONLY) == 0\n"
+        "os._exit(len(wrong))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, path], check=False).returncode == 0
 
 
 def test_two_names_of_one_file_have_one_identity(path: Path) -> None:

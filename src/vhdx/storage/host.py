@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HAS_POSITIONAL_READS = hasattr(os, "preadv")
+_BINARY = getattr(os, "O_BINARY", 0)  # of Windows
+_FIRST_FREE = 3  # behind standard input, output and error
 
 # struct space_resv of linux/falloc.h: type, whence, start, length, sysid, pid, four reserved words
 _SPACE = struct.Struct("=hh4xqqiI16x")
@@ -26,6 +28,29 @@ _FS_IOC_RESVSP64 = 0x4030582A
 _FS_IOC_UNRESVSP64 = 0x4030582B
 _FS_IOC_ZERO_RANGE = 0x40305839
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM})
+
+
+def open_file(path: str, flags: int, permissions: int = 0o666) -> int:
+    """Open a file of bytes under a number that is no standard stream's, and that nobody inherits.
+
+    Where standard error was closed its number is free, and what a program prints would go into the image.
+    """
+    descriptor = os.open(path, flags | _BINARY, permissions)
+    if descriptor >= _FIRST_FREE:
+        return descriptor
+    try:
+        return duplicate(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def duplicate(descriptor: int) -> int:
+    """The same opening under another number, of which the same is true as of `open_file`."""
+    try:
+        import fcntl  # noqa: PLC0415  absent on Windows
+    except ImportError:
+        return os.dup(descriptor)
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
 
 
 def size_of(descriptor: int) -> int:
