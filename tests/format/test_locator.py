@@ -23,7 +23,9 @@ def test_keys_and_values_come_back_in_their_order(values: dict[str, str]) -> Non
 @pytest.mark.parametrize("value", ["p\udcff.vhdx", "p" * 32768])
 def test_what_no_locator_can_say_is_refused(value: str) -> None:
     """A name that is no text, as hosts allow it; a path whose length its field cannot hold."""
-    with pytest.raises(ValueError, match=r"the parent's path 'p.*' cannot be written into an image") as caught:
+    with pytest.raises(
+        ValueError, match=r"the parent's path 'p.*' cannot be written into an image"
+    ) as caught:
         locator.pack({"relative_path": value})
     assert type(caught.value) is ValueError
     assert str(caught.value).isprintable()
