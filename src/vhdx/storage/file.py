@@ -1,4 +1,4 @@
-"""Files and block devices of the host, by positional system calls. The only opener of image files.
+"""Files and block devices of the host, by positional system calls. The only opener of image files that exist.
 
 Linux and macOS: ``pread``, ``preadv``, ``pwrite``. Where those are missing (Windows), reading goes through
 a seekable file object (`vhdx.storage.stream`) and writing is refused.
@@ -154,12 +154,9 @@ class FileStorage:
         with self._naming():
             host.synchronize(self._descriptor)
 
-    def start_writing_back(self, file_offset: int, length: int) -> None:
-        """Let the host begin to write a range to its disk, so that the next flush finds less to do.
-
-        A length of 0 means up to the end of the file.
-        """
-        host.start_writing_back(self._descriptor, file_offset, length)
+    def start_writing_back(self) -> None:
+        """Let the host begin to write the file to its disk, so that the next flush finds less to do."""
+        host.start_writing_back(self._descriptor)
 
     def resize(self, size: int) -> None:
         """Cut or extend the file; what is added reads as zeros."""

@@ -85,10 +85,10 @@ def _synchronize_all(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def start_writing_back(descriptor: int, file_offset: int, length: int) -> None:
-    """Let the host begin to write a range to its disk. Linux does so when told that nobody needs it."""
+def start_writing_back(descriptor: int) -> None:
+    """Let the host begin to write a file to its disk. Linux does so when told that nobody needs it."""
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, file_offset, length, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def synchronize_directory(path: str) -> None:
