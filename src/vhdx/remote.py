@@ -69,10 +69,12 @@ def _storage(url: str, options: dict[str, Any]) -> StreamStorage:
         raise ImportError(f"{name}: {error}; try: pip install 'vhdx[remote]'") from error
     except FileNotFoundError as error:  # whatever kept the server from answering
         raise _unreachable(FileNotFoundError, errno.ENOENT, error.__cause__ or "not there", name) from None
-    except (OSError, ValueError):
-        raise
-    except Exception as error:  # each protocol has a tree of errors of its own
-        raise _unreachable(OSError, errno.EIO, error, name) from error
+    except OSError as error:
+        raise _unreachable(OSError, error.errno or errno.EIO, error, name) from None
+    except ValueError as error:  # of the words, not of what they lead to
+        raise ValueError(f"{name}: {_without_secrets(str(error))}") from None
+    except Exception as error:  # noqa: BLE001  each protocol has a tree of errors of its own
+        raise _unreachable(OSError, errno.EIO, error, name) from None
     if getattr(file, "size", None) is None or not file.seekable():
         raise _no_parts(name)
     return StreamStorage(CachedFile(file, name), name)
@@ -84,6 +86,7 @@ def _without_secrets(text: str) -> str:
 
 
 def _unreachable(kind: type[OSError], number: int, error: object, name: str) -> OSError:
+    """What is raised ``from None``: a traceback would show the first error, too, with its secrets."""
     return kind(number, f"cannot be fetched ({_without_secrets(str(error))})", name)
 
 
@@ -163,9 +166,9 @@ class CachedFile:
         except ValueError:
             raise _no_parts(self._name) from None
         except OSError as error:
-            raise _unreachable(OSError, error.errno or errno.EIO, error, self._name) from error
-        except Exception as error:
-            raise _unreachable(OSError, errno.EIO, error, self._name) from error
+            raise _unreachable(OSError, error.errno or errno.EIO, error, self._name) from None
+        except Exception as error:  # noqa: BLE001  as in `_storage`
+            raise _unreachable(OSError, errno.EIO, error, self._name) from None
         if len(data) != end - start:
             said = f"the server delivered {len(data)} of {end - start} bytes at offset {start}"
             raise OSError(errno.EIO, said, self._name)

@@ -6,9 +6,17 @@ _QUOTED_LENGTH = 200
 
 
 def quoted(text: str) -> str:
-    """The text, harmless and cut to a length that leaves room for the sentence around it."""
-    harmless = printable(text[:_QUOTED_LENGTH])[:_QUOTED_LENGTH]
-    return harmless if len(harmless) == len(text) or len(text) <= _QUOTED_LENGTH else f"{harmless}…"
+    """The text, harmless and cut to a length that leaves room for the sentence around it.
+
+    It is cut between characters, never inside an escape, and ends in ``…`` then.
+    """
+    harmless = ""
+    for character in text[: _QUOTED_LENGTH + 1]:
+        escaped = printable(character)
+        if len(harmless) + len(escaped) > _QUOTED_LENGTH:
+            return f"{harmless}…"
+        harmless += escaped
+    return harmless
 
 
 def printable(text: str) -> str:

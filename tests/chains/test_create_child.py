@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 import vhdx
-from tests.cli.running import run
+from tests.cli.running import USAGE, run
 from tests.interop.programs import by_seven_zip, pyvhdi_bytes
 from tests.support.build import ImageBuilder
 from tests.support.layout import IS_USER, IS_VIRTUAL_DISK, MIB, TIB
@@ -148,6 +148,14 @@ def test_a_parent_that_somebody_writes_to_is_refused(tmp_path: Path) -> None:
         vhdx.create(tmp_path / "child.vhdx", parent=path)
     with vhdx.open(path):
         vhdx.create(tmp_path / "child.vhdx", parent=path)
+
+
+def test_a_parent_whose_name_is_no_text_is_refused_in_words(tmp_path: Path) -> None:
+    vhdx.create(tmp_path / "p\udcff.vhdx", MIB)
+    done = run("create", tmp_path / "c.vhdx", "--parent", tmp_path / "p\udcff.vhdx")
+    assert done.code == USAGE
+    assert done.sentence.endswith("p\\udcff.vhdx' cannot be written into an image")
+    assert not (tmp_path / "c.vhdx").exists()
 
 
 def test_nobody_is_its_own_parent(tmp_path: Path) -> None:

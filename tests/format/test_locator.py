@@ -20,6 +20,18 @@ def test_keys_and_values_come_back_in_their_order(values: dict[str, str]) -> Non
     assert locator.locator_type(packed) == LOCATOR_TYPE
 
 
+@pytest.mark.parametrize("value", ["p\udcff.vhdx", "p" * 32768])
+def test_what_no_locator_can_say_is_refused(value: str) -> None:
+    """A name that is no text, as hosts allow it; a path whose length its field cannot hold."""
+    with pytest.raises(
+        ValueError, match=r"the parent's path 'p.*' cannot be written into an image"
+    ) as caught:
+        locator.pack({"relative_path": value})
+    assert type(caught.value) is ValueError
+    assert str(caught.value).isprintable()
+    assert locator.unpack(locator.pack({"relative_path": value[:1] * 32767}))
+
+
 def test_strings_stand_in_any_order() -> None:
     packed = pack_locator(PAIRS)
     swapped = [{"key_offset": 50, "value_offset": 100, "key_length": 4, "value_length": 4}]

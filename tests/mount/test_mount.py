@@ -327,6 +327,22 @@ def test_what_was_synchronized_survives_kill_9(path: Path) -> None:
     assert content(path) == bytes(twin)
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_do_not_become_the_images(path: Path, closed: str) -> None:
+    """Behind the caller's back nothing is put in place of the standard streams, whoever has their numbers."""
+    folder = path.with_name("mnt")
+    folder.mkdir()
+    line = f"exec {' '.join(COMMAND)} mount --write {path} {folder} {closed}"
+    subprocess.run(["sh", "-c", line], capture_output=True, check=True, timeout=30)
+    try:
+        with open(folder / "disk.raw", "r+b") as opened:
+            opened.write(pattern(1, 2 * MIB))
+    finally:
+        succeed("unmount", folder)
+    assert content(path)[: 2 * MIB] == pattern(1, 2 * MIB)
+    assert is_clean(path)
+
+
 # What is refused ---------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import random
+import socket
 import struct
 import threading
 import time
@@ -14,8 +15,10 @@ import pytest
 
 import vhdx
 from tests.support.layout import MIB
-from vhdx.nbd.connection import Limits
-from vhdx.nbd.export import SLICE
+from vhdx.nbd import listen
+from vhdx.nbd.connection import House, Limits
+from vhdx.nbd.export import SLICE, Export
+from vhdx.nbd.server import Server
 from vhdx.nbd.serving import HELPERS
 
 from . import client as wire
@@ -523,6 +526,26 @@ def test_a_thousand_connections(disk: MemoryDisk, tmp_path: Path) -> None:
             time.sleep(0.01)
         assert clients() == threads
     assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_a_client_that_is_gone_before_it_is_served_ends_nothing(
+    disk: MemoryDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """macOS refuses to set options of a socket whose other end has gone."""
+    house = House({"": Export("", disk)}, "", None, Limits(), print)
+    with listen.tcp_socket("127.0.0.1", 0) as listener:
+        address = listener.getsockname()
+        server = Server(house, [listener], once=True)
+        thread = threading.Thread(target=server.serve)
+        thread.start()
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "TCP_NODELAY", 9999)
+            with socket.create_connection(address, 10) as gone:
+                assert gone.recv(1) == b""
+        with socket.create_connection(address, 10) as client:
+            assert client.recv(8) == b"NBDMAGIC"
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_who_comes_when_all_places_are_taken_waits(disk: MemoryDisk, tmp_path: Path) -> None:

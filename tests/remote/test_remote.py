@@ -1,7 +1,9 @@
 """Images on a web server and in an object store: what is read is right, and little is fetched."""
 
+import errno
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +28,7 @@ SIZE = 64 * MIB
 BIG = ImageBuilder(SIZE, blocks={number: Block(pattern(number, MIB)) for number in range(0, 64, 2)})
 PARENT = ImageBuilder(2 * MIB, blocks={0: Block(pattern(0, MIB))}, seed=40)
 CHILD = PARENT.child()
+SECRET = "https://user:hunter2@host/a?signature=hunter2"
 PRIVATE = {"anon": True, "skip_instance_cache": True}
 
 
@@ -93,6 +96,30 @@ def test_what_is_not_there_is_told_without_secrets(server: Server) -> None:
         vhdx.remote.open(url)
     assert caught.value.filename == f"{server.url}/b/none.vhdx"
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected", "number"),
+    [
+        (OSError(f"Max retries exceeded with url: {SECRET}"), OSError, errno.EIO),
+        (PermissionError(errno.EACCES, f"Forbidden: {SECRET}"), PermissionError, errno.EACCES),
+        (ValueError(f"Port could not be cast: {SECRET}"), ValueError, None),
+        (RuntimeError(f"no luck with {SECRET}"), OSError, errno.EIO),
+    ],
+)
+def test_no_failure_tells_secrets(
+    raised: Exception, expected: type[Exception], number: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is built on requests raises OSError for everything, with the whole URL in it."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", fail)
+    with pytest.raises(expected, match="https://host/a") as caught:
+        vhdx.remote.open(SECRET)
+    assert getattr(caught.value, "errno", None) == number
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_server_that_fails_later_is_an_error_and_nothing_else(server: Server) -> None:

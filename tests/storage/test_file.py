@@ -1,8 +1,11 @@
 """Files of the host and file objects: exact reads, whatever the host does to them."""
 
 import errno
+import fcntl
 import io
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -179,6 +182,62 @@ def test_descriptors_are_not_inherited(path: Path) -> None:
     assert not os.get_inheritable(storage._descriptor)
     storage.close()
     assert not os.get_inheritable(storage._descriptor)
+
+
+def test_no_image_has_the_number_of_a_standard_stream(path: Path) -> None:
+    """What this process prints would go into the image."""
+    program = (
+        "import os, sys\n"
+        "from vhdx.storage import file, publish\n"
+        "os.closerange(0, 3)\n"
+        "reading = file.open_for_reading(sys.argv[1])\n"
+        "lent = reading.lent()\n"
+        "reading.close()\n"
+        "writing = file.open_for_writing(sys.argv[1], lock=False)\n"
+        "temporary = file.temporary_file()\n"
+        "with publish.new_file(sys.argv[1] + '.new', overwrite=False) as new:\n"
+        "    numbers = [opened._descriptor for opened in (reading, lent, writing, temporary, new)]\n"
+        "    wrong = [number for number in numbers if number < 3 or os.get_inheritable(number)]\n"
+        "assert os.open(os.devnull, os.O_RDONLY) == 0\n"
+        "os._exit(len(wrong))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", program, path], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOTTY, errno.EINVAL, None])
+def test_where_the_drive_is_not_asked_on_macos_its_cache_is_left_alone(
+    number: int | None, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Network shares and some drives know nothing of F_FULLFSYNC. Names are as durable as contents."""
+    requests: list[int] = []
+    synchronized: list[int] = []
+
+    def ask(descriptor: int, request: int) -> None:
+        requests.append(request)
+        if number is not None:
+            raise OSError(number, "unsupported")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "darwin")
+        patch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+        patch.setattr(fcntl, "fcntl", ask)
+        patch.setattr(os, "fsync", synchronized.append)
+        host.synchronize(7)
+        host.synchronize_directory(str(path.parent))
+    assert requests == [51, 51]
+    assert len(synchronized) == (2 if number else 0)
+
+
+def test_a_flush_that_fails_on_macos_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(*_: int) -> None:
+        raise OSError(errno.EIO, "the disk is on fire")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "platform", "darwin")
+        patch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
+        patch.setattr(fcntl, "fcntl", ask)
+        with pytest.raises(OSError, match="on fire"):
+            host.synchronize(7)
 
 
 def test_two_names_of_one_file_have_one_identity(path: Path) -> None:

@@ -10,12 +10,9 @@ ENTRY_SIZE = 8
 STATE_MASK = 0b111
 RESERVED_MASK = 0xF_FFF8
 FILE_OFFSET_MASK = 0xFFFF_FFFF_FFF0_0000
-FILE_OFFSET_LIMIT = 1 << 48
-"""Files of 256 TiB and more are refused, as openvmm refuses them: no disk of 64 TiB needs them."""
 
 BITMAP_PRESENT = 6
 _BITMAP_NAMES = {0: "NOT_PRESENT", BITMAP_PRESENT: "PRESENT"}
-_RESERVED_MASK = 0xF_FFF8
 
 
 def _entry_field(name: str, show: fields.Show) -> fields.Field:
@@ -28,7 +25,7 @@ def _bits(raw: bytes) -> int:
 
 PAYLOAD_FIELDS = (
     _entry_field("state", lambda raw, _: (_bits(raw) & STATE_MASK, state_of(_bits(raw)).name)),
-    _entry_field("reserved", lambda raw, _: (_bits(raw) & _RESERVED_MASK, "")),
+    _entry_field("reserved", lambda raw, _: (_bits(raw) & RESERVED_MASK, "")),
     _entry_field(
         "file offset", lambda raw, _: (file_offset_of(_bits(raw)), format_size(file_offset_of(_bits(raw))))
     ),
@@ -48,7 +45,7 @@ def described(entry: int, *, of_bitmap: bool = False) -> str:
     words = _bitmap_state(entry) if of_bitmap else state_of(entry).name
     place = file_offset_of(entry)
     words += f" at {place // MIB} MiB" if place else ""
-    unused = entry & _RESERVED_MASK
+    unused = entry & RESERVED_MASK
     return f"{words}, reserved bits {unused:#x}" if unused else words
 
 

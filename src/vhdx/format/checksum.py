@@ -26,6 +26,12 @@ def stored_checksum(structure: bytes) -> int:
     return int.from_bytes(structure[CHECKSUM_OFFSET:_FIELD_END], "little")
 
 
+def damage(structure: bytes) -> str | None:
+    """In words that a structure does not have the checksum that it states; None if it has."""
+    stored, computed = stored_checksum(structure), structure_checksum(structure)
+    return None if stored == computed else f"checksum is {stored:#010x}, its bytes give {computed:#010x}"
+
+
 def sealed(structure: bytes) -> bytes:
     """The structure with its checksum filled in."""
     checksum = structure_checksum(structure).to_bytes(4, "little")

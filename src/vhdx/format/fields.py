@@ -1,7 +1,7 @@
 """What the bytes of a structure say, field by field: the tables by which structures are shown and compared.
 
-Each structure has its table beside its ``struct``. A table tells more than unpacking does: what is reserved,
-what a value means, and whether it is as it must be.
+Each structure of a VHDX has its table in its own file. A table tells more than unpacking does: what is
+reserved, what a value means, and whether it is as it must be.
 """
 
 from __future__ import annotations

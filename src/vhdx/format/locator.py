@@ -35,6 +35,7 @@ ENTRY_FIELDS = fields.table(
     ("value length", 2, fields.number),
 )
 _EXCERPT_SIZE = 512
+_LONGEST_VALUE = 0xFFFF
 HEADER_SIZE, ENTRY_SIZE = _HEADER.size, _ENTRY.size
 assert fields.length(HEADER_FIELDS) == HEADER_SIZE
 assert fields.length(ENTRY_FIELDS) == ENTRY_SIZE
@@ -114,13 +115,26 @@ def _string(item: bytes, start: int, length: int, entry_offset: int, what: str) 
 
 
 def pack(values: Mapping[str, str]) -> bytes:
-    """A locator of the VHDX type with these keys and values, each key followed by its value."""
+    """A locator of the VHDX type with these keys and values, each key followed by its value.
+
+    Raises ValueError for a value that is no text, or longer than its field can say: 65535 bytes of UTF-16.
+    """
     rows, strings = [], b""
     position = _HEADER.size + len(values) * _ENTRY.size
     for key, value in values.items():
-        packed_key, packed_value = key.encode("utf-16-le"), value.encode("utf-16-le")
+        packed_key, packed_value = key.encode("utf-16-le"), _packed(value)
         key_offset = position + len(strings)
         strings += packed_key + packed_value
         rows.append(_ENTRY.pack(key_offset, key_offset + len(packed_key), len(packed_key), len(packed_value)))
     header = _HEADER.pack(guids.VHDX_PARENT_LOCATOR.bytes_le, len(rows))
     return header + b"".join(rows) + strings
+
+
+def _packed(value: str) -> bytes:
+    try:
+        packed = value.encode("utf-16-le")
+    except UnicodeEncodeError:  # names of files need not be text
+        packed = None
+    if packed is None or len(packed) > _LONGEST_VALUE:
+        raise ValueError(f"the parent's path '{quoted(value)}' cannot be written into an image")
+    return packed

@@ -61,6 +61,12 @@ ENTRY_FIELDS = fields.table(
 assert fields.length(TABLE_FIELDS) == _HEADER.size
 assert fields.length(ENTRY_FIELDS) == ENTRY_SIZE
 
+
+def _only_field(item_id: UUID, size: int, show: fields.Show) -> fields.Table:
+    """The table of an item that is one value, which is called as the item is."""
+    return fields.table((guids.NAMES[item_id], size, show))
+
+
 ITEM_FIELDS = {
     guids.FILE_PARAMETERS: fields.table(
         ("block size", 4, fields.size),
@@ -70,10 +76,10 @@ ITEM_FIELDS = {
             fields.flags({LEAVE_BLOCK_ALLOCATED: "leave block allocated", HAS_PARENT: "has parent"}),
         ),
     ),
-    guids.VIRTUAL_DISK_SIZE: fields.table(("virtual disk size", 8, fields.size)),
-    guids.VIRTUAL_DISK_ID: fields.table(("virtual disk id", 16, fields.guid)),
-    guids.LOGICAL_SECTOR_SIZE: fields.table(("logical sector size", 4, fields.number)),
-    guids.PHYSICAL_SECTOR_SIZE: fields.table(("physical sector size", 4, fields.number)),
+    guids.VIRTUAL_DISK_SIZE: _only_field(guids.VIRTUAL_DISK_SIZE, 8, fields.size),
+    guids.VIRTUAL_DISK_ID: _only_field(guids.VIRTUAL_DISK_ID, 16, fields.guid),
+    guids.LOGICAL_SECTOR_SIZE: _only_field(guids.LOGICAL_SECTOR_SIZE, 4, fields.number),
+    guids.PHYSICAL_SECTOR_SIZE: _only_field(guids.PHYSICAL_SECTOR_SIZE, 4, fields.number),
 }
 """The fields of the items that have a fixed length."""
 
@@ -86,14 +92,21 @@ class KnownItem(NamedTuple):
     flags: int
 
 
-KNOWN_ITEMS = {
-    guids.FILE_PARAMETERS: KnownItem("file parameters", _FILE_PARAMETERS.size, IS_REQUIRED),
-    guids.VIRTUAL_DISK_SIZE: KnownItem("virtual disk size", 8, IS_VIRTUAL_DISK | IS_REQUIRED),
-    guids.VIRTUAL_DISK_ID: KnownItem("virtual disk id", 16, IS_VIRTUAL_DISK | IS_REQUIRED),
-    guids.LOGICAL_SECTOR_SIZE: KnownItem("logical sector size", 4, IS_VIRTUAL_DISK | IS_REQUIRED),
-    guids.PHYSICAL_SECTOR_SIZE: KnownItem("physical sector size", 4, IS_VIRTUAL_DISK | IS_REQUIRED),
-    guids.PARENT_LOCATOR: KnownItem("parent locator", None, IS_REQUIRED),
+def _known(item_id: UUID, flags: int) -> KnownItem:
+    table = ITEM_FIELDS.get(item_id)
+    return KnownItem(guids.NAMES[item_id], None if table is None else fields.length(table), flags)
+
+
+_FLAGS_OF_ITEMS = {
+    guids.FILE_PARAMETERS: IS_REQUIRED,
+    guids.VIRTUAL_DISK_SIZE: IS_VIRTUAL_DISK | IS_REQUIRED,
+    guids.VIRTUAL_DISK_ID: IS_VIRTUAL_DISK | IS_REQUIRED,
+    guids.LOGICAL_SECTOR_SIZE: IS_VIRTUAL_DISK | IS_REQUIRED,
+    guids.PHYSICAL_SECTOR_SIZE: IS_VIRTUAL_DISK | IS_REQUIRED,
+    guids.PARENT_LOCATOR: IS_REQUIRED,
 }
+KNOWN_ITEMS = {item_id: _known(item_id, flags) for item_id, flags in _FLAGS_OF_ITEMS.items()}
+assert KNOWN_ITEMS[guids.FILE_PARAMETERS].length == _FILE_PARAMETERS.size
 # Written by Microsoft's own software, sometimes as required, and of no effect on what a read returns.
 TOLERATED_ITEMS = frozenset({guids.CHS_PARAMETERS, guids.PMEM_LABEL_STORAGE})
 SYSTEM_ITEMS = TOLERATED_ITEMS | KNOWN_ITEMS.keys() | {guids.INCOMPLETE_FILE}

@@ -80,9 +80,8 @@ def damage(data: bytes) -> str | None:
     signature, entries = _HEADER.unpack_from(data)
     if signature != SIGNATURE:
         return f"signature is {signature!r}, must be {SIGNATURE!r}"
-    stored, computed = checksum.stored_checksum(data), checksum.structure_checksum(data)
-    if stored != computed:
-        return f"checksum is {stored:#010x}, its bytes give {computed:#010x}"
+    if wrong := checksum.damage(data):
+        return wrong
     if entries > MAXIMUM_ENTRIES:
         return f"entry count is {entries}, at most {MAXIMUM_ENTRIES} fit"
     return None

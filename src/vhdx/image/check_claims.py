@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vhdx import rules
-from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_LIMIT, STATE_MASK
+from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK
+from vhdx.format.header import FILE_OFFSET_LIMIT
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE
 from vhdx.image.mibs import MibSet
 from vhdx.image.states import MAY_OWN_SPACE, PRESENT

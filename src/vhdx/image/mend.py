@@ -19,12 +19,12 @@ from vhdx.extents import BlockState
 from vhdx.format import guids
 from vhdx.format.bat import (
     BITMAP_PRESENT,
-    FILE_OFFSET_LIMIT,
     FILE_OFFSET_MASK,
     RESERVED_MASK,
     STATE_MASK,
     file_offset_of,
 )
+from vhdx.format.header import FILE_OFFSET_LIMIT
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image import headers, image
 from vhdx.image.check import examine

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from vhdx import rules
 from vhdx.extents import BlockState, Extent, ExtentKind
-from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_LIMIT, STATE_MASK, file_offset_of, state_of
+from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
+from vhdx.format.header import FILE_OFFSET_LIMIT
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bitmap import bit_runs
 from vhdx.image.claims import doubly_claimed

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
 from vhdx.format import guids, region
-from vhdx.format.bat import FILE_OFFSET_LIMIT
-from vhdx.format.header import HEADER_SECTION_SIZE
+from vhdx.format.header import FILE_OFFSET_LIMIT, HEADER_SECTION_SIZE
 from vhdx.rules import Finding, Place
 
 if TYPE_CHECKING:

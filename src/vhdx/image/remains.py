@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vhdx.format import guids, metadata, region
-from vhdx.format.bat import ENTRY_SIZE, FILE_OFFSET_LIMIT
-from vhdx.format.header import HEADER_SECTION_SIZE
+from vhdx.format.bat import ENTRY_SIZE
+from vhdx.format.header import FILE_OFFSET_LIMIT, HEADER_SECTION_SIZE
 from vhdx.format.log import SECTOR_SIZE
 from vhdx.geometry import Geometry
 from vhdx.image import headers

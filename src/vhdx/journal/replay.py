@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.format import log
-from vhdx.format.bat import FILE_OFFSET_LIMIT
+from vhdx.format.header import FILE_OFFSET_LIMIT
 from vhdx.format.log import LOG_ALIGNMENT, SECTOR_SIZE
 from vhdx.journal.scan import descriptor_bytes
 from vhdx.storage.overlay import Overlay
@@ -84,7 +84,7 @@ def replayed_overlay(base: ReadableStorage, ring: Ring, sequence: ActiveSequence
     """The file as it will be after replay, without changing it.
 
     Raises OverlayFullError if the sequence changes more than OVERLAY_LIMIT sectors or runs of zeros, and
-    GrowthError if it would make the file 256 TiB long or more.
+    GrowthError if it would make the file more than 256 TiB long.
     """
     overlay = Overlay(base, OVERLAY_LIMIT)
     last = final_size(sequence)

@@ -12,8 +12,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from vhdx.format import checksum, log
-from vhdx.format.log import SECTOR_SIZE, EntryHeader
-from vhdx.units import MIB
+from vhdx.format.log import LOG_ALIGNMENT, SECTOR_SIZE, EntryHeader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,8 +109,8 @@ class LogWriter:
             descriptor_count=len(pages),
             reserved=0,
             log_guid=self._log_guid.bytes_le,
-            flushed_file_offset=file_size // MIB * MIB,
-            last_file_offset=-(-file_size // MIB) * MIB,
+            flushed_file_offset=file_size // LOG_ALIGNMENT * LOG_ALIGNMENT,
+            last_file_offset=-(-file_size // LOG_ALIGNMENT) * LOG_ALIGNMENT,
         )
         self._storage.write_at(_packed(header, pages), self._file_offset + self._position)
         self._position += length

@@ -29,7 +29,10 @@ class Child(NamedTuple):
 
 
 def split() -> Parent | Child:
-    """Fork. In the parent this returns when the child is ready or has ended."""
+    """Fork. In the parent this returns when the child is ready or has ended.
+
+    Raises OSError if the child was killed.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -38,17 +41,17 @@ def split() -> Parent | Child:
         return Child(lambda: _let_go(writing))
     os.close(writing)
     try:
-        return Parent(_code_of(child, reading))
+        is_ready = os.read(reading, 1) == _READY
     except BaseException:  # whoever interrupts the waiting does not want the mount
         os.kill(child, signal.SIGTERM)
         raise
     finally:
         os.close(reading)
+    return Parent(0 if is_ready else _code_of(child))
 
 
-def _code_of(child: int, pipe: int) -> int:
-    if os.read(pipe, 1) == _READY:
-        return 0
+def _code_of(child: int) -> int:
+    """The code of a child that has ended. Raises OSError if it was killed."""
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code < 0:
         raise OSError(errno.ECHILD, f"the process in the background was killed by signal {-code}")

@@ -89,15 +89,28 @@ def _command() -> list[str]:
 @contextlib.contextmanager
 def _watched(mounted: Mounted) -> Iterator[int | None]:
     """A descriptor that becomes readable when the process ends; None if it is gone already."""
-    try:
-        os.stat(mounted.directory)
-        process = os.pidfd_open(mounted.process)
-    except PermissionError:  # somebody else's mount: root unmounts it, but may not look inside
-        process = os.pidfd_open(mounted.process)
-    except OSError:  # nobody answers there, and the number may be another process's by now
-        yield None
-        return
+    process = _opened(mounted.process) if _answers(mounted.directory) else None
     try:
         yield process
     finally:
-        os.close(process)
+        if process is not None:
+            os.close(process)
+
+
+def _answers(directory: str) -> bool:
+    """Whether the mount is served still; if not, the number may be another process's by now."""
+    try:
+        os.stat(directory)
+    except PermissionError:  # somebody else's mount: root unmounts it, but may not look inside
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _opened(process: int) -> int | None:
+    """A descriptor of a process; None if there is none of this number, or can be none."""
+    try:
+        return os.pidfd_open(process)
+    except (OSError, OverflowError):
+        return None

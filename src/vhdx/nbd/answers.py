@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.nbd.export import failure_of
 from vhdx.nbd.transmit import Requests, replies_of
-from vhdx.nbd.wire import Command, CommandFlag, Error
+from vhdx.nbd.wire import BLOCK_STATUS, FUA, PAYLOAD_LEN, READ, Command, CommandFlag, Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 PIECE = 1024 * 1024
 """Bytes that are read, or written, at once: what one request takes of memory."""
-_READ, _BLOCK_STATUS = int(Command.READ), int(Command.BLOCK_STATUS)
-_FUA, _PAYLOAD = int(CommandFlag.FUA), int(CommandFlag.PAYLOAD_LEN)
 _TEXTS = {
     Error.EINVAL: "invalid request",
     Error.EPERM: "the export is read-only",
@@ -43,26 +41,27 @@ class Answers:
         self._must_not_fail = not (agreement.structured or agreement.extended)
         self._on_failure = on_failure
 
-    def read_into(self, request: Request, piece: bytearray) -> Buffers:
-        """A READ of at most PIECE bytes into memory that is used again: the answer is valid until then."""
-        if refusal := self.requests.refusal(request):
-            return self.refused(request, refusal)
-        try:
-            self._export.read_into(memoryview(piece)[: request.length], request.offset)
-        except Exception as error:  # noqa: BLE001  as in `answer`
-            return self.failed(request, error)
-        contents = self._replies.contents(request, piece, request.length, request.offset, last=True)
-        return self._replies.read_begins(request) + contents
+    def answer(
+        self,
+        request: Request,
+        payload: bytes | bytearray | memoryview = b"",
+        piece: bytearray | None = None,
+    ) -> Buffers:
+        """Carry out a request; a READ of at most PIECE bytes, a WRITE with all of its payload.
 
-    def answer(self, request: Request, payload: bytes | bytearray | memoryview = b"") -> Buffers:
-        """Carry out a request; a READ of at most PIECE bytes, a WRITE with all of its payload."""
-        if request.flags & _PAYLOAD and request.type == _BLOCK_STATUS:
+        A READ goes into ``piece``, if one is given: the answer is valid until that is used again.
+        """
+        if request.flags & PAYLOAD_LEN and request.type == BLOCK_STATUS:
             return self._asked_status(request, bytes(payload))
         if refusal := self.requests.refusal(request):
             return self.refused(request, refusal)
         try:
-            if request.type == _READ:
-                data = self._export.read(request.length, request.offset)
+            if request.type == READ:
+                if piece is None:
+                    data: bytes | bytearray = self._export.read(request.length, request.offset)
+                else:
+                    data = piece
+                    self._export.read_into(memoryview(data)[: request.length], request.offset)
                 contents = self._replies.contents(request, data, request.length, request.offset, last=True)
                 return self._replies.read_begins(request) + contents
             return _HANDLERS[request.type](self, request, payload)
@@ -119,7 +118,7 @@ class Answers:
 
     def written(self, request: Request) -> Buffers:
         """The end of everything that changed something."""
-        if request.flags & _FUA:
+        if request.flags & FUA:
             self._export.flush()
         return self._replies.done(request)
 

@@ -51,7 +51,7 @@ def private_path(name: str) -> Iterator[str]:
 def unix_socket(path: str) -> Iterator[socket.socket]:
     """A Unix socket that only this user can connect to; its name is gone at the end.
 
-    One that nobody listens to any more is replaced. Raises OSError, FileExistsError for any other file.
+    One that nobody listens to any more is replaced. Raises OSError, EADDRINUSE where any other file stands.
     """
     _remove_abandoned(path)
     listener = socket.socket(socket.AF_UNIX)

@@ -110,9 +110,13 @@ class Server:
             self._house.log(f"no client is accepted for a moment: {error.strerror}")
             time.sleep(_PAUSE)
             return
-        accepted.setblocking(True)
-        if accepted.family in (socket.AF_INET, socket.AF_INET6):
-            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            accepted.setblocking(True)
+            if accepted.family in (socket.AF_INET, socket.AF_INET6):
+                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            accepted.close()  # macOS says so of a client that has gone already
+            return
         self._start(Connection(accepted, _peer(address), self._house), accepted)
 
     def _start(self, connection: Connection, accepted: socket.socket) -> None:

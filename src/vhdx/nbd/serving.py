@@ -14,7 +14,7 @@ from vhdx.nbd.answers import PIECE
 from vhdx.nbd.helpers import Helpers
 from vhdx.nbd.inbox import Inbox
 from vhdx.nbd.watch import DiskWatch
-from vhdx.nbd.wire import Command, CommandFlag, Error
+from vhdx.nbd.wire import DISCONNECT, FLUSH, FUA, PAYLOAD_LEN, READ, WRITE, Command, Error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,9 +34,6 @@ _KEPT = 32 * 1024
 _TOGETHER = 128 * 1024
 """Bytes of answers that are sent together."""
 _BUFFERS_TOGETHER = 512
-_READ, _WRITE = int(Command.READ), int(Command.WRITE)
-_DISCONNECT, _FLUSH = int(Command.DISCONNECT), int(Command.FLUSH)
-_FUA, _PAYLOAD = int(CommandFlag.FUA), int(CommandFlag.PAYLOAD_LEN)
 _ERASING = frozenset({int(Command.TRIM), int(Command.WRITE_ZEROES)})
 
 
@@ -91,14 +88,14 @@ class Serving:
         while inbox.end - inbox.start >= size:
             request = requests.parse(inbox.buffer, inbox.start)
             inbox.start += size
-            if request.type == _DISCONNECT:
+            if request.type == DISCONNECT:
                 return False
             if self._stopping:
                 self._put(self._answers.refused(request, Error.ESHUTDOWN))
                 return False
-            if request.type == _READ and not request.flags & _PAYLOAD:
+            if request.type == READ and not request.flags & PAYLOAD_LEN:
                 self._read(request)
-            elif request.type == _WRITE and not request.flags and request.length <= inbox.end - inbox.start:
+            elif request.type == WRITE and not request.flags and request.length <= inbox.end - inbox.start:
                 self._put(self._answers.answer(request, inbox.take(request.length)))
             else:
                 self._other(request, requests.payload_length(request))
@@ -116,7 +113,7 @@ class Serving:
             return
         self._send_waiting()
         if request.length <= PIECE:
-            self._send([self._answers.read_into(request, self._own_piece())])
+            self._send([self._answers.answer(request, piece=self._own_piece())])
         else:
             self._send(self._answers.long_read(request, self._own_piece()))
 
@@ -130,8 +127,8 @@ class Serving:
         if length:
             payload = inbox.take(length) if length <= inbox.end - inbox.start else self._received(length)
         lasting = (
-            request.type == _FLUSH
-            or request.flags & _FUA
+            request.type == FLUSH
+            or request.flags & FUA
             or (request.type in _ERASING and request.length > _QUICK_ERASE)
         )
         if lasting:
@@ -158,7 +155,7 @@ class Serving:
         """Piece by piece, so that no client makes us hold all of it. The payload is taken in to its end."""
         self._send_waiting()
         answers = self._answers
-        refused = answers.requests.refusal(request) if request.type == _WRITE else Error.EINVAL
+        refused = answers.requests.refusal(request) if request.type == WRITE else Error.EINVAL
         failure: Exception | None = None
         for start in range(0, length, PIECE):
             piece = memoryview(self._own_piece())[: min(PIECE, length - start)]
@@ -180,7 +177,7 @@ class Serving:
 
     def _handed_over(self, request: Request, payload: bytes | memoryview) -> bool:
         """Give a request to a helper, with a payload of its own; whether one is free."""
-        if request.type in (_READ, _WRITE) and request.length > HANDED_OVER:
+        if request.type in (READ, WRITE) and request.length > HANDED_OVER:
             return False
         kept = bytes(payload)
 

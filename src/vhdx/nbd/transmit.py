@@ -11,7 +11,23 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vhdx.nbd import wire
-from vhdx.nbd.wire import CHUNK_DONE, Chunk, Command, CommandFlag, Error, ExportFlag, ProtocolError
+from vhdx.nbd.wire import (
+    BLOCK_STATUS,
+    CHUNK_DONE,
+    DATA,
+    DF,
+    FLUSH,
+    FUA,
+    PAYLOAD_LEN,
+    READ,
+    WRITE,
+    Chunk,
+    Command,
+    CommandFlag,
+    Error,
+    ExportFlag,
+    ProtocolError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -29,9 +45,6 @@ DF_LIMIT = 1024 * 1024
 HOLE_GRAIN = 32 * 1024
 """Bytes that must be zeros for a read to say so instead of sending them."""
 _ZEROS = bytes(HOLE_GRAIN)
-# As plain numbers: operators of flags take a microsecond each, and some of these run for every request.
-_READ, _WRITE, _FLUSH = int(Command.READ), int(Command.WRITE), int(Command.FLUSH)
-_FUA, _DF, _PAYLOAD = int(CommandFlag.FUA), int(CommandFlag.DF), int(CommandFlag.PAYLOAD_LEN)
 _TEXT_LIMIT = 200  # QEMU drops the connection over messages of more than 994 bytes
 
 _DATA_CHUNK = struct.Struct(wire.CHUNK.format + "Q")  # the chunk and the offset of its data
@@ -42,7 +55,6 @@ _STATUS = struct.Struct(">I")
 _STATUS_RUN = struct.Struct(">II")
 _EXTENDED_STATUS = struct.Struct(">II")
 _EXTENDED_STATUS_RUN = struct.Struct(">QQ")
-_OFFSET = struct.Struct(">Q")
 
 
 class Request(NamedTuple):
@@ -92,11 +104,11 @@ class Requests:
         self._frame = wire.EXTENDED_REQUEST if agreement.extended else wire.REQUEST
         self._magic = wire.EXTENDED_REQUEST_MAGIC if agreement.extended else wire.REQUEST_MAGIC
         self.frame_size = self._frame.size
-        usable = _FUA | int(CommandFlag.NO_HOLE | CommandFlag.REQ_ONE)
-        self._payload = _PAYLOAD if agreement.extended else 0  # elsewhere a flag that nobody knows
+        usable = FUA | int(CommandFlag.NO_HOLE | CommandFlag.REQ_ONE)
+        self._payload = PAYLOAD_LEN if agreement.extended else 0  # elsewhere a flag that nobody knows
         usable |= self._payload
         usable |= sum(int(flag) for flag, needed in _OFFERED_BY.items() if agreement.flags & needed)
-        self._unusable = {command: ~(usable & int(_FUA | rule.flags)) for command, rule in _RULES.items()}
+        self._unusable = {command: ~(usable & int(FUA | rule.flags)) for command, rule in _RULES.items()}
 
     def parse(self, buffer: bytes | bytearray | memoryview, start: int) -> Request:
         """The request that begins at ``start``. Raises ProtocolError where no request begins."""
@@ -110,8 +122,8 @@ class Requests:
 
         QEMU sends WRITE without PAYLOAD_LEN also where it belongs.
         """
-        length = request.length if request.type == _WRITE or request.flags & self._payload else 0
-        limit = DRAIN_LIMIT if request.type == _WRITE else wire.MAXIMUM_PAYLOAD
+        length = request.length if request.type == WRITE or request.flags & self._payload else 0
+        limit = DRAIN_LIMIT if request.type == WRITE else wire.MAXIMUM_PAYLOAD
         if length > limit:
             raise ProtocolError(f"a request with {length} bytes of payload")
         return length
@@ -123,20 +135,20 @@ class Requests:
             return Error.EINVAL
         if rule.changes and self._read_only:
             return Error.EPERM
-        if request.type == _FLUSH:
+        if request.type == FLUSH:
             return Error.EINVAL if request.offset or request.length else Error.NONE
         if request.offset + request.length > self._size:
             return rule.past_end
-        if request.type == _READ:
+        if request.type == READ:
             return self._refused_read(request)
-        if request.type == _WRITE and request.length > wire.MAXIMUM_PAYLOAD:
+        if request.type == WRITE and request.length > wire.MAXIMUM_PAYLOAD:
             return Error.EINVAL
-        if request.type == Command.BLOCK_STATUS and not (request.length and self._has_contexts):
+        if request.type == BLOCK_STATUS and not (request.length and self._has_contexts):
             return Error.EINVAL
         return Error.NONE
 
     def _refused_read(self, request: Request) -> Error:
-        limit = DF_LIMIT if request.flags & _DF else wire.MAXIMUM_PAYLOAD
+        limit = DF_LIMIT if request.flags & DF else wire.MAXIMUM_PAYLOAD
         if request.length <= limit:
             return Error.NONE
         return Error.EOVERFLOW if self._structured else Error.EINVAL
@@ -151,7 +163,7 @@ class Requests:
         length, *asked = struct.unpack(f">Q{count}I", payload)
         if len(set(asked)) != count or not set(asked) <= set(known):
             return None
-        return request._replace(length=length, flags=request.flags & ~_PAYLOAD), asked
+        return request._replace(length=length, flags=request.flags & ~PAYLOAD_LEN), asked
 
 
 class Replies(Protocol):
@@ -230,7 +242,7 @@ class ChunkedReplies:
         if not length:
             return [self._chunk(request, Chunk.NONE, CHUNK_DONE)] if last else []
         view = data if len(data) == length else memoryview(data)[:length]
-        if length < HOLE_GRAIN or request.flags & _DF:
+        if length < HOLE_GRAIN or request.flags & DF:
             return [self._data_header(request, offset, length, flags), view]
         buffers: Buffers = []
         view = memoryview(view)
@@ -246,9 +258,9 @@ class ChunkedReplies:
     def _data_header(self, request: Request, offset: int, length: int, flags: int) -> bytes:
         if self._extended:
             return _EXTENDED_DATA_CHUNK.pack(
-                wire.EXTENDED_CHUNK_MAGIC, flags, 1, request.cookie, request.offset, length + 8, offset
+                wire.EXTENDED_CHUNK_MAGIC, flags, DATA, request.cookie, request.offset, length + 8, offset
             )
-        return _DATA_CHUNK.pack(wire.CHUNK_MAGIC, flags, 1, request.cookie, length + 8, offset)
+        return _DATA_CHUNK.pack(wire.CHUNK_MAGIC, flags, DATA, request.cookie, length + 8, offset)
 
     def status(self, request: Request, found: Sequence[tuple[int, Runs]]) -> Buffers:
         last = len(found) - 1

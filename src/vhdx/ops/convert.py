@@ -118,6 +118,6 @@ def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress |
         sink.put(data, offset)
         written += len(data)
         if written - started >= _WRITE_BACK_EVERY:
-            storage.start_writing_back(0, 0)  # while we go on reading
+            storage.start_writing_back()  # while we go on reading
             started = written
     return written

@@ -13,6 +13,7 @@ from vhdx.disk.chain import Disk
 from vhdx.disk.open import open_any
 from vhdx.disk.partitions import one_partition
 from vhdx.disk.raw import RawDisk
+from vhdx.storage import host
 from vhdx.storage.base import fill_zeros
 from vhdx.storage.file import FileStorage
 from vhdx.storage.zeros import nonzero_runs
@@ -207,7 +208,7 @@ def _standard_input(name: Format | None) -> Iterator[Source]:
     stream = sys.stdin.buffer
     descriptor = stream.fileno()
     if stat.S_ISREG(os.fstat(descriptor).st_mode) and os.lseek(descriptor, 0, os.SEEK_CUR) == 0:
-        with RawDisk(FileStorage(os.dup(descriptor), "standard input")) as disk:
+        with RawDisk(FileStorage(host.duplicate(descriptor), "standard input")) as disk:
             yield DiskSource(disk, "raw")
     else:
         yield StreamSource(stream)

@@ -1,4 +1,4 @@
-"""Files and block devices of the host, by positional system calls. The only opener of image files.
+"""Files and block devices of the host, by positional system calls. The only opener of image files that exist.
 
 Linux and macOS: ``pread``, ``preadv``, ``pwrite``. Where those are missing (Windows), reading goes through
 a seekable file object (`vhdx.storage.stream`) and writing is refused.
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from vhdx.storage.base import ReadableStorage
 
-_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 # A FIFO must not hang the opener; regular files and block devices ignore the flag.
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
@@ -31,7 +30,7 @@ def open_for_reading(path: str, *, lock: bool = True) -> ReadableStorage:
 
     Raises OSError, ImageLockedError, and ValueError for what is neither file nor block device.
     """
-    descriptor = os.open(path, os.O_RDONLY | _BINARY | _NO_WAITING)
+    descriptor = host.open_file(path, os.O_RDONLY | _NO_WAITING)
     with closing_on_failure(descriptor):
         refuse_other_kinds(descriptor, path)
         if lock:
@@ -48,7 +47,7 @@ def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
     """
     if not host.HAS_POSITIONAL_READS:
         raise OSError(errno.ENOTSUP, "images are written only on hosts with positional system calls", path)
-    descriptor = os.open(path, os.O_RDWR | _BINARY | _NO_WAITING)
+    descriptor = host.open_file(path, os.O_RDWR | _NO_WAITING)
     with closing_on_failure(descriptor):
         refuse_other_kinds(descriptor, path)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -63,7 +62,7 @@ def temporary_file() -> FileStorage:
     import tempfile  # noqa: PLC0415  readers need not wait for it
 
     with tempfile.TemporaryFile(buffering=0) as file:
-        return _FleetingStorage(os.dup(file.fileno()), "a temporary file")
+        return _FleetingStorage(host.duplicate(file.fileno()), "a temporary file")
 
 
 def refuse_other_kinds(descriptor: int, path: str) -> None:
@@ -155,12 +154,9 @@ class FileStorage:
         with self._naming():
             host.synchronize(self._descriptor)
 
-    def start_writing_back(self, file_offset: int, length: int) -> None:
-        """Let the host begin to write a range to its disk, so that the next flush finds less to do.
-
-        A length of 0 means up to the end of the file.
-        """
-        host.start_writing_back(self._descriptor, file_offset, length)
+    def start_writing_back(self) -> None:
+        """Let the host begin to write the file to its disk, so that the next flush finds less to do."""
+        host.start_writing_back(self._descriptor)
 
     def resize(self, size: int) -> None:
         """Cut or extend the file; what is added reads as zeros."""
@@ -218,7 +214,7 @@ class FileStorage:
 
     def lent(self) -> FileStorage:
         """The same opening once more: closing it lets go of nothing that this one holds, locks included."""
-        return _LentStorage(os.dup(self._descriptor), self._name)
+        return _LentStorage(host.duplicate(self._descriptor), self._name)
 
     def _let_go(self) -> None:
         if os.getpid() == self._process:  # a fork shares the locks, which are not the child's to undo

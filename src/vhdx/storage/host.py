@@ -2,7 +2,7 @@
 
 Linux: ``fdatasync``, ``SEEK_DATA``, the ``FS_IOC_*`` ioctls that file systems took over from XFS (unlike
 ``posix_fallocate`` they say so when a file system lacks them, instead of writing gigabytes of zeros).
-macOS: ``F_FULLFSYNC``, because its ``fsync`` leaves data in the drive's cache.
+macOS: ``F_FULLFSYNC`` where drives know it, because its ``fsync`` leaves data in the drive's cache.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HAS_POSITIONAL_READS = hasattr(os, "preadv")
+_BINARY = getattr(os, "O_BINARY", 0)  # of Windows
+_FIRST_FREE = 3  # behind standard input, output and error
 
 # struct space_resv of linux/falloc.h: type, whence, start, length, sysid, pid, four reserved words
 _SPACE = struct.Struct("=hh4xqqiI16x")
@@ -25,7 +27,31 @@ assert _SPACE.size == 48
 _FS_IOC_RESVSP64 = 0x4030582A
 _FS_IOC_UNRESVSP64 = 0x4030582B
 _FS_IOC_ZERO_RANGE = 0x40305839
+_NO_FULL_FLUSH = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL})
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM})
+
+
+def open_file(path: str, flags: int, permissions: int = 0o666) -> int:
+    """Open a file of bytes under a number that is no standard stream's, and that nobody inherits.
+
+    Where standard error was closed its number is free, and what a program prints would go into the image.
+    """
+    descriptor = os.open(path, flags | _BINARY, permissions)
+    if descriptor >= _FIRST_FREE:
+        return descriptor
+    try:
+        return duplicate(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def duplicate(descriptor: int) -> int:
+    """The same opening under another number, of which the same is true as of `open_file`."""
+    try:
+        import fcntl  # noqa: PLC0415  absent on Windows
+    except ImportError:
+        return os.dup(descriptor)
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
 
 
 def size_of(descriptor: int) -> int:
@@ -38,20 +64,31 @@ def size_of(descriptor: int) -> int:
 
 def synchronize(descriptor: int) -> None:
     """Make everything written to the descriptor durable, the file's length included."""
+    if sys.platform != "darwin" and hasattr(os, "fdatasync"):
+        os.fdatasync(descriptor)
+    else:
+        _synchronize_all(descriptor)
+
+
+def _synchronize_all(descriptor: int) -> None:
+    """Make contents and attributes durable. Linux keeps names in directories only if asked for all."""
     if sys.platform == "darwin":
         import fcntl  # noqa: PLC0415  absent on Windows
 
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-    elif hasattr(os, "fdatasync"):
-        os.fdatasync(descriptor)
-    else:
-        os.fsync(descriptor)
+        try:
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        except OSError as error:  # network shares and some drives cannot be asked more than fsync asks
+            if error.errno not in _NO_FULL_FLUSH:
+                raise
+        else:
+            return
+    os.fsync(descriptor)
 
 
-def start_writing_back(descriptor: int, file_offset: int, length: int) -> None:
-    """Let the host begin to write a range to its disk. Linux does so when told that nobody needs it."""
+def start_writing_back(descriptor: int) -> None:
+    """Let the host begin to write a file to its disk. Linux does so when told that nobody needs it."""
     if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, file_offset, length, os.POSIX_FADV_DONTNEED)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def synchronize_directory(path: str) -> None:
@@ -61,7 +98,7 @@ def synchronize_directory(path: str) -> None:
     except PermissionError:
         return  # Windows opens no directory, and a directory that we may not read was written all the same
     try:
-        os.fsync(descriptor)
+        _synchronize_all(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EBADF):  # file systems without directory flushes
             raise

@@ -7,6 +7,7 @@ from heapq import merge
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.storage.base import fill_zeros
+from vhdx.storage.runs import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +22,11 @@ class OverlayFullError(Exception):
 
 
 class _Laid(NamedTuple):
-    """What lies over the base: sectors by file offset, runs of zeros from starts to ends, both in order."""
+    """What lies over the base: sectors by file offset, and where they are in order; runs of zeros."""
 
     sectors: dict[int, bytes]
     sector_offsets: list[int]
-    zero_starts: list[int]
-    zero_ends: list[int]
+    zeros: Runs
     base_size: int
     size: int
 
@@ -43,7 +43,7 @@ class Overlay:
         self._base = base
         self._limit = limit
         size = base.size()
-        self._laid = _Laid({}, [], [], [], size, size)
+        self._laid = _Laid({}, [], Runs(), size, size)
 
     @property
     def name(self) -> str:
@@ -67,7 +67,7 @@ class Overlay:
         """Lay 4096 bytes under everything that was put in before."""
         self.extend(file_offset + SECTOR_SIZE)
         sectors = self._laid.sectors
-        if file_offset in sectors or self._is_zero(file_offset):
+        if file_offset in sectors or self._laid.zeros.meets(file_offset, file_offset + 1):
             return
         if len(sectors) >= self._limit:
             raise OverlayFullError
@@ -79,20 +79,10 @@ class Overlay:
             return
         end = file_offset + length
         self.extend(end)
-        starts, ends = self._laid.zero_starts, self._laid.zero_ends
-        first = bisect_left(ends, file_offset)
-        last = bisect_right(starts, end)
-        if first < last:  # runs that it touches become one with it
-            file_offset = min(file_offset, starts[first])
-            end = max(end, ends[last - 1])
-        elif len(starts) >= self._limit:
+        zeros = self._laid.zeros
+        zeros.add(file_offset, end)
+        if len(zeros) > self._limit:
             raise OverlayFullError
-        starts[first:last] = [file_offset]
-        ends[first:last] = [end]
-
-    def _is_zero(self, file_offset: int) -> bool:
-        run = bisect_right(self._laid.zero_starts, file_offset) - 1
-        return run >= 0 and self._laid.zero_ends[run] > file_offset
 
     def seal(self) -> None:
         """Say that nothing more will be put in; reading may begin."""
@@ -115,7 +105,7 @@ class Overlay:
     def _zeroed_data(self) -> Iterator[tuple[int, int]]:
         """Where runs of zeros lie over something else, as far as the host knows its holes."""
         laid = self._laid
-        for low, high in zip(laid.zero_starts, laid.zero_ends, strict=True):
+        for low, high in laid.zeros:
             inside = min(high, laid.base_size) - low
             for start, length in self._base.data_ranges(low, inside) if inside > 0 else ():
                 yield start - start % SECTOR_SIZE, -(-(start + length) // SECTOR_SIZE) * SECTOR_SIZE
@@ -124,7 +114,7 @@ class Overlay:
         """Let the base alone answer: everything that was laid over it stands in it now."""
         size = self._base.size()
         # In one step: a read that runs meanwhile sees all of the old or all of the new.
-        self._laid = _Laid({}, [], [], [], size, size)
+        self._laid = _Laid({}, [], Runs(), size, size)
 
     def read(self, length: int, file_offset: int) -> bytes:
         """Exactly ``length`` bytes."""
@@ -141,10 +131,9 @@ class Overlay:
             self._base.read_into(buffer, file_offset)  # which raises its own error past the end
             return
         self._read_base(buffer, file_offset, min(end, laid.base_size))
-        starts, ends, offsets = laid.zero_starts, laid.zero_ends, laid.sector_offsets
-        for run in range(bisect_right(ends, file_offset), bisect_left(starts, end)):
-            start, stop = max(file_offset, starts[run]), min(end, ends[run])
+        for start, stop in laid.zeros.within(file_offset, end):
             fill_zeros(buffer[start - file_offset : stop - file_offset])
+        offsets = laid.sector_offsets
         first = bisect_right(offsets, file_offset - SECTOR_SIZE)
         for offset in offsets[first : bisect_left(offsets, end)]:
             start, stop = max(file_offset, offset), min(end, offset + SECTOR_SIZE)
@@ -171,5 +160,4 @@ def _untouched(laid: _Laid, file_offset: int, end: int) -> bool:
     sector = bisect_right(laid.sector_offsets, file_offset - SECTOR_SIZE)
     if sector < len(laid.sector_offsets) and laid.sector_offsets[sector] < end:
         return False
-    run = bisect_right(laid.zero_ends, file_offset)
-    return end <= laid.base_size and not (run < len(laid.zero_starts) and laid.zero_starts[run] < end)
+    return end <= laid.base_size and not laid.zeros.meets(file_offset, end)

@@ -18,7 +18,6 @@ from vhdx.storage.file import FileStorage, closing_on_failure
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_CLOEXEC = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
 
 
@@ -46,7 +45,7 @@ def _created(temporary: str, path: str) -> Iterator[FileStorage]:
     """A new file under its temporary name; what goes wrong with it is said of ``path``."""
     try:
         # Permissions follow the umask, as for any new file.
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666)
+        descriptor = host.open_file(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, path) from None
     storage = FileStorage(descriptor, path)
@@ -93,7 +92,7 @@ def _replaced(path: str, *, overwrite: bool) -> Iterator[str]:
     if not os.path.exists(final):
         yield final
         return
-    descriptor = os.open(final, os.O_RDONLY | _CLOEXEC)
+    descriptor = host.open_file(final, os.O_RDONLY)
     with closing_on_failure(descriptor):
         locks.acquire_writer(descriptor, path)
     try:
@@ -118,7 +117,7 @@ def _publish(temporary: str, final: str, *, overwrite: bool) -> None:
 
 def _publish_without_links(temporary: str, final: str) -> None:
     """Claim the name for ourselves first: then the renaming can replace nobody else's file."""
-    os.close(os.open(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _CLOEXEC, 0o666))
+    os.close(host.open_file(final, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     try:
         os.replace(temporary, final)
     except BaseException:

@@ -22,7 +22,10 @@ PAGE = 4096
 
 
 class Step(NamedTuple):
-    """One call, in its order: of ``write``, ``zero``, ``resize`` or ``flush``. Unused fields are 0."""
+    """One call, in its order: of ``write``, ``zero``, ``resize`` or ``flush``. Unused fields are 0.
+
+    Of ``resize``, ``file_offset`` is the new length of the file in bytes.
+    """
 
     kind: str
     file_offset: int = 0
@@ -158,11 +161,6 @@ class Rehearsal:
     def reserve(self, file_offset: int, length: int) -> bool:  # noqa: ARG002  the protocol's signature
         """Nothing is claimed on the host by a rehearsal."""
         return False
-
-    @property
-    def has_changes(self) -> bool:
-        """Whether anything would be written, cut or extended."""
-        return any(step.kind != "flush" for step in self._steps)
 
     def changed_ranges(self) -> list[tuple[int, int]]:
         """(file offset, length) of what the file has now and would not have afterwards, in order."""

@@ -26,6 +26,17 @@ class Runs:
         self._starts[first:last] = [start]
         self._ends[first:last] = [end]
 
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(self._starts, self._ends, strict=True)
+
+    def meets(self, start: int, end: int) -> bool:
+        """Whether any byte between two places is in a run."""
+        run = bisect_right(self._ends, start)
+        return run < len(self._starts) and self._starts[run] < end
+
     def within(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """(start, end) of the runs between two places, those cut that reach over them."""
         for run in range(bisect_right(self._ends, start), bisect_left(self._starts, end)):

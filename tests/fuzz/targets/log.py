@@ -14,7 +14,7 @@ from tests.support.logs import Data, Entry, LogBuilder, Zero, session_guid
 from tests.support.naive import NaiveEntry, naive_active_sequence, naive_replayed
 from tests.support.patterns import pattern
 from tests.support.sparse import Content, ContentStorage
-from vhdx.format.bat import FILE_OFFSET_LIMIT
+from vhdx.format.header import FILE_OFFSET_LIMIT
 from vhdx.journal.replay import GrowthError, replay, replayed_overlay
 from vhdx.journal.ring import Ring
 from vhdx.journal.scan import ActiveSequence, active_sequence
