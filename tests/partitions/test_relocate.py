@@ -11,7 +11,7 @@ from vhdx.partitions.read import read_table
 from vhdx.partitions.relocate import Step, free_behind, minimum_size, relocated
 from vhdx.partitions.table import PartitionTable
 
-from .tables import gpt_disk, mbr_record, protective, sound_copy
+from .tables import gpt_disk, gpt_entries, gpt_header, mbr_record, protective, sound_copy
 
 Disk = bytearray
 
@@ -108,6 +108,22 @@ def test_a_damaged_primary_comes_first() -> None:
     names = [step.what for step in steps_for(disk, 512, (1 << 20) + 512)]
     assert names[:2] == ["primary entries", "primary header"]
     assert len(names) == 6
+
+
+@pytest.mark.parametrize("entries_sector", range(2, 10))
+def test_a_primary_is_not_restored_over_the_entries_of_its_backup(entries_sector: int) -> None:
+    """Which stand wherever the backup's header says. Found by fuzzing."""
+    disk, entries = Disk(1 << 20), gpt_entries([(40, 50)], 16)
+    last = len(disk) // 512 - 1
+    header = gpt_header(entries, last, 1, (20, last - 5), entries_sector=entries_sector, unit=512)
+    disk[:512] = protective(last + 1)
+    disk[entries_sector * 512 : entries_sector * 512 + len(entries)] = entries
+    disk[last * 512 :] = header
+    for size in (1 << 20, 2 << 20):
+        grown = Disk(disk).ljust(size, b"\0")
+        for state in torn_states(grown, steps_for(disk, 512, size), seed=entries_sector):
+            copies = [sound_copy(state, sector, 512) for sector in (1, last, size // 512 - 1)]
+            assert any(copies)
 
 
 def test_the_minimum_is_what_gdisk_needs() -> None:

@@ -92,15 +92,21 @@ def _gpt_in(disk: _Disk, front: bytes) -> Gpt | None:
         header = header._replace(
             own_sector=gpt.PRIMARY_SECTOR,
             other_sector=backup_sector,
-            entries_sector=_entries_sector(primary, header),
+            entries_sector=_entries_sector(primary, header, -(-header.entries_length // size)),
         )
     return Gpt(header, best.entries, size, primary.damage, backup.damage, backup_sector)
 
 
-def _entries_sector(primary: _Copy, header: gpt.GptHeader) -> int:
-    """Where the entries of a damaged primary copy go back to: where it says, if that can be."""
+def _entries_sector(primary: _Copy, backup: GptHeader, count: int) -> int:
+    """Where the entries of a damaged primary copy, ``count`` sectors, go back to.
+
+    Where it says, if that can be; but not over a part of those of the backup, the only ones that are sound:
+    where they are in the way both copies share them.
+    """
     said = 0 if primary.header is None else primary.header.entries_sector
-    return said if gpt.PRIMARY_SECTOR < said < header.first_usable else gpt.PRIMARY_SECTOR + 1
+    place = said if gpt.PRIMARY_SECTOR < said < backup.first_usable else gpt.PRIMARY_SECTOR + 1
+    own = backup.entries_sector
+    return own if own < place + count and place < own + count else place
 
 
 def _copy(disk: _Disk, sector: int, data: bytes | None = None) -> _Copy:
