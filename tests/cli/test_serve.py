@@ -177,6 +177,7 @@ def test_a_socket_that_nobody_listens_on_is_replaced(image: Path, tmp_path: Path
         (("--name", "n" * 256), "--name takes up to 255 bytes"),
         (("--name", "\udcff"), "--name takes up to 255 bytes"),
         (("-f", "raw", "--snapshot"), "not with raw disks"),
+        (("--write", "--snapshot"), "say one of them"),
         (("--partition", "7"), "7"),
         ((), "Missing argument"),
     ],

@@ -81,7 +81,7 @@ def _write_new(path: str, value: bytes) -> None:
     "--disk/--file",
     "virtual_disk",
     default=None,
-    help="Whether it follows the disk into copies and children, or stays with this file.",
+    help="Whether it follows the disk into copies and children, or stays with this file, as new ones do.",
 )
 @orphans_option
 def set_item(image: str, item: UUID, source: str, *, virtual_disk: bool | None, force: bool) -> None:

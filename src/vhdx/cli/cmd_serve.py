@@ -126,6 +126,8 @@ def serve(
 
     if not hasattr(socket.socket, "sendmsg"):
         raise OSError(errno.ENOTSUP, "serving takes a host with sendmsg and Unix sockets")
+    if write and snapshot:
+        raise click.UsageError("--write changes the image, --snapshot does not: say one of them")
     place = _place(path, bind, port, private=bool(tls) or insecure)
     context = _tls_context(tls)
     opening = _Opening(
@@ -214,7 +216,7 @@ def _export(
         raise click.UsageError(f"--name takes up to {_NAME_LIMIT} bytes of text that can be printed")
     whole = _opened(image, opening)
     with contextlib.closing(whole):
-        if opening.write and not opening.snapshot and isinstance(whole, Disk):
+        if opening.write and isinstance(whole, Disk):
             refuse_to_orphan(image, whole, force=opening.force)
         disk = chosen(whole, opening.partition)
         about = f"{format_size(disk.size)}, {_kind(whole)}"

@@ -125,16 +125,16 @@ image_options = together(
         "--logical-sector-size",
         type=SECTOR_SIZE,
         metavar="N",
-        help="512 or 4096; else 512, or the source's.",
+        help="512 or 4096; else that of the source or the parent, or 512.",
     ),
     click.option(
         "--physical-sector-size",
         type=SECTOR_SIZE,
         metavar="N",
-        help="512 or 4096; else 4096, or the source's.",
+        help="512 or 4096; else that of the source or the parent, or 4096.",
     ),
     click.option(
-        "--disk-id", type=DISK_ID, metavar="UUID", help="By default random, or that of a VHDX source."
+        "--disk-id", type=DISK_ID, metavar="UUID", help="Else that of a VHDX source or the parent, or random."
     ),
     click.option("--zero-blocks", is_flag=True, help="Mark blocks without data ZERO instead of NOT_PRESENT."),
 )
