@@ -141,6 +141,11 @@ class MetadataEntry(NamedTuple):
         return bool(self.flags & IS_REQUIRED)
 
 
+def is_block_size(size: int) -> bool:
+    """Whether blocks may have so many bytes: a power of two from 1 MiB to 256 MiB."""
+    return not size & (size - 1) and MINIMUM_BLOCK_SIZE <= size <= MAXIMUM_BLOCK_SIZE
+
+
 def entry_offset(index: int) -> int:
     """Where entry ``index`` stands, in bytes from the start of the table."""
     return _HEADER.size + index * _ENTRY.size

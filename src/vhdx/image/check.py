@@ -116,8 +116,7 @@ def _check_noncurrent(file: ReadableStorage, pair: headers.Headers | None, repor
     if pair is None:
         return
     slot = 1 - pair.slot
-    offset = header.HEADER_OFFSETS[slot]
-    data = file.read(max(0, min(header.HEADER_SIZE, file.size() - offset)), offset)
+    data = headers.read_slot(file, file.size(), slot)
     if header.damage(data) is None:
         other = headers.Headers(header.unpack(data), slot)
         headers.check_fields(other, file.size(), _demoted(report, rules.HEADER_NONCURRENT))

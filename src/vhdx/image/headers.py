@@ -89,7 +89,7 @@ def _what_else(data: bytes) -> str:
 def load(storage: ReadableStorage, report: Report) -> Headers | None:
     """Find the current header and check its fields; None after reporting that there is none."""
     size = storage.size()
-    slots = [_read_slot(storage, size, slot) for slot in (0, 1)]
+    slots = [read_slot(storage, size, slot) for slot in (0, 1)]
     damages = [header.damage(data) for data in slots]
     valid = [slot for slot in (0, 1) if damages[slot] is None]
     for slot in (0, 1):
@@ -108,7 +108,8 @@ def load(storage: ReadableStorage, report: Report) -> Headers | None:
     return headers
 
 
-def _read_slot(storage: ReadableStorage, size: int, slot: int) -> bytes:
+def read_slot(storage: ReadableStorage, size: int, slot: int) -> bytes:
+    """The bytes of a header, fewer where a file of ``size`` bytes ends in it."""
     offset = header.HEADER_OFFSETS[slot]
     return storage.read(max(0, min(header.HEADER_SIZE, size - offset)), offset)
 

@@ -301,8 +301,7 @@ def _number_fault(guid: UUID, number: int, sector_size: int) -> str | None:
     """What is wrong with the number of an item, if anything is."""
     name = metadata.KNOWN_ITEMS[guid].name
     if guid == guids.FILE_PARAMETERS:
-        whole = number & (number - 1) == 0
-        if not whole or not metadata.MINIMUM_BLOCK_SIZE <= number <= metadata.MAXIMUM_BLOCK_SIZE:
+        if not metadata.is_block_size(number):
             return f"block size is {number} bytes, must be a power of two from 1 MiB to 256 MiB"
     elif guid == guids.VIRTUAL_DISK_SIZE:
         unit = sector_size if sector_size in metadata.SECTOR_SIZES else min(metadata.SECTOR_SIZES)

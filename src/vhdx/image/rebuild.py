@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx import rules
 from vhdx.errors import CorruptImageError
 from vhdx.format import guids, metadata, region
-from vhdx.format.bat import ENTRY_SIZE, RESERVED_MASK
+from vhdx.format.bat import RESERVED_MASK
 from vhdx.format.region import RegionEntry
 from vhdx.image import metadata as items
 from vhdx.image.check_claims import ClaimCheck
 from vhdx.image.check_entries import check_entries
 from vhdx.image.check_tell import Teller
+from vhdx.image.layout import aligned, bat_length
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.regions import Area, Regions
 from vhdx.image.slots import Slots
@@ -128,7 +129,7 @@ def _metadata_places(storage: ReadableStorage, current: Header) -> Iterator[tupl
         if metadata.table_count(table) > metadata.MAXIMUM_ENTRIES:
             continue
         end = max([metadata.TABLE_SIZE, *(entry.end for entry in metadata.unpack_table(table))])
-        length = -(-end // MIB) * MIB
+        length = aligned(end)
         place = RegionEntry(guids.METADATA_REGION, offset, length, _REQUIRED)
         if place.end > size or _touches(place, current):
             continue
@@ -146,7 +147,7 @@ def _touches(place: RegionEntry, current: Header) -> bool:
 def _bat_places(
     storage: ReadableStorage, current: Header, place: RegionEntry, geometry: Geometry
 ) -> Iterator[tuple[RegionEntry, bool]]:
-    length = -(-geometry.bat_entry_count * ENTRY_SIZE // MIB) * MIB
+    length = bat_length(geometry)
     for offset in _aligned_data(storage):
         if offset + length > storage.size() or not _begins_like_a_table(storage, offset):
             continue

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import region
+from vhdx.image.layout import aligned
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.units import MIB
 
@@ -27,7 +28,7 @@ _LONGEST_METADATA = 128 * MIB
 def grow_metadata(session: Session, more: int) -> None:
     """Give the metadata region room for ``more`` bytes. The image has to be opened anew afterwards."""
     old = session.image.regions.metadata
-    length = -(-(old.length + more + PAGE_SIZE) // MIB) * MIB
+    length = aligned(old.length + more + PAGE_SIZE)
     if length > _LONGEST_METADATA:
         raise UnsupportedImageError(
             f"the metadata region would have {length} bytes, more than 128 MiB", image=session.image.name

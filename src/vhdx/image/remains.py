@@ -138,8 +138,7 @@ class Remains:
         if item is None:
             return None
         size, flags = metadata.unpack_file_parameters(item)
-        legal = not size & (size - 1) and metadata.MINIMUM_BLOCK_SIZE <= size <= metadata.MAXIMUM_BLOCK_SIZE
-        return (size, flags) if legal else None
+        return (size, flags) if metadata.is_block_size(size) else None
 
     @cached_property
     def geometry(self) -> Geometry | None:
