@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx import rules
 from vhdx.format import guids, header, identifier, region
-from vhdx.format.foreign import PREFIX_SIZE, foreign
 from vhdx.format.header import Header
 from vhdx.format.log import LOG_ALIGNMENT
-from vhdx.format.vhd import FOOTER_COOKIE
 from vhdx.rules import Finding, Place
 
 if TYPE_CHECKING:
@@ -76,6 +74,9 @@ def check_identifier(storage: ReadableStorage, report: Report) -> str:
 
 def _what_else(data: bytes) -> str:
     """What a file that begins so is."""
+    from vhdx.format.foreign import PREFIX_SIZE, foreign  # noqa: PLC0415  a VHDX need not wait for it
+    from vhdx.format.vhd import FOOTER_COOKIE  # noqa: PLC0415
+
     if not data:
         return "it is empty"
     if data.startswith(FOOTER_COOKIE):
