@@ -8,7 +8,6 @@ import pytest
 import vhdx
 from tests.support.layout import GIB, MIB
 from tests.support.patterns import pattern
-from vhdx.cli import slices
 
 from .running import USAGE, run, succeed
 
@@ -68,15 +67,3 @@ def test_a_range_that_ends_outside_changes_nothing(tmp_path: Path) -> None:
     before = path.read_bytes()
     assert run("zero", path, "0", "10G").code == USAGE
     assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("base", [0, 63 * 512])
-@pytest.mark.parametrize("offset", [0, 1, 4 * GIB - 1, 4 * GIB, 9 * GIB + 5])
-@pytest.mark.parametrize("length", [0, 1, 4 * GIB, 9 * GIB + 7])
-def test_slices_are_the_range(offset: int, length: int, base: int) -> None:
-    found = list(slices._slices(offset, offset + length, base))
-    assert all(start < end for start, end in found)
-    borders = [offset, *(end for _, end in found)]
-    assert [start for start, _ in found] == borders[:-1]
-    assert borders[-1] == offset + length
-    assert all((base + border) % (4 * GIB) == 0 for border in borders[1:-1])

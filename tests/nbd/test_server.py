@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import os
 import random
 import socket
@@ -302,6 +303,21 @@ def test_an_error_in_the_middle_of_a_long_read(running: Running, disk: MemoryDis
         assert [kind for kind, _ in reply.chunks] == [2, 2, 0x8001]
         assert simple.ask(READ, 0, 4 * MIB).error == wire.EIO  # found out before anything was promised
         assert simple.read(0, MIB) == bytes(MIB)
+
+
+@pytest.mark.parametrize("verb", ["pwrite", "pread"])
+def test_long_requests_are_cut_where_sectors_end(verb: str, running: Running, disk: MemoryDisk) -> None:
+    """Else what another client writes meanwhile could leave a sector of two halves. Found by the soak."""
+    start, length = 1000, 3 * MIB + 500
+    with Client.opened(running.address) as client:
+        if verb == "pwrite":
+            client.write(start, b"x" * length)
+        else:
+            assert client.read(start, length) == bytes(length)
+    asked = [call[1:] for call in disk.calls if call[0] == verb]
+    borders = (start, MIB, 2 * MIB, 3 * MIB, start + length)
+    wanted = [(end - begin, begin) for begin, end in itertools.pairwise(borders)]
+    assert asked[-len(wanted) :] == wanted
 
 
 # several at once ---------------------------------------------------------------------------------

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdx.cli.render import progress_bar
+from vhdx.pieces import pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from vhdx.disk.base import VirtualDisk
 
@@ -28,14 +29,7 @@ def in_slices(
     check_range(offset, length, disk.size)
     base = disk.start if isinstance(disk, SliceDisk) else 0
     with progress_bar(label) as progress:
-        for start, end in _slices(offset, offset + length, base):
-            work(end - start, start)
+        for start, count in pieces(base + offset, length, _SLICE):
+            work(count, start - base)
             if progress is not None:
-                progress(end - offset, length)
-
-
-def _slices(start: int, end: int, base: int) -> Iterator[tuple[int, int]]:
-    while start < end:
-        border = min(end, ((base + start) // _SLICE + 1) * _SLICE - base)
-        yield start, border
-        start = border
+                progress(start + count - base - offset, length)

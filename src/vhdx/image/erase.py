@@ -11,6 +11,7 @@ from vhdx.format import bat
 from vhdx.format.bat import STATE_MASK, file_offset_of, state_of
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.states import TRANSITIONS, Event, is_invalid, is_present
+from vhdx.pieces import pieces
 from vhdx.storage.base import ZEROS
 
 if TYPE_CHECKING:
@@ -83,9 +84,8 @@ class Eraser:
             session.door.payload_written = True
             session.file.zero(place, span.length)
             return
-        for start in range(0, span.length, len(ZEROS)):
-            length = min(len(ZEROS), span.length - start)
-            part = span._replace(offset_in_block=span.offset_in_block + start, length=length)
+        for start, length in pieces(span.offset_in_block, span.length, len(ZEROS)):
+            part = span._replace(offset_in_block=start, length=length)
             self._blocks.write(part, memoryview(ZEROS)[:length])
 
     def trim(self, length: int, offset: int) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from vhdx.nbd.export import failure_of
 from vhdx.nbd.transmit import Requests, replies_of
 from vhdx.nbd.wire import BLOCK_STATUS, FUA, PAYLOAD_LEN, READ, Command, CommandFlag, Error
+from vhdx.pieces import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,9 +92,11 @@ class Answers:
         began = False
         try:
             if self._must_not_fail:
-                for offset, length in _pieces(request):  # once in vain: what reads now will read again
+                for offset, length in pieces(
+                    request.offset, request.length, PIECE
+                ):  # once in vain: what reads now will read again
                     self._export.read_into(memoryview(piece)[:length], offset)
-            for offset, length in _pieces(request):
+            for offset, length in pieces(request.offset, request.length, PIECE):
                 self._export.read_into(memoryview(piece)[:length], offset)
                 last = offset + length == request.offset + request.length
                 begin = [] if began else self._replies.read_begins(request)
@@ -164,12 +167,6 @@ class Answers:
         names = [self._contexts[number] for number in numbers]
         found = self._export.status(request.length, request.offset, names, one=one)
         return self._replies.status(request, list(zip(numbers, found, strict=True)))
-
-
-def _pieces(request: Request) -> Iterator[tuple[int, int]]:
-    end = request.offset + request.length
-    for offset in range(request.offset, end, PIECE):
-        yield offset, min(PIECE, end - offset)
 
 
 _HANDLERS: dict[int, Callable[[Answers, Request, bytes | bytearray | memoryview], Buffers]] = {

@@ -11,6 +11,7 @@ from vhdx.errors import VhdxError
 from vhdx.extents import ExtentKind
 from vhdx.nbd.negotiate import Offer
 from vhdx.nbd.wire import BASE_ALLOCATION, Allocation, Error, ExportFlag
+from vhdx.pieces import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -128,19 +129,15 @@ class Export:
             if extent.depth == 1 and extent.file_offset is not None and extent.kind is ExtentKind.DATA:
                 self._disk.zero(extent.length, extent.offset, keep_allocated=True)
                 continue
-            for start in range(extent.offset, extent.end, len(_ZEROS)):
+            for start, count in pieces(extent.offset, extent.length, len(_ZEROS)):
                 self._stop_check()
-                count = min(len(_ZEROS), extent.end - start)
                 self._disk.pwrite(memoryview(_ZEROS)[:count], start)
 
     def _slices(self, length: int, offset: int, size: int) -> Iterator[Run]:
-        """(offset, length) of pieces that end at multiples of ``size``."""
-        end = offset + length
-        while offset < end:
+        """The pieces of a range, as long as the server does not stop."""
+        for piece in pieces(offset, length, size):
             self._stop_check()
-            count = min(size - offset % size, end - offset)
-            yield offset, count
-            offset += count
+            yield piece
 
     def _stop_check(self) -> None:
         if self.stopping.is_set():

@@ -15,6 +15,7 @@ from vhdx.nbd.helpers import Helpers
 from vhdx.nbd.inbox import Inbox
 from vhdx.nbd.watch import DiskWatch
 from vhdx.nbd.wire import DISCONNECT, FLUSH, FUA, PAYLOAD_LEN, READ, WRITE, Command, Error
+from vhdx.pieces import pieces
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -157,11 +158,11 @@ class Serving:
         answers = self._answers
         refused = answers.requests.refusal(request) if request.type == WRITE else Error.EINVAL
         failure: Exception | None = None
-        for start in range(0, length, PIECE):
-            piece = memoryview(self._own_piece())[: min(PIECE, length - start)]
+        for offset, count in pieces(request.offset, length, PIECE):
+            piece = memoryview(self._own_piece())[:count]
             self._inbox.fill(piece)
             if not refused and failure is None:
-                failure = answers.write_piece(piece, request.offset + start)
+                failure = answers.write_piece(piece, offset)
         if refused:
             self._put(answers.refused(request, refused))
         elif failure is not None:

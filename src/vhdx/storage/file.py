@@ -12,6 +12,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from vhdx.pieces import pieces
 from vhdx.storage import host, locks
 from vhdx.storage.base import ZEROS, ended_early
 from vhdx.storage.stream import StreamStorage
@@ -168,8 +169,8 @@ class FileStorage:
         with self._naming():
             if host.zero_range(self._descriptor, file_offset, length):
                 return
-        for start in range(0, length, len(ZEROS)):
-            self.write_at(ZEROS[: min(len(ZEROS), length - start)], file_offset + start)
+        for start, count in pieces(file_offset, length, len(ZEROS)):
+            self.write_at(ZEROS[:count], start)
 
     def punch(self, file_offset: int, length: int) -> bool:
         """Give the space of a range back, so that it reads as zeros; False where the host cannot."""
