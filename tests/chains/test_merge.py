@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import uuid
 from importlib import import_module
 from pathlib import Path
@@ -348,3 +349,23 @@ def test_what_is_deleted_is_not_told_to_lack_its_parent(tmp_path: Path) -> None:
     done = vhdx.merge(moved[2], into=moved[0], delete_child=True, parents=parents)
     assert done.deleted
     assert done.not_found_by_default == ()
+
+
+def test_the_space_that_counts_is_where_the_parent_is_and_not_a_link_to_it(tmp_path: Path) -> None:
+    (tmp_path / "big").mkdir()
+    files, _ = chain(tmp_path / "big")
+    (tmp_path / "tiny").mkdir()
+    asked: list[str] = []
+    really = shutil.disk_usage
+
+    def disk_usage(path: str) -> object:
+        asked.append(path)
+        return really(path)
+
+    link = tmp_path / "tiny" / "parent.vhdx"
+    files[1].rename(tmp_path / "big" / "parent.vhdx")
+    link.symlink_to("../big/parent.vhdx")
+    vhdx.rebase(files[2], link)
+    with mock.patch("shutil.disk_usage", disk_usage):
+        vhdx.merge(files[2], parents=vhdx.ParentPolicy(any_parent=True))
+    assert asked == [str(tmp_path / "big" / "parent.vhdx")]

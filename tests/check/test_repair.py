@@ -42,6 +42,7 @@ from tests.support.structures import HEADER, value_of
 from tests.support.tools import needs
 from vhdx.image import mend
 from vhdx.image.check import examine
+from vhdx.ops import repair as repair_module
 from vhdx.storage.file import FileStorage, open_for_writing
 from vhdx.storage.rehearsal import Rehearsal
 
@@ -352,6 +353,53 @@ def test_a_damaged_backup_is_refused(damage: str, tmp_path: Path) -> None:
     assert path.read_bytes() == after
 
 
+@pytest.mark.parametrize(
+    "line", [b"2024", b'"words"', b"[]", b"null", b'{"format": "another"}', b"\xff", b""]
+)
+def test_what_is_no_backup(line: bytes, tmp_path: Path) -> None:
+    path, _, _ = _repaired(tmp_path)
+    (tmp_path / "other").write_bytes(line + b"\n")
+    with pytest.raises(ValueError, match="is no backup of a repair"):
+        vhdx.undo_repair(path, tmp_path / "other")
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_not_a_digit_of_a_backup_may_be_another(is_done: bool, tmp_path: Path) -> None:
+    path, backup, _ = _repaired(tmp_path)
+    line, rest = backup.read_bytes().split(b"\n", 1)
+    after = path.read_bytes()
+    for at in (at for at, byte in enumerate(line) if byte in b"0123456789"):
+        other = bytes([line[at] ^ 1])
+        damaged = line[:at] + other + line[at + 1 :] + b"\n" + rest
+        backup.write_bytes(damaged if is_done else damaged.removesuffix(b"\nrepaired\n"))
+        with pytest.raises(ValueError, match=r"is damaged|is no backup"):
+            vhdx.undo_repair(path, backup)
+    assert path.read_bytes() == after
+
+
+def test_a_mark_whose_bytes_were_lost_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file's new length may be durable before its bytes are."""
+    path, backup, before = _repaired(tmp_path)
+    length, repaired = backup.stat().st_size, path.read_bytes()
+    _undone_in_part(path, backup, 0, monkeypatch)
+    path.write_bytes(repaired)
+    data = backup.read_bytes()
+    backup.write_bytes(data[: length + 30] + bytes(len(data) - length - 30))
+    vhdx.undo_repair(path, backup)
+    assert path.read_bytes() == before
+
+
+def test_a_backup_that_is_there_is_refused_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, backup, _ = _repaired(tmp_path)
+    monkeypatch.setattr(repair_module, "rehearsed", lambda *_: pytest.fail("it was checked"))
+    with pytest.raises(FileExistsError):
+        vhdx.repair(path, backup=backup)
+
+
 @pytest.mark.parametrize("writes", [0, 1, 2, 3])
 def test_an_undo_that_was_interrupted_goes_on(
     writes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -613,3 +661,48 @@ def test_a_bitmap_that_stands_nowhere_says_that_all_sectors_are_here(place: int,
     assert not vhdx.check(path).errors
     with vhdx.open(path, salvage=True) as disk:
         assert disk.pread(MIB, MIB) == pattern(1, MIB)
+
+
+def test_a_block_that_is_cut_and_stands_over_a_structure_is_concerned_as_a_whole(tmp_path: Path) -> None:
+    image = ImageBuilder(4 * MIB, 4 * MIB, bat={0: 3 * MIB | FULLY_PRESENT}, file_length=5 * MIB)
+    told = vhdx.repair(image.write(tmp_path / "image.vhdx"), dry_run=True)
+    assert told.concerned_bytes == 4 * MIB
+    assert (0, 4 * MIB, "the block's place is no place for it") in told.concerned
+
+
+def test_a_block_that_is_cut_and_shares_space_is_told_of_with_the_other_one(tmp_path: Path) -> None:
+    image = ImageBuilder(8 * MIB, 2 * MIB, blocks={1: Block(pattern(1, 2 * MIB))})
+    place = image.plan().blocks[1]
+    image.bat = {2: place + MIB | FULLY_PRESENT}
+    image.file_length = place + 2 * MIB
+    told = vhdx.repair(image.write(tmp_path / "image.vhdx"), dry_run=True)
+    shared = "the block shares space with another one"
+    assert {(2 * MIB, 4 * MIB, shared)} <= set(told.concerned) or {
+        (2 * MIB, 2 * MIB, shared),
+        (4 * MIB, 2 * MIB, shared),
+    } <= set(told.concerned)
+    assert told.concerned_bytes == 4 * MIB
+
+
+def test_a_bitmap_that_no_block_needs_costs_nothing(tmp_path: Path) -> None:
+    image = child()
+    image.blocks = {1: Block(pattern(1, MIB))}
+    image.bat[image.ratio] = 1 << 43 | FULLY_PRESENT
+    path = image.write(tmp_path / "image.vhdx")
+    length = path.stat().st_size
+    told = vhdx.repair(path, accept_data_loss=True)
+    assert told.done
+    assert told.concerned == ()
+    assert not told.left.codes.keys() & {"bat.bitmap_unused", "bat.place", "bat.past_end"}
+    assert path.stat().st_size <= length
+
+
+def test_a_bitmap_entry_that_nobody_needs_any_more_is_mended_in_the_same_run(tmp_path: Path) -> None:
+    """Its block was partially present, and is lost. Found by fuzzing."""
+    image = child()
+    image.blocks = {}
+    image.bat = {0: 1 << 43 | PARTIALLY_PRESENT, image.ratio: 5 * MIB}
+    path = image.write(tmp_path / "image.vhdx")
+    assert vhdx.repair(path, accept_data_loss=True).done
+    assert "bat.needless_offset" not in vhdx.check(path).codes
+    assert not vhdx.repair(path, accept_data_loss=True).done

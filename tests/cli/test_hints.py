@@ -125,9 +125,8 @@ def test_force_does_it_and_the_way_back_is_told(line: str, tmp_path: Path) -> No
     succeed(*line.split(), "--force", cwd=tmp_path, input="any bytes")
     done = run("info", "--chain", "tuesday.avhdx", cwd=tmp_path)
     assert done.code == 1
-    advice = "vhdx rebase tuesday.avhdx --parent FILE --ignore-identity"
-    assert done.err.endswith(f"try: {advice}\n")
-    succeed(*advice.replace("FILE", "monday.avhdx").split()[1:], cwd=tmp_path)
+    assert "vhdx rebase --parent FILE --ignore-identity takes it as it is" in done.err
+    succeed("rebase", "--parent", "monday.avhdx", "--ignore-identity", "tuesday.avhdx", cwd=tmp_path)
     succeed("info", "--chain", "tuesday.avhdx", cwd=tmp_path)
 
 
@@ -178,3 +177,15 @@ def test_after_a_repair_that_left_space_to_nobody(tmp_path: Path) -> None:
     flip(path, HEADERS[0] + 100)
     out = run("repair", "vm.vhdx", cwd=tmp_path).out
     assert out.endswith("to give leaked space back: vhdx compact vm.vhdx\n")
+
+
+def test_a_stranger_of_the_same_name_is_not_advised(tmp_path: Path) -> None:
+    """Whose contents under the child would be a mix of two disks."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    for line in ("b/parent.vhdx 10M", "--parent b/parent.vhdx a/child.vhdx", "a/parent.vhdx 10M"):
+        succeed("create", *line.split(), cwd=tmp_path)
+    done = run("info", "--chain", "a/child.vhdx", cwd=tmp_path)
+    advice = "vhdx info a/child.vhdx --chain --any-parent"
+    assert done.err.endswith(f"try: {advice}\n")
+    succeed(*advice.split()[1:], cwd=tmp_path)

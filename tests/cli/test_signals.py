@@ -113,3 +113,16 @@ def test_one_that_comes_while_the_command_starts_prints_no_traceback() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, b"", b"")
+
+
+def test_ctrl_c_when_all_is_done_changes_nothing() -> None:
+    """While Python ends."""
+    lines = (
+        "import atexit, os, signal",
+        "from vhdx.cli import main",
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))",
+        "main.exit_code_of = lambda arguments: 3",
+        "main.run()",
+    )
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (3, b"")

@@ -257,6 +257,34 @@ def test_a_vhdx_cannot_come_from_standard_input(tmp_path: Path) -> None:
     assert b"only a raw disk can come from standard input" in done.stderr
 
 
+@pytest.mark.parametrize("regular", [True, False])
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"QFI\xfb".ljust(4096, b"\0"), b"standard input is a qcow2 image"),
+        (b"\x1f\x8b\x08".ljust(4096, b"\0"), b"decompress it first"),
+        (b"vhdxfile".ljust(4096, b"\0"), b"standard input is a VHDX"),
+    ],
+)
+def test_images_from_standard_input_are_no_raw_disks_unless_it_is_said(
+    content: bytes, sentence: bytes, regular: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "source").write_bytes(content)
+    command = [sys.executable, "-m", "vhdx", "convert", "-", "a.vhdx"]
+
+    def run(*more: str) -> subprocess.CompletedProcess[bytes]:
+        with open(tmp_path / "source", "rb") as file:
+            source: dict[str, Any] = {"stdin": file} if regular else {"input": content}
+            return subprocess.run([*command, *more], cwd=tmp_path, capture_output=True, check=False, **source)
+
+    done = run()
+    assert done.returncode == 64
+    assert sentence in done.stderr
+    assert not (tmp_path / "a.vhdx").exists()
+    assert run("-f", "raw").returncode == 0
+    assert naive_content(tmp_path / "a.vhdx", 0, len(content)) == content
+
+
 def test_from_a_block_device(tmp_path: Path, block_device: Callable[[Path], Path]) -> None:
     """Its ``st_size`` is 0; its capacity is the disk's."""
     pieces = {0: b"boot" * 128, 5 * MIB - 512: b"last" * 128}

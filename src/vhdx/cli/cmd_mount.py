@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
     FILE,
     chain_options,
@@ -76,11 +77,13 @@ def mount(
         ready, tell = side.ready, background.tell_system_log
     try:
         with open_disk(image, "r+" if write else "r", parents=policy, lock=not force_share) as disk:
+            part = chosen(disk, partition)
             if write:
                 refuse_to_orphan(image, disk, force=force)
-                disk.replay()  # as Windows does; so a log that is dirty later tells that closing failed
+                with changing(image=image):
+                    disk.replay()  # as Windows does; a log that is dirty later tells that closing failed
             fuse.serve(
-                chosen(disk, partition),
+                part,
                 place,
                 source=fuse.source_name(image),
                 ready=ready,

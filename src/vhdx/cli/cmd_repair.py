@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vhdx.ops.repair import RepairResult
 
 EXIT_NOTHING_DONE = 1
+_IN_PART = "what was under way is done in part or not at all, and the image is no worse than it was"
+_NOT_YET = "the image may be neither as it was nor as the repair left it"
 
 
 @click.command()
@@ -58,7 +60,11 @@ def repair(
     if undo is not None:
         alone = not (dry_run or backup or accept_data_loss or rebuild)
         return _undo(image, undo, alone=alone, as_json=as_json)
-    with changing(lambda: _advice(backup), dry_run=dry_run), progress_bar("checking") as progress:
+    had_backup = backup is not None and os.path.lexists(backup)
+    with (
+        changing(lambda: _advice(None if had_backup else backup), fate=_IN_PART, dry_run=dry_run),
+        progress_bar("checking") as progress,
+    ):
         result = repair_image(
             image,
             dry_run=dry_run,
@@ -86,7 +92,7 @@ def _undo(image: str, backup: str, *, alone: bool, as_json: bool) -> int:
 
     if not alone:
         raise click.UsageError("--undo brings back what was; it goes with no other option")
-    with changing("; run it again"):
+    with changing(f"; run vhdx repair --undo {backup} {image} again before anything else", fate=_NOT_YET):
         restored = undo_repair(image, backup)
     if as_json:
         print_json(restored)

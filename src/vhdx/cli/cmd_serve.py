@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.children import Families
     from vhdx.disk.open import Format
     from vhdx.disk.parents import ParentPolicy
     from vhdx.nbd.export import Export
@@ -59,6 +60,7 @@ class _Opening(NamedTuple):
     force: bool
     partition: int | None
     parents: ParentPolicy
+    families: Families
 
 
 @click.command()
@@ -120,7 +122,8 @@ def serve(
     write, and no file is changed. Sockets that systemd hands over (LISTEN_FDS) are used before all
     others.
     """
-    from vhdx.nbd import listen  # noqa: PLC0415  --help needs no library
+    from vhdx.disk.children import Families  # noqa: PLC0415  --help needs no library
+    from vhdx.nbd import listen  # noqa: PLC0415
     from vhdx.nbd.connection import House, Limits  # noqa: PLC0415
     from vhdx.nbd.server import Server  # noqa: PLC0415
 
@@ -130,9 +133,8 @@ def serve(
         raise click.UsageError("--write changes the image, --snapshot does not: say one of them")
     place = _place(path, bind, port, private=bool(tls) or insecure)
     context = _tls_context(tls)
-    opening = _Opening(
-        source_format, write, snapshot, force, partition, parent_policy(parent_dirs, any_parent=any_parent)
-    )
+    policy = parent_policy(parent_dirs, any_parent=any_parent)
+    opening = _Opening(source_format, write, snapshot, force, partition, policy, Families())
     with _stopping_on_signals() as signals, contextlib.ExitStack() as held:
         multi = max_connections >= _CLIENT_OPENS  # else clients wait for ever for places that they hold
         exports = [held.enter_context(_export(image, name, opening, images, multi=multi)) for image in images]
@@ -217,7 +219,7 @@ def _export(
     whole = _opened(image, opening)
     with contextlib.closing(whole):
         if opening.write and isinstance(whole, Disk):
-            refuse_to_orphan(image, whole, force=opening.force)
+            refuse_to_orphan(image, whole, force=opening.force, families=opening.families)
         disk = chosen(whole, opening.partition)
         about = f"{format_size(disk.size)}, {_kind(whole)}"
         if opening.partition is not None:

@@ -20,11 +20,15 @@ class InterruptedChangeError(Exception):
 
 @contextlib.contextmanager
 def changing(
-    then: str | Callable[[], str] = "", *, image: str | None = None, dry_run: bool = False
+    then: str | Callable[[], str] = "",
+    *,
+    image: str | None = None,
+    fate: str = "the image is whole, what was under way is done in part or not at all",
+    dry_run: bool = False,
 ) -> Iterator[None]:
-    """Around a change of an image: says after Ctrl-C what became of it, and ``then`` what to do.
+    """Around a change of an image: says after Ctrl-C what its ``fate`` is, and ``then`` what to do.
 
-    Without ``then`` it is told of ``image`` if its log has to be replayed.
+    Of ``image`` it is told if its log has to be replayed.
     """
     try:
         yield
@@ -34,9 +38,7 @@ def changing(
         advice = then if isinstance(then, str) else then()
         if image is not None and _is_dirty(image):
             advice += f"; its log is dirty: each opening replays it in memory, vhdx repair {image} in place"
-        raise InterruptedChangeError(
-            f"interrupted; the image is whole, what was under way is done in part or not at all{advice}"
-        ) from None
+        raise InterruptedChangeError(f"interrupted; {fate}{advice}") from None
 
 
 @contextlib.contextmanager

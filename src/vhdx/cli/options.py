@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.chain import Disk
+    from vhdx.disk.children import Families
     from vhdx.disk.parents import ParentPolicy
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -154,12 +155,13 @@ def chosen(disk: VirtualDisk, partition: int | None) -> VirtualDisk:
     return disk if partition is None else one_partition(disk, partition)
 
 
-def refuse_to_orphan(image: str, disk: Disk, *, force: bool) -> None:
+def refuse_to_orphan(image: str, disk: Disk, *, force: bool, families: Families | None = None) -> None:
     """Raise UnsupportedImageError if images beside this one would not know it once it is written to."""
     from vhdx.disk.children import refuse_orphans  # noqa: PLC0415  parsing options needs no library
 
     if not force:
-        refuse_orphans(image, disk.layers[0].header.data_write_guid, "a change of its contents")
+        identity = disk.layers[0].header.data_write_guid
+        refuse_orphans(image, identity, "a change of its contents", families)
 
 
 def parent_policy(parent_dirs: tuple[str, ...], *, any_parent: bool) -> ParentPolicy:

@@ -32,9 +32,12 @@ class Families:
                 yield other
 
 
-def refuse_orphans(path: str, identity: UUID, what: str) -> None:
-    """Raise UnsupportedImageError if ``what`` would take their parent from images beside a file."""
-    children = list(Families().children_beside(path, identity))
+def refuse_orphans(path: str, identity: UUID, what: str, families: Families | None = None) -> None:
+    """Raise UnsupportedImageError if ``what`` would take their parent from images beside a file.
+
+    ``families`` that are shared look at each directory once.
+    """
+    children = list((families or Families()).children_beside(path, identity))
     if children:
         raise UnsupportedImageError(
             f"{what} would take their parent from {', '.join(children)}; --force does it nevertheless",
@@ -45,8 +48,11 @@ def refuse_orphans(path: str, identity: UUID, what: str) -> None:
 
 def _linkages_in(directory: str) -> tuple[tuple[str, frozenset[UUID]], ...]:
     """(path, identities of its parent) of every child in a directory."""
-    with os.scandir(directory) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_file())
+    try:
+        with os.scandir(directory) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_file())
+    except PermissionError:  # a directory that may be entered, but not listed: nobody can tell
+        return ()
     paths = [os.path.join(directory, name) for name in names]
     return tuple((path, known) for path in paths if (known := _known_parents(path)))
 

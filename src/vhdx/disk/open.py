@@ -204,6 +204,16 @@ def _any_writable(path: str, name: Format | None, parents: Parents, *, lock: boo
         return RawDisk(storage, storage) if found == "raw" else writable_disk(storage, parents, lock=lock)
 
 
+def refuse_foreign(path: str, prefix: bytes) -> None:
+    """Raise ValueError for what begins like a file of a kind that is not read here."""
+    other = foreign(prefix)
+    if other is not None:
+        raise ValueError(
+            f"{path} is {other.kind}, which is not read here: {other.advice}, or say -f raw if its bytes are "
+            "those of the disk"
+        )
+
+
 def is_vhd_file(path: str) -> bool:
     """Whether a file looks like a VHD, the older format; by its contents."""
     storage = open_for_reading(path, lock=False)
@@ -225,12 +235,8 @@ def _signature_of(storage: ReadableStorage) -> Format:
 def _format_of_contents(path: str, storage: ReadableStorage) -> Format:
     by_suffix = SUFFIXES.get(os.path.splitext(path)[1].lower())
     found = _signature_of(storage)
-    other = foreign(storage.read(min(storage.size(), PREFIX_SIZE), 0)) if found == "raw" else None
-    if other is not None:
-        raise ValueError(
-            f"{path} is {other.kind}, which is not read here: {other.advice}, or say -f raw if its bytes are "
-            "those of the disk"
-        )
+    if found == "raw":
+        refuse_foreign(path, storage.read(min(storage.size(), PREFIX_SIZE), 0))
     if found != "raw" and (by_suffix == "raw" or stat.S_ISBLK(os.stat(path).st_mode)):
         # Whoever may write to a raw disk, a guest for one, can make it look like an image that names files.
         raise ValueError(

@@ -119,6 +119,12 @@ def open_parent(layers: list[Image], policy: ParentPolicy, *, lock: bool, load: 
     return _Search(layers, policy, lock=lock, load=load).parent()
 
 
+_WRITTEN_TO = (
+    "Where one of them is the parent and somebody wrote to it, vhdx rebase --parent FILE --ignore-identity "
+    "takes it as it is: the child then shows what was written, too.\n"
+)
+
+
 class _Search:
     """One search for the parent of the last layer."""
 
@@ -191,8 +197,9 @@ class _Search:
     def _failure(self) -> VhdxError:
         kind = ParentMismatchError if self._mismatch else ParentNotFoundError
         wanted = " or ".join(str(guid) for guid in sorted(self._linkages))
+        hint = _WRITTEN_TO if self._mismatch else ""
         return kind(
-            f"the parent with DataWriteGuid {wanted} was not found. Tried:{self._places.tried()}\n",
+            f"the parent with DataWriteGuid {wanted} was not found. Tried:{self._places.tried()}\n{hint}",
             image=self._child.name,
             structure="parent locator",
             rule="2.6.2.6",
@@ -202,8 +209,8 @@ class _Search:
     def _advice(self) -> str:
         """The next command, by what became of the paths that were named."""
         child = self._child.name
-        if self._mismatch:  # who says so takes what was written to the parent for what the child was based on
-            return f"vhdx rebase {child} --parent FILE --ignore-identity"
         if self._places.outside:
             return f"vhdx info {child} --chain --any-parent"
+        if self._mismatch:  # the right one may be elsewhere, under another name
+            return f"vhdx info {child} --chain --parent-dir DIR"
         return f"vhdx rebase {child} --parent FILE"

@@ -70,6 +70,19 @@ class Bat:
             entries.byteswap()
         return entries
 
+    def stored_entries(self, index: int, count: int) -> Iterator[array[int]]:
+        """What stands in ``count`` slots from ``index`` on, window by window; those of zeros are passed over.
+
+        What was changed in memory is not looked for where the file has a hole.
+        """
+        place = self.slot_offset(index)
+        for start, length in self._pages.data_ranges(place, count * ENTRY_SIZE):
+            first, last = (start - place) // ENTRY_SIZE, -(-(start + length - place) // ENTRY_SIZE)
+            for at in range(first, last, WINDOW):
+                entries = self.entries(index + at, min(WINDOW, last - at))
+                if any(entries):
+                    yield entries
+
     def put(self, block: int, entries: array[int]) -> None:
         """Change the entries of payload blocks whose slots stand side by side in one page, in memory."""
         self._pages.put(packed(entries), self.slot_offset(self._geometry.payload_index(block)))

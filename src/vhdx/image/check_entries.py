@@ -87,7 +87,7 @@ def _check_unused_slots(window: Window, geometry: Geometry, teller: Teller) -> N
 def _check_bitmaps(window: Window, geometry: Geometry, teller: Teller) -> None:
     entries = window.bitmaps
     states = entries & _STATE
-    needed = _needed_bitmaps(window, geometry)
+    needed = needed_bitmaps(window, geometry)
     present, absent = states == BITMAP_PRESENT, states == 0
     for rule, which, words in (
         (rules.BAT_BITMAP_STATE, ~present & ~absent, "{} is in a reserved state"),
@@ -102,10 +102,11 @@ def _check_bitmaps(window: Window, geometry: Geometry, teller: Teller) -> None:
 def needless_bitmaps(window: Window, geometry: Geometry) -> NDArray[np.bool_]:
     """Which entries of sector bitmaps that are not there name a place, and nobody has to look for them."""
     needless: NDArray[np.bool_] = (window.bitmaps & _STATE == 0) & (window.bitmaps & _PLACE != 0)
-    return needless & ~_needed_bitmaps(window, geometry)
+    return needless & ~needed_bitmaps(window, geometry)
 
 
-def _needed_bitmaps(window: Window, geometry: Geometry) -> NDArray[np.bool_]:
+def needed_bitmaps(window: Window, geometry: Geometry) -> NDArray[np.bool_]:
+    """Of which chunks a block is partially present."""
     partial = np.flatnonzero(window.blocks & _STATE == _PARTIAL)
     needed = np.zeros(len(window.bitmaps), dtype=bool)
     needed[partial // geometry.chunk_ratio] = True

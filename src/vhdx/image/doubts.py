@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vhdx.image.check_claims import ClaimCheck
+from vhdx.image.check_entries import needed_bitmaps
 from vhdx.image.check_tell import Teller
 from vhdx.image.mibs import MibSet
 from vhdx.image.slots import Slots
@@ -58,6 +59,7 @@ class Doubts:
 
     def __init__(self, storage: ReadableStorage, regions: Regions, geometry: Geometry, size: int) -> None:
         self.slots = Slots(storage, regions.bat, geometry)
+        self._storage, self._regions = storage, regions
         self._geometry = geometry
         self._size = size
         teller = Teller(self.slots, geometry, CollectingReport())
@@ -78,27 +80,45 @@ class Doubts:
                 doubt.late.append(held.part(np.flatnonzero(~inside)))
             yield doubt
 
+    def whole_size(self) -> int:
+        """The length in bytes that the file had to have so that its end cut nothing."""
+        cut = (claims for doubt in self.windows() for claims in doubt.cut if claims.firsts.size)
+        ends = ((int(claims.firsts.max()) + claims.length) * MIB for claims in cut)
+        return max([self._size, *ends])
+
     def concerned(self) -> Concerned:
         """The ranges of the disk that contradictions concern."""
         found = _Ranges(self._geometry)
+        size = self._anew(self._size).whole_size()
+        self._anew(size).add_to(found)
+        if size > self._size:
+            for claims in self._cut(blocks=False):
+                found.add(claims, "the end of the file cuts its sector bitmap")
+            for claims in self._cut(blocks=True):  # a part of a block that is concerned does not count again
+                found.add_cut(claims, self._size)
+        return found.concerned()
+
+    def _anew(self, size: int) -> Doubts:
+        """The same table in a file of another length, nothing claimed yet."""
+        return Doubts(self._storage, self._regions, self._geometry, size)
+
+    def add_to(self, found: _Ranges) -> None:
+        """Add what has no place, or shares it."""
         shared = MibSet(-(-self._size // MIB) + 256)
-        any_cut = False
         for doubt in self.windows():
             for claims in doubt.misplaced:
-                found.add(claims, f"{_who(claims)}'s place is no place for it")
-            for claims in doubt.cut:
-                if _are_blocks(claims):
-                    any_cut = any_cut or bool(claims.firsts.size)
-                else:
-                    found.add(claims, "the end of the file cuts its sector bitmap")
+                found.add(self._missed(claims, doubt.window), f"{_who(claims)}'s place is no place for it")
             for claims in doubt.late:
                 shared.add(claims.firsts, claims.length)
         for claims in self._sharing(shared):
             found.add(claims, f"{_who(claims)} shares space with another one")
-        if any_cut:  # last: a part of a block that is concerned as a whole does not count again
-            for cut in self._cut_blocks():
-                found.add_cut(cut, self._size)
-        return found.concerned()
+
+    def _missed(self, claims: Claims, window: Window) -> Claims:
+        """The claims without those of bitmaps that no block needs."""
+        if _are_blocks(claims):
+            return claims
+        needed = needed_bitmaps(window, self._geometry)
+        return claims.part(np.flatnonzero(needed[claims.group.numbers - window.first_chunk]))
 
     def _sharing(self, shared: MibSet) -> Iterator[Claims]:
         """Who claims a MiB that two claim."""
@@ -108,12 +128,12 @@ class Doubts:
             for claims, _ in self.check.claims(window):
                 yield claims.part(np.flatnonzero(shared.touching(claims.firsts, claims.length)))
 
-    def _cut_blocks(self) -> Iterator[Claims]:
-        """The blocks that the end of the file cuts."""
+    def _cut(self, *, blocks: bool) -> Iterator[Claims]:
+        """What the end of the file cuts, blocks or bitmaps."""
         end = -(-self._size // MIB)
         for window in self.slots.windows():
             for _, beyond in self.check.claims(window):
-                if _are_blocks(beyond):
+                if _are_blocks(beyond) == blocks:
                     yield beyond.part(np.flatnonzero(beyond.firsts < end))
 
 

@@ -83,7 +83,7 @@ def _what_else(data: bytes) -> str:
         return "it is a VHD, the older format; vhdx convert makes a VHDX of it"
     other = foreign(data[:PREFIX_SIZE])
     if other is not None:
-        return f"it is {other.kind}"
+        return f"it is {other.kind}; {other.advice}"
     return f"it does not begin with {identifier.SIGNATURE.decode()!r}"
 
 

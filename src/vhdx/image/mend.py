@@ -28,7 +28,7 @@ from vhdx.format.header import FILE_OFFSET_LIMIT
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image import headers, image
 from vhdx.image.check import examine
-from vhdx.image.check_entries import needless_bitmaps, needless_places
+from vhdx.image.check_entries import needed_bitmaps, needless_bitmaps, needless_places
 from vhdx.image.corrections import metadata_corrections, region_table_corrections
 from vhdx.image.doubts import Concerned, DiskRange, Doubts
 from vhdx.image.headers import HeaderPair
@@ -40,6 +40,8 @@ from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
     from vhdx.image.check import Examined
     from vhdx.image.check_claims import Claims
@@ -112,12 +114,10 @@ def _lengthen(file: Storage) -> None:
     examined = examine(file)
     if examined.geometry is None or examined.regions is None:
         return
-    size = file.size()
     doubts = Doubts(examined.storage, examined.regions, examined.geometry, examined.storage.size())
-    cut = [claims for doubt in doubts.windows() for claims in doubt.cut if claims.firsts.size]
-    ends = [(int(claims.firsts.max()) + claims.length) * MIB for claims in cut]
-    if ends and max(ends) > size:
-        file.resize(max(ends))
+    size = doubts.whole_size()
+    if size > max(file.size(), examined.storage.size()):
+        file.resize(size)
         file.flush()
 
 
@@ -207,10 +207,12 @@ class _Mender:
             if claims.group.word == "block":
                 entries[claims.group.numbers - window.first_block] = BlockState.ZERO.value
         self._put(window, entries)
-        self._mend_bitmaps(window)
+        mended = window._replace(blocks=entries)  # of which some need no bitmap any more
+        self._mend_bitmaps(mended)
+        needed = needed_bitmaps(mended, self._geometry)
         for claims in misplaced:
             if claims.group.word != "block":
-                self._replace_bitmaps(claims)
+                self._replace_bitmaps(claims, needed, window.first_chunk)
         if self._accepting:
             for claims in doubt.late:
                 for index in range(len(claims.firsts)):
@@ -243,10 +245,13 @@ class _Mender:
                 self._session.make_room(1)
                 self._session.bat.put_bitmap(chunk, right)
 
-    def _replace_bitmaps(self, claims: Claims) -> None:
+    def _replace_bitmaps(self, claims: Claims, needed: NDArray[np.bool_], first_chunk: int) -> None:
         """Bitmaps that nobody has: their bits say that all sectors are here, as `_mark_as_present` does."""
         for chunk in claims.group.numbers.tolist():
             self._session.make_room(1)
+            if not needed[chunk - first_chunk]:
+                self._session.bat.put_bitmap(chunk, 0)
+                continue
             with self._bitmap_space(chunk) as place:
                 self._file.write_at(b"\xff" * BITMAP_BLOCK_SIZE, place)
                 self._session.bat.put_bitmap(chunk, place | BITMAP_PRESENT)

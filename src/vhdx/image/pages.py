@@ -6,6 +6,8 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vhdx.storage.base import ReadableStorage
 
 PAGE_SIZE = 4096
@@ -47,6 +49,10 @@ class Pages:
                     start, stop = max(offset, file_offset), min(offset + PAGE_SIZE, file_offset + length)
                     patched[start - file_offset : stop - file_offset] = page[start - offset : stop - offset]
             return bytes(patched)
+
+    def data_ranges(self, file_offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs of a range that the host does not know to be holes."""
+        return self._storage.data_ranges(file_offset, length)
 
     def _page(self, file_offset: int) -> bytes:
         page = self._clean.get(file_offset)

@@ -71,6 +71,16 @@ class Space:
         first, count = file_offset // MIB, length // MIB
         return self._map.count(_FREE, first, first + count) == count
 
+    def are_free(self, firsts: NDArray[np.uint64], length: int) -> NDArray[np.bool_]:
+        """The same for ranges of one length from each of ``firsts`` (MiB, in order) on."""
+        import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+        free, count = np.frombuffer(self._map, dtype=np.uint8) == _FREE, length // MIB
+        found = firsts + np.uint64(count) <= len(self._map)
+        for offset in range(count):
+            found[found] = free[firsts[found] + np.uint64(offset)]
+        return found
+
     def claim_many(self, firsts: NDArray[np.uint64], count: int) -> bool:
         """Mark ``count`` MiB from each of ``firsts`` (MiB, in order) on as used; False if some cannot be."""
         if not len(firsts):
@@ -223,14 +233,17 @@ def keep_leftovers(space: Space, regions: Regions, bat: Bat, geometry: Geometry)
     If the size of the disk is damaged they do; a shrink that was interrupted leaves such entries, too. So the
     space is not free.
     """
-    places = []
-    end = regions.bat.length // ENTRY_SIZE
-    for first in range(geometry.payload_index(geometry.block_count - 1) + 1, end, WINDOW):
-        for entry in filter(None, bat.entries(first, min(WINDOW, end - first))):
-            place = file_offset_of(entry)
-            if is_present(entry) and space.is_free(place, geometry.block_size):
-                space.keep([place], geometry.block_size)
-                places.append(place)
+    places: list[int] = []
+    first = geometry.payload_index(geometry.block_count - 1) + 1
+    for entries in bat.stored_entries(first, regions.bat.length // ENTRY_SIZE - first):
+        import numpy as np  # noqa: PLC0415  hardly any image has such entries
+
+        named = np.frombuffer(entries, dtype=np.uint64)
+        named = named[np.isin(named & np.uint64(STATE_MASK), PRESENT)]
+        firsts = np.unique(named >> np.uint64(MIB.bit_length() - 1))
+        free = (firsts[space.are_free(firsts, geometry.block_size)] * np.uint64(MIB)).tolist()
+        space.keep(free, geometry.block_size)
+        places += free
     return places
 
 

@@ -1,9 +1,10 @@
 """The bytes that a repair changes, saved before it changes them, and brought back.
 
-A backup is one line of JSON and the bytes. The line says ``format`` and ``version``, the image's name, its
-``size_before`` and ``size_after``, the ``ranges`` [file offset, length] whose bytes follow back to back, the
-SHA-256 of these bytes as they were and as the repair leaves them, and for each sector of the headers that the
-repair changes its file offset and the SHA-256 of all that stands there from its beginning to its end.
+A backup is one line of JSON, one with its SHA-256, and the bytes. The first line says ``format`` and
+``version``, the image's name, its ``size_before`` and ``size_after``, the ``ranges`` [file offset, length]
+whose bytes follow back to back, the SHA-256 of these bytes as they were and as the repair leaves them, and
+for each sector of the headers that the repair changes its file offset and the SHA-256 of all that stands
+there from its beginning to its end.
 
 A line is appended when the repair is done. An undo appends a line and the headers that it found when it
 begins, and another line when it is done. So a repair that was interrupted can be undone, and an undo that
@@ -12,7 +13,6 @@ was can be run again, but not if somebody changed the image in between: nobody d
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -69,6 +69,9 @@ def save(path: str, image: ReadableStorage, rehearsal: Rehearsal) -> None:
         headers=_header_sectors(rehearsal),
     )
     line = json.dumps({"format": _FORMAT, "version": _VERSION, **backup._asdict()}).encode() + b"\n"
+    if len(line) > _LONGEST_LINE:
+        raise ValueError("this repair changes too many places for a backup: copy the image first")
+    line += _line_of_digest(line)
     with new_file(path, overwrite=False) as file:
         file.write_at(line, 0)
         at = len(line)
@@ -127,14 +130,16 @@ def restore(image: Storage, path: str) -> Backup:
         behind = file.seek(0, os.SEEK_END) - len(marks)
         if marks.endswith(_DONE):
             raise ValueError(f"{path} was used before; what it holds is in the image already")
+        changed = (_changed_since if is_repaired else _changed_in_a_repair)(image, backup)
         found = marks[len(_BEGUN) : len(_BEGUN) + _HEADERS_END]
-        if marks.startswith(_BEGUN) and len(found) == _HEADERS_END:
-            file.seek(start)
-            _check_half_undone(image, found, file, backup)
-        else:  # a mark that is not whole was not followed by anything
-            _check_image(image, backup) if is_repaired else _check_half_repaired(image, backup)
+        if changed is None:  # no undo has changed anything yet: its mark, if there is one, is written again
             file.seek(behind)
             _append(file, _BEGUN + _headers(image))
+        elif marks.startswith(_BEGUN) and len(found) == _HEADERS_END:
+            file.seek(start)
+            _check_half_undone(image, found, file, backup)
+        else:
+            raise CorruptImageError(changed, image=image.name)
         file.seek(start)
         _write_back(image, file, backup)
         file.seek(0, os.SEEK_END)
@@ -143,15 +148,22 @@ def restore(image: Storage, path: str) -> Backup:
 
 
 def _read_line(file: Any, path: str) -> Backup:
-    with contextlib.suppress(ValueError, TypeError, KeyError):
-        told = json.loads(file.readline(_LONGEST_LINE))
-        if told.pop("format") == _FORMAT and told.pop("version") == _VERSION:
-            backup = Backup(**told)
-            return backup._replace(
-                ranges=tuple((int(start), int(length)) for start, length in backup.ranges),
-                headers=tuple((int(at), tuple(held)) for at, held in backup.headers),
-            )
-    raise ValueError(f"{path} is no backup of a repair")
+    line, digest = file.readline(_LONGEST_LINE), file.readline(_LONGEST_LINE)
+    try:
+        told = json.loads(line)
+    except ValueError:
+        told = None
+    if not isinstance(told, dict) or (told.pop("format", 0), told.pop("version", 0)) != (_FORMAT, _VERSION):
+        raise ValueError(f"{path} is no backup of a repair")
+    if digest != _line_of_digest(line):
+        raise ValueError(f"{path} is damaged: its first line is not the one that was written")
+    ranges = tuple((start, length) for start, length in told.pop("ranges"))
+    headers = tuple((at, tuple(held)) for at, held in told.pop("headers"))
+    return Backup(**told, ranges=ranges, headers=headers)
+
+
+def _line_of_digest(line: bytes) -> bytes:
+    return hashlib.sha256(line).hexdigest().encode() + b"\n"
 
 
 def _check_saved(file: Any, backup: Backup, path: str) -> None:
@@ -167,23 +179,26 @@ def _check_saved(file: Any, backup: Backup, path: str) -> None:
         raise ValueError(f"{path} is damaged: its bytes are not those that were saved")
 
 
-def _check_image(image: Storage, backup: Backup) -> None:
+def _changed_since(image: Storage, backup: Backup) -> str | None:
+    """What was changed since the repair was done; None if nothing."""
+    was_not = "the image is not as the repair left it"
     if image.size() != backup.size_after:
-        detail = f"it has {image.size()} bytes, the repair left {backup.size_after}"
-    elif _digest(image, backup.ranges) != backup.sha256_after:
-        detail = "what the repair changed was changed again since"
-    else:
-        return
-    raise CorruptImageError(f"the image is not as the repair left it: {detail}", image=image.name)
+        return f"{was_not}: it has {image.size()} bytes, the repair left {backup.size_after}"
+    if _digest(image, backup.ranges) != backup.sha256_after:
+        return f"{was_not}: what the repair changed was changed again since"
+    return None
 
 
-def _check_half_repaired(image: Storage, backup: Backup) -> None:
-    """Every sector of the headers must hold what it held before the repair or at some time in it."""
+def _changed_in_a_repair(image: Storage, backup: Backup) -> str | None:
+    """The same of a repair that was interrupted.
+
+    Every sector of the headers must hold what it held before the repair or at some time in it.
+    """
     now = _headers(image)
     for at, held in backup.headers:
         if hashlib.sha256(now[at : at + _SECTOR]).hexdigest() not in held:
-            detail = "the image was changed after its repair was interrupted"
-            raise CorruptImageError(detail, image=image.name)
+            return "the image was changed after its repair was interrupted"
+    return None
 
 
 def _headers(image: ReadableStorage) -> bytes:

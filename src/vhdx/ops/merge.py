@@ -186,7 +186,7 @@ def _refuse_without_space(disk: Disk, depth: int) -> None:
     needed = sum(_new_bytes(layer, target) for layer in disk.layers[:depth])
     if target.metadata.disk_type == "fixed":
         needed += max(0, disk.size - target.geometry.disk_size)
-    free = shutil.disk_usage(os.path.dirname(target.name) or ".").free
+    free = shutil.disk_usage(os.path.realpath(target.name)).free
     if needed > free:
         raise OSError(
             errno.ENOSPC,

@@ -7,6 +7,7 @@ writes are made in the file, in the same order.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -96,6 +97,8 @@ def repair(
     ImageLockedError, OSError, ValueError.
     """
     name = os.fspath(path)
+    if backup is not None and not dry_run and os.path.lexists(backup):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(backup))
     accepted = {Remedy.REPAIR}
     accepted |= {Remedy.ACCEPT_DATA_LOSS} if accept_data_loss else set()
     accepted |= {Remedy.REBUILD} if rebuild else set()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import io
 import os
 import stat
 import sys
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from vhdx.disk.chain import Disk
-from vhdx.disk.open import open_any
+from vhdx.disk.open import open_any, refuse_foreign
 from vhdx.disk.partitions import one_partition
 from vhdx.disk.raw import RawDisk
+from vhdx.format.foreign import PREFIX_SIZE
+from vhdx.format.identifier import SIGNATURE
 from vhdx.storage import host
 from vhdx.storage.base import fill_zeros
 from vhdx.storage.file import FileStorage
@@ -199,6 +202,16 @@ def _partition_of(source: Source, number: int) -> Source:
     return DiskSource(one_partition(source.disk, number), source.format)
 
 
+def _refuse_images(prefix: bytes) -> None:
+    """Raise ValueError for what only looks at first like a raw disk."""
+    if prefix.startswith(SIGNATURE):
+        raise ValueError(
+            "standard input is a VHDX, which is not read front to back: name the file, or say -f raw if its "
+            "bytes are those of the disk"
+        )
+    refuse_foreign("standard input", prefix)
+
+
 @contextlib.contextmanager
 def _standard_input(name: Format | None) -> Iterator[Source]:
     if name not in (None, "raw"):
@@ -208,7 +221,12 @@ def _standard_input(name: Format | None) -> Iterator[Source]:
     stream = sys.stdin.buffer
     descriptor = stream.fileno()
     if stat.S_ISREG(os.fstat(descriptor).st_mode) and os.lseek(descriptor, 0, os.SEEK_CUR) == 0:
-        with RawDisk(FileStorage(host.duplicate(descriptor), "standard input")) as disk:
+        storage = FileStorage(host.duplicate(descriptor), "standard input")
+        with RawDisk(storage) as disk:
+            if name is None:
+                _refuse_images(storage.read(min(storage.size(), PREFIX_SIZE), 0))
             yield DiskSource(disk, "raw")
     else:
+        if name is None and isinstance(stream, io.BufferedReader):
+            _refuse_images(stream.peek(PREFIX_SIZE)[:PREFIX_SIZE])
         yield StreamSource(stream)
