@@ -31,7 +31,7 @@ FACE = {
         "RebaseResult",
         "compare",
     ),
-    *("merge", "MergeResult", "resize", "ResizeResult"),
+    *("merge", "MergeResult", "resize", "ResizeResult", "UndoResult"),
     *("compact", "CompactResult", "set_properties", "PropertiesResult"),
     *("user_items", "get_user_item", "set_user_item", "delete_user_item", "UserItemInfo"),
     *("check", "CheckResult", "CheckFinding"),
