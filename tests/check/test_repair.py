@@ -706,3 +706,13 @@ def test_a_bitmap_entry_that_nobody_needs_any_more_is_mended_in_the_same_run(tmp
     assert vhdx.repair(path, accept_data_loss=True).done
     assert "bat.needless_offset" not in vhdx.check(path).codes
     assert not vhdx.repair(path, accept_data_loss=True).done
+
+
+def test_a_block_behind_the_end_is_concerned_also_where_one_that_is_cut_would_reach(tmp_path: Path) -> None:
+    image = ImageBuilder(8 * MIB, 4 * MIB, blocks={0: Block(pattern(1, 4 * MIB))})
+    place = image.plan().blocks[0]
+    image.bat = {1: place + 3 * MIB | FULLY_PRESENT}
+    image.file_length = place + 2 * MIB
+    told = vhdx.repair(image.write(tmp_path / "image.vhdx"), dry_run=True).concerned
+    assert (4 * MIB, 4 * MIB, "the block's place is no place for it") in told
+    assert (2 * MIB, 2 * MIB, "the end of the file cuts the block") in told

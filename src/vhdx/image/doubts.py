@@ -92,9 +92,12 @@ class Doubts:
         size = self._anew(self._size).whole_size()
         self._anew(size).add_to(found)
         if size > self._size:
-            for claims in self._cut(blocks=False):
+            end = -(-self._size // MIB)
+            for claims in self._beyond(end, -(-size // MIB), blocks=True):
+                found.add(claims, "the block's place is no place for it")
+            for claims in self._beyond(0, end, blocks=False):
                 found.add(claims, "the end of the file cuts its sector bitmap")
-            for claims in self._cut(blocks=True):  # a part of a block that is concerned does not count again
+            for claims in self._beyond(0, end, blocks=True):  # what is concerned already does not count again
                 found.add_cut(claims, self._size)
         return found.concerned()
 
@@ -128,13 +131,13 @@ class Doubts:
             for claims, _ in self.check.claims(window):
                 yield claims.part(np.flatnonzero(shared.touching(claims.firsts, claims.length)))
 
-    def _cut(self, *, blocks: bool) -> Iterator[Claims]:
-        """What the end of the file cuts, blocks or bitmaps."""
-        end = -(-self._size // MIB)
+    def _beyond(self, first: int, last: int, *, blocks: bool) -> Iterator[Claims]:
+        """Blocks or bitmaps that are not wholly in the file and begin at a MiB from ``first`` to ``last``."""
         for window in self.slots.windows():
             for _, beyond in self.check.claims(window):
                 if _are_blocks(beyond) == blocks:
-                    yield beyond.part(np.flatnonzero(beyond.firsts < end))
+                    begins = (beyond.firsts >= first) & (beyond.firsts < last)
+                    yield beyond.part(np.flatnonzero(begins))
 
 
 def _are_blocks(claims: Claims) -> bool:

@@ -92,9 +92,8 @@ class Answers:
         began = False
         try:
             if self._must_not_fail:
-                for offset, length in pieces(
-                    request.offset, request.length, PIECE
-                ):  # once in vain: what reads now will read again
+                # Once in vain: what reads now will read again.
+                for offset, length in pieces(request.offset, request.length, PIECE):
                     self._export.read_into(memoryview(piece)[:length], offset)
             for offset, length in pieces(request.offset, request.length, PIECE):
                 self._export.read_into(memoryview(piece)[:length], offset)
