@@ -14,7 +14,7 @@ from vhdx.version import __version__
 if TYPE_CHECKING:
     from vhdx.disk.chain import Disk
     from vhdx.disk.open import open_disk as open  # noqa: A004  the name people expect
-    from vhdx.disk.parents import ParentPolicy
+    from vhdx.disk.places import ParentPolicy
     from vhdx.errors import (
         CorruptImageError,
         ImageFailedError,
@@ -100,7 +100,7 @@ __all__ = [
 _HOMES = {
     "vhdx.disk.chain": ("Disk",),
     "vhdx.disk.open": ("open",),
-    "vhdx.disk.parents": ("ParentPolicy",),
+    "vhdx.disk.places": ("ParentPolicy",),
     "vhdx.errors": (
         "CorruptImageError",
         "ImageFailedError",

@@ -21,7 +21,7 @@ def test_a_move_onto_what_is_used_is_refused_also_without_assertions(tmp_path: P
     path = built.write(tmp_path / "image.vhdx")
     before = footprint(tmp_path)
     with vhdx.open(path, "r+") as disk:
-        session = disk._writer._session if disk._writer else None
+        session = disk._writer.session if disk._writer else None
         assert isinstance(session, Session)
         piece = Piece(places[2] // MIB, 1, 2)
         for target in (places[0] // MIB, built.plan().bat_offset // MIB):

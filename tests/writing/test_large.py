@@ -82,7 +82,7 @@ def test_zeros_over_many_pages_of_the_table_commit_as_they_go(tmp_path: Path) ->
         disk.zero(disk.size, 0)
         writer = disk._writer
         assert writer is not None
-        assert writer._session.pages.dirty_count < 128
+        assert writer.session.pages.dirty_count < 128
         assert not is_clean(path)
         disk.flush()
         (extent,) = disk.extents()

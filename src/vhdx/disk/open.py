@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from vhdx.disk.chain import Disk
-from vhdx.disk.parents import closing_parents, open_chain, policy_from, salvaged_chain
+from vhdx.disk.parents import closing_parents, open_chain, salvaged_chain
+from vhdx.disk.places import policy_from
 from vhdx.disk.raw import RawDisk
 from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.format.foreign import PREFIX_SIZE, foreign
@@ -23,7 +24,7 @@ from vhdx.storage.stream import SeekableFile, StreamStorage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.parents import ParentPolicy, Parents
+    from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.disk.vhd import VhdDisk
     from vhdx.image.image import Image
     from vhdx.storage.base import ReadableStorage, Storage

@@ -6,19 +6,44 @@ from array import array
 from typing import TYPE_CHECKING
 
 from vhdx.extents import BlockState
-from vhdx.format import bat
+from vhdx.format import bat, guids, metadata
 from vhdx.image.compact import SLOTS_IN_PAGE, Compaction
+from vhdx.image.items import NewItem
 from vhdx.image.relocate import Relocator
 from vhdx.image.states import is_present
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from vhdx.image.compact import Advance
     from vhdx.image.session import Session
+    from vhdx.image.write import Writer
+    from vhdx.progress import Advance
 
 
 def _to_nobody(done: int, more: int) -> None:
     """Progress that nobody wants to see."""
+
+
+def become_fixed(writer: Writer, advance: Advance) -> bool:
+    """Give every block space, and say so last; whether the host reserved it. Raises OSError (ENOSPC)."""
+    session = writer.session
+    with session.lock:
+        reserved = allocate_all(session, advance)
+        _put_type(writer, metadata.LEAVE_BLOCK_ALLOCATED)
+        session.keeps_blocks = True
+    return reserved
+
+
+def become_dynamic(writer: Writer) -> None:
+    """Say that blocks need no space of their own."""
+    session = writer.session
+    with session.lock:
+        _put_type(writer, 0)
+        session.keeps_blocks = False
+
+
+def _put_type(writer: Writer, flags: int) -> None:
+    parameters = metadata.pack_file_parameters(writer.session.geometry.block_size, flags)
+    writer.put_items((NewItem(guids.FILE_PARAMETERS, parameters),), contents=False)
 
 
 def allocate_all(session: Session, advance: Advance) -> bool:

@@ -14,7 +14,7 @@ from vhdx.format.header import Header
 from vhdx.format.metadata import IS_USER, IS_VIRTUAL_DISK, KNOWN_ITEMS, MetadataEntry
 from vhdx.format.region import RegionEntry
 from vhdx.geometry import Geometry
-from vhdx.image.layout import Layout, bat_length, metadata_length
+from vhdx.image.layout import Layout, metadata_length
 from vhdx.image.table import TableWriter
 from vhdx.version import __version__
 
@@ -68,7 +68,7 @@ class ImageBuilder:
         self._plan = plan
         self._layout = _layout(plan)
         self._disk_size = disk_size
-        bat_space = 0 if disk_size is None else bat_length(plan.geometry(disk_size))
+        bat_space = 0 if disk_size is None else plan.geometry(disk_size).bat_length
         self._blocks_offset = self._end = self._layout.bat_offset + bat_space
         self._runs = array("Q")  # first block, count, first block, count …
         self._table = None if disk_size is None else self._table_writer(disk_size, self._layout.bat_offset)
@@ -115,12 +115,12 @@ class ImageBuilder:
         if table is None:
             if self._plan.fixed:
                 self._allocate_all(disk_size)
-            bat_offset, self._end = self._end, self._end + bat_length(geometry)
+            bat_offset, self._end = self._end, self._end + geometry.bat_length
             table = self._table_writer(disk_size, bat_offset)
         self._storage.resize(self._end)
         self._finish_table(table, geometry)
         self._write_metadata(disk_size)
-        self._write_regions(bat_offset, bat_length(geometry))
+        self._write_regions(bat_offset, geometry.bat_length)
         self._write_headers()
         return self._end
 
@@ -176,7 +176,7 @@ def file_size(plan: ImagePlan, disk_size: int, blocks: int) -> int:
     """The length in bytes of an image of this plan in which so many blocks have a place."""
     geometry = plan.geometry(disk_size)
     places = geometry.block_count if plan.fixed else blocks
-    return _layout(plan).bat_offset + bat_length(geometry) + places * plan.block_size
+    return _layout(plan).bat_offset + geometry.bat_length + places * plan.block_size
 
 
 def _layout(plan: ImagePlan) -> Layout:

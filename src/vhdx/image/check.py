@@ -16,7 +16,7 @@ from vhdx.image.corrections import header_corrections, metadata_corrections, reg
 from vhdx.rules import CollectingReport, Finding, Place, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from vhdx.format.header import Header
     from vhdx.geometry import Geometry
@@ -25,10 +25,9 @@ if TYPE_CHECKING:
     from vhdx.image.metadata import Metadata
     from vhdx.image.regions import Regions
     from vhdx.journal.scan import ActiveSequence
+    from vhdx.progress import Progress
     from vhdx.rules import Report, Rule
     from vhdx.storage.base import ReadableStorage
-
-    Progress = Callable[[int, int | None], None] | None
 
 _LOADERS_SAY = frozenset({rules.METADATA_FLAGS, rules.FILE_PARAMETER_FLAGS})
 _UNREPLAYABLE = frozenset({rules.HEADER_LOG_PLACE, rules.HEADER_VERSION, rules.HEADER_LOG_VERSION})
@@ -64,7 +63,7 @@ class Examined(NamedTuple):
     unchecked: tuple[str, ...]
 
 
-def examine(file: ReadableStorage, progress: Progress = None) -> Examined:
+def examine(file: ReadableStorage, progress: Progress | None = None) -> Examined:
     """Check one file. Raises CorruptImageError for a file of which nothing says that it is a VHDX.
 
     ``progress`` is called with the bytes of the table that were looked at, and their number.
@@ -143,7 +142,7 @@ def _replayed(
     return sequence, storage
 
 
-def _examine_contents(examined: Examined, table: Regions, progress: Progress) -> Examined:
+def _examine_contents(examined: Examined, table: Regions, progress: Progress | None) -> Examined:
     """Metadata and BAT, each if its region is there."""
     storage, report = examined.storage, examined.report
     place = table.by_guid.get(guids.METADATA_REGION)
@@ -160,7 +159,9 @@ def _examine_contents(examined: Examined, table: Regions, progress: Progress) ->
     return examined._replace(table=_examine_table(examined, table, found.geometry, progress))
 
 
-def _examine_table(examined: Examined, table: Regions, geometry: Geometry, progress: Progress) -> TableFound:
+def _examine_table(
+    examined: Examined, table: Regions, geometry: Geometry, progress: Progress | None
+) -> TableFound:
     # numpy is slow to import: what comes before needs none, and says what is wrong all the same.
     from vhdx.image.check_space import check_table  # noqa: PLC0415
 

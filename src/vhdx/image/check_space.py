@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vhdx.geometry import Geometry
-    from vhdx.image.check import Progress
     from vhdx.image.check_claims import Late
     from vhdx.image.mibs import Gaps
     from vhdx.image.regions import Regions
     from vhdx.image.slots import Entries
+    from vhdx.progress import Progress
     from vhdx.rules import Report
     from vhdx.storage.base import ReadableStorage
 
@@ -53,7 +53,7 @@ def check_table(
     logged: Sequence[tuple[int, int]],
     keeps_length: bool,
     knows_all: bool,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> TableFound:
     """Report all that is wrong with a table and the space of its file.
 

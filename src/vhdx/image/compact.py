@@ -21,7 +21,7 @@ from vhdx.image.states import PRESENT, is_invalid
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from vhdx.image.scan import Verdict
     from vhdx.image.sectors import Below
     from vhdx.image.space import Space
+    from vhdx.progress import Advance
 
-    Advance = Callable[[int, int], None]
     Numbers = NDArray[np.uint64]
 
 SLOTS_IN_PAGE = PAGE_SIZE // ENTRY_SIZE

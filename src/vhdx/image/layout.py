@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from vhdx.format.bat import ENTRY_SIZE
 from vhdx.format.header import HEADER_SECTION_SIZE
 from vhdx.format.metadata import TABLE_SIZE
-from vhdx.format.region import ALIGNMENT
+from vhdx.format.region import aligned
 from vhdx.units import GIB, MIB, TIB
-
-if TYPE_CHECKING:
-    from vhdx.geometry import Geometry
 
 _DEFAULT_BLOCK_SIZES = ((32 * TIB, 64 * MIB), (100 * GIB, 32 * MIB), (GIB, 16 * MIB))
 """(above this disk size, this block size), as QEMU chooses them."""
@@ -25,11 +20,6 @@ def default_block_size(disk_size: int) -> int:
         if disk_size > above:
             return block_size
     return _SMALL_DISK_BLOCK_SIZE
-
-
-def aligned(length: int) -> int:
-    """``length`` rounded up to whole MiB, the unit in which every structure is placed."""
-    return -(-length // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +43,6 @@ class Layout:
     def bat_offset(self) -> int:
         """The BAT region begins behind the metadata, unless the disk's size is known only at the end."""
         return self.metadata_offset + self.metadata_length
-
-
-def bat_length(geometry: Geometry) -> int:
-    """The length of the BAT region that a disk needs, in bytes."""
-    return aligned(geometry.bat_entry_count * ENTRY_SIZE)
 
 
 def metadata_length(items_length: int) -> int:

@@ -16,12 +16,11 @@ from vhdx import rules
 from vhdx.errors import CorruptImageError
 from vhdx.format import guids, metadata, region
 from vhdx.format.bat import RESERVED_MASK
-from vhdx.format.region import RegionEntry
+from vhdx.format.region import RegionEntry, aligned
 from vhdx.image import metadata as items
 from vhdx.image.check_claims import ClaimCheck
 from vhdx.image.check_entries import check_entries
 from vhdx.image.check_tell import Teller
-from vhdx.image.layout import aligned, bat_length
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.regions import Area, Regions
 from vhdx.image.slots import Slots
@@ -147,7 +146,7 @@ def _touches(place: RegionEntry, current: Header) -> bool:
 def _bat_places(
     storage: ReadableStorage, current: Header, place: RegionEntry, geometry: Geometry
 ) -> Iterator[tuple[RegionEntry, bool]]:
-    length = bat_length(geometry)
+    length = geometry.bat_length
     for offset in _aligned_data(storage):
         if offset + length > storage.size() or not _begins_like_a_table(storage, offset):
             continue

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import region
-from vhdx.image.layout import aligned
+from vhdx.format.region import aligned
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.units import MIB
 

@@ -19,7 +19,6 @@ from vhdx.image.blocks import BlockWriter
 from vhdx.image.erase import Eraser
 from vhdx.image.image import load
 from vhdx.image.items import NewItem, with_item
-from vhdx.image.layout import bat_length
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.region_move import moved_region
 from vhdx.image.session import Session
@@ -86,8 +85,8 @@ def _prepare(file: Storage, image: Image, disk_size: int) -> None:
     with _session(file, image) as session:
         session.begin(contents=False)
         _complete_last_block(session)
-        if bat_length(new) > image.regions.bat.length:
-            _move_table(session, bat_length(new))
+        if new.bat_length > image.regions.bat.length:
+            _move_table(session, new.bat_length)
         else:
             _clear_slots_behind(session, new.bat_entry_count)
         session.commit()

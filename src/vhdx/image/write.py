@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdx.errors import UnsupportedImageError
-from vhdx.format import guids, metadata
-from vhdx.image.allocate import allocate_all
 from vhdx.image.blocks import BlockWriter
 from vhdx.image.erase import Eraser
 from vhdx.image.items import ItemChange, NewItem, NoRoomError, RegionFullError, with_items, without_item
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from vhdx.format.metadata import MetadataEntry
-    from vhdx.image.compact import Advance
     from vhdx.image.image import Image
     from vhdx.image.sectors import Below
     from vhdx.storage.base import Storage
@@ -41,14 +38,14 @@ class Writer:
     ) -> None:
         self._image = image
         self._geometry = image.geometry
-        self._session = Session(file, image, on_failure)
-        self._door = self._session.door
-        self._blocks = BlockWriter(self._session, below)
+        self.session = Session(file, image, on_failure)
+        self._door = self.session.door
+        self._blocks = BlockWriter(self.session, below)
         self._items = image.metadata.entries
-        eraser = Eraser(self._session, below, self._blocks)
+        eraser = Eraser(self.session, below, self._blocks)
         self.zero = eraser.zero
         self.trim = eraser.trim
-        self.close = self._session.close
+        self.close = self.session.close
 
     def keep_identity(self) -> None:
         """Before the first write: say that all writes will leave what a read returns as it is."""
@@ -57,7 +54,7 @@ class Writer:
     def take_identity(self, data_write_guid: UUID) -> None:
         """Before the first write: give the contents this DataWriteGuid, durably."""
         self._door.identity = data_write_guid
-        self._session.begin()
+        self.session.begin()
 
     def check(self) -> None:
         """Raise ImageFailedError after a failure that could not be undone."""
@@ -66,7 +63,7 @@ class Writer:
     def pwrite(self, data: bytes | memoryview, offset: int) -> None:
         """Write bytes of a range inside the disk."""
         if not self._door.contents_began:
-            self._session.begin()
+            self.session.begin()
         if self._blocks.write_in_place(data, offset):
             return
         data = memoryview(data)
@@ -79,16 +76,16 @@ class Writer:
     def flush(self) -> None:
         """Return when everything written before is durable."""
         self._door.check()
-        with self._session.lock:
-            self._session.commit()
+        with self.session.lock:
+            self.session.commit()
 
     def mend(self) -> bool:
         """Replay a dirty log and put right what disagrees, contents untouched; whether it was needed."""
-        with self._session.lock:
+        with self.session.lock:
             if not self._image.needs_mending:
                 return False
-            self._session.begin(contents=False)
-            self._session.commit()
+            self.session.begin(contents=False)
+            self.session.commit()
             return True
 
     def replace_item(self, item_id: UUID, value: bytes) -> None:
@@ -101,7 +98,7 @@ class Writer:
         ``contents``: children are to see that the disk is another one. Raises UnsupportedImageError, before
         anything changed, where there is no room.
         """
-        with self._session.lock:
+        with self.session.lock:
             change = self._change_for(items)
             self._apply(change, contents=contents)
 
@@ -114,8 +111,8 @@ class Writer:
         try:
             self._with_items(ItemChange(self._items, ()), items)
         except RegionFullError:
-            with self._session.lock:
-                grow_metadata(self._session, sum(len(item.value) for item in items))
+            with self.session.lock:
+                grow_metadata(self.session, sum(len(item.value) for item in items))
             return True
         except NoRoomError:
             pass
@@ -128,7 +125,7 @@ class Writer:
         """
         items = tuple(items)
         kept = {item.item_id for item in items if item.is_user}
-        with self._session.lock:
+        with self.session.lock:
             whole = ItemChange(self._items, ())
             while (index := self._superfluous(whole.entries, kept)) is not None:
                 step = without_item(whole.entries, index)
@@ -144,7 +141,7 @@ class Writer:
 
     def delete_item(self, index: int) -> None:
         """Delete the metadata item of a row of the table, durably. Counts as a change of contents."""
-        with self._session.lock:
+        with self.session.lock:
             self._apply(without_item(self._items, index), contents=True)
 
     def _change_for(self, items: Iterable[NewItem], before: ItemChange | None = None) -> ItemChange:
@@ -166,7 +163,7 @@ class Writer:
         return self._door.began or self._door.fits(pages)
 
     def _apply(self, change: ItemChange, *, contents: bool) -> None:
-        session, start = self._session, self._image.metadata.region.file_offset
+        session, start = self.session, self._image.metadata.region.file_offset
         session.begin(contents=contents)
         session.commit()  # so that what belongs together has half the log for itself
         for offset, data in change.direct:
@@ -178,21 +175,3 @@ class Writer:
                 session.pages.put_all(data, start + offset)
             self._items = change.entries  # also if the commit fails: the pages leave with the next one
         session.commit()
-
-    def become_fixed(self, advance: Advance) -> bool:
-        """Give every block space, and say so last; whether the host reserved it. Raises OSError (ENOSPC)."""
-        with self._session.lock:
-            reserved = allocate_all(self._session, advance)
-            self._put_type(metadata.LEAVE_BLOCK_ALLOCATED)
-            self._session.keeps_blocks = True
-        return reserved
-
-    def become_dynamic(self) -> None:
-        """Say that blocks need no space of their own."""
-        with self._session.lock:
-            self._put_type(0)
-            self._session.keeps_blocks = False
-
-    def _put_type(self, flags: int) -> None:
-        parameters = metadata.pack_file_parameters(self._geometry.block_size, flags)
-        self.put_items((NewItem(guids.FILE_PARAMETERS, parameters),), contents=False)

@@ -19,13 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vhdx.disk.open import Format
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.extents import Doubt
     from vhdx.ops.sink import Sink
     from vhdx.ops.source import Source
+    from vhdx.progress import Progress
     from vhdx.storage.file import FileStorage
-
-    Progress = Callable[[int, int | None], None]
 
 _WRITE_BACK_EVERY = 32 * MIB
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from vhdx.disk.chain import Disk
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.image.build import ImagePlan
 
 

@@ -26,15 +26,13 @@ from vhdx.ops.resize import resize_storage
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from uuid import UUID
 
     from vhdx.disk.chain import Disk
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.image.image import Image
+    from vhdx.progress import Progress
     from vhdx.storage.file import FileStorage
-
-    Progress = Callable[[int, int | None], None]
 
 
 class Folded(NamedTuple):

@@ -14,14 +14,13 @@ from vhdx.ops.source import nonzero_pieces, open_source
 from vhdx.ops.target import target_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from vhdx.disk.open import Format
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.ops.source import Source
     from vhdx.ops.target import Target
-
-    Progress = Callable[[int, int | None], None]
+    from vhdx.progress import Progress
 
 
 class MeasureResult(NamedTuple):

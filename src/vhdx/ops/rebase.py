@@ -17,15 +17,14 @@ from vhdx.storage.file import identity_of, open_for_writing
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from uuid import UUID
 
     from vhdx.disk.chain import Disk
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.extents import Extent
     from vhdx.image.image import Image
-
-    Progress = Callable[[int, int | None], None]
+    from vhdx.progress import Progress
 
 
 class RebaseResult(NamedTuple):

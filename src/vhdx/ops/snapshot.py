@@ -16,7 +16,7 @@ from vhdx.storage.file import temporary_file
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.image.image import Image
 
 
