@@ -8,4 +8,4 @@ from typing import TypeAlias
 Progress: TypeAlias = Callable[[int, int | None], None]
 """What a caller gives: called with the bytes done and the bytes to do, None where that is not known."""
 Advance: TypeAlias = Callable[[int, int], None]
-"""What a job hands down: called with bytes that are done since the last call, and bytes that are to be done more."""
+"""What a job hands down: called with bytes just done, and bytes that came to be done."""

@@ -9,8 +9,8 @@ import vhdx
 from tests.support.layout import METADATA_ENTRY, METADATA_GUID, METADATA_TABLE, TABLE_SIZE
 from tests.support.lying import Operation, crashes
 from tests.support.soundness import Survey, Surveyor
-from vhdx.image import items, region_move
-from vhdx.image.write import Writer
+from vhdx.write import items, region_move
+from vhdx.write.write import Writer
 
 from .scenarios import ALL
 from .session import FILE, Items

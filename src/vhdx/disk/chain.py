@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from vhdx.extents import Doubt, Extent
     from vhdx.image.image import Image
     from vhdx.image.read import Reader
-    from vhdx.image.write import Writer
     from vhdx.partitions.table import Partition, PartitionTable
     from vhdx.storage.base import ReadableStorage
+    from vhdx.write.write import Writer
 
     Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
 

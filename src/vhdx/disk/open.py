@@ -83,7 +83,7 @@ def open_disk(
 
 def _salvaged_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> Disk:
     """What can be read of a damaged image and its parents. Takes the storage over."""
-    from vhdx.image import salvage  # noqa: PLC0415  sound images need not wait for it
+    from vhdx.examine import salvage  # noqa: PLC0415  sound images need not wait for it
 
     with closing_on_failure(storage):
         layers, ends_early = salvaged_chain(salvage.load(storage), policy, lock=lock)
@@ -98,7 +98,7 @@ def readable_disk(storage: ReadableStorage, parents: Parents = None, *, lock: bo
 
 def writable_disk(storage: Storage, parents: Parents = None, *, lock: bool = True) -> Disk:
     """The disk of the image in a storage, to be written to. Takes the storage over."""
-    from vhdx.image.write import Writer  # noqa: PLC0415  readers need not wait for it
+    from vhdx.write.write import Writer  # noqa: PLC0415  readers need not wait for it
 
     with closing_on_failure(storage):
         with _knowing_vhd(storage):
@@ -160,7 +160,7 @@ def _storage_of(file: str | os.PathLike[str] | SeekableFile, *, lock: bool) -> R
 
 def lone_disk(storage: Storage) -> Disk:
     """The image in a storage without its parents: for changes of its metadata. Takes the storage over."""
-    from vhdx.image.write import Writer  # noqa: PLC0415  readers need not wait for it
+    from vhdx.write.write import Writer  # noqa: PLC0415  readers need not wait for it
 
     with closing_on_failure(storage):
         leaf = image.load(storage)

@@ -34,7 +34,7 @@ def open_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> list[Image]:
 
 def salvaged_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> tuple[list[Image], str | None]:
     """The image and its parents as far as they are there, damaged ones too; and why the chain ends early."""
-    from vhdx.image import salvage  # noqa: PLC0415  sound images need not wait for it
+    from vhdx.examine import salvage  # noqa: PLC0415  sound images need not wait for it
 
     layers = [leaf]
     with closing_parents(layers):

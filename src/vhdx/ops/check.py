@@ -9,8 +9,8 @@ from vhdx import rules
 from vhdx.disk.parents import open_parent
 from vhdx.disk.places import policy_from
 from vhdx.errors import CorruptImageError, ParentMismatchError, ParentNotFoundError, UnsupportedImageError
+from vhdx.examine.check import examine
 from vhdx.image import image
-from vhdx.image.check import examine
 from vhdx.rules import Finding, Place, Severity
 from vhdx.storage.file import open_for_reading
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.errors import VhdxError
-    from vhdx.image.check import Examined
+    from vhdx.examine.check import Examined
     from vhdx.image.image import Image
     from vhdx.progress import Progress
     from vhdx.storage.base import ReadableStorage

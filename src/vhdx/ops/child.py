@@ -7,11 +7,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from vhdx.build.build import UserItem
 from vhdx.disk.places import is_below
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, locator
 from vhdx.format.metadata import USER_ITEMS_LIMIT
-from vhdx.image.build import UserItem
 from vhdx.ops.plan import Rounding, disk_size_from, plan_from
 from vhdx.storage.file import identity_of
 from vhdx.units import MIB
@@ -19,8 +19,8 @@ from vhdx.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vhdx.build.build import ImagePlan
     from vhdx.disk.chain import Disk
-    from vhdx.image.build import ImagePlan
     from vhdx.image.image import Image
     from vhdx.ops.plan import ImageOptions
 

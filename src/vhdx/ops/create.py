@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vhdx.build.build import ImageBuilder
 from vhdx.disk.open import open_disk
-from vhdx.image.build import ImageBuilder
 from vhdx.ops.child import NOT_FOUND_BY_DEFAULT, child_plan, is_found_by_default
 from vhdx.ops.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
 from vhdx.storage.publish import new_file
@@ -17,9 +17,9 @@ from vhdx.units import parse_size
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from vhdx.build.build import ImagePlan
     from vhdx.disk.chain import Disk
     from vhdx.disk.places import Parents
-    from vhdx.image.build import ImagePlan
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ from vhdx.disk.children import refuse_orphans
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, metadata
 from vhdx.image import image
-from vhdx.image.allocate import become_dynamic, become_fixed
-from vhdx.image.items import NewItem
-from vhdx.image.write import Writer
 from vhdx.ops.compact import Asked, Meter, compact_in_place
 from vhdx.ops.create import NOT_RESERVED
+from vhdx.reshape.allocate import become_dynamic, become_fixed
 from vhdx.storage.file import open_for_writing
+from vhdx.write.items import NewItem
+from vhdx.write.write import Writer
 
 if TYPE_CHECKING:
     from uuid import UUID

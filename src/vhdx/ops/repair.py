@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
 from vhdx.errors import VhdxError
-from vhdx.image import mend
-from vhdx.image.check import examine
-from vhdx.image.doubts import Concerned
-from vhdx.image.rebuild import rebuild as rebuild_regions
+from vhdx.examine import repair as mend
+from vhdx.examine.check import examine
+from vhdx.examine.doubts import Concerned
+from vhdx.examine.rebuild import rebuild as rebuild_regions
 from vhdx.ops import backup as backups
 from vhdx.ops.check import result_of
 from vhdx.rules import Remedy, Severity
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
-    from vhdx.image.check import Examined
-    from vhdx.image.doubts import DiskRange
+    from vhdx.examine.check import Examined
+    from vhdx.examine.doubts import DiskRange
     from vhdx.ops.check import CheckResult
     from vhdx.progress import Progress
     from vhdx.rules import CollectingReport

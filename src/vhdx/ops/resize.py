@@ -14,10 +14,10 @@ from vhdx.disk.partitions import partition_table
 from vhdx.disk.places import policy_from
 from vhdx.errors import UnsupportedImageError
 from vhdx.image import image
-from vhdx.image.resize import resize as resize_image
 from vhdx.ops import resize_gpt
 from vhdx.ops.plan import Rounding, disk_size_from
 from vhdx.partitions.relocate import free_behind, minimum_size
+from vhdx.reshape.resize import resize as resize_image
 from vhdx.storage.file import open_for_writing
 from vhdx.units import MIB, format_size, parse_size
 

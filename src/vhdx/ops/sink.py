@@ -6,8 +6,8 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Protocol
 
+from vhdx.build.build import ImageBuilder, ImagePlan
 from vhdx.format import vhd
-from vhdx.image.build import ImageBuilder, ImagePlan
 from vhdx.ops.plan import VHD_TOO_LARGE
 
 if TYPE_CHECKING:
