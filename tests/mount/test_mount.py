@@ -15,7 +15,7 @@ import vhdx
 from tests.cli.running import COMMAND, run, succeed
 from tests.docs.scenes import chain, dirty
 from tests.interop.programs import run as program
-from tests.ops.making import write_raw
+from tests.ops.make.making import write_raw
 from tests.partitions.tables import gpt_disk
 from tests.support.layout import MIB
 from tests.support.patterns import pattern

@@ -19,7 +19,7 @@ from vhdx.extents import ExtentKind
 from vhdx.format import guids, locator
 from vhdx.format.metadata import KNOWN_ITEMS
 from vhdx.image import image, metadata
-from vhdx.ops.child import braced, user_items_of
+from vhdx.ops.make.child import braced, user_items_of
 from vhdx.ops.resize import resize_storage
 from vhdx.units import MIB
 from vhdx.write.items import NewItem

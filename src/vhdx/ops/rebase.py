@@ -12,7 +12,7 @@ from vhdx.disk.open import closing_on_failure, lone_disk, open_disk, writable_di
 from vhdx.errors import ParentMismatchError, UnsupportedImageError
 from vhdx.extents import ExtentKind, side_by_side
 from vhdx.image import metadata
-from vhdx.ops.child import is_found_by_default, locator_values
+from vhdx.ops.make.child import is_found_by_default, locator_values
 from vhdx.storage.file import identity_of, open_for_writing
 from vhdx.units import MIB
 

@@ -15,7 +15,7 @@ from vhdx.disk.places import policy_from
 from vhdx.errors import UnsupportedImageError
 from vhdx.image import image
 from vhdx.ops import resize_gpt
-from vhdx.ops.plan import Rounding, disk_size_from
+from vhdx.ops.make.plan import Rounding, disk_size_from
 from vhdx.partitions.relocate import free_behind, minimum_size
 from vhdx.reshape.resize import resize as resize_image
 from vhdx.storage.file import open_for_writing

@@ -10,7 +10,7 @@ from vhdx.disk.chain import Disk
 from vhdx.disk.open import closing_on_failure, open_image, with_parents
 from vhdx.format import locator
 from vhdx.image import image
-from vhdx.ops.child import DEFAULT_BLOCK_SIZE, braced
+from vhdx.ops.make.child import DEFAULT_BLOCK_SIZE, braced
 from vhdx.storage.file import temporary_file
 from vhdx.units import MIB
 from vhdx.write.write import Writer

@@ -12,7 +12,7 @@ from vhdx.disk.places import is_below
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, locator
 from vhdx.format.metadata import USER_ITEMS_LIMIT
-from vhdx.ops.plan import Rounding, disk_size_from, plan_from
+from vhdx.ops.make.plan import Rounding, disk_size_from, plan_from
 from vhdx.storage.file import identity_of
 from vhdx.units import MIB
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vhdx.build.build import ImagePlan
     from vhdx.disk.chain import Disk
     from vhdx.image.image import Image
-    from vhdx.ops.plan import ImageOptions
+    from vhdx.ops.make.plan import ImageOptions
 
 DEFAULT_BLOCK_SIZE = 2 * MIB
 """As Windows makes differencing images."""

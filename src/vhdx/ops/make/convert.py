@@ -6,11 +6,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vhdx.ops.create import NOT_RESERVED
-from vhdx.ops.plan import ImageOptions, Rounding
-from vhdx.ops.resector import with_sectors_of
-from vhdx.ops.source import nonzero_pieces, open_source
-from vhdx.ops.target import format_of, target_for
+from vhdx.ops.make.create import NOT_RESERVED
+from vhdx.ops.make.plan import ImageOptions, Rounding
+from vhdx.ops.make.resector import with_sectors_of
+from vhdx.ops.make.source import nonzero_pieces, open_source
+from vhdx.ops.make.target import format_of, target_for
 from vhdx.storage.file import identity_of
 from vhdx.storage.publish import new_file
 from vhdx.units import MIB
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from vhdx.disk.open import Format
     from vhdx.disk.places import Parents
     from vhdx.extents import Doubt
-    from vhdx.ops.sink import Sink
-    from vhdx.ops.source import Source
+    from vhdx.ops.make.sink import Sink
+    from vhdx.ops.make.source import Source
     from vhdx.progress import Progress
     from vhdx.storage.file import FileStorage
 

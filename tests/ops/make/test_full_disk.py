@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import vhdx
+from tests.ops.conftest import SMALL
 from tests.support.layout import MIB
 
-from .conftest import SMALL
 from .making import disk_of, names_in, write_raw
 
 

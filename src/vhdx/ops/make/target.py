@@ -10,16 +10,16 @@ from vhdx.build.build import file_size
 from vhdx.disk.chain import Disk
 from vhdx.disk.open import SUFFIXES
 from vhdx.format import vhd
-from vhdx.ops.child import user_items_of
-from vhdx.ops.plan import ImageOptions, disk_size_from, plan_from, vhd_size_from
-from vhdx.ops.sink import ImageSink, RawSink, VhdSink
+from vhdx.ops.make.child import user_items_of
+from vhdx.ops.make.plan import ImageOptions, disk_size_from, plan_from, vhd_size_from
+from vhdx.ops.make.sink import ImageSink, RawSink, VhdSink
 
 if TYPE_CHECKING:
     from vhdx.build.build import ImagePlan
     from vhdx.disk.open import Format
-    from vhdx.ops.plan import Rounding
-    from vhdx.ops.sink import Sink
-    from vhdx.ops.source import Source
+    from vhdx.ops.make.plan import Rounding
+    from vhdx.ops.make.sink import Sink
+    from vhdx.ops.make.source import Source
     from vhdx.storage.file import FileStorage
 
 

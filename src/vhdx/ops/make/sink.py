@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from vhdx.build.build import ImageBuilder, ImagePlan
 from vhdx.format import vhd
-from vhdx.ops.plan import VHD_TOO_LARGE
+from vhdx.ops.make.plan import VHD_TOO_LARGE
 
 if TYPE_CHECKING:
     from vhdx.storage.base import Storage

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from vhdx.build.build import ImageBuilder
 from vhdx.disk.open import open_disk
-from vhdx.ops.child import NOT_FOUND_BY_DEFAULT, child_plan, is_found_by_default
-from vhdx.ops.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
+from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT, child_plan, is_found_by_default
+from vhdx.ops.make.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
 from vhdx.storage.publish import new_file
 from vhdx.units import parse_size
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.disk.base import padded_read
 from vhdx.disk.partitions import partition_table
-from vhdx.ops.source import DiskSource
+from vhdx.ops.make.source import DiskSource
 from vhdx.partitions import filesystem, mbr
 from vhdx.partitions.read import read_table
 from vhdx.partitions.relocate import relocated
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vhdx.disk.base import VirtualDisk
-    from vhdx.ops.source import Source
+    from vhdx.ops.make.source import Source
     from vhdx.partitions.table import PartitionTable
 
     Read = Callable[[int, int], bytes]

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.chain import Disk
 from vhdx.errors import CorruptImageError
 from vhdx.ops.compact import compact
-from vhdx.ops.plan import ImageOptions, Rounding
-from vhdx.ops.resector import with_sectors_of
-from vhdx.ops.source import nonzero_pieces, open_source
-from vhdx.ops.target import target_for
+from vhdx.ops.make.plan import ImageOptions, Rounding
+from vhdx.ops.make.resector import with_sectors_of
+from vhdx.ops.make.source import nonzero_pieces, open_source
+from vhdx.ops.make.target import target_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.disk.open import Format
     from vhdx.disk.places import Parents
-    from vhdx.ops.source import Source
-    from vhdx.ops.target import Target
+    from vhdx.ops.make.source import Source
+    from vhdx.ops.make.target import Target
     from vhdx.progress import Progress
 
 
