@@ -303,7 +303,7 @@ class Disk(OpenedDisk):
 
     def replay(self) -> bool:
         """Replay a dirty log in its place now, and not with the first change; whether there was one."""
-        return self._writable().mend()
+        return self._writable().recover()
 
     def replace_locator(self, values: dict[str, str]) -> None:
         """Rewrite the parent locator of the image, durably; its contents keep their identity."""
