@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 
     from vhdx.disk.base import Contexts
     from vhdx.disk.layers import Answers
+    from vhdx.disk.volumes import FileSystemOn
     from vhdx.extents import Doubt, Extent
     from vhdx.image.image import Image
     from vhdx.image.read import Reader
-    from vhdx.image.write import Writer
     from vhdx.partitions.table import Partition, PartitionTable
     from vhdx.storage.base import ReadableStorage
+    from vhdx.write.write import Writer
 
     Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
 
@@ -183,7 +184,7 @@ class Disk(OpenedDisk):
         Of any other disk nothing: what it cannot read right raises. Bounded memory, whatever the damage.
         """
         self._check()
-        return doubts_of(self, self._ends_early)
+        return doubts_of(self._layers, self.resolved, self._ends_early)
 
     def changed_extents(self, *, since: int | str | os.PathLike[str] | None = None) -> Iterator[Extent]:
         """What the image, or a run of layers from it downwards, changed: extents of data and of zeros.
@@ -303,7 +304,7 @@ class Disk(OpenedDisk):
 
     def replay(self) -> bool:
         """Replay a dirty log in its place now, and not with the first change; whether there was one."""
-        return self._writable().mend()
+        return self._writable().recover()
 
     def replace_locator(self, values: dict[str, str]) -> None:
         """Rewrite the parent locator of the image, durably; its contents keep their identity."""
@@ -329,6 +330,16 @@ class Disk(OpenedDisk):
     def partitions(self) -> tuple[Partition, ...]:
         """The partitions of the disk; none where there is no table."""
         return self.partition_table().partitions
+
+    def file_systems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
+        """What stands on the disk, in its partitions and in logical volumes, and how much of it is free.
+
+        Reads all that the file systems keep of their space, nothing of files. With ``quick`` only a few
+        sectors of each: the numbers are then what it says of itself, and damage may not be seen.
+        """
+        from vhdx.disk.volumes import file_systems  # noqa: PLC0415  most uses of a disk need none
+
+        return file_systems(self, quick=quick)
 
     def close(self) -> None:
         """Make everything durable, leave the image clean, and let go of all files.

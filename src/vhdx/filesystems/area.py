@@ -18,7 +18,7 @@ class Area(NamedTuple):
 
     def bytes_at(self, offset: int, length: int) -> bytes:
         """Exactly these bytes. Raises NotFreeError where they do not all lie inside."""
-        if not (0 <= offset and 0 <= length and offset + length <= self.size):
+        if offset < 0 or length < 0 or offset + length > self.size:
             raise NotFreeError(f"{length} bytes at {offset}, which it needs, are outside of its {self.size}")
         return self.read(length, offset)
 

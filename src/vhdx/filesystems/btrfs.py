@@ -13,18 +13,14 @@ from uuid import UUID
 
 from vhdx.filesystems.area import Area, is_power_of_two, number, text_at
 from vhdx.filesystems.base import Identity, NotFreeError, State
-from vhdx.filesystems.btrfs_chunks import Chunks, Piece, chunks_of, pieces_of
+from vhdx.filesystems.btrfs_chunks import Chunks
+from vhdx.filesystems.btrfs_space import AgreedBtrfs, chunks_of, extent_root, extents
 from vhdx.filesystems.btrfs_tree import CHECKSUMS, Forest, Root, checksum_fits
-from vhdx.filesystems.gaps import gaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from vhdx.filesystems.base import Read, Runs
-    from vhdx.filesystems.btrfs_tree import Leaf
+    from vhdx.filesystems.base import Read
 
 KIND = "btrfs"
 MAGIC = b"_BHRfS_M"
@@ -48,10 +44,6 @@ _NAMED_FEATURES = {
     1 << 17: "it has a tree of remapped places",
 }
 _METADATA_UUID = 1 << 10
-_EXTENT_TREE = 2
-_ROOT_ITEM = 132
-_EXTENT_ITEM = 168
-_METADATA_ITEM = 169
 
 
 @dataclass(frozen=True)
@@ -145,12 +137,10 @@ def _refusals(found: Superblock) -> Iterator[tuple[str, State]]:
     devices = found.at(0x88)
     if devices != 1 or found.at(0x70) != found.device_size:
         yield f"it spreads over {devices} devices, of which this is one", "unknown"
-    for flag, reason in _FLAGS.items():
-        if found.at(0x38) & flag:
-            yield reason, "unknown"
-    for flag, reason in _NAMED_FEATURES.items():
-        if found.at(0xBC) & flag:
-            yield reason, "unknown"
+    for offset, reasons in ((0x38, _FLAGS), (0xBC, _NAMED_FEATURES)):
+        for flag in reasons:
+            if found.at(offset) & flag:
+                yield reasons[flag], "unknown"
     unknown = found.at(0xBC) & ~_INCOMPAT or found.at(0xB4) & ~_RO_COMPAT
     if unknown:
         yield f"it has unknown features ({unknown:#x})", "unknown"
@@ -172,74 +162,15 @@ class TrustedBtrfs:
         return max(self.superblock.device_size - self.superblock.bytes_used, 0)
 
     def agreed(self) -> AgreedBtrfs:
-        """Read the chunks and the whole extent tree: extents in order, inside of chunks, as many as counted."""
+        """Read the chunks and the whole extent tree: extents rise, are in chunks, and as many as counted."""
         found = self.superblock
         forest = Forest(
             self.area, found.node_size, found.checksum_type, found.tree_id, Chunks.of_superblock(found.data)
         )
         chunk_root = Root(found.at(0x58), found.at(0xA4), found.at(0xC7, 1))
         forest = forest.with_chunks(chunks_of(forest, chunk_root, found.device_size))
-        root = _extent_root(forest, Root(found.at(0x50), found.at(0x48), found.at(0xC6, 1)))
-        used = forest.chunks.check_inside(_extents(forest, root))
+        root = extent_root(forest, Root(found.at(0x50), found.at(0x48), found.at(0xC6, 1)))
+        used = forest.chunks.check_inside(extents(forest, root))
         if used != found.bytes_used:
             raise NotFreeError(f"its extents have {used} bytes and its superblock counts {found.bytes_used}")
         return AgreedBtrfs(forest, root, found.device_size)
-
-
-def _extent_root(forest: Forest, root: Root) -> Root:
-    """The root of the extent tree, which the root tree names."""
-    for leaf in forest.leaves(root, _EXTENT_TREE, _EXTENT_TREE + 1):
-        for index in leaf.indices_of(_EXTENT_TREE, _ROOT_ITEM):
-            item = leaf.item(index)
-            if len(item) < 239:
-                raise NotFreeError("the root of its extent tree is cut short")
-            return Root(number(item, 176, 8), number(item, 160, 8), item[238])
-    raise NotFreeError("it has no extent tree")
-
-
-def _extents(forest: Forest, root: Root, start: int = 0, end: int = 1 << 63) -> Iterator[Runs]:
-    """Rows of (logical address, length) of what is in use from ``start`` to ``end``, leaf by leaf."""
-    for leaf in forest.leaves(root, start, end):
-        yield _extents_in(leaf, forest.node_size, start, end)
-
-
-def _extents_in(leaf: Leaf, node_size: int, start: int, end: int) -> Runs:
-    import numpy as np  # noqa: PLC0415  whoever only looks at a disk need not wait for it
-
-    keys = leaf.keys
-    kinds = keys["type"]
-    wanted = (kinds == _EXTENT_ITEM) | (kinds == _METADATA_ITEM)
-    places: NDArray[np.uint64] = keys["objectid"][wanted]
-    lengths = np.where(kinds == _METADATA_ITEM, np.uint64(node_size), keys["offset"])[wanted]
-    if len(places) and max(int(places.max()), int(lengths.max())) >= 1 << 62:
-        raise NotFreeError("an extent of it has an impossible place")
-    runs = np.stack((places, lengths), axis=1).astype(np.int64)
-    return runs[(runs[:, 0] >= start) & (runs[:, 0] < end)]
-
-
-@dataclass(frozen=True)
-class AgreedBtrfs:
-    """A btrfs whose chunks and extents were all read and agree with its superblock."""
-
-    forest: Forest
-    root: Root
-    device_size: int
-
-    def free_runs(self) -> Iterator[Runs]:
-        """What neither an extent, nor a superblock, nor the first MiB takes; in the order of the device."""
-        yield from gaps(self._used(), 0, self.device_size)
-
-    def _used(self) -> Iterator[Runs]:
-        for piece in pieces_of(self.forest.chunks, self.device_size):
-            yield from self._used_in(piece)
-
-    def _used_in(self, piece: Piece) -> Iterator[Runs]:
-        import numpy as np  # noqa: PLC0415  whoever only looks at a disk need not wait for it
-
-        if piece.logical is None:
-            yield np.array(((piece.offset, piece.length),), np.int64)
-            return
-        end = piece.logical + piece.length
-        for runs in _extents(self.forest, self.root, piece.logical, end):
-            runs[:, 0] += piece.offset - piece.logical
-            yield runs

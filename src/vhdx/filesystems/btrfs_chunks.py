@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.filesystems.area import number
@@ -12,18 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vhdx.filesystems.base import Runs
-    from vhdx.filesystems.btrfs_tree import Forest, Root
 
-_CHUNK_TREE = 256
-_CHUNK_ITEM = 228
 _KEY = 17
 _HEAD = 48
 _STRIPE = 32
 _PROFILES = 0x7F8
-"""The bits of a type that say how a chunk is spread: RAID0, RAID1, DUP, RAID10, RAID5, RAID6, RAID1C3, RAID1C4."""
+"""The bits of a type that say how a chunk is spread: all RAID levels, and DUP."""
 _DUP = 1 << 5
-_MOST = 1 << 17
-"""Chunks of 1 GiB on 128 TiB."""
 _RESERVED = ((0, 1 << 20), (64 << 20, 64 << 10), (256 << 30, 64 << 10))
 """The first MiB, and where copies of the superblock stand: never given to extents."""
 
@@ -55,7 +51,7 @@ class Chunks(NamedTuple):
     def of(cls, rows: Iterable[Chunk]) -> Chunks:
         """Chunks in order. Raises NotFreeError where two of them have the same addresses."""
         found = tuple(sorted(set(rows)))
-        for before, after in zip(found, found[1:], strict=False):
+        for before, after in pairwise(found):
             if before.logical + before.length > after.logical:
                 raise NotFreeError("two chunks have the same addresses")
         return cls(found, tuple(chunk.logical for chunk in found))
@@ -69,7 +65,7 @@ class Chunks(NamedTuple):
         array = superblock[0x32B : 0x32B + length]
         rows = []
         while array:
-            rows.append(_unpack(number(array, 9, 8), array[_KEY:]))
+            rows.append(unpacked(number(array, 9, 8), array[_KEY:]))
             array = array[_KEY + _HEAD + _STRIPE * number(array, _KEY + 44, 2) :]
         return cls.of(rows)
 
@@ -102,7 +98,7 @@ class Chunks(NamedTuple):
         return total
 
 
-def _unpack(logical: int, item: bytes) -> Chunk:
+def unpacked(logical: int, item: bytes) -> Chunk:
     """A chunk item whose key has this offset."""
     length, kind, count = number(item, 0, 8), number(item, 24, 8), number(item, 44, 2)
     if (
@@ -120,48 +116,28 @@ def _unpack(logical: int, item: bytes) -> Chunk:
     return Chunk(logical, length, is_plain, tuple(number(stripe, 8, 8) for stripe in stripes))
 
 
-def chunks_of(forest: Forest, root: Root, device_size: int) -> Chunks:
-    """All chunks. Raises NotFreeError where their places leave the device or overlap."""
-    rows: list[Chunk] = []
-    for leaf in forest.leaves(root, _CHUNK_TREE, _CHUNK_TREE + 1):
-        for index in leaf.indices_of(_CHUNK_TREE, _CHUNK_ITEM):
-            rows.append(_unpack(int(leaf.keys["offset"][index]), leaf.item(index)))
-        if len(rows) > _MOST:
-            raise NotFreeError(f"it has more than {_MOST} chunks", "unknown")
-    chunks = Chunks.of(rows)
-    if not set(forest.chunks.rows) <= set(rows):
-        raise NotFreeError("its superblock and its chunk tree do not agree")
-    end = 0
-    for offset, chunk in _placed(chunks):
-        if offset < end or offset + chunk.length > device_size:
-            raise NotFreeError("two of its chunks overlap, or one leaves the device")
-        end = offset + chunk.length
-    return chunks
-
-
-def _placed(chunks: Chunks) -> list[tuple[int, Chunk]]:
+def placed(chunks: Chunks) -> list[tuple[int, Chunk]]:
     """Each copy of each chunk, in the order of the device."""
     return sorted((offset, chunk) for chunk in chunks.rows for offset in chunk.stripes)
 
 
 def pieces_of(chunks: Chunks, device_size: int) -> Iterator[Piece]:
-    """What of the device may be in use, in order: chunks, cut where a superblock may stand, and those places."""
-    reserved = [Piece(start, min(length, device_size - start), None) for start, length in _RESERVED]
-    waiting = [piece for piece in reserved if piece.length > 0]
-    for offset, chunk in _placed(chunks):
-        end = offset + chunk.length
-        logical = chunk.logical if chunk.is_plain else None
-        while waiting and waiting[0].offset < end:
+    """What of the device may be in use, in order: chunks without the places reserved in them, and those."""
+    waiting = [Piece(start, min(length, device_size - start), None) for start, length in _RESERVED]
+    waiting = [piece for piece in waiting if piece.length > 0]
+    for start, chunk in placed(chunks):
+        offset = start
+        while waiting and waiting[0].offset < start + chunk.length:
             piece = waiting.pop(0)
-            if offset < piece.offset:
-                yield _part(offset, piece.offset, logical)
+            yield from _part(start, chunk, offset, piece.offset)
             yield piece
-            logical = None if logical is None else logical + max(piece.offset + piece.length - offset, 0)
             offset = max(offset, piece.offset + piece.length)
-        if offset < end:
-            yield _part(offset, end, logical)
+        yield from _part(start, chunk, offset, start + chunk.length)
     yield from waiting
 
 
-def _part(offset: int, end: int, logical: int | None) -> Piece:
-    return Piece(offset, end - offset, logical)
+def _part(start: int, chunk: Chunk, offset: int, end: int) -> Iterator[Piece]:
+    """The part from ``offset`` to ``end`` of a chunk that stands at ``start``, if there is any."""
+    if offset < end:
+        logical = chunk.logical + offset - start if chunk.is_plain else None
+        yield Piece(offset, end - offset, logical)

@@ -1,4 +1,4 @@
-"""What stands in a volume: the signatures that are looked for, in which order, and what more than one means."""
+"""What stands in a volume: which signatures are looked for, in which order, what more than one means."""
 
 from __future__ import annotations
 
@@ -104,6 +104,8 @@ _SIGNATURES = (
 _WEAK_SIGNATURES = (Signature("ext2/3/4", _at(1080), (b"\x53\xef",), reason=_NO_READER),)
 """Two bytes, or none: only there where the reader makes sense of the rest. They come last."""
 
+_HIBERNATED: dict[str, Callable[[Read, int], bool]] = {}
+
 
 def detect(read: Read, size: int) -> Found | None:
     """What stands in a volume of ``size`` bytes; None where nothing is known of it."""
@@ -179,3 +181,9 @@ def _recognised(signature: Signature, area: Area) -> Recognised | None:
 
 def _senseless(signature: Signature, size: int) -> Foreign:
     return Foreign(signature.kind, size, "it has this signature, and what follows makes no sense")
+
+
+def hibernated(kind: str, read: Read, size: int) -> bool:
+    """Whether a machine sleeps on a volume of this kind, and has other volumes of the disk in its memory."""
+    look = _HIBERNATED.get(kind)
+    return look is not None and look(read, size)

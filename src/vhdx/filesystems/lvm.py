@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
@@ -136,7 +137,7 @@ def _text_in(area: Area, span: Span) -> str | None:
 def _dashed(uuid: str) -> str:
     """A UUID as LVM2 shows it: 6-4-4-4-4-4-6."""
     cuts = (0, 6, 10, 14, 18, 22, 26, 32)
-    return "-".join(uuid[start:end] for start, end in zip(cuts, cuts[1:], strict=False))
+    return "-".join(uuid[start:end] for start, end in pairwise(cuts))
 
 
 @dataclass(frozen=True)

@@ -102,9 +102,8 @@ def recognise(read: Read, size: int) -> Xfs | None:
         data = Area(read, size).peek(0, found.sector_size)
         found = Superblock(data)
     shift, groups, each = data[124], found.groups, found.group_blocks
-    if not (
-        each and groups and shift <= 31 and each <= 1 << shift and _is_filled(found.blocks, groups, each)
-    ):
+    is_filled = (groups - 1) * each < found.blocks <= groups * each
+    if not (is_filled and shift <= 31 and 0 < each <= 1 << shift):
         return None
     return Xfs(Area(read, size), found)
 
