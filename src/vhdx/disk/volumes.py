@@ -5,13 +5,12 @@ Nothing is called free before everything of the disk was looked at.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from vhdx.disk.partitions import partition_table
 from vhdx.disk.volume_map import VolumeMap
 from vhdx.filesystems.base import Examined, FileSystem, NotFreeError
 from vhdx.filesystems.detect import detect, examine_found, hibernated
-from vhdx.filesystems.lvm import Pv
 from vhdx.partitions.mbr import EXTENDED_TYPES
 
 if TYPE_CHECKING:
@@ -190,8 +189,8 @@ def _look(place: Place, *, agree: bool) -> _Look | None:
 def _trusted_pvs(looks: Iterable[_Look]) -> Iterator[tuple[int, TrustedPv, _Look]]:
     """The physical volumes that nothing speaks against, and which of the looks each is."""
     for index, look in enumerate(looks):
-        if isinstance(look.found.recognised, Pv) and not look.file_system.reasons:
-            yield index, look.found.recognised.trusted(), look
+        if look.file_system.kind == "LVM2 PV" and not look.file_system.reasons:
+            yield index, cast("TrustedPv", look.found.recognised.trusted()), look
 
 
 def _one_state_of_each_group(looks: list[_Look]) -> list[_Look]:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from vhdx.filesystems.base import Read
 
-KIND = "btrfs"
-MAGIC = b"_BHRfS_M"
-SUPERBLOCK = 64 << 10
+_KIND = "btrfs"
+_MAGIC = b"_BHRfS_M"
+_SUPERBLOCK = 64 << 10
 _LENGTH = 4096
 _FLAGS = {
     1 << 32: "it is a seed, on which other file systems are built",
@@ -90,13 +90,13 @@ class Superblock:
 
 def recognise(read: Read, size: int) -> Btrfs | None:
     """The btrfs that begins here, if one does and its sizes make sense."""
-    data = Area(read, size).peek(SUPERBLOCK, _LENGTH)
-    if data[0x40:0x48] != MAGIC or len(data) < _LENGTH:
+    data = Area(read, size).peek(_SUPERBLOCK, _LENGTH)
+    if data[0x40:0x48] != _MAGIC or len(data) < _LENGTH:
         return None
     found = Superblock(data)
     if not (is_power_of_two(found.sector_size, 512, 65536) and is_power_of_two(found.node_size, 512, 65536)):
         return None
-    if not SUPERBLOCK + _LENGTH <= found.device_size < 1 << 62:
+    if not _SUPERBLOCK + _LENGTH <= found.device_size < 1 << 62:
         return None
     return Btrfs(Area(read, size), found)
 
@@ -113,7 +113,7 @@ class Btrfs:
         """What its superblock says."""
         found = self.superblock
         return Identity(
-            kind=KIND,
+            kind=_KIND,
             label=text_at(found.data, 0x12B, 256),
             uuid=str(UUID(bytes=found.data[0x20:0x30])),
             size=found.device_size,
@@ -132,7 +132,7 @@ def _refusals(found: Superblock) -> Iterator[tuple[str, State]]:
         yield f"its metadata has checksums of an unknown type ({found.checksum_type})", "unknown"
     elif not checksum_fits(found.data, found.checksum_type):
         yield "the checksum of its superblock is wrong", "unclean"
-    if found.at(0x30) != SUPERBLOCK:
+    if found.at(0x30) != _SUPERBLOCK:
         yield "its superblock is a copy of one that belongs elsewhere", "unclean"
     devices = found.at(0x88)
     if devices != 1 or found.at(0x70) != found.device_size:

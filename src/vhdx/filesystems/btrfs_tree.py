@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.filesystems.area import number
@@ -20,11 +19,25 @@ _LEAF_ITEM = 25
 _POINTER = 33
 _DEEPEST = 8
 _XXHASH = 1
+
+
+def _sha256(data: bytes) -> bytes:
+    from hashlib import sha256  # noqa: PLC0415  the rarer checksums are the slower imports
+
+    return sha256(data).digest()
+
+
+def _blake2b(data: bytes) -> bytes:
+    from hashlib import blake2b  # noqa: PLC0415
+
+    return blake2b(data, digest_size=32).digest()
+
+
 CHECKSUMS = {
     0: lambda data: crc32c(data).to_bytes(4, "little"),
-    2: lambda data: hashlib.sha256(data).digest(),
-    3: lambda data: hashlib.blake2b(data, digest_size=32).digest(),
     _XXHASH: None,
+    2: _sha256,
+    3: _blake2b,
 }
 """By number. There is none of xxhash in Python: identities, places and generations must do there."""
 

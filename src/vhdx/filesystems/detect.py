@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vhdx.filesystems import btrfs, lvm, swap, xfs
 from vhdx.filesystems.area import Area
 from vhdx.filesystems.base import Examined, Identity, NotFreeError, Trusted, examine
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from vhdx.filesystems.base import Read, Recognised
 
     Places = Callable[[int], tuple[int, ...]]
-    Recognise = Callable[[Read, int], Recognised | None]
 
 _FRONT = 72 << 10
 """Bytes at the start that hold all signatures but those of arrays, which may stand at the end."""
@@ -26,14 +24,15 @@ _RAID = (b"\xfc\x4e\x2b\xa9", b"\xa9\x2b\x4e\xfc")
 class Signature(NamedTuple):
     """What tells a kind: any of these bytes at any of the places, which depend on the size of the volume.
 
-    ``recognise`` reads on; without it ``reason`` says why nothing of the kind is read. A kind without
-    bytes of its own is there where ``recognise`` says so.
+    ``reader`` is the module here whose ``recognise`` reads on, imported when it is needed; without one
+    ``reason`` says why nothing of the kind is read. A kind without bytes of its own is there where its
+    reader says so.
     """
 
     kind: str
     places: Places
     magics: tuple[bytes, ...]
-    recognise: Recognise | None = None
+    reader: str | None = None
     reason: str = ""
 
 
@@ -53,8 +52,7 @@ class Found(NamedTuple):
     others: tuple[Hit, ...]
 
 
-@dataclass(frozen=True)
-class Foreign:
+class Foreign(NamedTuple):
     """Something that is known by its signature and not read."""
 
     kind: str
@@ -80,31 +78,29 @@ def _raid_places(size: int) -> tuple[int, ...]:
     return 0, 4096, (size // 512 - 16 & ~7) * 512, (size & ~0xFFFF) - 0x10000
 
 
-def _last_in_page(length: int) -> Places:
-    return _at(*(page - length for page in swap.PAGE_SIZES))
-
-
+_PAGES = (4096, 8192, 16384, 32768, 65536)
+_SWAP = (b"SWAPSPACE2", b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001")
+_ENCRYPTED = "it is encrypted"
 _NO_READER = "this version does not read it"
 _SIGNATURES = (
-    Signature(xfs.KIND, _at(0), (xfs.MAGIC,), xfs.recognise),
-    Signature(btrfs.KIND, _at(btrfs.SUPERBLOCK + 0x40), (btrfs.MAGIC,), btrfs.recognise),
-    Signature("BitLocker", _at(3), (b"-FVE-FS-",), reason="it is encrypted"),
-    Signature("BitLocker", _at(424), (_BITLOCKER_TO_GO,), reason="it is encrypted"),
+    Signature("XFS", _at(0), (b"XFSB",), "xfs"),
+    Signature("btrfs", _at(65536 + 64), (b"_BHRfS_M",), "btrfs"),
+    Signature("BitLocker", _at(3), (b"-FVE-FS-",), reason=_ENCRYPTED),
+    Signature("BitLocker", _at(424), (_BITLOCKER_TO_GO,), reason=_ENCRYPTED),
     Signature("NTFS", _at(3), (b"NTFS    ",), reason=_NO_READER),
     Signature("ReFS", _at(3), (b"ReFS\0\0\0\0",), reason="how it keeps free space is not published"),
     Signature("exFAT", _at(3), (b"EXFAT   ",), reason=_NO_READER),
-    Signature("LUKS", _at(0), (b"LUKS\xba\xbe",), reason="it is encrypted"),
-    Signature(lvm.KIND, _at(0, 512, 1024, 1536), (lvm.MAGIC,), lvm.recognise),
-    Signature(
-        "mdraid", _raid_places, _RAID, reason="it is a member of an array, which must be looked at as a whole"
-    ),
-    Signature(swap.KIND, _last_in_page(10), (swap.MAGIC, *swap.SUSPENDED), swap.recognise),
+    Signature("LUKS", _at(0), (b"LUKS\xba\xbe",), reason=_ENCRYPTED),
+    Signature("LVM2 PV", _at(0, 512, 1024, 1536), (b"LABELONE",), "lvm"),
+    Signature("mdraid", _raid_places, _RAID, reason="it is a member of an array, of which it is only a part"),
+    Signature("swap", _at(*(page - 10 for page in _PAGES)), _SWAP, "swap"),
 )
 """The most specific first: of several the first is taken, if the others lie in what it calls free."""
 _WEAK_SIGNATURES = (Signature("ext2/3/4", _at(1080), (b"\x53\xef",), reason=_NO_READER),)
 """Two bytes, or none: only there where the reader makes sense of the rest. They come last."""
 
-_HIBERNATED: dict[str, Callable[[Read, int], bool]] = {}
+_HIBERNATES: dict[str, str] = {}
+"""Kinds on which a machine may sleep, and the reader whose ``hibernated`` tells."""
 
 
 def detect(read: Read, size: int) -> Found | None:
@@ -174,9 +170,14 @@ def _place(signature: Signature, area: Area, front: bytes) -> int | None:
 
 
 def _recognised(signature: Signature, area: Area) -> Recognised | None:
-    if signature.recognise is None:
+    if signature.reader is None:
         return Foreign(signature.kind, area.size, signature.reason)
-    return signature.recognise(area.read, area.size)
+    recognised: Recognised | None = _reader(signature.reader).recognise(area.read, area.size)
+    return recognised
+
+
+def _reader(name: str) -> Any:
+    return import_module(f"vhdx.filesystems.{name}")
 
 
 def _senseless(signature: Signature, size: int) -> Foreign:
@@ -185,5 +186,4 @@ def _senseless(signature: Signature, size: int) -> Foreign:
 
 def hibernated(kind: str, read: Read, size: int) -> bool:
     """Whether a machine sleeps on a volume of this kind, and has other volumes of the disk in its memory."""
-    look = _HIBERNATED.get(kind)
-    return look is not None and look(read, size)
+    return kind in _HIBERNATES and bool(_reader(_HIBERNATES[kind]).hibernated(read, size))

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from vhdx.filesystems.base import Read, Runs
 
-KIND = "LVM2 PV"
-MAGIC = b"LABELONE"
+_KIND = "LVM2 PV"
+_MAGIC = b"LABELONE"
 SECTOR = 512
 LABEL_SECTORS = 4
 """The label stands in one of the first sectors."""
@@ -50,7 +50,7 @@ def recognise(read: Read, size: int) -> Pv | None:
     front = area.peek(0, LABEL_SECTORS * SECTOR)
     for at in range(0, len(front), SECTOR):
         sector = front[at : at + SECTOR]
-        if sector[:8] == MAGIC and sector[24:32] == _TYPE and number(sector, 8, 8) == at // SECTOR:
+        if sector[:8] == _MAGIC and sector[24:32] == _TYPE and number(sector, 8, 8) == at // SECTOR:
             start = number(sector, 20, 4)
             return Pv(area, sector, start) if 32 <= start <= SECTOR - 40 else None
     return None
@@ -68,7 +68,7 @@ class Pv:
     def identity(self) -> Identity:
         """What its label says."""
         size = number(self.label, self.start + 32, 8)
-        return Identity(KIND, None, _dashed(self.uuid), size, SECTOR)
+        return Identity(_KIND, None, _dashed(self.uuid), size, SECTOR)
 
     @property
     def uuid(self) -> str:

@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
     from vhdx.filesystems.base import Read, Runs
 
-KIND = "swap"
-MAGIC = b"SWAPSPACE2"
-PAGE_SIZES = (4096, 8192, 16384, 32768, 65536)
-SUSPENDED = (b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001")
+_KIND = "swap"
+_MAGIC = b"SWAPSPACE2"
+_PAGE_SIZES = (4096, 8192, 16384, 32768, 65536)
+_SUSPENDED = (b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001")
 
 
 def recognise(read: Read, size: int) -> Swap | None:
     """The swap area that begins here, also one that holds the memory of a machine that sleeps."""
     area = Area(read, size)
-    for page in PAGE_SIZES:
-        magic = area.peek(page - len(MAGIC), len(MAGIC))
-        if magic == MAGIC or magic.startswith(SUSPENDED):
+    for page in _PAGE_SIZES:
+        magic = area.peek(page - len(_MAGIC), len(_MAGIC))
+        if magic == _MAGIC or magic.startswith(_SUSPENDED):
             header = area.bytes_at(0, page)
             return Swap(page, header) if number(header, 1028, 4) else None
     return None
@@ -48,7 +48,7 @@ class Swap:
         """What its first page says."""
         identifier = self.header[1036:1052]
         return Identity(
-            kind=KIND,
+            kind=_KIND,
             label=text_at(self.header, 1052, 16),
             uuid=str(UUID(bytes=identifier)) if any(identifier) else None,
             size=(number(self.header, 1028, 4) + 1) * self.page_size,
@@ -62,7 +62,7 @@ class Swap:
 
     def trusted(self) -> Swap:
         """No sleeping machine, the version that is known, no bad pages."""
-        if self.header[-len(MAGIC) :] != MAGIC:
+        if self.header[-len(_MAGIC) :] != _MAGIC:
             raise NotFreeError("it holds the memory of a machine that sleeps")
         if number(self.header, 1024, 4) != 1:
             raise NotFreeError(f"its version is {number(self.header, 1024, 4)}", "unknown")

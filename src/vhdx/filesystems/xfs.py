@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from vhdx.filesystems.base import Read, Runs
 
-KIND = "XFS"
-MAGIC = b"XFSB"
+_KIND = "XFS"
+_MAGIC = b"XFSB"
 _RO_COMPAT = 0b1111
 """FINOBT, RMAPBT, REFLINK, INOBTCNT."""
 _INCOMPAT = 0xEF
@@ -89,7 +89,7 @@ class Superblock:
 def recognise(read: Read, size: int) -> Xfs | None:
     """The XFS that begins here, if one does and its geometry makes sense."""
     data = Area(read, size).peek(0, 4096)
-    if data[:4] != MAGIC or len(data) < 512:
+    if data[:4] != _MAGIC or len(data) < 512:
         return None
     found = Superblock(data)
     if not is_power_of_two(found.block_size, 512, 65536) or not is_power_of_two(
@@ -120,7 +120,7 @@ class Xfs:
         """What its superblock says."""
         found = self.superblock
         return Identity(
-            kind=KIND,
+            kind=_KIND,
             label=text_at(found.data, 108, 12),
             uuid=str(UUID(bytes=found.data[32:48])),
             size=found.blocks * found.block_size,

@@ -10,7 +10,7 @@ from vhdx.disk.open import open_any
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.disk.volumes import FileSystemOn
 
 
