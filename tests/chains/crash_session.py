@@ -12,8 +12,8 @@ from tests.support.sparse import PAGE, SECTOR, SECTORS_OF_A_PAGE, ZERO_SECTOR, C
 from vhdx.disk.chain import Disk
 from vhdx.image import image
 from vhdx.image.image import Image
-from vhdx.image.write import Writer
 from vhdx.ops.rebase import _copy_differences
+from vhdx.write.write import Writer
 
 from .twin import Twin, layer_of_survey
 

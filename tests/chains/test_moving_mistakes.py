@@ -12,12 +12,12 @@ from tests.crash.promises import watch
 from tests.crash.promises.scene import BrokenPromiseError
 from tests.crash.scenarios import ALL
 from vhdx import BlockState
-from vhdx.image.packing import Gaps
 from vhdx.image.pages import Pages
-from vhdx.image.relocate import Relocator
-from vhdx.image.scan import Scanner, Verdict
-from vhdx.image.space import Space
-from vhdx.image.transaction import Door
+from vhdx.reshape.packing import Gaps
+from vhdx.reshape.relocate import Relocator
+from vhdx.reshape.scan import Scanner, Verdict
+from vhdx.write.space import Space
+from vhdx.write.transaction import Door
 
 from .crash_explore import ChainExplorer
 from .crash_order import watch_chain

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from vhdx.format import guids, header
-from vhdx.image.blocks import BlockWriter
 from vhdx.image.headers import HeaderPair
-from vhdx.image.session import Session
-from vhdx.image.space import Space
-from vhdx.image.transaction import Door
 from vhdx.journal.writer import LogWriter
+from vhdx.write.blocks import BlockWriter
+from vhdx.write.session import Session
+from vhdx.write.space import Space
+from vhdx.write.transaction import Door
 
 Mistake = Callable[[pytest.MonkeyPatch], None]
 MISTAKES: dict[str, Mistake] = {}

@@ -19,11 +19,11 @@ from vhdx.disk.chain import Disk
 from vhdx.disk.open import writable_disk
 from vhdx.image import image
 from vhdx.image.image import Image
-from vhdx.image.items import NewItem
-from vhdx.image.session import Session as ImageSession
-from vhdx.image.write import Writer
 from vhdx.ops.compact import Asked, Meter, compact_in_place
 from vhdx.ops.properties import identity_items, make_fixed, put_items, say_dynamic
+from vhdx.write.items import NewItem
+from vhdx.write.session import Session as ImageSession
+from vhdx.write.write import Writer
 
 FILE = "image.vhdx"
 

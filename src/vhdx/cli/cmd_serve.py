@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.children import Families
     from vhdx.disk.open import Format
-    from vhdx.disk.parents import ParentPolicy
+    from vhdx.disk.places import ParentPolicy
     from vhdx.nbd.export import Export
     from vhdx.nbd.server import Server
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
 from vhdx.errors import VhdxError
-from vhdx.image import mend
-from vhdx.image.check import examine
-from vhdx.image.doubts import Concerned
-from vhdx.image.rebuild import rebuild as rebuild_regions
+from vhdx.examine import repair as mend
+from vhdx.examine.check import examine
+from vhdx.examine.doubts import Concerned
+from vhdx.examine.rebuild import rebuild as rebuild_regions
 from vhdx.ops import backup as backups
 from vhdx.ops.check import result_of
 from vhdx.rules import Remedy, Severity
@@ -24,16 +24,15 @@ from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
 from vhdx.storage.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
-    from vhdx.image.check import Examined
-    from vhdx.image.doubts import DiskRange
+    from vhdx.examine.check import Examined
+    from vhdx.examine.doubts import DiskRange
     from vhdx.ops.check import CheckResult
+    from vhdx.progress import Progress
     from vhdx.rules import CollectingReport
     from vhdx.storage.base import ReadableStorage
-
-    Progress = Callable[[int, int | None], None] | None
 
 _HINTS = {
     Remedy.REBUILD: "both copies of the region table are gone: add --rebuild to search for what they named",
@@ -81,7 +80,7 @@ def repair(
     accept_data_loss: bool = False,
     rebuild: bool = False,
     lock: bool = True,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> RepairResult:
     """Mend an image: replay a dirty log in place, put damaged copies, reserved bits and the like right.
 
@@ -118,7 +117,11 @@ def repair(
 
 
 def rehearsed(
-    name: str, file: ReadableStorage, rehearsal: Rehearsal, accepted: AbstractSet[Remedy], progress: Progress
+    name: str,
+    file: ReadableStorage,
+    rehearsal: Rehearsal,
+    accepted: AbstractSet[Remedy],
+    progress: Progress | None,
 ) -> RepairResult:
     """What a repair that may use the ``accepted`` remedies does to a rehearsal of ``file``."""
     found = examine(file, progress)
@@ -147,7 +150,7 @@ def _mended(
     rehearsal: Rehearsal,
     found: Examined,
     accepted: AbstractSet[Remedy],
-    progress: Progress,
+    progress: Progress | None,
 ) -> RepairResult:
     """Try what may be done, and say what came of it."""
     try:

@@ -10,7 +10,7 @@ from tests.support.layout import GIB
 from tests.support.sparse import Content, ContentStorage
 from vhdx import rules
 from vhdx.disk.chain import Disk
-from vhdx.image.check import examine
+from vhdx.examine.check import examine
 from vhdx.ops.check import result_of
 from vhdx.ops.repair import keeps_length, rehearsed
 from vhdx.rules import Remedy
