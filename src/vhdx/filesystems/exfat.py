@@ -113,13 +113,13 @@ class AgreedExfat:
 
     def free_runs(self) -> Iterator[Runs]:
         """The runs of free clusters; files without a chain are known to the bitmap only."""
-        from vhdx.filesystems.runs import (  # noqa: PLC0415  needs numpy, which is slow to import
+        from vhdx.filesystems.bitmap import (  # noqa: PLC0415  needs numpy, which is slow to import
             clear_runs_in_pieces,
             in_bytes,
-            joined,
+            joined_chunks,
         )
 
-        clear = joined(clear_runs_in_pieces(self._read, self._boot.clusters))
+        clear = joined_chunks(clear_runs_in_pieces(self._read, self._boot.clusters))
         return in_bytes(clear, self._boot.heap_offset, self._boot.cluster_size)
 
     def _read(self, length: int, offset: int) -> bytes:

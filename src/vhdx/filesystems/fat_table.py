@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vhdx.filesystems.base import NotFreeError
-from vhdx.filesystems.runs import clear_runs_in_pieces, in_bytes, joined
+from vhdx.filesystems.bitmap import clear_runs_in_pieces, in_bytes, joined_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ class AgreedFat:
     def free_runs(self) -> Iterator[Runs]:
         """The runs of clusters whose entry is 0. The first two entries stand for none."""
         boot = self._boot
-        clear = joined(clear_runs_in_pieces(self._bits, boot.clusters + _FIRST))
+        clear = joined_chunks(clear_runs_in_pieces(self._bits, boot.clusters + _FIRST))
         return in_bytes(clear, boot.data_offset - _FIRST * boot.cluster_size, boot.cluster_size)
 
     def _bits(self, length: int, offset: int) -> bytes:

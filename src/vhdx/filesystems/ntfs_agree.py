@@ -10,7 +10,7 @@ from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.ntfs_claims import claims
 from vhdx.filesystems.ntfs_record import DATA
 from vhdx.filesystems.ntfs_volume import CLUSTER_BITMAP
-from vhdx.filesystems.runs import clear_runs_in_pieces, in_bytes, joined
+from vhdx.filesystems.bitmap import clear_runs_in_pieces, in_bytes, joined_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ class AgreedNtfs:
 
     def free_runs(self) -> Iterator[Runs]:
         """The runs of free clusters."""
-        clear = joined(clear_runs_in_pieces(self._bitmap.read, self._boot.clusters))
+        clear = joined_chunks(clear_runs_in_pieces(self._bitmap.read, self._boot.clusters))
         return in_bytes(clear, 0, self._boot.cluster_size)
 
 
@@ -68,7 +68,7 @@ def _used(chunks: Iterable[Runs]) -> Runs:
 def _merged(chunks: list[Runs]) -> Runs:
     runs = np.concatenate(chunks)
     runs = runs[np.argsort(runs[:, 0], kind="stable")]
-    starts, ends = runs[:, 0], runs.sum(axis=1)
+    starts, ends = runs[:, 0], runs[:, 0] + runs[:, 1]
     overlapping = np.flatnonzero(starts[1:] < ends[:-1])
     if len(overlapping):
         raise NotFreeError(f"cluster {starts[overlapping[0] + 1]} belongs to two files: {_ADVICE}")
@@ -83,7 +83,7 @@ def _merged(chunks: list[Runs]) -> Runs:
 
 
 def _must_be_apart(free: Runs, used: Runs) -> None:
-    ends = used.sum(axis=1)
+    ends = used[:, 0] + used[:, 1]
     following = np.searchsorted(ends, free[:, 0], "right")
     starts = np.append(used[:, 0], np.iinfo(np.int64).max)[following]
     wrong = np.flatnonzero(starts < free.sum(axis=1))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _MAGICS = (b"RSTR", b"CHKD")
 _PAGE = struct.Struct("<IIHhh")  # at 16: sizes of system and log pages, restart area, version minor, major
 _AREA = struct.Struct("<QHHHH")  # current LSN, clients, first free client, first client in use, flags
+_VERSION, _KEPT = (1, 1), (2, 0)
 _NO_CLIENT = 0xFFFF
 _CLEAN = 2
 _LONGEST = 4 << 30
@@ -37,9 +38,10 @@ def must_be_clean(log: Stream) -> None:
     if start == b"\xff" * 512:
         return _must_be_empty(log)
     first = _restart(log, 0)
-    latest = max(first, _restart(log, first.page_size), key=lambda page: page.lsn)
-    if first.version != (1, 1) or latest.version != (1, 1):
-        raise NotFreeError(_version_reason(max(first.version, latest.version)))
+    pages = (first, _restart(log, first.page_size))
+    for page in pages:
+        _must_be_known(page.version)
+    latest = max(pages, key=lambda page: page.lsn)
     if not latest.clean:
         raise NotFreeError(
             "it was not unmounted cleanly: start Windows with it, or run chkdsk, and shut it down"
@@ -47,13 +49,14 @@ def must_be_clean(log: Stream) -> None:
     return None
 
 
-def _version_reason(version: tuple[int, int]) -> str:
-    if version != (2, 0):
-        return f"its log has version {version[0]}.{version[1]}, which is not known here"
-    return (
-        "Windows has it in use, is hibernated, or keeps it for fast startup (its log has version 2.0): "
-        "shut Windows down with `shutdown /s /f /t 0`"
-    )
+def _must_be_known(version: tuple[int, int]) -> None:
+    if version == _KEPT:
+        raise NotFreeError(
+            "Windows has it in use, is hibernated, or keeps it for fast startup (its log has version 2.0): "
+            "shut Windows down with `shutdown /s /f /t 0`"
+        )
+    if version != _VERSION:
+        raise NotFreeError(f"its log has version {version[0]}.{version[1]}, which is not known here", "unknown")
 
 
 def _must_be_empty(log: Stream) -> None:

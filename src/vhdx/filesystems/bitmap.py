@@ -26,7 +26,7 @@ def clear_runs_in_pieces(read: Callable[[int, int], bytes], count: int) -> Itera
         yield runs
 
 
-def joined(chunks: Iterable[Runs]) -> Iterator[Runs]:
+def joined_chunks(chunks: Iterable[Runs]) -> Iterator[Runs]:
     """The same runs; where the last of a chunk and the first of the next touch, they are one."""
     held: Runs | None = None
     for runs in chunks:
