@@ -76,7 +76,9 @@ def resident(kind: int, value: bytes, name: str = "") -> bytes:
     text = name.encode("utf-16-le")
     offset = 24 + len(_padded(text))
     body = _padded(text) + _padded(value)
-    return struct.pack("<IIBBHHHIHH", kind, 24 + len(body), 0, len(name), 24, 0, 0, len(value), offset, 0) + body
+    return (
+        struct.pack("<IIBBHHHIHH", kind, 24 + len(body), 0, len(name), 24, 0, 0, len(value), offset, 0) + body
+    )
 
 
 def stored(

@@ -82,7 +82,11 @@ class _Fields:
 
     def __init__(self, records: Bytes) -> None:
         flat = np.concatenate((records.ravel(), np.zeros(32, np.uint8)))
-        self._bytes, self._words, self._longs = flat, flat.view("<u4"), flat.view("<u8").astype(np.uint64, copy=False)
+        self._bytes, self._words, self._longs = (
+            flat,
+            flat.view("<u4"),
+            flat.view("<u8").astype(np.uint64, copy=False),
+        )
 
     def byte(self, position: Numbers) -> Numbers:
         return self._bytes[position].astype(np.int64)

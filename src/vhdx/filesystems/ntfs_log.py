@@ -56,7 +56,9 @@ def _must_be_known(version: tuple[int, int]) -> None:
             "shut Windows down with `shutdown /s /f /t 0`"
         )
     if version != _VERSION:
-        raise NotFreeError(f"its log has version {version[0]}.{version[1]}, which is not known here", "unknown")
+        raise NotFreeError(
+            f"its log has version {version[0]}.{version[1]}, which is not known here", "unknown"
+        )
 
 
 def _must_be_empty(log: Stream) -> None:
