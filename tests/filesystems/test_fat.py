@@ -241,6 +241,7 @@ def test_shapes_that_contradict_themselves(tmp_path: Path) -> None:
     for at, value in (
         (13, b"\x80"),
         (14, b"\0\0"),
+        (16, b"\5"),
         (17, b"\0\2"),
         (32, bytes(4)),
         (32, b"\x10\0\0\0"),

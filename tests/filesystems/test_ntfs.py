@@ -91,7 +91,7 @@ def test_files_live_through_noise_in_what_is_free(
 
 @FUSE
 def test_table_of_files_in_many_fragments(tmp_path: Path) -> None:
-    path = made(tmp_path / "n", 12 * MIB, "-c", "512")
+    path = made(tmp_path / "n", 20 * MIB, "-c", "512")
     folder = tmp_path / "folder"
     with mounted(on(path), folder):
         _fragment(folder)
@@ -115,7 +115,7 @@ def _fragment(folder: Path) -> None:
     """Leave only gaps, and let the table of files grow into them."""
     for name in "ab":
         (folder / name).mkdir()
-    count = _write_until_full(folder / "a", 8192)
+    count = _write_until_full(folder / "a", 16384)
     for index in range(1, count, 2):
         (folder / "a" / f"{index}").unlink()
     small = _write_until_full(folder / "b", 120)

@@ -66,7 +66,19 @@ def must_be_clean(volume: Volume) -> None:
 
 @pytest.mark.parametrize("cluster_size", [512, 4096, 65536, 1 << 20, 2 << 20])
 def test_usual_records(cluster_size: int) -> None:
-    must_be_clean(Volume(200 if cluster_size > 65536 else 4001, cluster_size))
+    large = cluster_size > 65536
+    must_be_clean(Volume(200 if large else 4001, cluster_size, table=1 if large else 64))
+
+
+def test_long_part_of_the_table_without_records() -> None:
+    assert "holds no records" in told(Volume(4096, table=3900 - 16).build())
+
+
+def test_table_that_is_longer_than_the_volume() -> None:
+    volume = Volume()
+    runs = [(64, 16), *[(4000, 0)] * 200]
+    volume.records[0] = record(stored(DATA, runs, length=1 << 40))
+    assert "longer than the volume" in told(volume.build())
 
 
 @pytest.mark.parametrize("record_size", [512, 1024, 4096])

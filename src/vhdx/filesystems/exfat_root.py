@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _ENTRY_LENGTH = 32
 _END, _BITMAP, _UPPER_CASE, _LABEL = 0x00, 0x81, 0x82, 0x83
 _LONGEST_DIRECTORY = 256 << 20
+_LONGEST_UPPER_CASE = 128 << 10
 _END_OF_CHAIN = 0xFFFFFFFF
 _PAGE = 4096
 _ADVICE = "run chkdsk or fsck.exfat on it"
@@ -66,8 +67,8 @@ class Clusters:
     def area(self, first: int, length: int) -> Area:
         """A chain that must be as long as these bytes need."""
         count = -(-length // self._boot.cluster_size)
-        clusters = list(islice(self.chain(first), count)) if count else []
-        if len(clusters) < count or not count:
+        clusters = list(islice(self.chain(first), count))
+        if len(clusters) < count:
             raise NotFreeError(f"its bitmap or its table of upper case is too short: {_ADVICE}")
         return Area(clusters, length)
 
@@ -111,9 +112,12 @@ def _collect(directory: bytes, found: dict[int, bytes]) -> None:
 
 def _area(clusters: Clusters, boot: Boot, entry: bytes) -> Area:
     length = int.from_bytes(entry[24:32], "little")
-    if entry[0] == _BITMAP and (entry[1] & 1 or length < -(-boot.clusters // 8)):
-        raise NotFreeError(f"its first bitmap is missing or too short: {_ADVICE}")
-    if length > boot.clusters * boot.cluster_size:
+    needed = -(-boot.clusters // 8) if entry[0] == _BITMAP else 1
+    if (entry[0] == _BITMAP and entry[1] & 1) or length < needed:
+        raise NotFreeError(
+            f"its first bitmap, or its table of upper case, is missing or too short: {_ADVICE}"
+        )
+    if length > max(needed, _LONGEST_UPPER_CASE):
         raise NotFreeError(f"its bitmap or its table of upper case is longer than it can be: {_ADVICE}")
     return clusters.area(int.from_bytes(entry[20:24], "little"), length)
 

@@ -15,6 +15,7 @@ _LARGE = struct.Struct(
     "<IIHHI"
 )  # at 32: sectors, then of FAT32: sectors of a FAT, flags, version, root cluster
 _OWN_COPY = 0x80
+_MOST_FATS = 4
 
 
 class Width(NamedTuple):
@@ -80,6 +81,8 @@ def parsed(start: bytes) -> Boot | str:
     clusters = max(sectors - data, 0) // per_cluster
     if (clusters >= 65525) != wide or bool(root) == wide or not 0 < clusters < kind.bad - 1 or not reserved:
         return "its number of clusters contradicts the kind of FAT that its boot sector describes"
+    if fats > _MOST_FATS:
+        return f"it has {fats} FATs, which nobody makes"
     if fat * sector_size * 8 < (clusters + 2) * kind.bits:
         return "its FAT is too short for its number of clusters"
     if wide and version:

@@ -48,8 +48,11 @@ def _must(condition: NDArray[np.bool_], what: str) -> None:
 def _in_use(records: Bytes) -> Bytes:
     """A copy of the records that are in use, after their fix-ups."""
     magic = records.view("<u4")[:, 0]
-    used = (magic == _FILE) & (records[:, 22] & 1 == 1)
+    written = magic == _FILE
+    used = written & (records[:, 22] & 1 == 1)
     _must(magic != _DAMAGED, "was found damaged")
+    if not written.any():
+        raise NotFreeError(f"a long part of its table of files holds no records: {_ADVICE}")
     records = records[used]
     words = records.view("<u2")
     sectors = records.shape[1] // STRIDE
@@ -121,7 +124,7 @@ def _run_lists(records: Bytes, fields: _Fields) -> Iterator[_Lists]:
     _must(used - start <= records.shape[1], "says that it is longer than it can be")
     _must(position % 8 == 0, "has attributes at an illegal place")
     while len(position):
-        _must(position + 8 <= used, "has attributes without an end")
+        _must(position + 4 <= used, "has attributes without an end")
         more = fields.word(position) != END
         position, used = position[more], used[more]
         length = fields.word(position + 4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from vhdx.filesystems.base import NotFreeError
@@ -26,12 +27,14 @@ _WHAT = "the root directory"
 _ENTRY = struct.Struct("<QHHH")  # reference, length, length of the name attribute, flags
 _LAST = 2
 _NAME_AT, _NAME_LENGTH_AT = 82, 80
-_LONGEST = 1 << 30
+_LONGEST = 256 << 20
+_MOST = 8
+"""Files of that name; more than one is possible where names differ in case only."""
 
 
 def is_hibernated(volume: Volume) -> bool:
     """Whether a Windows hibernated on this volume, or keeps it for fast startup."""
-    for reference in _named(volume):
+    for reference in islice(_named(volume), _MOST):
         data = volume.stream(reference & NUMBER_MASK, DATA)
         if data.length < _SHORTEST or data.read(4, 0) in _HIBERNATED:
             return True

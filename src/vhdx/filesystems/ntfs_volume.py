@@ -78,6 +78,8 @@ class Stream:
 
     def must_be_plain(self) -> Stream:
         """Itself. Raises NotFreeError where it is compressed, encrypted, or not stored in full."""
+        if self.end > self._boot.clusters:
+            raise NotFreeError(f"{self.what} is longer than the volume: run chkdsk in Windows")
         if self.flags & _NOT_PLAIN or None in self._clusters:
             raise NotFreeError(f"{self.what} is compressed, encrypted or sparse, which it never is")
         return self
