@@ -309,3 +309,11 @@ def test_mutations_end_in_a_reason_or_in_ranges(tmp_path: Path, shape: str) -> N
         found = fat.recognise(over(other), len(other))
         if found is not None:
             list(examine(found, 1 << 40).free_ranges())
+
+
+def test_last_cluster_goes_on_behind_the_end(tmp_path: Path) -> None:
+    for clusters in (4096, 4102, 4103):  # the bits of the table end with a byte, or do not
+        path = made(tmp_path / f"{clusters}", clusters * 2048 + 3 * MIB, "-F", "16", "-s", "4")
+        count = boot_of(path).clusters + 2
+        entry(path, count - 1, count)
+        assert "free cluster near" in reason(fat, path)

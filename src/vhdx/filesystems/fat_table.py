@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -49,12 +49,14 @@ class AgreedFat:
 def agreed(read: Read, boot: Boot) -> AgreedFat:
     """Raises NotFreeError where the copies differ or a chain cannot be right."""
     table = _Table(read, boot)
-    used, following = _bits_of(table)
-    if boot.root_cluster is not None and not _FIRST <= boot.root_cluster < boot.clusters + _FIRST:
-        raise NotFreeError(f"its root directory is outside of it: {_ADVICE}")
-    _must_be_used(used, np.array([boot.root_cluster or 0]), "its root directory")
-    _must_be_chains(table, used, following)
-    return AgreedFat(boot, used)
+    chains = _chains(table)
+    root = boot.root_cluster
+    if root is not None:
+        if not _FIRST <= root < table.count:
+            raise NotFreeError(f"its root directory is outside of it: {_ADVICE}")
+        _must_be_used(chains.used, np.array([root]), "its root directory")
+    _must_be_right(chains)
+    return AgreedFat(boot, chains.used)
 
 
 class _Table:
@@ -91,20 +93,43 @@ def _entries(data: bytes, bits: int) -> Entries:
     return np.stack((low, high), axis=1).ravel()
 
 
-def _bits_of(table: _Table) -> tuple[Bits, Bits]:
-    """Two bits of each entry: whether it is in use, and whether its chain goes on with the next one."""
-    used, following = [], []
-    bad = table.boot.width.bad
+class _Chains(NamedTuple):
+    """Bits of each entry: whether it is in use, and whether its chain goes on with the next one.
+
+    ``elsewhere`` are the entries with which chains go on that do not. Behind the last entry are clear bits.
+    """
+
+    used: Bits
+    following: Bits
+    elsewhere: Entries
+
+
+def _chains(table: _Table) -> _Chains:
+    used, following, elsewhere = [], [], []
     for first, entries in table.pieces():
         if not first:
             _must_be_marked_clean(entries, table.boot)
-            entries = np.concatenate((np.full(_FIRST, bad, np.uint32), entries[_FIRST:]))  # noqa: PLW2901
-        if ((entries == 1) | (entries >= table.count) & (entries < bad)).any():
-            raise NotFreeError(f"its FAT has entries that mean nothing: {_ADVICE}")
-        numbers = np.arange(first + 1, first + len(entries) + 1, dtype=np.uint32)
-        used.append(np.packbits(entries != 0, bitorder="little"))
-        following.append(np.packbits(entries == numbers, bitorder="little"))
-    return np.concatenate(used), np.concatenate(following)
+            entries = np.concatenate((np.full(_FIRST, table.boot.width.bad), entries[_FIRST:]))  # noqa: PLW2901
+        in_use = entries != 0
+        next_one = entries == np.arange(first + 1, first + len(entries) + 1, dtype=np.uint32)
+        used.append(np.packbits(in_use, bitorder="little"))
+        following.append(np.packbits(next_one, bitorder="little"))
+        elsewhere.append(_links(entries[in_use & ~next_one], table))
+        if sum(map(len, elsewhere)) > _MOST_FRAGMENTS:
+            raise NotFreeError(
+                f"its files are in more than {_MOST_FRAGMENTS} pieces, which is not compared", "unknown"
+            )
+    behind = np.zeros(1, np.uint8)
+    return _Chains(
+        np.concatenate((*used, behind)), np.concatenate((*following, behind)), np.concatenate(elsewhere)
+    )
+
+
+def _links(entries: Entries, table: _Table) -> Entries:
+    """Those of used entries that lead to another one; the others end a chain, or mark a bad cluster."""
+    if ((entries < _FIRST) | (entries >= table.count) & (entries < table.boot.width.bad)).any():
+        raise NotFreeError(f"its FAT has entries that mean nothing: {_ADVICE}")
+    return entries[entries < table.count].astype(np.uint32)
 
 
 def _must_be_marked_clean(entries: Entries, boot: Boot) -> None:
@@ -116,20 +141,15 @@ def _must_be_marked_clean(entries: Entries, boot: Boot) -> None:
         raise NotFreeError(f"errors were met when it was last in use: {_ADVICE}")
 
 
-def _must_be_chains(table: _Table, used: Bits, following: Bits) -> None:
+def _must_be_right(chains: _Chains) -> None:
     """No link leads to what is free, and no two lead to one cluster."""
-    elsewhere: list[Entries] = []
-    for first, entries in table.pieces():
-        numbers = np.arange(first, first + len(entries), dtype=np.uint32)
-        links = (entries >= _FIRST) & (entries < table.count) & (numbers >= _FIRST)
-        targets = entries[links]
-        _must_be_used(used, targets, "a chain of its FAT")
-        elsewhere.append(targets[targets != numbers[links] + 1])
-        if sum(map(len, elsewhere)) > _MOST_FRAGMENTS:
-            raise NotFreeError(
-                f"its files are in more than {_MOST_FRAGMENTS} pieces, which is not compared", "unknown"
-            )
-    targets = np.sort(np.concatenate(elsewhere))
+    used, following, targets = chains
+    _must_be_used(used, targets, "a chain of its FAT")
+    before = np.concatenate((np.zeros(1, np.uint8), following[:-1])) >> 7
+    lost = np.flatnonzero((following << 1 | before) & ~used)
+    if len(lost):
+        raise NotFreeError(f"a chain of its FAT leads to a free cluster near {lost[0] * 8}: {_ADVICE}")
+    targets = np.sort(targets)
     if (targets[1:] == targets[:-1]).any() or _bits_at(following, targets - 1).any():
         raise NotFreeError(f"two chains of its FAT go through one cluster: {_ADVICE}")
 
