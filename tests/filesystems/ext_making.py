@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.filesystems.making import (
     KIB,
     MIB,
-    can_mount,
     fill,
     half,
     hashes_of,
     look,
     mounted,
+    mounts,
     raw_file,
     run,
     spoil,
@@ -23,8 +23,6 @@ from tests.filesystems.making import (
 from vhdx.filesystems import ext
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from vhdx.filesystems.base import Examined
 
 WSL = ("-t", "ext4", "-G", "4096")
@@ -36,12 +34,18 @@ class Shape(NamedTuple):
     name: str
     options: tuple[str, ...]
     size: int = 48 * MIB
-    mount: bool = True
-    """Whether Linux on machines of today mounts it."""
 
 
-def shape(name: str, options: str, size: int = 48 * MIB, *, mount: bool = True) -> Shape:
-    return Shape(name, tuple(options.split()), size, mount)
+class Aged(NamedTuple):
+    """A file system that was used, what is in it, and whether the kernel of this machine mounts it."""
+
+    image: Path
+    hashes: dict[str, str]
+    mounts: bool
+
+
+def shape(name: str, options: str, size: int = 48 * MIB) -> Shape:
+    return Shape(name, tuple(options.split()), size)
 
 
 ODD = 67 * MIB + 3 * KIB
@@ -50,15 +54,15 @@ SHAPES = (
     shape("ext2, 4 KiB", "-t ext2 -b 4096"),
     shape("ext2, revision 0", "-t ext2 -r 0 -b 1024", ODD),
     shape("ext2 without sparse_super", "-t ext2 -O ^sparse_super,^resize_inode -b 1024", ODD),
-    shape("ext2, 64 KiB", "-t ext2 -b 65536", mount=False),
+    shape("ext2, 64 KiB", "-t ext2 -b 65536"),
     shape("ext3, 1 KiB", "-t ext3 -b 1024", ODD),
     shape("ext3, 4 KiB", "-t ext3 -b 4096"),
-    shape("ext3, 64 KiB", "-t ext3 -b 65536 -J size=64", 512 * MIB, mount=False),
+    shape("ext3, 64 KiB", "-t ext3 -b 65536 -J size=64", 200 * MIB),
     shape("ext4, 1 KiB", "-t ext4 -b 1024", ODD),
     shape("ext4, 2 KiB", "-t ext4 -b 2048", ODD),
     shape("ext4, 4 KiB", "-t ext4 -b 4096", 300 * MIB + 12 * KIB),
-    shape("ext4, 64 KiB", "-t ext4 -b 65536 -J size=64", 512 * MIB, mount=False),
-    shape("ext4 as WSL makes it", " ".join(WSL) + " -b 4096", 700 * MIB),
+    shape("ext4, 64 KiB", "-t ext4 -b 65536 -J size=64", 200 * MIB),
+    shape("ext4 as WSL makes it", " ".join(WSL) + " -b 4096", 300 * MIB),
     shape("WSL, many groups", " ".join(WSL) + " -b 1024 -g 1024", ODD),
     shape("ext4 without flex_bg", "-t ext4 -O ^flex_bg -b 1024", ODD),
     shape("ext4, 32 bits", "-t ext4 -O ^64bit -b 1024", ODD),
@@ -74,7 +78,9 @@ SHAPES = (
     shape("meta_bg and bigalloc", "-t ext4 -O meta_bg,^resize_inode,bigalloc -b 1024 -C 4096", ODD),
     shape("meta_bg without flex_bg", "-t ext4 -O meta_bg,^resize_inode,^flex_bg -b 1024 -g 1024", ODD),
     shape("sparse_super2", "-t ext4 -O sparse_super2,^resize_inode -b 1024", ODD),
-    shape("sparse_super2, one copy", "-t ext4 -O sparse_super2,^resize_inode -E num_backup_sb=1 -b 1024", ODD),
+    shape(
+        "sparse_super2, one copy", "-t ext4 -O sparse_super2,^resize_inode -E num_backup_sb=1 -b 1024", ODD
+    ),
     shape("quota and project", "-t ext4 -O quota,project -b 1024"),
     shape("MMP", "-t ext4 -O mmp -b 4096"),
     shape("inline data", "-t ext4 -O inline_data -I 512 -b 4096"),
@@ -84,7 +90,7 @@ SHAPES = (
     shape("inodes of 128 bytes", "-t ext4 -I 128 -N 4096 -b 1024"),
     shape("packed metadata", "-t ext4 -E packed_meta_blocks=1 -b 1024", ODD),
     shape("for a RAID", "-t ext4 -E stride=16,stripe_width=32 -b 1024", ODD),
-    shape("few inodes, no room to grow", "-t ext4 -O ^resize_inode -N 64 -b 1024", ODD),
+    shape("few inodes, no room to grow", "-t ext4 -O ^resize_inode -N 256 -b 1024", ODD),
 )
 
 
@@ -95,37 +101,42 @@ def made(folder: Path, what: Shape) -> Path:
     return image
 
 
-def aged(folder: Path, what: Shape, seed: int = 7) -> tuple[Path, dict[str, str]]:
+def aged(folder: Path, what: Shape, seed: int = 7) -> Aged:
     """The file system, filled to a half with files of which half are deleted again; hashes of the others."""
-    if not (what.mount and can_mount()):
-        return _aged_by_debugfs(folder, what, seed)
     image = made(folder, what)
+    if not mounts(image):
+        return _aged_by_debugfs(folder, what, seed)
     with mounted(image) as point:
-        hashes = fill(point, seed, min(what.size // 2, 24 * MIB))
+        hashes = fill(point, seed, _filling(what))
         for name in half(hashes, seed):
             del hashes[name]
             (point / name).unlink()
-    return image, hashes
+    return Aged(image, hashes, mounts=True)
 
 
-def _aged_by_debugfs(folder: Path, what: Shape, seed: int) -> tuple[Path, dict[str, str]]:
+def _filling(what: Shape) -> int:
+    return min(what.size // 2, 24 * MIB)
+
+
+def _aged_by_debugfs(folder: Path, what: Shape, seed: int) -> Aged:
     image = raw_file(folder / "image", what.size)
     with tempfile.TemporaryDirectory(dir=folder) as source:
-        hashes = fill(Path(source), seed, min(what.size // 2, 24 * MIB))
+        hashes = fill(Path(source), seed, _filling(what))
         run("mkfs.ext4", "-q", "-F", *what.options, "-d", source, image)
     gone = half(hashes, seed)
     run("debugfs", "-w", "-f", "-", image, text="".join(f"rm {name}\n" for name in gone))
-    return image, {name: hashes[name] for name in hashes if name not in gone}
+    run("e2fsck", "-fy", image, codes=(0, 1))  # debugfs keeps no quotas
+    return Aged(image, {name: hashes[name] for name in hashes if name not in gone}, mounts=False)
 
 
-def contents(image: Path, names: Iterable[str], *, mount: bool = True) -> dict[str, str]:
-    """The hashes of files, read without changing anything."""
-    if mount and can_mount():
-        with mounted(image, "ro", "noload") as point:
-            return hashes_of(point, names)
-    with tempfile.TemporaryDirectory(dir=image.parent) as target:
-        run("debugfs", "-R", f"rdump / {target}", image)
-        return hashes_of(Path(target), names)
+def contents(found: Aged) -> dict[str, str]:
+    """The hashes of the files now, read by the kernel or by debugfs."""
+    if found.mounts:
+        with mounted(found.image, "ro") as point:
+            return hashes_of(point, found.hashes)
+    with tempfile.TemporaryDirectory(dir=found.image.parent) as target:
+        run("debugfs", "-R", f"rdump / {target}", found.image)
+        return hashes_of(Path(target), found.hashes)
 
 
 def looked(image: Path) -> Examined:

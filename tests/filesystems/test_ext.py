@@ -1,4 +1,4 @@
-"""ext2, ext3 and ext4 of every shape: what is called free may be anything, and nothing of the files changes."""
+"""ext2, ext3 and ext4 of every shape: what is called free may be anything, and no file changes."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def _programs() -> None:
 
 @pytest.mark.parametrize("what", SHAPES, ids=lambda what: what.name)
 def test_noise_over_everything_free_is_not_noticed(tmp_path: Path, what: Shape) -> None:
-    image, hashes = aged(tmp_path, what)
-    listed, counted = free_ranges_by_dumpe2fs(image), free_bytes_by_dumpe2fs(image)
-    examined = noised(image)
-    run("e2fsck", "-fn", image)
-    assert contents(image, hashes, mount=what.mount) == hashes
-    assert len(hashes) > 20
+    found = aged(tmp_path, what)
+    listed, counted = free_ranges_by_dumpe2fs(found.image), free_bytes_by_dumpe2fs(found.image)
+    examined = noised(found.image)
+    run("e2fsck", "-fn", found.image)
+    assert contents(found) == found.hashes
+    assert len(found.hashes) > 20
     assert examined.file_system.kind == what.options[1]
     assert examined.file_system.state == "clean"
     if "bigalloc" in str(what.options):
@@ -45,7 +45,7 @@ def test_noise_over_everything_free_is_not_noticed(tmp_path: Path, what: Shape) 
         assert examined.file_system.free == counted
 
 
-@pytest.mark.parametrize("what", SHAPES, ids=lambda what: what.name)
+@pytest.mark.parametrize("what", SHAPES[8::6], ids=lambda what: what.name)
 def test_what_was_never_mounted(tmp_path: Path, what: Shape) -> None:
     image = made(tmp_path, what)
     noised(image)

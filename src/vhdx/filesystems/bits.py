@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,25 +15,19 @@ def clear_runs(bitmap: Bitmap, count: int) -> NDArray[np.int64]:
     """The runs of clear bits among the first ``count``: rows of (first bit, number of bits), ascending."""
     import numpy as np  # noqa: PLC0415  whoever only looks at a disk need not wait for it
 
-    # Each bit is compared with the one before it, eight at once: only bytes with an edge are taken apart.
-    packed = bitmap[: -(-count // 8)]
-    before = np.concatenate((np.full(1, 0x80, dtype=np.uint8), packed[:-1])) >> np.uint8(7)
-    edges = packed ^ (packed << np.uint8(1)) ^ before
+    # Each bit is compared with the one before it, 64 at once: only words with an edge are taken apart.
+    words = np.full(-(-count // 64), ~np.uint64(0), dtype="<u8")
+    words.view(np.uint8)[: -(-count // 8)] = bitmap[: -(-count // 8)]
+    before = np.concatenate((words[:1] | ~np.uint64(0), words[:-1])) >> np.uint64(63)
+    edges = words ^ (words << np.uint64(1)) ^ before
     touched = np.flatnonzero(edges)
-    byte, bit = np.nonzero(np.unpackbits(edges[touched], bitorder="little").reshape(-1, 8))
-    places = touched[byte] * 8 + bit
+    bits = np.unpackbits(edges[touched].view(np.uint8), bitorder="little").reshape(-1, 64)
+    word, bit = np.nonzero(bits)
+    places = touched[word] * 64 + bit
     places = places[: np.searchsorted(places, count)]
     if len(places) % 2:
         places = np.append(places, count)
     return np.stack((places[0::2], places[1::2] - places[0::2]), axis=1).astype(np.int64, copy=False)
-
-
-def clear_counts(bitmaps: Bitmap) -> NDArray[np.int64]:
-    """The number of clear bits in each row."""
-    import numpy as np  # noqa: PLC0415  see above
-
-    counts: NDArray[np.int64] = _clear_bits()[bitmaps].sum(axis=1, dtype=np.int64)
-    return counts
 
 
 def set_bits(bitmap: Bitmap, first: int, end: int) -> None:
@@ -49,10 +42,3 @@ def set_bits(bitmap: Bitmap, first: int, end: int) -> None:
         bitmap[first_byte] |= low
         bitmap[first_byte + 1 : last_byte] = 0xFF
         bitmap[last_byte] |= high
-
-
-@functools.cache
-def _clear_bits() -> NDArray[np.uint8]:
-    import numpy as np  # noqa: PLC0415  see above
-
-    return np.array([8 - byte.bit_count() for byte in range(256)], dtype=np.uint8)

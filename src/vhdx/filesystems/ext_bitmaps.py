@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.filesystems.base import NotFreeError
-from vhdx.filesystems.bits import clear_counts, clear_runs, set_bits
+from vhdx.filesystems.bits import clear_runs, set_bits
 from vhdx.filesystems.ext_groups import Groups, bitmap_checksum
-from vhdx.filesystems.runs import spans
+from vhdx.filesystems.runs import counts_between, spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,18 +43,24 @@ def free_runs(read: Read, bookkeeping: Bookkeeping) -> Iterator[Runs]:
     superblock = bookkeeping.superblock
     cluster_size = superblock.cluster_blocks * superblock.block_size
     origin = superblock.first_block * superblock.block_size
-    whole = (superblock.blocks - superblock.first_block) // superblock.cluster_blocks
     per_batch = max(1, _BATCH // superblock.group_clusters)
     for first in range(0, superblock.groups, per_batch):
-        bitmaps = _agreed(read, bookkeeping, first, min(first + per_batch, superblock.groups))
-        first_cluster = first * superblock.group_clusters
-        # A last cluster that the end of the file system cuts is kept, though it counts as free.
-        runs = clear_runs(bitmaps.reshape(-1), min(bitmaps.size * 8, whole - first_cluster))
-        yield (runs + np.array((first_cluster, 0))) * cluster_size + np.array((origin, 0))
+        end = min(first + per_batch, superblock.groups)
+        runs = _agreed(read, bookkeeping, first, end) + np.array((first * superblock.group_clusters, 0))
+        yield _without_cut_cluster(runs, superblock) * cluster_size + np.array((origin, 0))
 
 
-def _agreed(read: Read, bookkeeping: Bookkeeping, first: int, end: int) -> Bitmaps:
-    """The bitmaps of some groups with all bookkeeping set, one a row."""
+def _without_cut_cluster(runs: Runs, superblock: Superblock) -> Runs:
+    """A last cluster that the end of the file system cuts is kept, though it counts as free."""
+    whole = (superblock.blocks - superblock.first_block) // superblock.cluster_blocks
+    if len(runs) and runs[-1].sum() > whole:
+        runs[-1, 1] -= 1
+        return runs if runs[-1, 1] else runs[:-1]
+    return runs
+
+
+def _agreed(read: Read, bookkeeping: Bookkeeping, first: int, end: int) -> Runs:
+    """The free clusters of some groups, counted from the first of them, as many as the descriptors say."""
     import numpy as np  # noqa: PLC0415  see above
 
     superblock, groups, _ = bookkeeping
@@ -64,13 +70,15 @@ def _agreed(read: Read, bookkeeping: Bookkeeping, first: int, end: int) -> Bitma
         rows = written[index : index + count]
         bitmaps[rows - first] = _checked(read, superblock, groups, block, rows)
     _set_bookkeeping(bitmaps, bookkeeping, first)
-    wrong = np.flatnonzero(clear_counts(bitmaps) != groups.free_clusters[first:end])
+    runs = clear_runs(bitmaps.reshape(-1), bitmaps.size * 8)
+    borders = np.arange(end - first + 1, dtype=np.int64) * superblock.group_clusters
+    wrong = np.flatnonzero(counts_between(runs, borders) != groups.free_clusters[first:end])
     if len(wrong):
         raise NotFreeError(
             f"the bitmap of group {first + int(wrong[0])} does not agree with the number of free blocks "
             "in its descriptor; repair it with `e2fsck -f`"
         )
-    return bitmaps
+    return runs
 
 
 def _checked(

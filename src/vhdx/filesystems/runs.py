@@ -29,6 +29,19 @@ def overlapping(runs: Runs) -> bool:
     return bool((runs[:-1].sum(axis=1) > runs[1:, 0]).any())
 
 
+def counts_between(runs: Runs, borders: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many numbers of ascending, disjoint runs lie between each border and the next."""
+    import numpy as np  # noqa: PLC0415  see above
+
+    summed = np.concatenate(([0], np.cumsum(runs[:, 1])))
+    begun = np.searchsorted(runs[:, 0], borders)
+    last = np.maximum(begun - 1, 0)
+    behind = (
+        np.maximum(runs[last].sum(axis=1) - borders, 0) if len(runs) else np.zeros(len(borders), np.int64)
+    )
+    return np.diff(summed[begun] - np.where(begun > 0, behind, 0))
+
+
 def joined(runs: Runs) -> Runs:
     """Ascending, disjoint runs with those that touch made one."""
     import numpy as np  # noqa: PLC0415  see above
