@@ -239,7 +239,9 @@ def _last_of_each_block(writes: Writes) -> Writes:
 
     order = np.argsort(writes.block, kind="stable")
     blocks = writes.block[order]
-    return _chosen(writes, order[np.append(blocks[1:] != blocks[:-1], np.ones(len(blocks) > 0, np.bool_))])
+    is_last = np.ones(len(blocks), dtype=np.bool_)
+    is_last[:-1] = blocks[1:] != blocks[:-1]
+    return _chosen(writes, order[is_last])
 
 
 def _chosen(writes: Writes, which: NDArray[np.bool_] | Numbers) -> Writes:
