@@ -81,25 +81,27 @@ def _raid_places(size: int) -> tuple[int, ...]:
 _PAGES = (4096, 8192, 16384, 32768, 65536)
 _SWAP = (b"SWAPSPACE2", b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001")
 _ENCRYPTED = "it is encrypted"
-_NO_READER = "this version does not read it"
 _SIGNATURES = (
     Signature("XFS", _at(0), (b"XFSB",), "xfs"),
     Signature("btrfs", _at(65536 + 64), (b"_BHRfS_M",), "btrfs"),
     Signature("BitLocker", _at(3), (b"-FVE-FS-",), reason=_ENCRYPTED),
     Signature("BitLocker", _at(424), (_BITLOCKER_TO_GO,), reason=_ENCRYPTED),
-    Signature("NTFS", _at(3), (b"NTFS    ",), reason=_NO_READER),
+    Signature("NTFS", _at(3), (b"NTFS    ",), "ntfs"),
     Signature("ReFS", _at(3), (b"ReFS\0\0\0\0",), reason="how it keeps free space is not published"),
-    Signature("exFAT", _at(3), (b"EXFAT   ",), reason=_NO_READER),
+    Signature("exFAT", _at(3), (b"EXFAT   ",), "exfat"),
     Signature("LUKS", _at(0), (b"LUKS\xba\xbe",), reason=_ENCRYPTED),
     Signature("LVM2 PV", _at(0, 512, 1024, 1536), (b"LABELONE",), "lvm"),
     Signature("mdraid", _raid_places, _RAID, reason="it is a member of an array, of which it is only a part"),
     Signature("swap", _at(*(page - 10 for page in _PAGES)), _SWAP, "swap"),
 )
 """The most specific first: of several the first is taken, if the others lie in what it calls free."""
-_WEAK_SIGNATURES = (Signature("ext2/3/4", _at(1080), (b"\x53\xef",), reason=_NO_READER),)
+_WEAK_SIGNATURES = (
+    Signature("ext", _at(1080), (b"\x53\xef",), "ext"),
+    Signature("FAT", _at(0), (), "fat"),
+)
 """Two bytes, or none: only there where the reader makes sense of the rest. They come last."""
 
-_HIBERNATES: dict[str, str] = {}
+_HIBERNATES = {"NTFS": "ntfs"}
 """Kinds on which a machine may sleep, and the reader whose ``hibernated`` tells."""
 
 
