@@ -1,4 +1,4 @@
-"""Disks with file systems that were filled and half emptied, and noise over all that is called free of them."""
+"""Disks whose file systems were filled and half emptied, and noise over all that is called free of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import os
 import random
 import subprocess
-from pathlib import Path
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +19,7 @@ from vhdx.storage.file import open_for_reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from vhdx.disk.volumes import Volume
     from vhdx.filesystems.base import FileSystem, Read, Recognised
@@ -80,7 +81,7 @@ def age(folder: Path, seed: int, total: int) -> None:
     """Files of log-normal sizes up to some bytes in all; half of them go, then some more come."""
     chance = random.Random(seed)
     for name, share in (("first", 2), ("second", 4)):
-        made = []
+        made: list[Path] = []
         left = total // share
         while left > 0 and len(made) < 400:
             size = min(int(chance.lognormvariate(9.5, 2)), total // 8, left)
@@ -130,7 +131,7 @@ def spoil(image: Path) -> int:
     assert [sum(length for _, length in ranges) for ranges in each] == free
     assert all(list(ranges) == sorted(ranges) for ranges in each)
     every = sorted(one for ranges in each for one in ranges)
-    assert all(before[0] + before[1] <= after[0] for before, after in zip(every, every[1:], strict=False))
+    assert all(before[0] + before[1] <= after[0] for before, after in pairwise(every))
     noise = random.Random(1).randbytes(MIB)
     with open(image, "r+b") as file:
         for offset, length in every:

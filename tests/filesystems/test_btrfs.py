@@ -1,4 +1,4 @@
-"""btrfs: what Debian's tools and the kernel make, overwritten wherever it is called free; and hostile ones."""
+"""btrfs: what Debian's tools and the kernel make, overwritten wherever it is called free; hostile ones."""
 
 import hashlib
 import os
@@ -50,7 +50,7 @@ def made(path: Path, *options: str, size: int = 240 * MIB) -> Path:
 
 
 def used(image: Path) -> int:
-    """Bytes that the tools say of the device: extents, each copy counted, from a listing of the extent tree."""
+    """Bytes of all extents by a listing of the extent tree, each copy counted."""
     tree = run("btrfs", "inspect-internal", "dump-tree", "-t", "extent", image)
     chunks = run("btrfs", "inspect-internal", "dump-tree", "-t", "chunk", image)
     node = int(re.findall(r"nodesize\s+(\d+)", run("btrfs", "inspect-internal", "dump-super", image))[0])

@@ -36,14 +36,14 @@ def test_what_is_not_read_is_named_and_kept(name: str, tmp_path: Path) -> None:
     image = empty(tmp_path / "disk.raw", SIZE)
     patch(image, *SIGNATURES[name])
     found = only(image)
-    assert found.kind == ("BitLocker" if name.startswith("BitLocker") else name.split()[0])
+    assert found.kind == ("BitLocker" if name.startswith("BitLocker") else name.split(maxsplit=1)[0])
     assert (found.free, found.used, found.state, len(found.reasons)) == (None, None, "unknown", 1)
 
 
 @needs("cryptsetup")
 def test_a_volume_that_cryptsetup_made(tmp_path: Path) -> None:
     image = empty(tmp_path / "disk.raw", SIZE)
-    words = [
+    words: list[str | Path] = [
         "cryptsetup",
         "luksFormat",
         "-q",

@@ -24,8 +24,8 @@ from tests.filesystems.noise import (
     spoil,
 )
 from tests.support.tools import needs
-from vhdx.disk.volumes import volumes
 from vhdx.disk.raw import RawDisk
+from vhdx.disk.volumes import volumes
 from vhdx.filesystems import xfs
 from vhdx.filesystems.base import examine
 from vhdx.format.checksum import crc32c

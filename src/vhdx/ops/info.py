@@ -197,7 +197,7 @@ def _layer_info(layer: Image, data_size: int) -> LayerInfo:
 def _image_info(
     image: Image,
     layers: tuple[LayerInfo, ...] | None,
-    disk: Disk | None,
+    disk: VirtualDisk | None,
     blocks: BlockInfo | None,
 ) -> ImageInfo:
     header, items = image.header, image.metadata

@@ -12,8 +12,8 @@ from tests.partitions.tables import gpt_disk, mbr_record
 from tests.support.layout import KIB, MIB, Layout
 from tests.support.sparse import Content
 from vhdx.errors import UnsupportedImageError
-from vhdx.ops import resize_gpt
 from vhdx.filesystems import sectors
+from vhdx.ops import resize_gpt
 from vhdx.partitions.read import read_table
 from vhdx.partitions.relocate import free_behind, minimum_size
 from vhdx.partitions.table import PartitionTable
