@@ -8,25 +8,37 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Bitmap = NDArray[np.uint8]
 
-def clear_runs(bitmap: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
-    """The runs of clear bits among the first ``count``: rows of (first bit, number of bits), ascending.
 
-    Words of 64 bits are compared with themselves moved by one bit; only those in which a run begins or ends
-    are taken apart, which in most bitmaps are few.
-    """
+def clear_runs(bitmap: Bitmap, count: int) -> NDArray[np.int64]:
+    """The runs of clear bits among the first ``count``: rows of (first bit, number of bits), ascending."""
     import numpy as np  # noqa: PLC0415  whoever only looks at a disk need not wait for it
 
-    length = -(-count // 8)
-    padded = np.full(-(-length // 8) * 8 + 8, 0xFF, np.uint8)
-    padded[:length] = bitmap[:length]
-    if count % 8:
-        padded[length - 1] |= 0xFF << count % 8 & 0xFF
-    words = padded.view("<u8")
-    before = np.concatenate((np.full(1, -1, np.int64).view(np.uint64), words[:-1])) >> np.uint64(63)
-    changes = words ^ (words << np.uint64(1) | before)
-    changed = np.flatnonzero(changes)
-    bits = np.unpackbits(changes[changed].astype("<u8", copy=False).view(np.uint8), bitorder="little")
-    within = np.flatnonzero(bits)
-    edges = changed[within >> 6] * 64 + (within & 63)
-    return np.stack((edges[0::2], edges[1::2] - edges[0::2]), axis=1).astype(np.int64, copy=False)
+    # Each bit is compared with the one before it, 64 at once: only words with an edge are taken apart.
+    words = np.full(-(-count // 64), ~np.uint64(0), dtype="<u8")
+    words.view(np.uint8)[: -(-count // 8)] = bitmap[: -(-count // 8)]
+    before = np.concatenate((words[:1] | ~np.uint64(0), words[:-1])) >> np.uint64(63)
+    edges = words ^ (words << np.uint64(1)) ^ before
+    touched = np.flatnonzero(edges)
+    bits = np.unpackbits(edges[touched].view(np.uint8), bitorder="little").reshape(-1, 64)
+    word, bit = np.nonzero(bits)
+    places = touched[word] * 64 + bit
+    places = places[: np.searchsorted(places, count)]
+    if len(places) % 2:
+        places = np.append(places, count)
+    return np.stack((places[0::2], places[1::2] - places[0::2]), axis=1).astype(np.int64, copy=False)
+
+
+def set_bits(bitmap: Bitmap, first: int, end: int) -> None:
+    """Set the bits from ``first`` to before ``end``."""
+    if first >= end:
+        return
+    low, high = 0xFF << first % 8 & 0xFF, 0xFF >> -end % 8
+    first_byte, last_byte = first // 8, (end - 1) // 8
+    if first_byte == last_byte:
+        bitmap[first_byte] |= low & high
+    else:
+        bitmap[first_byte] |= low
+        bitmap[first_byte + 1 : last_byte] = 0xFF
+        bitmap[last_byte] |= high
