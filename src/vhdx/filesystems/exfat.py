@@ -17,6 +17,7 @@ from vhdx.filesystems.exfat_boot import (
 )
 from vhdx.filesystems.exfat_root import Clusters, Root, root_directory
 from vhdx.filesystems.reading import NotUnderstood, within
+from vhdx.filesystems.runs import joined_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +117,6 @@ class AgreedExfat:
         from vhdx.filesystems.bitmap import (  # noqa: PLC0415  needs numpy, which is slow to import
             clear_runs_in_pieces,
             in_bytes,
-            joined_chunks,
         )
 
         clear = joined_chunks(clear_runs_in_pieces(self._read, self._boot.clusters))

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vhdx.filesystems.base import NotFreeError
-from vhdx.filesystems.bitmap import clear_runs_in_pieces, in_bytes, joined_chunks
+from vhdx.filesystems.bitmap import clear_runs_in_pieces, in_bytes
 from vhdx.filesystems.ntfs_claims import claims
 from vhdx.filesystems.ntfs_record import DATA
 from vhdx.filesystems.ntfs_volume import CLUSTER_BITMAP
+from vhdx.filesystems.runs import joined_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
