@@ -7,6 +7,7 @@ import pytest
 
 from vhdx.filesystems import bitmap
 from vhdx.filesystems.bits import clear_runs
+from vhdx.filesystems.runs import joined_chunks
 
 
 def naive(data: bytes, count: int) -> list[tuple[int, int]]:
@@ -39,7 +40,7 @@ def test_pieces_join_to_the_same(monkeypatch: pytest.MonkeyPatch, piece: int) ->
     for data in samples():
         for count in (1, 9, 64, 8 * 40 - 3, 8 * 40):
             chunks = list(
-                bitmap.joined_chunks(bitmap.clear_runs_in_pieces(lambda n, at: data[at : at + n], count))  # noqa: B023
+                joined_chunks(bitmap.clear_runs_in_pieces(lambda n, at: data[at : at + n], count))  # noqa: B023
             )
             assert all(len(chunk) for chunk in chunks)
             assert [tuple(run) for chunk in chunks for run in chunk.tolist()] == naive(data, count)

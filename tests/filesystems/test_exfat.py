@@ -227,3 +227,78 @@ def test_mutations_end_in_a_reason_or_in_ranges(tmp_path: Path) -> None:
         found = exfat.recognise(over(other), len(other))
         if found is not None:
             list(examine(found, 1 << 60).free_ranges())
+
+
+@FUSE
+def test_files_against_the_bitmap(tmp_path: Path) -> None:
+    path = made(tmp_path / "e", 24 * MIB, "-c", "4096")
+    with loop_device(path) as device, mounted(["mount.exfat-fuse", device], tmp_path / "folder") as folder:
+        (folder / "a" / "b").mkdir(parents=True)
+        (folder / "a" / "b" / "f").write_bytes(b"all of it" * 20000)
+        (folder / "a" / "g").write_bytes(b"others" * 20000)
+    data, boot = path.read_bytes(), boot_of(path)
+    assert looked_at(data).reasons == ()
+    bitmap = entry_of(data, boot, 0x81)
+    bits = boot.heap_offset + (int.from_bytes(data[bitmap + 20 : bitmap + 24], "little") - 2) * 4096
+    for content in (b"all of it" * 20, b"others" * 20):
+        cluster = (data.find(content) - boot.heap_offset) // 4096 + 2
+        other = bytearray(data)
+        other[bits + (cluster - 2) // 8] &= ~(1 << (cluster - 2) % 8) & 0xFF
+        assert f"cluster {cluster} is free by its bitmap and belongs to a file" in looked_at(other).reasons[0]
+
+    f, g = streams(data, len(b"all of it" * 20000)), streams(data, len(b"others" * 20000))
+    other = bytearray(data)
+    other[f + 20 : f + 24] = data[g + 20 : g + 24]
+    assert "belongs to two files" in looked_at(other).reasons[0]
+    other[f + 20 : f + 24] = struct.pack("<I", boot.clusters)
+    assert "more clusters than there are" in looked_at(other).reasons[0]
+    other[f + 20 : f + 32] = data[f + 20 : f + 24] + b"\xff" * 8
+    assert "more clusters than there are" in looked_at(other).reasons[0]
+
+
+def streams(data: bytes | bytearray, length: int) -> int:
+    """Where the entry stands that tells of a file of this length."""
+    wanted = struct.pack("<Q", length)
+    (found,) = [
+        at for at in range(0, len(data), 32) if data[at] == 0xC0 and data[at + 8 : at + 16] == wanted
+        and data[at + 24 : at + 32] == wanted
+    ]  # fmt: skip
+    return found
+
+
+@FUSE
+def test_file_in_a_chain(tmp_path: Path) -> None:
+    """The same bytes as a chain instead of one piece; then a chain that leads astray."""
+    path = made(tmp_path / "e", 24 * MIB, "-c", "4096")
+    with loop_device(path) as device, mounted(["mount.exfat-fuse", device], tmp_path / "folder") as folder:
+        (folder / "f").write_bytes(b"all of it" * 20000)
+    data, boot = bytearray(path.read_bytes()), boot_of(path)
+    free = looked_at(data).free
+    stream, count = streams(data, 180000), -(-180000 // 4096)
+    first = int.from_bytes(data[stream + 20 : stream + 24], "little")
+    data[stream + 1] = 1
+    place = boot.fat_offset + first * 4
+    data[place : place + 4 * count] = struct.pack(f"<{count}I", *range(first + 1, first + count), 0xFFFFFFFF)
+    assert (looked_at(data).free, looked_at(data).reasons) == (free, ())
+    for at, value, told in (
+        (count - 2, 0xFFFFFFFF, "too short"),
+        (3, first, "belongs to two files"),
+        (3, boot.clusters - 9, "leads to cluster 0"),
+        (3, boot.clusters + 2, "which it does not have"),
+    ):
+        other = data.copy()
+        struct.pack_into("<I", other, place + 4 * at, value)
+        assert told in looked_at(other).reasons[0]
+
+
+@FUSE
+def test_directory_in_itself(tmp_path: Path) -> None:
+    path = made(tmp_path / "e", 24 * MIB, "-c", "4096")
+    with loop_device(path) as device, mounted(["mount.exfat-fuse", device], tmp_path / "folder") as folder:
+        (folder / "a" / "b").mkdir(parents=True)
+    data, boot = bytearray(path.read_bytes()), boot_of(path)
+    inner = [at for at in range(boot.heap_offset, len(data), 32) if data[at] == 0xC0]
+    first = min(inner, key=lambda at: data[at + 20 : at + 24])
+    for at in inner:
+        data[at + 20 : at + 24] = data[first + 20 : first + 24]
+    assert "stands in two places" in looked_at(data).reasons[0]

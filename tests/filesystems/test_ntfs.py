@@ -125,10 +125,13 @@ def _fragment(folder: Path) -> None:
         (folder / "b" / f"{index}").unlink()
 
 
+@FUSE
 @needs_partclone
 @pytest.mark.parametrize("cluster", [512, 4096, 65536])
 def test_partclone_finds_the_same(tmp_path: Path, cluster: int) -> None:
     path = made(tmp_path / "n", 40 * MIB, "-c", str(cluster))
+    with mounted(on(path), tmp_path / "folder") as folder:
+        aged(folder, 3, 60, MIB // 4)
     assert clean(ntfs, path).file_system.free == partclone_free("partclone.ntfs", path)
 
 

@@ -1,4 +1,4 @@
-"""Long bitmaps in pieces, and runs as arrays of bounded length: joined where they touch, in bytes."""
+"""Long bitmaps in pieces of bounded length, and runs of clusters as bytes."""
 
 from __future__ import annotations
 
@@ -26,27 +26,7 @@ def clear_runs_in_pieces(read: Callable[[int, int], bytes], count: int) -> Itera
         yield runs
 
 
-def joined_chunks(chunks: Iterable[Runs]) -> Iterator[Runs]:
-    """The same runs; where the last of a chunk and the first of the next touch, they are one."""
-    held: Runs | None = None
-    for runs in chunks:
-        if not len(runs):
-            continue
-        if held is None:
-            whole = runs
-        elif held[0].sum() == runs[0, 0]:
-            whole = runs.copy()
-            whole[0] = held[0, 0], held[0, 1] + runs[0, 1]
-        else:
-            whole = np.concatenate((held, runs))
-        if len(whole) > 1:
-            yield whole[:-1]
-        held = whole[-1:]
-    if held is not None:
-        yield held
-
-
 def in_bytes(chunks: Iterable[Runs], start: int, unit: int) -> Iterator[Runs]:
     """Runs of clusters as bytes, where cluster 0 is ``unit`` bytes long and stands at ``start``."""
     for runs in chunks:
-        yield runs * unit + np.array([start, 0])
+        yield runs * unit + np.array([start, 0], np.int64)

@@ -1,4 +1,4 @@
-"""exFAT: what it is, whether it was unmounted cleanly, and whether its bitmap holds its own tables."""
+"""exFAT: what it is, and whether it was unmounted cleanly."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from vhdx.filesystems.base import Identity, NotFreeError, State
 from vhdx.filesystems.exfat_boot import (
     BOOT_LENGTH,
-    FIRST_CLUSTER,
     NAME,
     SECTOR_SHIFTS,
     Boot,
@@ -19,9 +18,8 @@ from vhdx.filesystems.exfat_root import Clusters, Root, root_directory
 from vhdx.filesystems.reading import NotUnderstood, within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from vhdx.filesystems.base import Read, Recognised, Runs
+    from vhdx.filesystems.base import Read, Recognised
+    from vhdx.filesystems.exfat_files import AgreedExfat
 
 _KIND = "exFAT"
 _BOOT_SECTORS = 12
@@ -94,33 +92,7 @@ class TrustedExfat:
         self._boot, self._clusters, self._root = boot, clusters, root
 
     def agreed(self) -> AgreedExfat:
-        """Pass two: the bitmap holds itself, the root directory and the table of upper case."""
-        root = self._root
-        for cluster in (*root.clusters, *root.bitmap.clusters, *root.upper_case.clusters):
-            byte, bit = divmod(cluster - FIRST_CLUSTER, 8)
-            if not self._clusters.read(root.bitmap, 1, byte)[0] >> bit & 1:
-                raise NotFreeError(
-                    f"cluster {cluster} holds its own tables and is free by its bitmap: {_ADVICE}"
-                )
-        return AgreedExfat(self._boot, self._clusters, root)
+        """Pass two: all files against the bitmap. Raises NotFreeError."""
+        from vhdx.filesystems.exfat_files import agreed  # noqa: PLC0415  needs numpy, which is slow to import
 
-
-class AgreedExfat:
-    """An exFAT whose bitmap holds its own tables."""
-
-    def __init__(self, boot: Boot, clusters: Clusters, root: Root) -> None:
-        self._boot, self._clusters, self._root = boot, clusters, root
-
-    def free_runs(self) -> Iterator[Runs]:
-        """The runs of free clusters; files without a chain are known to the bitmap only."""
-        from vhdx.filesystems.bitmap import (  # noqa: PLC0415  needs numpy, which is slow to import
-            clear_runs_in_pieces,
-            in_bytes,
-            joined_chunks,
-        )
-
-        clear = joined_chunks(clear_runs_in_pieces(self._read, self._boot.clusters))
-        return in_bytes(clear, self._boot.heap_offset, self._boot.cluster_size)
-
-    def _read(self, length: int, offset: int) -> bytes:
-        return self._clusters.read(self._root.bitmap, length, offset)
+        return agreed(self._boot, self._clusters, self._root)

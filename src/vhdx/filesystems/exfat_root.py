@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ENTRY_LENGTH = 32
 _END, _BITMAP, _UPPER_CASE, _LABEL = 0x00, 0x81, 0x82, 0x83
-_LONGEST_DIRECTORY = 256 << 20
+LONGEST_DIRECTORY = 256 << 20
 _LONGEST_UPPER_CASE = 128 << 10
 _END_OF_CHAIN = 0xFFFFFFFF
 _PAGE = 4096
@@ -66,11 +66,14 @@ class Clusters:
 
     def area(self, first: int, length: int) -> Area:
         """A chain that must be as long as these bytes need."""
-        count = -(-length // self._boot.cluster_size)
+        return Area(self.first_of_chain(first, -(-length // self._boot.cluster_size)), length)
+
+    def first_of_chain(self, first: int, count: int) -> list[int]:
+        """So many clusters of a chain. Raises NotFreeError where it is shorter."""
         clusters = list(islice(self.chain(first), count))
         if len(clusters) < count:
-            raise NotFreeError(f"its bitmap or its table of upper case is too short: {_ADVICE}")
-        return Area(clusters, length)
+            raise NotFreeError(f"a chain of its FAT is too short: {_ADVICE}")
+        return clusters
 
     def read(self, area: Area, length: int, offset: int) -> bytes:
         """Bytes of an area."""
@@ -91,7 +94,7 @@ def root_directory(clusters: Clusters, boot: Boot) -> Root:
     found: dict[int, bytes] = {}
     for cluster in clusters.chain(boot.root_cluster):
         chain.append(cluster)
-        if len(chain) * boot.cluster_size > _LONGEST_DIRECTORY + boot.cluster_size:
+        if len(chain) * boot.cluster_size > LONGEST_DIRECTORY + boot.cluster_size:
             raise NotFreeError(f"its root directory has no end: {_ADVICE}")
         if _END not in found:
             data = clusters.read(Area([cluster], boot.cluster_size), boot.cluster_size, 0)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vhdx.filesystems.base import NotFreeError
-from vhdx.filesystems.bitmap import clear_runs_in_pieces, in_bytes, joined_chunks
+from vhdx.filesystems.bitmap import clear_runs_in_pieces, in_bytes
+from vhdx.filesystems.runs import joined_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
