@@ -187,7 +187,15 @@ def with_superblock(image: Path, changes: Iterable[tuple[int, int, int]]) -> Non
     patch(image, 1024, superblock)
 
 
-def patch(image: Path, offset: int, data: bytes) -> None:
+def patch(image: Path, offset: int, data: bytes | bytearray) -> None:
     with open(image, "r+b") as file:
         file.seek(offset)
         file.write(data)
+
+
+def free_ranges_by_partclone(image: Path) -> list[tuple[int, int]]:
+    """What partclone would not copy."""
+    target, log = image.with_suffix(".domain"), image.with_suffix(".log")
+    run("partclone.extfs", "-D", "-s", image, "-o", target, "-L", log, "-q", "-F")
+    rows = re.findall(r"^(0x\w+)\s+(0x\w+)\s+\?$", target.read_text(), re.MULTILINE)
+    return [(int(offset, 16), int(length, 16)) for offset, length in rows]

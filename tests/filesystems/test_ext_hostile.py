@@ -36,7 +36,7 @@ def _programs() -> None:
 class Disk:
     """Bytes that count how often they are read."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes | bytearray) -> None:
         self.data = bytearray(data)
         self.reads = 0
 
@@ -106,7 +106,7 @@ def mutations(folder: Path, what: Shape, *, dirty: bool, seeds: range) -> None:
         assert not free_map(mutated.examined(), len(disk.data)) & ~truth, seed
 
 
-def mutate(data: bytes, places: list[tuple[int, int]], seed: int) -> Disk:
+def mutate(data: bytes | bytearray, places: list[tuple[int, int]], seed: int) -> Disk:
     """One to three fields changed; the checksums of superblock and journal made right again half the time."""
     rng = random.Random(seed)
     disk = Disk(data)
