@@ -92,7 +92,7 @@ def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
         yield "try to save what can be read", "convert --salvage {} TARGET"
     if "no" not in errors and (errors | warnings) - {"no"}:
         options = [f" --{word}" for word in ("rebuild", "accept-data-loss") if word in errors]
-        yield "see what can be mended", "repair --dry-run" + "".join(options) + " {}"
+        yield "see what can be repaired", "repair --dry-run" + "".join(options) + " {}"
     if "space.leaked" in result.codes and not grave:
         yield "give leaked space back", "compact {}"
 

@@ -13,7 +13,7 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.parents import ParentPolicy
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.info import BlockInfo, ImageInfo, LogInfo, TableInfo
     from vhdx.ops.info_vhd import VhdInfo
 
