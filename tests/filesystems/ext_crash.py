@@ -41,7 +41,7 @@ LOADS = (
         "ext4, 32 bits, uninit_bg", "-t ext4 -O ^64bit,^metadata_csum,uninit_bg -b 1024 -J size=2", "commit=1"
     ),
     Load("journal_checksum", "-t ext4 -O ^metadata_csum -b 1024 -J size=2", "commit=1,journal_checksum"),
-    Load("journal_async_commit", "-t ext4 -b 1024 -J size=4", "commit=1,journal_async_commit"),
+    Load("journal_async_commit", "-t ext4 -b 1024 -J size=4", "commit=1,journal_async_commit,data=writeback"),
     Load("data=journal", "-t ext4 -b 1024 -J size=8", "commit=1,data=journal"),
     Load("bigalloc, orphan file", "-t ext4 -O bigalloc,orphan_file -b 1024 -C 4096 -J size=4", "commit=1"),
 )

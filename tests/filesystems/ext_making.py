@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.filesystems.journals import raw
 from tests.filesystems.making import (
     KIB,
     MIB,
@@ -23,6 +24,8 @@ from tests.filesystems.making import (
 from vhdx.filesystems import ext
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vhdx.filesystems.base import Examined
 
 WSL = ("-t", "ext4", "-G", "4096")
@@ -169,3 +172,30 @@ def free_ranges_by_dumpe2fs(image: Path) -> list[tuple[int, int]]:
                 offset = ranges.pop()[0]
             ranges.append((offset, end - offset))
     return ranges
+
+
+def superblock_of(image: Path) -> bytearray:
+    return bytearray(image.read_bytes()[1024:2048])
+
+
+def with_superblock(image: Path, changes: Iterable[tuple[int, int, int]]) -> None:
+    """Set fields of the superblock, (offset, size, value), and make its checksum right again."""
+    superblock = superblock_of(image)
+    for at, size, value in changes:
+        superblock[at : at + size] = (value % (1 << 8 * size)).to_bytes(size, "little")
+    superblock[0x3FC:] = raw(0xFFFFFFFF, bytes(superblock[:0x3FC])).to_bytes(4, "little")
+    patch(image, 1024, superblock)
+
+
+def patch(image: Path, offset: int, data: bytes | bytearray) -> None:
+    with open(image, "r+b") as file:
+        file.seek(offset)
+        file.write(data)
+
+
+def free_ranges_by_partclone(image: Path) -> list[tuple[int, int]]:
+    """What partclone would not copy."""
+    target, log = image.with_suffix(".domain"), image.with_suffix(".log")
+    run("partclone.extfs", "-D", "-s", image, "-o", target, "-L", log, "-q", "-F")
+    rows = re.findall(r"^(0x\w+)\s+(0x\w+)\s+\?$", target.read_text(), re.MULTILINE)
+    return [(int(offset, 16), int(length, 16)) for offset, length in rows]

@@ -151,7 +151,7 @@ def disk(journal: Journal, superblock: bytes | None = None) -> bytearray:
     return image
 
 
-def expected(image: bytes, transactions: list[Transaction]) -> bytes:
+def expected(image: bytes | bytearray, transactions: list[Transaction]) -> bytes:
     """The disk after all of them, in the obvious way."""
     after = bytearray(image)
     for number, transaction in enumerate(transactions):

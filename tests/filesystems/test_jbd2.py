@@ -46,8 +46,8 @@ def after(journal: Journal, superblock: bytes | None = None) -> bytes:
     return replay(disk(journal, superblock), journal.length)(DISK_BLOCKS * BLOCK, 0)
 
 
-def block(image: bytes, number: int) -> bytes:
-    return image[number * BLOCK : (number + 1) * BLOCK]
+def block(image: bytes | bytearray, number: int) -> bytes:
+    return bytes(image[number * BLOCK : (number + 1) * BLOCK])
 
 
 class Circumstances(NamedTuple):

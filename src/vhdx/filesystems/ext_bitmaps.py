@@ -72,12 +72,8 @@ def _agreed(read: Read, bookkeeping: Bookkeeping, first: int, end: int) -> Runs:
     _set_bookkeeping(bitmaps, bookkeeping, first)
     runs = clear_runs(bitmaps.reshape(-1), bitmaps.size * 8)
     borders = np.arange(end - first + 1, dtype=np.int64) * superblock.group_clusters
-    wrong = np.flatnonzero(counts_between(runs, borders) != groups.free_clusters[first:end])
-    if len(wrong):
-        raise NotFreeError(
-            f"the bitmap of group {first + int(wrong[0])} does not agree with the number of free blocks "
-            "in its descriptor; repair it with `e2fsck -f`"
-        )
+    miscounted = counts_between(runs, borders) != groups.free_clusters[first:end]
+    _refuse(miscounted, first, "does not agree with the number of free blocks in its descriptor")
     return runs
 
 
@@ -102,16 +98,34 @@ def _checked(
 
 
 def _set_bookkeeping(bitmaps: Bitmaps, bookkeeping: Bookkeeping, first: int) -> None:
-    """Set what bookkeeping takes, and what lies behind the end of the file system."""
+    """Set what bookkeeping takes, and what lies behind the end of the file system.
+
+    Raises NotFreeError where a bitmap that was written called bookkeeping free.
+    """
     import numpy as np  # noqa: PLC0415  see above
 
-    superblock, _, in_use = bookkeeping
+    superblock, groups, in_use = bookkeeping
     flat, ratio = bitmaps.reshape(-1), superblock.cluster_blocks
     origin = superblock.first_block + first * superblock.group_blocks
     limit = origin + len(bitmaps) * superblock.group_blocks
+    set_bits(flat, -(-(superblock.blocks - origin) // ratio), len(flat) * 8)
     begin = int(np.searchsorted(in_use.sum(axis=1), origin, side="right"))
     end = int(np.searchsorted(in_use[:, 0], limit))
+    if begin == end:
+        return
+    before = bitmaps.copy()
     for block, count in in_use[begin:end].tolist():
         from_block, to_block = max(block, origin) - origin, min(block + count, limit) - origin
         set_bits(flat, from_block // ratio, -(-to_block // ratio))
-    set_bits(flat, -(-(superblock.blocks - origin) // ratio), len(flat) * 8)
+    written = ~groups.uninitialised[first : first + len(bitmaps)]
+    _refuse(
+        (bitmaps != before).any(axis=1) & written, first, "calls bitmaps, inode tables or descriptors free"
+    )
+
+
+def _refuse(wrong: NDArray[np.bool_], first: int, what: str) -> None:
+    import numpy as np  # noqa: PLC0415  see above
+
+    if wrong.any():
+        group = first + int(np.argmax(wrong))
+        raise NotFreeError(f"the bitmap of group {group} {what}; repair it with `e2fsck -f`")
