@@ -165,6 +165,23 @@ def test_partitions_that_cannot_be_believed_are_kept(
         assert reason in found[0].reasons[0]
 
 
+@needs("mkfs.ntfs", "ntfscp")
+def test_a_windows_that_sleeps_on_one_volume_has_all_of_the_disk_in_memory(tmp_path: Path) -> None:
+    volume, image = empty(tmp_path / "ntfs.raw", 4 * MIB), tmp_path / "disk.raw"
+    run("mkfs.ntfs", "-q", "-F", volume)
+    awake = volume.read_bytes()
+    table = bytes(gpt_disk(32 * MIB, [(2048, 10239), (40960, 49151)], 512, 16))
+    on_disk(image, table, MIB, 20 * MIB, content=awake)
+    assert [(one.kind, one.state) for one in vhdx.file_systems(image)] == [("NTFS", "clean")] * 2
+    (tmp_path / "memory").write_bytes(b"HIBR".ljust(8192, b"m"))
+    run("ntfscp", "-f", "-q", volume, tmp_path / "memory", "hiberfil.sys")
+    patch(image, 20 * MIB, volume.read_bytes())
+    first, second = vhdx.file_systems(image)
+    assert first.free is second.free is None
+    assert first.reasons == ("a Windows is hibernated on another volume of this disk",)
+    assert "hibernated" in second.reasons[0]
+
+
 def test_a_partition_behind_the_end_is_cut(tmp_path: Path, swapped: bytes) -> None:
     table = mbr_record({0: (0x82, 2048, 0xFFFF0000), 1: (0x82, 0xFFFF0000, 100)})
     image = on_disk(tmp_path / "disk.raw", table.ljust(MIB, b"\0"), MIB, content=swapped)

@@ -71,7 +71,7 @@ class Volume:
     def free_runs(self) -> Iterator[Runs]:
         """Rows of (disk offset, length) of what is certainly free: ascending, disjoint, cut at segments.
 
-        None where in doubt, or where the volume was only looked at.
+        Nothing where in doubt, or where the volume was only looked at.
         """
         if not self.file_system.reasons:
             yield from self.map.on_disk(self._examined.free_runs)
