@@ -42,8 +42,3 @@ def text_at(data: bytes, offset: int, length: int) -> str | None:
     """A label that zeros end; None where it is empty. What is no UTF-8 is escaped."""
     label = data[offset : offset + length].split(b"\0", 1)[0]
     return label.decode("utf-8", "backslashreplace").strip() or None
-
-
-def is_power_of_two(value: int, least: int, most: int) -> bool:
-    """Whether a size is a power of two between two others, both included."""
-    return least <= value <= most and not value & (value - 1)

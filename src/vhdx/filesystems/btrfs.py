@@ -11,11 +11,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from vhdx.filesystems.area import Area, is_power_of_two, number, text_at
+from vhdx.filesystems.area import Area, number, text_at
 from vhdx.filesystems.base import Identity, NotFreeError, State
 from vhdx.filesystems.btrfs_chunks import Chunks
 from vhdx.filesystems.btrfs_space import AgreedBtrfs, chunks_of, extent_root, extents
 from vhdx.filesystems.btrfs_tree import CHECKSUMS, Forest, Root, checksum_fits
+from vhdx.filesystems.reading import power_of_two
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +95,7 @@ def recognise(read: Read, size: int) -> Btrfs | None:
     if data[0x40:0x48] != _MAGIC or len(data) < _LENGTH:
         return None
     found = Superblock(data)
-    if not (is_power_of_two(found.sector_size, 512, 65536) and is_power_of_two(found.node_size, 512, 65536)):
+    if not (power_of_two(found.sector_size, 512, 65536) and power_of_two(found.node_size, 512, 65536)):
         return None
     if not _SUPERBLOCK + _LENGTH <= found.device_size < 1 << 62:
         return None

@@ -26,8 +26,8 @@ LABEL_SECTORS = 4
 _TYPE = b"LVM2 001"
 _AREA_MAGIC = b" LVM2 x[5A%r0N*>"
 _AREA_HEADER = 512
-_LARGEST_TEXT = 4 << 20
-"""Bytes: some ten thousand volumes."""
+_LARGEST_TEXT = 2 << 20
+"""Bytes: some thousand volumes. LVM's own tools make areas of 1 MiB for two texts, unless told otherwise."""
 _MOST_AREAS = 16
 _IGNORED = 1
 

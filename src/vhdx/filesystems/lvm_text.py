@@ -14,7 +14,7 @@ Value = int | str | list["int | str"]
 Section = dict[str, "Value | Section"]
 
 _TOKEN = re.compile(
-    r'(?P<blank>\s+|\#[^\n]*)|(?P<string>"(?:[^"\\]|\\.)*")|(?P<mark>[{}\[\]=,])|(?P<word>[^\s"#{}\[\]=,]+)',
+    r'(?P<blank>\s+|\#[^\n]*)|(?P<string>"(?:[^"\\]++|\\.)*+")|(?P<mark>[{}\[\]=,])|(?P<word>[^\s"#{}\[\]=,]+)',
     re.DOTALL,
 )
 _DEEPEST = 8

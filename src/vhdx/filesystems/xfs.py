@@ -7,9 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from vhdx.filesystems.area import Area, is_power_of_two, text_at
+from vhdx.filesystems.area import Area, text_at
 from vhdx.filesystems.area import big_number as big
 from vhdx.filesystems.base import Identity, NotFreeError, State
+from vhdx.filesystems.reading import power_of_two
 from vhdx.filesystems.xfs_groups import Group, Tree, records_of
 from vhdx.filesystems.xfs_log import SECTOR, Log, check_cycles, check_unmounted
 from vhdx.format.checksum import crc32c
@@ -32,6 +33,7 @@ _FEATURES2 = 0x38A
 _MORE_FEATURES = 0x8000
 _RMAPBT = 2
 _LARGEST_LOG = 2 << 30
+_LARGEST_SECTOR = 32768
 
 
 @dataclass(frozen=True)
@@ -88,24 +90,20 @@ class Superblock:
 
 def recognise(read: Read, size: int) -> Xfs | None:
     """The XFS that begins here, if one does and its geometry makes sense."""
-    data = Area(read, size).peek(0, 4096)
-    if data[:4] != _MAGIC or len(data) < 512:
+    area = Area(read, size)
+    found = Superblock(area.peek(0, _LARGEST_SECTOR))
+    if found.data[:4] != _MAGIC or len(found.data) < 512:
         return None
-    found = Superblock(data)
-    if not is_power_of_two(found.block_size, 512, 65536) or not is_power_of_two(
-        found.sector_size, 512, 32768
-    ):
+    block, sector = found.block_size, found.sector_size
+    if not (power_of_two(block, 512, 65536) and power_of_two(sector, 512, min(block, _LARGEST_SECTOR))):
         return None
-    if found.version not in (4, 5) or found.sector_size > found.block_size:
+    if found.version not in (4, 5):
         return None
-    if found.sector_size > len(data):
-        data = Area(read, size).peek(0, found.sector_size)
-        found = Superblock(data)
-    shift, groups, each = data[124], found.groups, found.group_blocks
+    shift, groups, each = found.data[124], found.groups, found.group_blocks
     is_filled = (groups - 1) * each < found.blocks <= groups * each
     if not (is_filled and shift <= 31 and 0 < each <= 1 << shift):
         return None
-    return Xfs(Area(read, size), found)
+    return Xfs(area, found)
 
 
 @dataclass(frozen=True)
