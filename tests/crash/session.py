@@ -111,18 +111,18 @@ class Session:
         if self._killed_at is None or self.record.count("flush", self._killed_at):
             self._settle()
 
-    def mend(self) -> bool:
+    def recover(self) -> bool:
         """Open, put right what can be put right without guessing, and close, as `vhdx repair` does."""
         assert self._disk is None
         self.record.mark(Opened())
-        self._ask("mend")
+        self._ask("repair")
         start = len(self.record.operations)
         writer = Writer(self.storage, image.load(self.storage), on_failure=_ignore)
-        mended = writer.mend()
+        repaired = writer.recover()
         writer.close()
         if self.record.count("flush", start):
             self._settle()
-        return mended
+        return repaired
 
     def compact(
         self,
@@ -203,11 +203,11 @@ class Session:
         assert not leaf.metadata.has_parent
         return None
 
-    def mend_or_close(self) -> None:
+    def recover_or_close(self) -> None:
         """Leave nothing open and nothing dirty."""
         if self._disk is not None:
             self.close()
-        self.mend()
+        self.recover()
 
     def close(self) -> None:
         """Close."""

@@ -1,6 +1,6 @@
 """The words of the fault table: images with one thing wrong each, and what must become of them.
 
-Each row says which codes `check` finds, what it takes to mend the image, and at which step opening and then
+Each row says which codes `check` finds, what it takes to repair the image, and at which step opening and then
 reading, and opening and then writing, fail. Everything is sealed: what is wrong stands behind right
 checksums, but where the checksum is what is wrong.
 """
@@ -30,7 +30,7 @@ SIZE = 10 * MIB
 STRANGE = UUID(int=77)
 
 SAFE, LOSS, REBUILD, NEVER, NEEDLESS = "safe", "loss", "rebuild", "never", "needless"
-"""What mends an image: repair alone, --accept-data-loss, --rebuild, nothing; or there is nothing to mend."""
+"""What repairs an image: repair alone, with an option, nothing; or there is nothing to repair."""
 OPEN, READ, WRITE, NOWHERE = "open", "read", "write", ""
 """The step that fails."""
 
@@ -45,11 +45,11 @@ class Fault:
     name: str
     make: Callable[[], ImageBuilder]
     codes: set[str]
-    mended: str
+    repaired: str
     reading: str = NOWHERE
     writing: str | None = None
     after: set[str] = field(default_factory=set)
-    """The codes that are left when it is mended."""
+    """The codes that are left when it is repaired."""
 
     @property
     def writing_fails(self) -> str:

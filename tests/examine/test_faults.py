@@ -26,7 +26,7 @@ def test_check_finds_exactly_this(fault: Fault, tmp_path: Path) -> None:
     assert set(result.codes) == fault.codes, [f.detail for f in result.findings]
     assert {f.code: f.severity for f in result.findings} == {c: SEVERITIES[c] for c in fault.codes}
     assert path.read_bytes() == before
-    if fault.mended == NEEDLESS:
+    if fault.repaired == NEEDLESS:
         assert not (result.errors)
         assert not (result.warnings)
 

@@ -8,13 +8,13 @@ from tests.examine.fault import LOSS, SAFE, Fault
 from tests.examine.faults import FAULTS
 from tests.support.lying import Crash, Record, crashes
 from tests.support.sparse import Content, ContentStorage, content_of
-from vhdx.examine import repair as mend
+from vhdx.examine import repair as image_repair
 from vhdx.examine.check import examine
 from vhdx.rules import Severity
 
 SAMPLES = 3
-CHOSEN = [fault for fault in FAULTS if fault.mended == SAFE][::3]
-CHOSEN += [fault for fault in FAULTS if fault.mended == LOSS and fault.name.startswith(("block", "bitmap"))]
+CHOSEN = [fault for fault in FAULTS if fault.repaired == SAFE][::3]
+CHOSEN += [fault for fault in FAULTS if fault.repaired == LOSS and fault.name.startswith(("block", "bitmap"))]
 CHOSEN += [fault for fault in FAULTS if fault.name in ("log: file was cut", "log: entry checksum")]
 
 
@@ -27,7 +27,7 @@ def errors_in(content: Content) -> set[str]:
 def test_promise_7_no_crash_brings_an_error_that_was_not_there(fault: Fault) -> None:
     content, record = content_of(fault.make()), Record()
     storage = record.storage("image", content)
-    mend.mend(storage, accept_data_loss=fault.mended == LOSS)
+    image_repair.repair_image(storage, accept_data_loss=fault.repaired == LOSS)
     known, seen = errors_in(content), set[int]()
     assert errors_in(storage.content) == set()
     for crash in crashes(record, random.Random(3), SAMPLES):

@@ -40,18 +40,18 @@ from tests.support.patterns import pattern
 from tests.support.presets import qemu_like
 from tests.support.structures import HEADER, value_of
 from tests.support.tools import needs
-from vhdx.examine import repair as mend
+from vhdx.examine import repair as image_repair
 from vhdx.examine.check import examine
 from vhdx.ops import repair as repair_module
 from vhdx.storage.file import FileStorage, open_for_writing
-from vhdx.storage.rehearsal import Rehearsal
+from vhdx.storage.staged import StagedChanges
 
 TABLE = pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 
 
-def mended(path: Path, fault: Fault, **options: Any) -> vhdx.RepairResult:
+def repaired(path: Path, fault: Fault, **options: Any) -> vhdx.RepairResult:
     """Repair with what it takes."""
-    lossy, rebuilding = fault.mended == LOSS, fault.mended == REBUILD
+    lossy, rebuilding = fault.repaired == LOSS, fault.repaired == REBUILD
     return vhdx.repair(path, accept_data_loss=lossy, rebuild=rebuilding, **options)
 
 
@@ -59,15 +59,15 @@ def mended(path: Path, fault: Fault, **options: Any) -> vhdx.RepairResult:
 def test_repair_does_what_the_table_says_and_can_be_undone(fault: Fault, tmp_path: Path) -> None:
     path, backup = fault.make().write(tmp_path / "image.vhdx"), tmp_path / "backup"
     before = path.read_bytes()
-    if fault.mended in (LOSS, REBUILD):
+    if fault.repaired in (LOSS, REBUILD):
         refused = vhdx.repair(path)
         assert refused.done == ()
         assert "add --" in (refused.refused or "")
-    dry = mended(path, fault, dry_run=True)
+    dry = repaired(path, fault, dry_run=True)
     assert path.read_bytes() == before
-    result = mended(path, fault, backup=backup)
+    result = repaired(path, fault, backup=backup)
     assert (dry.done, dry.refused, dry.left.codes) == (result.done, result.refused, result.left.codes)
-    assert bool(result.done) == (fault.mended not in (NEVER, NEEDLESS))
+    assert bool(result.done) == (fault.repaired not in (NEVER, NEEDLESS))
     if not result.done:
         assert path.read_bytes() == before
         assert not backup.exists()
@@ -75,12 +75,12 @@ def test_repair_does_what_the_table_says_and_can_be_undone(fault: Fault, tmp_pat
         return
     assert vhdx.check(path).codes == result.left.codes
     assert {f.code for f in result.left.findings if f.severity != "note"} == fault.after
-    assert mended(path, fault).done == ()
+    assert repaired(path, fault).done == ()
     vhdx.undo_repair(path, backup)
     assert path.read_bytes() == before
 
 
-SAFE_FAULTS = [fault for fault in FAULTS if fault.mended == SAFE and not fault.reading]
+SAFE_FAULTS = [fault for fault in FAULTS if fault.repaired == SAFE and not fault.reading]
 
 
 @pytest.mark.parametrize("fault", SAFE_FAULTS, ids=lambda fault: fault.name)
@@ -177,7 +177,7 @@ def test_a_file_cut_below_its_structures_is_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_many_entries_are_mended_through_many_commits(tmp_path: Path) -> None:
+def test_many_entries_are_repaired_through_many_commits(tmp_path: Path) -> None:
     image = ImageBuilder(600_000 * MIB)
     image.fill = lambda blocks: blocks * np.uint64(0) + np.uint64(2 | 8 | 77 << 20)
     path = image.write(tmp_path / "image.vhdx")
@@ -395,7 +395,7 @@ def test_a_backup_that_is_there_is_refused_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, backup, _ = _repaired(tmp_path)
-    monkeypatch.setattr(repair_module, "rehearsed", lambda *_: pytest.fail("it was checked"))
+    monkeypatch.setattr(repair_module, "staged_repair", lambda *_: pytest.fail("it was checked"))
     with pytest.raises(FileExistsError):
         vhdx.repair(path, backup=backup)
 
@@ -508,42 +508,42 @@ def test_a_backup_replaces_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", SAFE_FAULTS[::9], ids=lambda fault: fault.name)
 def test_a_repair_that_is_killed_leaves_no_more_errors(fault: Fault, tmp_path: Path) -> None:
-    """What is performed is what was rehearsed, one write after the other."""
+    """What is performed is what was staged, one write after the other."""
     path = fault.make().write(tmp_path / "image.vhdx")
     original = path.read_bytes()
     file = open_for_writing(str(path))
-    with contextlib.closing(file), contextlib.closing(Rehearsal(file)) as rehearsal:
-        mend.mend(rehearsal, accept_data_loss=False)
-        for step in rehearsal.steps:
+    with contextlib.closing(file), contextlib.closing(StagedChanges(file)) as staged:
+        image_repair.repair_image(staged, accept_data_loss=False)
+        for step in staged.steps:
             if step.kind != "flush":
-                rehearsal.perform_step(file, step)
+                staged.perform_step(file, step)
                 assert not examine(file).report.has_errors
     assert vhdx.check(path).is_clean
     assert path.read_bytes() != original
 
 
-# The rehearsal -----------------------------------------------------------------------------------
+# The staged -----------------------------------------------------------------------------------
 
 
-def test_a_rehearsal_reads_as_the_file_would_afterwards(tmp_path: Path) -> None:
+def test_staged_changes_read_as_the_file_would_afterwards(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(pattern(1, 40_000))
     file = open_for_writing(str(tmp_path / "file"))
     with contextlib.closing(file):
-        rehearsal = Rehearsal(file)
-        rehearsal.write_at(b"a" * 5000, 100)
-        rehearsal.resize(20_001)
-        rehearsal.write_at(b"b" * 4096, 8192)
-        rehearsal.resize(30_000)
-        rehearsal.zero(4000, 300)
-        rehearsal.zero(8000, 9000)
-        rehearsal.write_at(b"c" * 10, 12_300)
-        rehearsal.write_at(b"end", 50_000)
-        rehearsal.flush()
-        expected = rehearsal.read(rehearsal.size(), 0)
+        staged = StagedChanges(file)
+        staged.write_at(b"a" * 5000, 100)
+        staged.resize(20_001)
+        staged.write_at(b"b" * 4096, 8192)
+        staged.resize(30_000)
+        staged.zero(4000, 300)
+        staged.zero(8000, 9000)
+        staged.write_at(b"c" * 10, 12_300)
+        staged.write_at(b"end", 50_000)
+        staged.flush()
+        expected = staged.read(staged.size(), 0)
         assert file.read(40_000, 0) == pattern(1, 40_000)
-        changed = rehearsal.changed_ranges()
-        rehearsal.perform(file)
-        rehearsal.close()
+        changed = staged.changed_ranges()
+        staged.perform(file)
+        staged.close()
         assert file.read(file.size(), 0) == expected
     old = pattern(1, 40_000)
     for offset in range(40_000):
@@ -551,14 +551,14 @@ def test_a_rehearsal_reads_as_the_file_would_afterwards(tmp_path: Path) -> None:
         assert same or any(start <= offset < start + length for start, length in changed)
 
 
-def test_zeros_of_a_rehearsal_take_no_space(tmp_path: Path) -> None:
+def test_staged_zeros_take_no_space(tmp_path: Path) -> None:
     with open(tmp_path / "file", "wb") as made:
         made.truncate(1 << 40)
     file = open_for_writing(str(tmp_path / "file"))
-    with contextlib.closing(file), contextlib.closing(Rehearsal(file)) as rehearsal:
-        rehearsal.zero(4096, (1 << 40) - 5000)
-        assert rehearsal.read(10, 1 << 39) == bytes(10)
-        assert rehearsal.changed_ranges() == [((1 << 40) - 4096, 3192)]
+    with contextlib.closing(file), contextlib.closing(StagedChanges(file)) as staged:
+        staged.zero(4096, (1 << 40) - 5000)
+        assert staged.read(10, 1 << 39) == bytes(10)
+        assert staged.changed_ranges() == [((1 << 40) - 4096, 3192)]
 
 
 # Hostile images ----------------------------------------------------------------------------------
@@ -583,16 +583,16 @@ def test_no_damage_is_made_worse_and_each_repair_can_be_undone(make: Any, tmp_pa
 
 
 def test_what_would_be_worse_is_not_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mistake of ours in mending must not reach the file."""
+    """A mistake of ours in repairing must not reach the file."""
     path = dirty().write(tmp_path / "image.vhdx")
     before = path.read_bytes()
 
-    def mistaken(file: Rehearsal, **options: bool) -> None:
+    def mistaken(file: StagedChanges, **options: bool) -> None:
         real(file, **options)
         file.write_at(bytes(4096), 2 * MIB)
 
-    real = mend.mend
-    monkeypatch.setattr(mend, "mend", mistaken)
+    real = image_repair.repair_image
+    monkeypatch.setattr(image_repair, "repair_image", mistaken)
     result = vhdx.repair(path, backup=tmp_path / "backup")
     assert result.done == ()
     assert result.refused == "what can be tried would not make the image better"
@@ -697,7 +697,7 @@ def test_a_bitmap_that_no_block_needs_costs_nothing(tmp_path: Path) -> None:
     assert path.stat().st_size <= length
 
 
-def test_a_bitmap_entry_that_nobody_needs_any_more_is_mended_in_the_same_run(tmp_path: Path) -> None:
+def test_a_bitmap_entry_that_nobody_needs_any_more_is_repaired_in_the_same_run(tmp_path: Path) -> None:
     """Its block was partially present, and is lost. Found by fuzzing."""
     image = child()
     image.blocks = {}

@@ -68,7 +68,7 @@ MISTAKES = [
     Mistake("vhd", "vhdx.format.vhd._damage", lambda *_: None),
     Mistake("nbd", "vhdx.nbd.transmit.Requests.refusal", lambda *_: Error.NONE),
     Mistake("write", "vhdx.disk.chain.Disk.zero", lambda *_: None),
-    Mistake("repair", "vhdx.storage.rehearsal.Rehearsal.perform", lambda *_: None),
+    Mistake("repair", "vhdx.storage.staged.StagedChanges.perform", lambda *_: None),
     Mistake("sizes", "tests.fuzz.targets.sizes.format_size", lambda size: ""),
 ]
 

@@ -1,7 +1,7 @@
 """What writers do, as scenarios: an image, what is done before, and the step in which things go wrong.
 
 Together the steps use every path of a session: its first write, allocation of one and of many blocks, reuse
-of freed space, rewrites, zero, trim, a ring that is full, replay of a dirty log, mending, closing.
+of freed space, rewrites, zero, trim, a ring that is full, replay of a dirty log, repairing, closing.
 """
 
 from collections.abc import Callable
@@ -180,7 +180,7 @@ def _fill_the_ring(session: Session) -> None:
     session.write(18, 512, MIB)
     session.flush()
     assert session.disk._writer is not None
-    journal = session.disk._writer._door._journal
+    journal = session.disk._writer._transaction._journal
     journal._position = journal._length - 3 * SECTOR
 
 

@@ -202,8 +202,8 @@ class Machine(RuleBasedStateMachine):
         if self.kind.qemu_reads and self.step % 4 == 1 and is_clean(self.path):
             qemu_check(self.path)
 
-    @rule(mend=st.booleans())
-    def crash(self, mend: bool) -> None:
+    @rule(repairs=st.booleans())
+    def crash(self, repairs: bool) -> None:
         """The process is killed: the file stands as it is, and somebody opens it again."""
         self.step += 1
         dead, self.path = self.path, Path(self.folder.name) / f"{self.step}.vhdx"
@@ -212,7 +212,7 @@ class Machine(RuleBasedStateMachine):
         dead.unlink()
         self.model.reset(left_by_a_crash(self.path, self.model))
         self.changed = False
-        if mend:
+        if repairs:
             identity = guids_of(self.path)[1]
             needed = not is_clean(self.path) or "space.leaked_tail" in vhdx.check(self.path).codes
             assert bool(repair(self.path).done) == needed

@@ -161,10 +161,10 @@ def test_a_log_that_qemu_left_dirty(tmp_path: Path) -> None:
         theirs = copied(path, tmp_path / "theirs.vhdx")
         qemu_check(theirs, "-r", "all")
         assert_sound(theirs, model)
-        mended = copied(path, tmp_path / "mended.vhdx")
-        assert repair(mended).done
-        assert_sound(mended, model)
-        assert is_clean(mended)
+        repaired = copied(path, tmp_path / "repaired.vhdx")
+        assert repair(repaired).done
+        assert_sound(repaired, model)
+        assert is_clean(repaired)
         with vhdx.open(path, "r+") as disk:
             model.assert_equal(disk.pread)
             disk.pwrite(b"ours", 3 * MIB + 5)

@@ -62,6 +62,11 @@ class Examined(NamedTuple):
     table: TableFound | None
     unchecked: tuple[str, ...]
 
+    @property
+    def leaked_bytes(self) -> int:
+        """Bytes of the file that belong to nothing, as far as the table could be looked at."""
+        return self.table.leaked_bytes if self.table else 0
+
 
 def examine(file: ReadableStorage, progress: Progress | None = None) -> Examined:
     """Check one file. Raises CorruptImageError for a file of which nothing says that it is a VHDX.
@@ -73,7 +78,7 @@ def examine(file: ReadableStorage, progress: Progress | None = None) -> Examined
     pair = headers.load(file, report)
     current = None if pair is None else pair.current
     _check_noncurrent(file, pair, report)
-    _tell(header_corrections(file), report)
+    _report(header_corrections(file), report)
     _check_section(file, report)
     sequence, storage = _replayed(file, current, report)
     table = regions.load(storage, current, report)
@@ -85,7 +90,7 @@ def examine(file: ReadableStorage, progress: Progress | None = None) -> Examined
     regions.check_unused(
         regions.read_copies(storage), storage.size(), _demoted(report, rules.REGION_TABLE_UNUSED)
     )
-    _tell(region_table_corrections(storage), report)
+    _report(region_table_corrections(storage), report)
     return _examine_contents(examined, table, progress)
 
 
@@ -94,7 +99,7 @@ def _no_image(report: CollectingReport, name: str) -> Exception:
     return first.error(name)
 
 
-def _tell(corrections: Iterable[Correction], report: Report) -> None:
+def _report(corrections: Iterable[Correction], report: Report) -> None:
     for correction in corrections:
         if correction.finding.rule not in _LOADERS_SAY:
             report(correction.finding)
@@ -149,7 +154,7 @@ def _examine_contents(examined: Examined, table: Regions, progress: Progress | N
     if place is None:
         return examined._replace(unchecked=("metadata", "BAT", "space"))
     found = metadata.load(storage, place, report)
-    _tell(metadata_corrections(storage, place), report)
+    _report(metadata_corrections(storage, place), report)
     if found.metadata is not None and found.metadata.locator is not None:
         metadata.check_paths(found.metadata, report)
     examined = examined._replace(metadata=found.metadata, geometry=found.geometry)

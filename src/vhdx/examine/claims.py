@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vhdx.examine.findings import Group, Numbers, Teller
+    from vhdx.examine.findings import FindingReporter, Group, Numbers
     from vhdx.examine.slots import Entries, Slots, Window
     from vhdx.geometry import Geometry
     from vhdx.image.regions import Regions
@@ -65,13 +65,13 @@ class ClaimCheck:
     """The claims of one table. ``regions`` says what blocks must not touch."""
 
     def __init__(
-        self, slots: Slots, geometry: Geometry, regions: Regions, file_size: int, teller: Teller
+        self, slots: Slots, geometry: Geometry, regions: Regions, file_size: int, reporter: FindingReporter
     ) -> None:
         self._slots = slots
         self._geometry = geometry
         self._regions = regions
         self._file_size = file_size
-        self._teller = teller
+        self._reporter = reporter
         self._block_mibs = geometry.block_size // MIB
         self._keeps_space = False
         self.claimed = self.structures()
@@ -99,13 +99,13 @@ class ClaimCheck:
         """
         self._keeps_space = self._keeps_space or bool(_kept(window).any() or self._named_bitmaps(window).size)
         for claims, beyond in self.claims(window):
-            self._tell_beyond(beyond)
+            self._report_beyond(beyond)
             self._first_cut = min(self._first_cut, beyond.firsts.min(initial=self._first_cut))
             self._expected += self.claimed.add_unheld(claims.firsts, claims.length)
         if logged is not None:
             blocks = self._blocks(window)[0]
             touched = blocks.part(np.flatnonzero(logged.touching(blocks.firsts, blocks.length)))
-            self._teller.tell(
+            self._reporter.report_group(
                 rules.LOG_PAYLOAD, touched.group, "the log writes into {}, which is no metadata"
             )
 
@@ -125,12 +125,12 @@ class ClaimCheck:
         if self._geometry.differencing:
             bitmaps = np.flatnonzero(window.bitmaps & _STATE == BITMAP_PRESENT)
             firsts = _places(window.bitmaps[bitmaps])
-            yield _split(Claims(self._teller.bitmaps(window, bitmaps), firsts, 1), self._latest(MIB))
+            yield _split(Claims(self._reporter.bitmaps(window, bitmaps), firsts, 1), self._latest(MIB))
 
     def _blocks(self, window: Window) -> tuple[Claims, Claims]:
         present = self._present(window)
         firsts = _places(window.blocks if window.is_full else window.blocks[present])
-        claims = Claims(self._teller.blocks(window, present), firsts, self._block_mibs)
+        claims = Claims(self._reporter.blocks(window, present), firsts, self._block_mibs)
         latest = self._latest(self._geometry.block_size)
         if present.size and present[-1] + window.first_block == self._geometry.block_count - 1:
             # QEMU ends fixed images with the disk: the last block may be short in the file.
@@ -152,7 +152,7 @@ class ClaimCheck:
         """The last MiB at which something may begin of which ``needed`` bytes must be in the file."""
         return (min(self._file_size, FILE_OFFSET_LIMIT) - needed) // MIB
 
-    def _tell_beyond(self, claims: Claims) -> None:
+    def _report_beyond(self, claims: Claims) -> None:
         if not claims.firsts.size:
             return
         too_far = claims.firsts + claims.length > FILE_OFFSET_LIMIT // MIB
@@ -160,10 +160,10 @@ class ClaimCheck:
             (rules.BAT_PLACE, too_far, "files of over 256 TiB are refused"),
             (rules.BAT_PAST_END, ~too_far, f"the file has {self._file_size} bytes"),
         ):
-            self._tell(rule, claims.part(np.flatnonzero(which)), reason)
+            self._report(rule, claims.part(np.flatnonzero(which)), reason)
 
-    def _tell(self, rule: rules.Rule, claims: Claims, reason: str) -> None:
-        self._teller.tell(rule, claims.group, lambda i: f"{claims.described(i)}: {reason}")
+    def _report(self, rule: rules.Rule, claims: Claims, reason: str) -> None:
+        self._reporter.report_group(rule, claims.group, lambda i: f"{claims.described(i)}: {reason}")
 
     def _find_late(self) -> None:
         """Claim everything once more, in the order of the table, and keep who comes too late."""
@@ -172,7 +172,7 @@ class ClaimCheck:
                 held = claims.part(np.flatnonzero(self.claimed.add(claims.firsts, claims.length)))
                 if held.firsts.size:
                     inside = self.in_structures(held)
-                    self._tell_in_structures(held.part(np.flatnonzero(inside)))
+                    self._report_in_structures(held.part(np.flatnonzero(inside)))
                     self._keep_late(held.part(np.flatnonzero(~inside)))
 
     def in_structures(self, claims: Claims) -> NDArray[np.bool_]:
@@ -181,13 +181,13 @@ class ClaimCheck:
         before = np.searchsorted(starts, claims.firsts + claims.length - 1, side="right") - 1
         return np.asarray(ends[before] > claims.firsts)
 
-    def _tell_in_structures(self, claims: Claims) -> None:
+    def _report_in_structures(self, claims: Claims) -> None:
         def detail(index: int) -> str:
             place, length = int(claims.firsts[index]) * MIB, claims.length * MIB
             area = self._regions.area_touching(place, length)
             return f"{claims.described(index)} lies in {area.name if area else 'another structure'}"
 
-        self._teller.tell(rules.BAT_PLACE, claims.group, detail)
+        self._reporter.report_group(rules.BAT_PLACE, claims.group, detail)
 
     def _keep_late(self, claims: Claims) -> None:
         kept = min(len(claims.firsts), rules.KEPT_FINDINGS - len(self.late))
@@ -195,7 +195,7 @@ class ClaimCheck:
             Late(int(claims.group.slots[i]), claims.group.name(i), int(claims.firsts[i]), claims.length)
             for i in range(kept)
         ]
-        self._teller.report.count(rules.BAT_OVERLAP, len(claims.firsts) - kept)
+        self._reporter.report.count(rules.BAT_OVERLAP, len(claims.firsts) - kept)
 
     def _name_owners(self) -> None:
         """Report the late claims, each with the first slot that claims the space, too."""
@@ -214,12 +214,12 @@ class ClaimCheck:
                     self._match(claims.part(hits[earliest]), owners)
             if len(owners) == len(self.late):
                 break
-        counted = self._teller.report.counts[rules.BAT_OVERLAP]
-        self._teller.report.counts[rules.BAT_OVERLAP] = 0
+        counted = self._reporter.report.counts[rules.BAT_OVERLAP]
+        self._reporter.report.counts[rules.BAT_OVERLAP] = 0
         for late in self.late:
             detail = f"{late.name} at {late.first * MIB}: the space is claimed by {owners[late.slot]}, too"
-            self._teller.report(Finding(rules.BAT_OVERLAP, self._teller.place(late.slot), detail))
-        self._teller.report.count(rules.BAT_OVERLAP, counted)
+            self._reporter.report(Finding(rules.BAT_OVERLAP, self._reporter.place(late.slot), detail))
+        self._reporter.report.count(rules.BAT_OVERLAP, counted)
 
     def _match(self, claims: Claims, owners: dict[int, str]) -> None:
         for late in self.late:
@@ -234,8 +234,8 @@ class ClaimCheck:
 
     def _check_kept(self) -> None:
         for _, taken, outside in self.wrongly_kept():
-            self._tell(rules.BAT_KEPT_PLACE, taken, "space that is kept, but not for it alone")
-            self._tell(rules.BAT_KEPT_PLACE, outside, "space that is kept, but not in the file")
+            self._report(rules.BAT_KEPT_PLACE, taken, "space that is kept, but not for it alone")
+            self._report(rules.BAT_KEPT_PLACE, outside, "space that is kept, but not in the file")
 
     def wrongly_kept(self) -> Iterator[tuple[Window, Claims, Claims]]:
         """For each window the kept space that is somebody else's, and that is not in the file.
@@ -244,7 +244,9 @@ class ClaimCheck:
         """
         for window in self._slots.windows():
             kept = np.flatnonzero(_kept(window))
-            claims = Claims(self._teller.blocks(window, kept), _places(window.blocks[kept]), self._block_mibs)
+            claims = Claims(
+                self._reporter.blocks(window, kept), _places(window.blocks[kept]), self._block_mibs
+            )
             inside, outside = _split(claims, self._latest(self._geometry.block_size))
             taken = np.flatnonzero(self.claimed.add(inside.firsts, inside.length))
             yield window, inside.part(taken), outside

@@ -8,7 +8,7 @@ import numpy as np
 
 from vhdx.examine.claims import ClaimCheck
 from vhdx.examine.entries import needed_bitmaps
-from vhdx.examine.findings import Teller
+from vhdx.examine.findings import FindingReporter
 from vhdx.examine.mibs import MibSet
 from vhdx.examine.slots import Slots
 from vhdx.rules import CollectingReport
@@ -62,8 +62,8 @@ class Doubts:
         self._storage, self._regions = storage, regions
         self._geometry = geometry
         self._size = size
-        teller = Teller(self.slots, geometry, CollectingReport())
-        self.check = ClaimCheck(self.slots, geometry, regions, size, teller)
+        reporter = FindingReporter(self.slots, geometry, CollectingReport())
+        self.check = ClaimCheck(self.slots, geometry, regions, size, reporter)
 
     def windows(self) -> Iterator[Doubt]:
         """The contradictions, window by window. Claims what is sound in `check.claimed`."""

@@ -15,7 +15,7 @@ from vhdx.image.states import invalidity, is_invalid
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from vhdx.examine.findings import Teller
+    from vhdx.examine.findings import FindingReporter
     from vhdx.examine.slots import Entries, Slots, Window
     from vhdx.geometry import Geometry
 
@@ -25,27 +25,29 @@ NAMELESS = np.array([BlockState.NOT_PRESENT.value, BlockState.ZERO.value], dtype
 """States whose entries name no place; UNDEFINED and UNMAPPED may keep one."""
 
 
-def check_entries(window: Window, geometry: Geometry, teller: Teller) -> None:
+def check_entries(window: Window, geometry: Geometry, reporter: FindingReporter) -> None:
     """Report every entry of a window that breaks a rule by itself."""
     if window.beyond.any():
         leftovers = np.flatnonzero(window.beyond) + len(window.blocks)
-        _tell_leftovers(teller.blocks(window, leftovers), teller)
+        _report_leftovers(reporter.blocks(window, leftovers), reporter)
     if geometry.differencing:
-        _check_bitmaps(window, geometry, teller)
+        _check_bitmaps(window, geometry, reporter)
     else:
-        _check_unused_slots(window, geometry, teller)
+        _check_unused_slots(window, geometry, reporter)
     if window.is_full:
         return
     info = window.blocks & (_STATE | _RESERVED)
-    _tell(rules.BAT_RESERVED, window, info & _RESERVED, teller, "reserved bits of the entry of {} are set")
-    _check_states(window, info & _STATE, geometry, teller)
+    _report(
+        rules.BAT_RESERVED, window, info & _RESERVED, reporter, "reserved bits of the entry of {} are set"
+    )
+    _check_states(window, info & _STATE, geometry, reporter)
 
 
-def check_behind(slots: Slots, teller: Teller) -> None:
+def check_behind(slots: Slots, reporter: FindingReporter) -> None:
     """Mention what stands in the region behind the table."""
     for first_slot, entries in slots.behind():
         numbers = np.flatnonzero(entries) + first_slot
-        _tell_leftovers(Group(numbers, lambda slot_numbers: slot_numbers, "slot"), teller)
+        _report_leftovers(Group(numbers, lambda slot_numbers: slot_numbers, "slot"), reporter)
 
 
 def needless_places(entries: Entries) -> NDArray[np.bool_]:
@@ -55,36 +57,38 @@ def needless_places(entries: Entries) -> NDArray[np.bool_]:
     return needless
 
 
-def _tell(rule: rules.Rule, window: Window, which: NDArray[np.generic], teller: Teller, words: str) -> None:
+def _report(
+    rule: rules.Rule, window: Window, which: NDArray[np.generic], reporter: FindingReporter, words: str
+) -> None:
     if which.any():
-        teller.tell(rule, teller.blocks(window, np.flatnonzero(which)), words)
+        reporter.report_group(rule, reporter.blocks(window, np.flatnonzero(which)), words)
 
 
-def _check_states(window: Window, states: Entries, geometry: Geometry, teller: Teller) -> None:
+def _check_states(window: Window, states: Entries, geometry: Geometry, reporter: FindingReporter) -> None:
     seen = np.bincount(states.astype(np.uint8), minlength=STATE_MASK + 1)
     for state in BlockState:
         if seen[state] and is_invalid(state, differencing=geometry.differencing):
             words = f"{{}} {invalidity(state, differencing=geometry.differencing)}"
-            _tell(rules.BAT_STATE, window, states == state.value, teller, words)
+            _report(rules.BAT_STATE, window, states == state.value, reporter, words)
     if seen[BlockState.UNMAPPED_V095]:
         words = "{} is in state 5, UNMAPPED in version 0.95 of the format and reserved since"
-        _tell(rules.BAT_STATE_V095, window, states == BlockState.UNMAPPED_V095.value, teller, words)
+        _report(rules.BAT_STATE_V095, window, states == BlockState.UNMAPPED_V095.value, reporter, words)
     words = "{} has no contents, but its entry names a place; Windows is known to refuse that"
-    _tell(rules.BAT_NEEDLESS_OFFSET, window, needless_places(window.blocks), teller, words)
+    _report(rules.BAT_NEEDLESS_OFFSET, window, needless_places(window.blocks), reporter, words)
 
 
-def _check_unused_slots(window: Window, geometry: Geometry, teller: Teller) -> None:
+def _check_unused_slots(window: Window, geometry: Geometry, reporter: FindingReporter) -> None:
     """Images without a parent have no sector bitmaps; old QEMU left junk in their slots."""
     junk = np.flatnonzero(window.bitmaps)
     if junk.size and junk[-1] + window.first_chunk == geometry.chunk_count - 1:
         # The table ends with the last block, before the slot of the last chunk's bitmap.
-        _tell_leftovers(teller.bitmaps(window, junk[-1:]), teller)
+        _report_leftovers(reporter.bitmaps(window, junk[-1:]), reporter)
         junk = junk[:-1]
     words = "{} is named, but the image has no parent"
-    teller.tell(rules.BAT_BITMAP_JUNK, teller.bitmaps(window, junk), words)
+    reporter.report_group(rules.BAT_BITMAP_JUNK, reporter.bitmaps(window, junk), words)
 
 
-def _check_bitmaps(window: Window, geometry: Geometry, teller: Teller) -> None:
+def _check_bitmaps(window: Window, geometry: Geometry, reporter: FindingReporter) -> None:
     entries = window.bitmaps
     states = entries & _STATE
     needed = needed_bitmaps(window, geometry)
@@ -96,7 +100,7 @@ def _check_bitmaps(window: Window, geometry: Geometry, teller: Teller) -> None:
         (rules.BAT_RESERVED, entries & _RESERVED != 0, "reserved bits of the entry of {} are set"),
         (rules.BAT_NEEDLESS_OFFSET, needless_bitmaps(window, geometry), "{} is not there, but has a place"),
     ):
-        teller.tell(rule, teller.bitmaps(window, np.flatnonzero(which)), words)
+        reporter.report_group(rule, reporter.bitmaps(window, np.flatnonzero(which)), words)
 
 
 def needless_bitmaps(window: Window, geometry: Geometry) -> NDArray[np.bool_]:
@@ -113,5 +117,5 @@ def needed_bitmaps(window: Window, geometry: Geometry) -> NDArray[np.bool_]:
     return needed
 
 
-def _tell_leftovers(group: Group, teller: Teller) -> None:
-    teller.tell(rules.BAT_LEFTOVERS, group, "an entry behind the last one is not zero")
+def _report_leftovers(group: Group, reporter: FindingReporter) -> None:
+    reporter.report_group(rules.BAT_LEFTOVERS, group, "an entry behind the last one is not zero")

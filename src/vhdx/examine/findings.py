@@ -42,7 +42,7 @@ class Group(NamedTuple):
         return self._replace(numbers=self.numbers[chosen])
 
 
-class Teller:
+class FindingReporter:
     """Reports findings about slots of one table."""
 
     def __init__(self, slots: Slots, geometry: Geometry, report: CollectingReport) -> None:
@@ -58,7 +58,7 @@ class Teller:
         """The sector bitmap blocks with these numbers in a window."""
         return Group(which + window.first_chunk, self._geometry.bitmap_index, "the sector bitmap of chunk")
 
-    def tell(self, rule: Rule, group: Group, words: str | Callable[[int], str]) -> None:
+    def report_group(self, rule: Rule, group: Group, words: str | Callable[[int], str]) -> None:
         """Report one finding for each member; in ``words`` a ``{}`` stands for its name."""
         number = len(group.numbers)
         if not number:

@@ -16,7 +16,7 @@ from vhdx import rules
 from vhdx.errors import CorruptImageError
 from vhdx.examine.claims import ClaimCheck
 from vhdx.examine.entries import check_entries
-from vhdx.examine.findings import Teller
+from vhdx.examine.findings import FindingReporter
 from vhdx.examine.slots import Slots
 from vhdx.format import guids, metadata, region
 from vhdx.format.bat import RESERVED_MASK
@@ -175,11 +175,11 @@ def _fits(
     """
     report = CollectingReport()
     slots = Slots(storage, bat, geometry)
-    teller = Teller(slots, geometry, report)
-    claims = ClaimCheck(slots, geometry, Regions((bat, place), current), storage.size(), teller)
+    reporter = FindingReporter(slots, geometry, report)
+    claims = ClaimCheck(slots, geometry, Regions((bat, place), current), storage.size(), reporter)
     is_empty = True
     for window in slots.windows():
-        check_entries(window, geometry, teller)
+        check_entries(window, geometry, reporter)
         claims.add(window, None)
         is_empty = is_empty and not (window.blocks.any() or window.bitmaps.any())
         if not _is_sound(report):

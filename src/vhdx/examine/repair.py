@@ -1,4 +1,4 @@
-"""Mending one image: what can be put right without guessing and, where it is accepted, what cannot.
+"""Repairing one image: what can be put right without guessing and, where it is accepted, what cannot.
 
 Everything but the first steps goes through the journal, as any other change. The first steps make an image
 openable: a log that cannot be replayed is given up, a file that was cut is made as long as it was.
@@ -51,14 +51,14 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage, Storage
 
 LOSSY = frozenset({rules.LOG_NO_SEQUENCE, rules.LOG_FILE_TRUNCATED, rules.BAT_PLACE, rules.BAT_PAST_END})
-"""Rules whose mending changes what a read returns."""
+"""Rules whose repairing changes what a read returns."""
 _SLOTS_IN_A_PAGE = PAGE_SIZE // 8
 _KEPT = ~np.uint64(RESERVED_MASK)
 _PLACELESS = ~np.uint64(FILE_OFFSET_MASK)
 
 
 def concerned(file: ReadableStorage, examined: Examined) -> Concerned:
-    """The ranges of the disk whose contents are lost or doubtful, whether they are mended or not."""
+    """The ranges of the disk whose contents are lost or doubtful, whether they are repaired or not."""
     if examined.geometry is None or examined.regions is None or examined.table is None:
         return Concerned((), 0)
     if rules.LOG_NO_SEQUENCE in examined.report.counts:
@@ -68,11 +68,11 @@ def concerned(file: ReadableStorage, examined: Examined) -> Concerned:
     return Doubts(examined.storage, examined.regions, examined.geometry, size).concerned()
 
 
-def mend(file: Storage, *, accept_data_loss: bool, keep_length: bool = False) -> None:
-    """Mend what can be mended. ``keep_length`` cuts off no space that nobody claims.
+def repair_image(file: Storage, *, accept_data_loss: bool, keep_length: bool = False) -> None:
+    """Repair what can be repaired. ``keep_length`` cuts off no space that nobody claims.
 
-    Raises CorruptImageError or UnsupportedImageError for an image that cannot be mended; then parts of it may
-    have been changed, so ``file`` should be a rehearsal.
+    Raises CorruptImageError or UnsupportedImageError for an image that cannot be repaired; then parts of it
+    may have been changed, so ``file`` should be `StagedChanges`.
     """
     examined = examine(file)
     loses = accept_data_loss and bool(LOSSY & examined.report.counts.keys())
@@ -81,8 +81,8 @@ def mend(file: Storage, *, accept_data_loss: bool, keep_length: bool = False) ->
         _make_openable(file, examined)
         _lengthen(file)
         _mark_as_present(file, size)
-    mender = _Mender(file, accepting=accept_data_loss, changes_contents=loses)
-    mender.run(keep_length=keep_length)
+    repairing = _Repair(file, accepting=accept_data_loss, changes_contents=loses)
+    repairing.run(keep_length=keep_length)
 
 
 def _ignore(_: Finding) -> None:
@@ -139,7 +139,7 @@ def _mark_as_present(file: Storage, size: int) -> None:
     file.flush()
 
 
-class _Mender:
+class _Repair:
     """One run over an image that can be opened."""
 
     def __init__(self, file: Storage, *, accepting: bool, changes_contents: bool) -> None:
@@ -151,7 +151,7 @@ class _Mender:
         self._session = Session(file, self._image)
 
     def run(self, *, keep_length: bool) -> None:
-        """Mend everything and close."""
+        """Repair everything and close."""
         session = self._session
         session.cuts = session.cuts and not keep_length
         if self._accepting:
@@ -207,9 +207,9 @@ class _Mender:
             if claims.group.word == "block":
                 entries[claims.group.numbers - window.first_block] = BlockState.ZERO.value
         self._put(window, entries)
-        mended = window._replace(blocks=entries)  # of which some need no bitmap any more
-        self._mend_bitmaps(mended)
-        needed = needed_bitmaps(mended, self._geometry)
+        repaired = window._replace(blocks=entries)  # of which some need no bitmap any more
+        self._repair_bitmaps(repaired)
+        needed = needed_bitmaps(repaired, self._geometry)
         for claims in misplaced:
             if claims.group.word != "block":
                 self._replace_bitmaps(claims, needed, window.first_chunk)
@@ -233,7 +233,7 @@ class _Mender:
                 self._session.make_room(1)
                 self._session.put_entries(at, array("Q", entries[within : within + part].tolist()))
 
-    def _mend_bitmaps(self, window: Window) -> None:
+    def _repair_bitmaps(self, window: Window) -> None:
         """Slots of bitmaps that no image without a parent has, and fields of those that there are."""
         needless = needless_bitmaps(window, self._geometry)
         for index in np.flatnonzero(window.bitmaps).tolist():

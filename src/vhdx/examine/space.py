@@ -10,7 +10,7 @@ import numpy as np
 from vhdx import rules
 from vhdx.examine.claims import ClaimCheck
 from vhdx.examine.entries import check_behind, check_entries
-from vhdx.examine.findings import Teller
+from vhdx.examine.findings import FindingReporter
 from vhdx.examine.mibs import MibSet
 from vhdx.examine.slots import Slots
 from vhdx.format.bat import STATE_MASK
@@ -63,17 +63,17 @@ def check_table(
     """
     size = storage.size()
     slots = Slots(storage, regions.bat, geometry)
-    teller = Teller(slots, geometry, report)
-    claims = ClaimCheck(slots, geometry, regions, size, teller)
+    reporter = FindingReporter(slots, geometry, report)
+    claims = ClaimCheck(slots, geometry, regions, size, reporter)
     targets = _set_of(logged, size)
     beyond = np.zeros(0, dtype=np.uint64)
     for window in slots.windows():
-        check_entries(window, geometry, teller)
+        check_entries(window, geometry, reporter)
         claims.add(window, targets)
         if progress is not None:
             progress(slots.bytes_before(window), slots.bytes_in_all)
         beyond = window.beyond
-    check_behind(slots, teller)
+    check_behind(slots, reporter)
     claims.complete()
     leftovers = chain([beyond], (entries for _, entries in slots.behind()))
     kept = sum(_keep_leftovers(entries, claims.claimed, geometry, size) for entries in leftovers)
@@ -84,9 +84,9 @@ def check_table(
         report(Finding(rules.BAT_LEFTOVER_SPACE, place, f"{where}: {why}"))
     if not knows_all:
         return TableFound(claims.claimed, tuple(claims.late), 0, size)
-    _tell_gap(claims.claimed, regions, size, report)
+    _report_gap(claims.claimed, regions, size, report)
     free = claims.claimed.gaps(-(-size // MIB))
-    leaked = _tell_free(free, size, report, keeps_length=keeps_length)
+    leaked = _report_free(free, size, report, keeps_length=keeps_length)
     return TableFound(claims.claimed, tuple(claims.late), leaked, free.tail_start * MIB)
 
 
@@ -112,7 +112,7 @@ def _set_of(logged: Sequence[tuple[int, int]], size: int) -> MibSet | None:
     return targets
 
 
-def _tell_gap(claimed: MibSet, regions: Regions, size: int, report: Report) -> None:
+def _report_gap(claimed: MibSet, regions: Regions, size: int, report: Report) -> None:
     """Mention the space that QEMU leaves behind the structures; it counts as claimed from then on."""
     start = max(-(-area.end // MIB) for area in regions.areas)
     length = claimed.gap_length(start, min(_QEMU_GAP + 1, -(-size // MIB) - start))
@@ -122,7 +122,7 @@ def _tell_gap(claimed: MibSet, regions: Regions, size: int, report: Report) -> N
         report(Finding(rules.SPACE_GAP, Place("free space", start * MIB), detail))
 
 
-def _tell_free(free: Gaps, size: int, report: Report, *, keeps_length: bool) -> int:
+def _report_free(free: Gaps, size: int, report: Report, *, keeps_length: bool) -> int:
     """Report the other space that nobody claims; how many bytes of it are leaked."""
     first = Place("free space", free.first * MIB)
     if keeps_length:
@@ -131,7 +131,7 @@ def _tell_free(free: Gaps, size: int, report: Report, *, keeps_length: bool) -> 
             report(Finding(rules.SPACE_RESERVED, first, detail))
         return 0
     tail = -(-size // MIB) - free.tail_start
-    tail_bytes = _tell_tail(tail, size, report) if tail else 0
+    tail_bytes = _report_tail(tail, size, report) if tail else 0
     inner, runs = free.missing - tail, free.runs - bool(tail)
     if inner:
         detail = f"{format_size(inner * MIB)} in {runs} {'run' if runs == 1 else 'runs'} belong to nothing"
@@ -139,7 +139,7 @@ def _tell_free(free: Gaps, size: int, report: Report, *, keeps_length: bool) -> 
     return inner * MIB + tail_bytes
 
 
-def _tell_tail(mibs: int, size: int, report: Report) -> int:
+def _report_tail(mibs: int, size: int, report: Report) -> int:
     """Report what stands behind everything; how many bytes of it are leaked."""
     start = (-(-size // MIB) - mibs) * MIB
     place, detail = (

@@ -88,7 +88,7 @@ def _make_room(session: Session, blocks: range) -> bool:
         session.file.resize(size)
         raise
     session.reader.file_size = end
-    session.door.payload_written = True
+    session.transaction.payload_written = True
     return reserved
 
 
@@ -98,7 +98,7 @@ def _allocate(session: Session, block: int, count: int) -> None:
     new = array("Q", (entry if is_present(entry) else _zeros(session) for entry in entries))
     if new != entries:
         session.make_room(1)
-        session.door.payload_written = True
+        session.transaction.payload_written = True
         session.put_entries(block, new)
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vhdx.image.image import Image
     from vhdx.progress import Advance
     from vhdx.reshape.packing import Move
-    from vhdx.reshape.scan import Verdict
+    from vhdx.reshape.scan import Replacement
     from vhdx.write.sectors import Below
     from vhdx.write.space import Space
 
@@ -55,7 +55,7 @@ class Changes(Protocol):
     def drop_places(self, block: int, entries: array[int]) -> None:
         """Give neighbouring blocks entries of which those without contents name no space any more."""
 
-    def give_back(self, block: int, entry: int, verdict: Verdict) -> None:
+    def give_back(self, block: int, entry: int, replacement: Replacement) -> None:
         """Let a present block become what takes less space."""
 
     def drop_bitmap(self, chunk: int, place: int) -> None:
@@ -161,14 +161,14 @@ class Compaction:
         self._advance(0, sum(lengths.values()))
         for index, length in lengths.items():
             number, entry = block + index, int(values[index])
-            verdict = scanner.verdict(number, entry)
-            if verdict is not None and verdict.bits is not None and not self._has_bitmap(number):
-                self._thinnable.append((number, verdict.sectors * self._geometry.logical_sector_size))
-                verdict = None
-            if verdict is not None:
-                self._changes.give_back(number, entry, verdict)
-                self._freed += verdict.state != _PARTIAL
-            if (entry & STATE_MASK if verdict is None else verdict.state) == _PARTIAL:
+            replacement = scanner.replacement(number, entry)
+            if replacement is not None and replacement.bits is not None and not self._has_bitmap(number):
+                self._thinnable.append((number, replacement.sectors * self._geometry.logical_sector_size))
+                replacement = None
+            if replacement is not None:
+                self._changes.give_back(number, entry, replacement)
+                self._freed += replacement.state != _PARTIAL
+            if (entry & STATE_MASK if replacement is None else replacement.state) == _PARTIAL:
                 self._partial_chunks.add(self._geometry.chunk_of(number))
             self._advance(length, 0)
 
@@ -187,9 +187,9 @@ class Compaction:
                 continue
             for block, _ in rows:
                 entry = self._bat.payload(block)
-                verdict = scanner.verdict(block, entry)
-                if verdict is not None:
-                    self._changes.give_back(block, entry, verdict)
+                replacement = scanner.replacement(block, entry)
+                if replacement is not None:
+                    self._changes.give_back(block, entry, replacement)
         self._changes.settle()
 
     def _drop_bitmaps(self) -> None:

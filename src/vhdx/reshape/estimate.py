@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from vhdx.image.image import Image
     from vhdx.reshape.packing import Move
-    from vhdx.reshape.scan import Verdict
+    from vhdx.reshape.scan import Replacement
 
 
 class Estimate:
@@ -42,9 +42,9 @@ class Estimate:
     def drop_places(self, block: int, entries: array[int]) -> None:
         """Counted from the beginning."""
 
-    def give_back(self, block: int, entry: int, verdict: Verdict) -> None:  # noqa: ARG002  as in `Changes`
+    def give_back(self, block: int, entry: int, replacement: Replacement) -> None:  # noqa: ARG002  as in `Changes`
         """A block with fewer sectors keeps its space."""
-        if verdict.bits is None:
+        if replacement.bits is None:
             self.space.give_back(file_offset_of(entry), self.image.geometry.block_size)
 
     def drop_bitmap(self, chunk: int, place: int) -> None:  # noqa: ARG002

@@ -22,7 +22,7 @@ from vhdx.write.erase import Eraser
 
 if TYPE_CHECKING:
     from vhdx.reshape.packing import Move
-    from vhdx.reshape.scan import Bits, Verdict
+    from vhdx.reshape.scan import Bits, Replacement
     from vhdx.write.sectors import Below
     from vhdx.write.session import Session
     from vhdx.write.space import Space
@@ -72,14 +72,14 @@ class Relocator:
         self._begin(1)
         self._session.put_entries(block, entries)
 
-    def give_back(self, block: int, entry: int, verdict: Verdict) -> None:
+    def give_back(self, block: int, entry: int, replacement: Replacement) -> None:
         """Let a block become ZERO, NOT_PRESENT, or have fewer sectors here."""
         place = file_offset_of(entry)
-        if verdict.bits is not None:
-            self._clear_bits(block, place, verdict.bits)
+        if replacement.bits is not None:
+            self._clear_bits(block, place, replacement.bits)
             return
         self._begin(1)
-        self._session.put_entries(block, array("Q", (bat.pack(verdict.state, 0),)))
+        self._session.put_entries(block, array("Q", (bat.pack(replacement.state, 0),)))
         self.space.give_up(place, self._geometry.block_size)
 
     def _clear_bits(self, block: int, place: int, bits: Bits) -> None:
@@ -90,7 +90,7 @@ class Relocator:
         bitmap = file_offset_of(self._bat.bitmap(self._geometry.chunk_of(block)))
         entry = bat.pack(BlockState.PARTIALLY_PRESENT, place)
         # What belongs together goes into one log entry.
-        with self._session.door.failing_for_good(), self._pages.lock:
+        with self._session.transaction.failing_for_good(), self._pages.lock:
             self._pages.put_all(packed, bitmap + self._geometry.first_bit(block) // 8)
             self._session.put_entries(block, array("Q", (entry,)))
         in_unit = TRANSPARENT_UNIT // self._geometry.logical_sector_size
@@ -113,7 +113,7 @@ class Relocator:
         if place is None:
             return False
         self._begin(1)
-        self._session.door.payload_written = True
+        self._session.transaction.payload_written = True
         self._clear(place, BITMAP_BLOCK_SIZE)
         self._pages.forget(place, BITMAP_BLOCK_SIZE)
         with self._pages.lock:
@@ -123,7 +123,7 @@ class Relocator:
 
     def settle(self) -> None:
         """Commit, and look at the table again."""
-        if not self._unsettled or not self._session.door.began:
+        if not self._unsettled or not self._session.transaction.began:
             return
         self._punch_transparent()
         self._session.survey_anew()
@@ -143,7 +143,7 @@ class Relocator:
         if length <= 0:
             return True
         self._session.begin(contents=False)
-        self._session.door.payload_written = True
+        self._session.transaction.payload_written = True
         return self._file.punch(file_offset, length)
 
     def move(self, move: Move) -> None:
@@ -160,7 +160,7 @@ class Relocator:
             )
         self._begin(1)
         self.space.claim(target, length)
-        self._session.door.payload_written = True
+        self._session.transaction.payload_written = True
         if within == self._geometry.chunk_ratio:
             self._move_bitmap(chunk, source, target)
         else:

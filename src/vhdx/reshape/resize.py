@@ -60,7 +60,7 @@ def _session(file: Storage, image: Image, identity: UUID | None = None) -> Itera
     """A session that is closed at the end, also by an exception: what it committed stays."""
     session = Session(file, image)
     if identity is not None:
-        session.door.identity = identity
+        session.transaction.identity = identity
     try:
         with session.lock:
             yield session

@@ -31,7 +31,7 @@ TRANSPARENT_UNIT = 64 * KIB
 """Shorter runs that equal what lies below stay: reading alternately from here and there costs more."""
 
 
-class Verdict(NamedTuple):
+class Replacement(NamedTuple):
     """The state that a block may take; where that is PARTIALLY_PRESENT, the bits of its sectors.
 
     ``sectors`` is how many of them are let go of then.
@@ -51,12 +51,12 @@ class Scanner:
         self._below = below
         self._buffer = bytearray(PIECE_SIZE)
 
-    def verdict(self, block: int, entry: int) -> Verdict | None:
+    def replacement(self, block: int, entry: int) -> Replacement | None:
         """What a present block may become, None if it has to stay as it is."""
         state, place = state_of(entry), file_offset_of(entry)
         length = self._geometry.block_length(block)
         if state is BlockState.FULLY_PRESENT and self._is_zero(place, length):
-            return Verdict(BlockState.ZERO)
+            return Replacement(BlockState.ZERO)
         return None if self._below is None else self._compared(block, state, place, self._below)
 
     def _is_zero(self, place: int, length: int) -> bool:
@@ -71,7 +71,7 @@ class Scanner:
                 position, size = position + len(piece), PIECE_SIZE
         return True
 
-    def _compared(self, block: int, state: BlockState, place: int, below: Below) -> Verdict | None:
+    def _compared(self, block: int, state: BlockState, place: int, below: Below) -> Replacement | None:
         import numpy as np  # noqa: PLC0415  slow to import, and only children need it
 
         present = self._present(block, state)
@@ -88,9 +88,9 @@ class Scanner:
                 differs[sectors] = _unequal(own, theirs, sector) & present[sectors]
             shows_zeros = shows_zeros and is_zero(_shown(own, theirs, present[sectors], sector))
         if shows_zeros:
-            return Verdict(BlockState.ZERO)
+            return Replacement(BlockState.ZERO)
         if not differs.any():
-            return Verdict(BlockState.NOT_PRESENT)
+            return Replacement(BlockState.NOT_PRESENT)
         return self._with_fewer_bits(present, differs)
 
     def _present(self, block: int, state: BlockState) -> Bits:
@@ -107,7 +107,7 @@ class Scanner:
         present[self._geometry.block_length(block) // self._geometry.logical_sector_size :] = False
         return present
 
-    def _with_fewer_bits(self, present: Bits, differs: Bits) -> Verdict | None:
+    def _with_fewer_bits(self, present: Bits, differs: Bits) -> Replacement | None:
         """Whole units without a difference are let go of; the chunk's sector bitmap has to say so."""
         import numpy as np  # noqa: PLC0415
 
@@ -116,7 +116,7 @@ class Scanner:
         if not (present.reshape(-1, in_unit).any(axis=1) & ~stays).any():
             return None
         bits = present & np.repeat(stays, in_unit)
-        return Verdict(BlockState.PARTIALLY_PRESENT, bits, int((present & ~bits).sum()))
+        return Replacement(BlockState.PARTIALLY_PRESENT, bits, int((present & ~bits).sum()))
 
 
 def _unequal(own: bytes, theirs: bytes, sector: int) -> Bits:

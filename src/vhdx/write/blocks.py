@@ -25,7 +25,7 @@ class BlockWriter:
         self._session = session
         self._file = session.file
         self._geometry = session.geometry
-        self._door = session.door
+        self._transaction = session.transaction
         self._pins = session.pins
         self._locate = session.reader.locate
         self._sectors = SectorWriter(session, below)
@@ -45,7 +45,7 @@ class BlockWriter:
         finally:
             # Set when the bytes are there and not before: a flush that runs meanwhile may have missed them.
             # And before the pin goes: whoever waits for it flushes next.
-            self._door.payload_written = True
+            self._transaction.payload_written = True
             self._pins.leave(pin)
         return place > 0
 
@@ -53,7 +53,7 @@ class BlockWriter:
         """Write to a block that was not present, or not wholly, a moment ago."""
         session = self._session
         with session.lock:
-            session.door.check()
+            session.transaction.check()
             if self.write_in_place(data, self._geometry.offset_of(span)):
                 return
             entry = session.bat.payload(span.block)
@@ -70,7 +70,7 @@ class BlockWriter:
         """Write all of a partially present block, which becomes full in its place."""
         self._session.make_room(1)
         self._file.write_at(data, place)
-        self._door.payload_written = True
+        self._transaction.payload_written = True
         self._put(span.block, place)
 
     def _allocate_block(self, span: Span, data: memoryview) -> None:

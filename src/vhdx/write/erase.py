@@ -44,7 +44,7 @@ class Eraser:
         ``fast_only`` raises OSError (ENOTSUP) before anything changed where zeros would have to be written.
         """
         session = self._session
-        session.door.check()
+        session.transaction.check()
         in_place = keep_allocated or session.keeps_blocks
         with session.lock:
             covered = self._geometry.covered(offset, length)
@@ -81,7 +81,7 @@ class Eraser:
         session.begin()
         place = self._reader.locate(self._geometry.offset_of(span), span.length)
         if place > 0:
-            session.door.payload_written = True
+            session.transaction.payload_written = True
             session.file.zero(place, span.length)
             return
         for start, length in pieces(span.offset_in_block, span.length, len(ZEROS)):
@@ -91,7 +91,7 @@ class Eraser:
     def trim(self, length: int, offset: int) -> None:
         """Let go of a range: whole blocks give their space back, parts of present ones are punched."""
         session = self._session
-        session.door.check()
+        session.transaction.check()
         if session.keeps_blocks:
             return  # a fixed image keeps its space
         with session.lock:
@@ -105,7 +105,7 @@ class Eraser:
         for extent in self._reader.extents(self._geometry.offset_of(span), span.length):
             if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
                 self._session.begin()
-                self._session.door.payload_written = True
+                self._session.transaction.payload_written = True
                 self._session.file.punch(extent.file_offset, extent.length)
 
     def _change_states(self, blocks: range, event: Event, *, only_absent: bool = False) -> None:

@@ -52,7 +52,7 @@ def moved_region(session: Session, old: RegionEntry, length: int) -> Iterator[in
             session.file.zero(place, length)
         yield place
         session.commit()
-        with session.door.failing_for_good():
+        with session.transaction.failing_for_good():
             _put_tables(session, old, old._replace(file_offset=place, length=length, required=1))
             named[0] = place
 

@@ -69,9 +69,9 @@ class SectorWriter:
             if not was_partial:
                 place, _ = undoing.enter_context(session.allocated(span.block))
             session.file.write_at(filled, place + start)
-            session.door.payload_written = True
+            session.transaction.payload_written = True
             # What belongs together goes into one log entry.
-            with session.door.failing_for_good(), self._pages.lock:
+            with session.transaction.failing_for_good(), self._pages.lock:
                 self._set_bits(bitmap, span.block, start, len(filled), was_partial=was_partial)
                 self._bat.put_bitmap(chunk, bat.pack(bat.BITMAP_PRESENT, bitmap))
                 entry = bat.pack(BlockState.PARTIALLY_PRESENT, place)

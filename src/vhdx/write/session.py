@@ -14,7 +14,7 @@ from vhdx.format.bat import file_offset_of, state_of
 from vhdx.image.states import is_invalid
 from vhdx.write.pins import Pins
 from vhdx.write.space import Conflict, keep_leftovers, survey
-from vhdx.write.transaction import Door, nobody_reads
+from vhdx.write.transaction import Transaction, nobody_reads
 
 if TYPE_CHECKING:
     from array import array
@@ -45,7 +45,7 @@ class Session:
         """Whether the file may be cut behind its last used MiB at the end."""
         self.lock = threading.RLock()
         self.pins = Pins()
-        self.door = Door(file, image, on_failure)
+        self.transaction = Transaction(file, image, on_failure)
         self._known_space: Space | None = None
         self._leftovers: list[int] | None = None
 
@@ -82,29 +82,29 @@ class Session:
         self.survey_anew()
 
     def know_space(self, space: Space) -> None:
-        """Before the first change: which space is free in an image whose contradictions are being mended."""
+        """Before the first change: which space is free in an image whose contradictions go."""
         self._known_space = space
 
     def begin(self, *, contents: bool = True) -> None:
         """Before a change: the image is sound, its headers say that it is being written to."""
-        self.door.check()
-        if contents and self.door.contents_began:
+        self.transaction.check()
+        if contents and self.transaction.contents_began:
             return
         with self.lock:
-            first = not self.door.began
+            first = not self.transaction.began
             _ = self.space  # an image that contradicts itself is not modified at all
-            self.door.begin(contents=contents)
+            self.transaction.begin(contents=contents)
             if first:
-                self.door.mend()
+                self.transaction.recover()
 
     def make_room(self, pages: int) -> None:
         """Commit early if so many more changed pages would not fit half the log."""
-        if not self.door.has_room(pages):
+        if not self.transaction.has_room(pages):
             self.commit()
 
     def commit(self) -> None:
         """Make everything durable, then free what waited: the entries that named it are durably gone now."""
-        if self.door.commit():
+        if self.transaction.commit():
             self._release()
 
     def _release(self) -> None:
@@ -121,13 +121,13 @@ class Session:
     def close(self) -> None:
         """Commit, empty the log, cut the file behind its last used MiB. Does nothing to an unchanged file."""
         with self.lock:
-            if self.door.failure is not None:
+            if self.transaction.failure is not None:
                 return
-            self.door.contents_began = False  # writes that begin now wait for the lock, and are refused
+            self.transaction.contents_began = False  # new writes wait for the lock, and are refused
             self.pins.drain()
             self.commit()
             cut = self.cuts and self._known_space is not None
-            self.door.close(self.space.used_end if cut else None)
+            self.transaction.close(self.space.used_end if cut else None)
 
     @contextlib.contextmanager
     def taken(self, length: int, named: Callable[[], int]) -> Iterator[tuple[int, bool]]:
@@ -140,7 +140,7 @@ class Session:
             if place + length > self.reader.file_size:
                 self.file.resize(place + length)
                 self.reader.file_size = place + length
-            self.door.payload_written = True
+            self.transaction.payload_written = True
             yield place, is_new
         finally:
             if named() != place:

@@ -1,4 +1,4 @@
-"""The one door: every change of metadata leaves through it, in an order that no crash can hurt.
+"""The one transaction: every change of metadata leaves through it, in an order that no crash can hurt.
 
 Commit: payload written → flush → log entry → flush → pages put in their places, which the next flush makes
 durable. Beginning: headers with new write GUIDs, then replay of a dirty log. End: log GUID cleared. The
@@ -33,7 +33,7 @@ def nobody_reads() -> None:
     """There are no readers to be told of a failure."""
 
 
-class Door:
+class Transaction:
     """The changes of one session on one file. Its callers hold the image's change lock."""
 
     def __init__(self, file: Storage, image: Image, on_failure: Callable[[], None] = nobody_reads) -> None:
@@ -89,7 +89,7 @@ class Door:
     def begin(self, *, contents: bool) -> None:
         """Before a modification: new FileWriteGuid once, new DataWriteGuid once for ``contents``.
 
-        The first call also replays a dirty log in its place and lays out what is to be mended.
+        The first call also replays a dirty log in its place and lays out what is to be repaired.
         """
         if self._began and (self.contents_began or not contents):
             self.check()
@@ -119,9 +119,9 @@ class Door:
             self._image.storage.dissolve()
         return changes | {"log_guid": guids.NIL}
 
-    def mend(self) -> None:
+    def recover(self) -> None:
         """Put right bytes over a damaged copy of the region table, with the next commit."""
-        for file_offset, table in self._image.regions.to_mend:
+        for file_offset, table in self._image.regions.to_repair:
             for start in range(0, len(table), PAGE_SIZE):
                 self._pages.put(table[start : start + PAGE_SIZE], file_offset + start)
 

@@ -1,4 +1,4 @@
-"""Changing one image: its disk, what is to be mended in it, its metadata items."""
+"""Changing one image: its disk, what is to be repaired in it, its metadata items."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Writer:
         self._image = image
         self._geometry = image.geometry
         self.session = Session(file, image, on_failure)
-        self._door = self.session.door
+        self._transaction = self.session.transaction
         self._blocks = BlockWriter(self.session, below)
         self._items = image.metadata.entries
         eraser = Eraser(self.session, below, self._blocks)
@@ -49,20 +49,20 @@ class Writer:
 
     def keep_identity(self) -> None:
         """Before the first write: say that all writes will leave what a read returns as it is."""
-        self._door.identity = None
+        self._transaction.identity = None
 
     def take_identity(self, data_write_guid: UUID) -> None:
         """Before the first write: give the contents this DataWriteGuid, durably."""
-        self._door.identity = data_write_guid
+        self._transaction.identity = data_write_guid
         self.session.begin()
 
     def check(self) -> None:
         """Raise ImageFailedError after a failure that could not be undone."""
-        self._door.check()
+        self._transaction.check()
 
     def pwrite(self, data: bytes | memoryview, offset: int) -> None:
         """Write bytes of a range inside the disk."""
-        if not self._door.contents_began:
+        if not self._transaction.contents_began:
             self.session.begin()
         if self._blocks.write_in_place(data, offset):
             return
@@ -75,14 +75,14 @@ class Writer:
 
     def flush(self) -> None:
         """Return when everything written before is durable."""
-        self._door.check()
+        self._transaction.check()
         with self.session.lock:
             self.session.commit()
 
-    def mend(self) -> bool:
+    def recover(self) -> bool:
         """Replay a dirty log and put right what disagrees, contents untouched; whether it was needed."""
         with self.session.lock:
-            if not self._image.needs_mending:
+            if not self._image.needs_recovery:
                 return False
             self.session.begin(contents=False)
             self.session.commit()
@@ -151,7 +151,7 @@ class Writer:
             change = self._with_items(before, items)
         except NoRoomError as error:
             raise UnsupportedImageError(str(error), image=self._image.name, rule="2.6.1") from None
-        if not self._door.fits(change.page_count):
+        if not self._transaction.fits(change.page_count):
             raise UnsupportedImageError("the log is too small for these items", image=self._image.name)
         return change
 
@@ -160,17 +160,17 @@ class Writer:
 
     def _fits(self, pages: int) -> bool:
         """Whether so many pages go through the log; also if not: where it has written already."""
-        return self._door.began or self._door.fits(pages)
+        return self._transaction.began or self._transaction.fits(pages)
 
     def _apply(self, change: ItemChange, *, contents: bool) -> None:
         session, start = self.session, self._image.metadata.region.file_offset
         session.begin(contents=contents)
         session.commit()  # so that what belongs together has half the log for itself
         for offset, data in change.direct:
-            session.door.payload_written = True
+            session.transaction.payload_written = True
             session.file.write_at(data, start + offset)
             session.pages.forget(start + offset, len(data))
-        with session.door.failing_for_good():
+        with session.transaction.failing_for_good():
             for offset, data in change.logged:
                 session.pages.put_all(data, start + offset)
             self._items = change.entries  # also if the commit fails: the pages leave with the next one

@@ -41,7 +41,10 @@ def in_many_commits(session: Session) -> None:
     """As if a page of the table had four entries, and the log took one page a commit."""
     with (
         mock.patch("vhdx.reshape.allocate.SLOTS_IN_PAGE", 4),
-        mock.patch("vhdx.write.transaction.Door.has_room", lambda door, pages: not door._pages.dirty_count),
+        mock.patch(
+            "vhdx.write.transaction.Transaction.has_room",
+            lambda self, pages: not self._pages.dirty_count,
+        ),
     ):
         session.set_type("fixed")
         session.set_type("dynamic")

@@ -1,7 +1,7 @@
 """Changes of a file that are tried before they are made: recorded in order, and read as if they were made.
 
 What was tried can be looked at, thrown away, or made for real with the same writes and flushes in the same
-order, so that a crash in the middle leaves what it would have left had nothing been rehearsed. The new bytes
+order, so that a crash in the middle leaves what it would have left had nothing been staged. The new bytes
 wait in a temporary file: there may be as many of them as the image has.
 """
 
@@ -33,7 +33,7 @@ class Step(NamedTuple):
     spooled_at: int = 0
 
 
-class Rehearsal:
+class StagedChanges:
     """A storage that keeps what is written to it apart from ``base``, whose owner keeps owning it."""
 
     def __init__(self, base: ReadableStorage) -> None:
@@ -155,11 +155,11 @@ class Rehearsal:
         self._note(Step("zero", first * PAGE, (last - first) * PAGE))
 
     def punch(self, file_offset: int, length: int) -> bool:  # noqa: ARG002  the protocol's signature
-        """Nothing is given back by a rehearsal."""
+        """Nothing is given back by a staged."""
         return False
 
     def reserve(self, file_offset: int, length: int) -> bool:  # noqa: ARG002  the protocol's signature
-        """Nothing is claimed on the host by a rehearsal."""
+        """Nothing is claimed on the host by a staged."""
         return False
 
     def changed_ranges(self) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Mending: one damaged copy of the header or of the region table beside a good one."""
+"""Repairing: one damaged copy of the header or of the region table beside a good one."""
 
 from functools import partial
 
@@ -15,8 +15,8 @@ from .sessions import dirty
 DAMAGED = HARMLESS | {"one region table is damaged", "the region tables differ"}
 
 
-def mended(session: Session) -> None:
-    assert session.mend()
+def repaired(session: Session) -> None:
+    assert session.recover()
 
 
 def written(session: Session) -> None:
@@ -55,8 +55,8 @@ def _everything() -> ImageBuilder:
 
 SCENARIOS = (
     Scenario("header 1 damaged", partial(_bad_header, 1), written, 60, warnings=DAMAGED),
-    Scenario("header 2 damaged, mended", partial(_bad_header, 2), mended, 15, warnings=DAMAGED),
-    Scenario("region table 1 damaged, mended", partial(_bad_table, 1), mended, 540, warnings=DAMAGED),
+    Scenario("header 2 damaged, repaired", partial(_bad_header, 2), repaired, 15, warnings=DAMAGED),
+    Scenario("region table 1 damaged, repaired", partial(_bad_table, 1), repaired, 540, warnings=DAMAGED),
     Scenario("region table 2 damaged", partial(_bad_table, 2), written, 820, warnings=DAMAGED),
     Scenario("region tables that differ", _tables_that_differ, written, 70, warnings=DAMAGED),
     Scenario("a dirty log and damaged copies", _everything, written, 1400, warnings=DAMAGED),
