@@ -82,13 +82,21 @@ def resident(kind: int, value: bytes, name: str = "") -> bytes:
 
 
 def stored(
-    kind: int, runs: Runs, *, first: int = 0, length: int = 0, flags: int = 0, pairs: bytes | None = None
+    kind: int,
+    runs: Runs,
+    *,
+    first: int = 0,
+    length: int = 0,
+    flags: int = 0,
+    pairs: bytes | None = None,
+    name: str = "",
 ) -> bytes:
     """An attribute that stands in clusters."""
-    body = _padded(encoded(runs) if pairs is None else pairs)
+    text = _padded(name.encode("utf-16-le"))
+    body = text + _padded(encoded(runs) if pairs is None else pairs)
     last = first + sum(count for count, _ in runs) - 1
-    head = struct.pack("<IIBBHHH", kind, 64 + len(body), 1, 0, 64, flags, 0)
-    return head + struct.pack("<qqHHIqqq", first, last, 64, 0, 0, length, length, length) + body
+    head = struct.pack("<IIBBHHH", kind, 64 + len(body), 1, len(name), 64, flags, 0)
+    return head + struct.pack("<qqHHIqqq", first, last, 64 + len(text), 0, 0, length, length, length) + body
 
 
 def listed(entries: Iterable[tuple[int, int, int]], sequence: int = 1) -> bytes:

@@ -158,9 +158,11 @@ def test_reference_with_another_sequence_number() -> None:
     assert "not in use" in told(volume.build())
 
 
-def file_with(*runs: tuple[int, int | None], pairs: bytes | None = None, **fields: int) -> Volume:
+def file_with(
+    *runs: tuple[int, int | None], pairs: bytes | None = None, first: int = 0, flags: int = 0
+) -> Volume:
     volume = Volume()
-    volume.records[30] = record(stored(DATA, runs, pairs=pairs, **fields))
+    volume.records[30] = record(stored(DATA, runs, pairs=pairs, first=first, flags=flags))
     return volume
 
 
@@ -288,6 +290,16 @@ def test_broken_files_of_its_own(name: str) -> None:
     volume = Volume()
     OWN[name](volume)
     assert told(volume.build())
+
+
+def test_negative_lengths() -> None:
+    for kind, index in ((ATTRIBUTE_LIST, 6), (DATA, 6), (DATA, 2), (DATA, 0)):
+        volume = Volume()
+        volume.records[index] = record(stored(kind, [(9, None)], length=-1 << 62))
+        assert "negative length" in told(volume.build())
+    volume = Volume()
+    volume.records[5] = record(stored(INDEX_ROOT, [(9, None)], length=-9, name="$I30"))
+    assert "negative length" in told(volume.build())
 
 
 def test_boot_sectors() -> None:

@@ -9,7 +9,7 @@ from vhdx.filesystems import ntfs_log
 from vhdx.filesystems.base import Identity, NotFreeError, State
 from vhdx.filesystems.ntfs_boot import BOOT_LENGTH, NAME, Boot, parsed
 from vhdx.filesystems.ntfs_index import is_hibernated
-from vhdx.filesystems.ntfs_record import DATA, VOLUME_INFORMATION, VOLUME_NAME
+from vhdx.filesystems.ntfs_record import ADVICE, DATA, VOLUME_INFORMATION, VOLUME_NAME, damaged
 from vhdx.filesystems.ntfs_volume import LOG_FILE, VOLUME, Volume
 from vhdx.filesystems.reading import NotUnderstood, within
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 _KIND = "NTFS"
 _VERSIONS = ((1, 2), (3, 0), (3, 1))
 _FLAGS = {
-    0x0001: "it is marked as dirty: run chkdsk in Windows, then shut it down",
+    0x0001: f"it is marked as dirty: {ADVICE}",
     0x0002: "the size of its log is about to change: start Windows with it once, then shut it down",
-    0x4000: "chkdsk was changing it: run chkdsk in Windows, then shut it down",
+    0x4000: f"chkdsk was changing it: {ADVICE}",
 }
 _SHADOW_AT = 0x1E00
 _SHADOW_NAME = bytes.fromhex("6b87083876c1484eb7ae04046e6cc752")
@@ -96,7 +96,7 @@ class Ntfs:
 
 def _must_be_known(information: bytes) -> None:
     if len(information) < 12:
-        raise NotFreeError("its volume information is too short: run chkdsk in Windows")
+        raise damaged("its volume information is too short")
     version = information[8], information[9]
     if version not in _VERSIONS:
         raise NotFreeError(f"its version {version[0]}.{version[1]} is not known here", "unknown")

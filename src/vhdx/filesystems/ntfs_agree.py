@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.bitmap import clear_runs_in_pieces, in_bytes
 from vhdx.filesystems.claims import must_be_apart, used_runs
 from vhdx.filesystems.ntfs_claims import claims
-from vhdx.filesystems.ntfs_record import DATA
+from vhdx.filesystems.ntfs_record import ADVICE, DATA, damaged
 from vhdx.filesystems.ntfs_volume import CLUSTER_BITMAP
 from vhdx.filesystems.runs import joined_chunks
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from vhdx.filesystems.base import Runs
     from vhdx.filesystems.ntfs_boot import Boot
     from vhdx.filesystems.ntfs_volume import Stream, Volume
-
-_ADVICE = "run chkdsk in Windows, then shut it down"
 
 
 class AgreedNtfs:
@@ -39,10 +36,10 @@ def agreed(volume: Volume) -> AgreedNtfs:
     boot = volume.boot
     bitmap = volume.stored(CLUSTER_BITMAP, DATA)
     if min(bitmap.length, bitmap.initialised) < -(-boot.clusters // 8):
-        raise NotFreeError(f"its bitmap of clusters is too short: {_ADVICE}")
-    used = used_runs(claims(volume.mft, boot.record_size, boot.clusters), _ADVICE)
+        raise damaged("its bitmap of clusters is too short")
+    used = used_runs(claims(volume.mft, boot.record_size, boot.clusters), ADVICE)
     if not len(used) or used[0, 0]:
-        raise NotFreeError(f"no file of it holds its boot sector: {_ADVICE}")
+        raise damaged("no file of it holds its boot sector")
     for free in clear_runs_in_pieces(bitmap.read, boot.clusters):
-        must_be_apart(free, used, _ADVICE)
+        must_be_apart(free, used, ADVICE)
     return AgreedNtfs(boot, bitmap)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vhdx.filesystems.base import NotFreeError
-from vhdx.filesystems.ntfs_record import END, STRIDE
+from vhdx.filesystems.ntfs_record import END, STRIDE, damaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +27,6 @@ PIECE_LENGTH = 8 << 20
 _FILE, _DAMAGED = (int.from_bytes(magic, "little") for magic in (b"FILE", b"BAAD"))
 _SMALLEST, _STORED_LENGTH = 24, 64
 _LAST_CLUSTER = 1 << 62
-_ADVICE = "run chkdsk in Windows"
 
 
 def claims(mft: Stream, record_size: int, clusters: int) -> Iterator[Runs]:
@@ -42,7 +40,7 @@ def claims(mft: Stream, record_size: int, clusters: int) -> Iterator[Runs]:
 
 def _must(condition: NDArray[np.bool_], what: str) -> None:
     if not condition.all():
-        raise NotFreeError(f"a file record {what}: {_ADVICE}")
+        raise damaged(f"a file record {what}")
 
 
 def _in_use(records: Bytes) -> Bytes:
@@ -52,7 +50,7 @@ def _in_use(records: Bytes) -> Bytes:
     used = written & (records[:, 22] & 1 == 1)
     _must(magic != _DAMAGED, "was found damaged")
     if not written.any():
-        raise NotFreeError(f"a long part of its table of files holds no records: {_ADVICE}")
+        raise damaged("a long part of its table of files holds no records")
     records = records[used]
     words = records.view("<u2")
     sectors = records.shape[1] // STRIDE

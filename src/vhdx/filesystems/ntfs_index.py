@@ -6,8 +6,15 @@ import struct
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from vhdx.filesystems.base import NotFreeError
-from vhdx.filesystems.ntfs_record import BITMAP, DATA, INDEX_ALLOCATION, INDEX_ROOT, NUMBER_MASK, fixed_up
+from vhdx.filesystems.ntfs_record import (
+    BITMAP,
+    DATA,
+    INDEX_ALLOCATION,
+    INDEX_ROOT,
+    NUMBER_MASK,
+    damaged,
+    fixed_up,
+)
 from vhdx.filesystems.ntfs_volume import ROOT
 from vhdx.filesystems.reading import power_of_two
 
@@ -46,7 +53,7 @@ def _named(volume: Volume) -> Iterator[int]:
     root = volume.stream(ROOT, INDEX_ROOT, _NAMES)
     value = root.read(root.length, 0) if root.length <= 65536 else b""
     if len(value) < 32:
-        raise NotFreeError(f"{_WHAT} has no index: run chkdsk in Windows")
+        raise damaged(f"{_WHAT} has no index")
     yield from _matching(value, 16)
     (block_size,) = struct.unpack_from("<I", value, 8)
     if value[28] & 1:
@@ -58,7 +65,7 @@ def _blocks(volume: Volume, size: int) -> Iterator[bytes]:
     """The blocks of the index that are in use and may hold the name."""
     blocks = volume.stream(ROOT, INDEX_ALLOCATION, _NAMES)
     if not power_of_two(size, 512, 65536) or blocks.length > _LONGEST:
-        raise NotFreeError(f"{_WHAT} has an index of an unknown shape: run chkdsk in Windows")
+        raise damaged(f"{_WHAT} has an index of an unknown shape")
     in_use = _bitmap(volume, blocks.length // size)
     for number in range(blocks.length // size):
         if in_use[number >> 3] >> (number & 7) & 1:
@@ -72,7 +79,7 @@ def _bitmap(volume: Volume, count: int) -> bytes:
     bitmap: Stream | Value = volume.stream(ROOT, BITMAP, _NAMES)
     length = -(-count // 8)
     if bitmap.length < length:
-        raise NotFreeError(f"{_WHAT} has too short a bitmap: run chkdsk in Windows")
+        raise damaged(f"{_WHAT} has too short a bitmap")
     return bitmap.read(length, 0)
 
 
@@ -81,13 +88,13 @@ def _matching(node: bytes, header: int) -> Iterator[int]:
     first, used = struct.unpack_from("<II", node, header)
     position, end = header + first, header + used
     if end > len(node):
-        raise NotFreeError(f"{_WHAT} has a block that is longer than it can be: run chkdsk in Windows")
+        raise damaged(f"{_WHAT} has a block that is longer than it can be")
     while position + 16 <= end:
         reference, length, _, flags = _ENTRY.unpack_from(node, position)
         if flags & _LAST:
             return
         if length < 16 or length % 8 or position + length > end:
-            raise NotFreeError(f"{_WHAT} has an illegal entry: run chkdsk in Windows")
+            raise damaged(f"{_WHAT} has an illegal entry")
         entry = node[position : position + length]
         if length > _NAME_AT:
             name = entry[_NAME_AT : _NAME_AT + 2 * entry[_NAME_LENGTH_AT]].decode("utf-16-le", "replace")

@@ -6,7 +6,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.filesystems.base import NotFreeError
-from vhdx.filesystems.ntfs_record import fixed_up
+from vhdx.filesystems.ntfs_record import damaged, fixed_up
 from vhdx.filesystems.reading import power_of_two
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _NO_CLIENT = 0xFFFF
 _CLEAN = 2
 _LONGEST = 4 << 30
 _PIECE = 1 << 20
-_UNREADABLE = "its log ($LogFile) is not understood: run chkdsk in Windows, then shut it down"
+_UNREADABLE = "its log ($LogFile) is not understood"
 
 
 class _Restart(NamedTuple):
@@ -33,7 +33,7 @@ class _Restart(NamedTuple):
 def must_be_clean(log: Stream) -> None:
     """Raises NotFreeError unless the volume was unmounted, and no Windows has kept it."""
     if log.length < 4 << 10 or log.length > _LONGEST:
-        raise NotFreeError(_UNREADABLE)
+        raise damaged(_UNREADABLE)
     start = log.read(512, 0)
     if start == b"\xff" * 512:
         return _must_be_empty(log)
@@ -65,7 +65,7 @@ def _must_be_empty(log: Stream) -> None:
     for offset in range(0, log.length, _PIECE):
         piece = log.read(min(_PIECE, log.length - offset), offset)
         if piece.count(0xFF) != len(piece):
-            raise NotFreeError(_UNREADABLE)
+            raise damaged(_UNREADABLE)
 
 
 def _restart(log: Stream, offset: int) -> _Restart:
@@ -74,10 +74,10 @@ def _restart(log: Stream, offset: int) -> _Restart:
         power_of_two(page_size, 512, 65536) and offset in (0, page_size) and offset + page_size <= log.length
     )
     if magic not in _MAGICS or not fits:
-        raise NotFreeError(_UNREADABLE)
+        raise damaged(_UNREADABLE)
     page = fixed_up(log.read(page_size, offset), magic, "a restart page of its log")
     _, _, area, minor, major = _PAGE.unpack_from(page, 16)
     if area % 8 or area + _AREA.size > page_size:
-        raise NotFreeError(_UNREADABLE)
+        raise damaged(_UNREADABLE)
     lsn, _, _, in_use, flags = _AREA.unpack_from(page, area)
     return _Restart(page_size, (major, minor), lsn, in_use == _NO_CLIENT or bool(flags & _CLEAN))

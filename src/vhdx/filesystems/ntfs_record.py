@@ -31,6 +31,8 @@ _STORED = struct.Struct(
 _LISTED = struct.Struct("<IHBBqQ")  # type, length, name length, name offset, first VCN, reference
 _STORED_LENGTH = 64
 
+ADVICE = "run chkdsk in Windows, then shut it down"
+
 Runs = list[tuple[int, int | None]]
 """(clusters, first cluster), the latter None where nothing is stored."""
 
@@ -57,18 +59,23 @@ class Listed(NamedTuple):
     reference: int
 
 
+def damaged(what: str) -> NotFreeError:
+    """The error for what is not as it must be, with what helps."""
+    return NotFreeError(f"{what}: {ADVICE}")
+
+
 def fixed_up(raw: bytes, magic: bytes, what: str) -> bytes:
     """A record as it was before it was written. Raises NotFreeError unless it was written whole."""
     if raw[:4] != magic:
-        raise NotFreeError(f"{what} does not begin with {magic.decode()}: run chkdsk in Windows")
+        raise damaged(f"{what} does not begin with {magic.decode()}")
     offset, count = struct.unpack_from("<HH", raw, 4)
     if count != len(raw) // STRIDE + 1 or offset % 2 or offset < 8 or offset + 2 * count > STRIDE - 2:
-        raise NotFreeError(f"{what} has an illegal update sequence: run chkdsk in Windows")
+        raise damaged(f"{what} has an illegal update sequence")
     record = bytearray(raw)
     for number in range(1, count):
         end = number * STRIDE
         if raw[end - 2 : end] != raw[offset : offset + 2]:
-            raise NotFreeError(f"{what} was not written whole: run chkdsk in Windows")
+            raise damaged(f"{what} was not written whole")
         record[end - 2 : end] = raw[offset + 2 * number : offset + 2 * number + 2]
     return bytes(record)
 
@@ -78,11 +85,11 @@ def attributes(record: bytes, what: str) -> Iterator[Attribute]:
     (position,) = struct.unpack_from("<H", record, 20)
     (used,) = struct.unpack_from("<I", record, 24)
     if used > len(record):
-        raise NotFreeError(f"{what} says that it is longer than it can be: run chkdsk in Windows")
+        raise damaged(f"{what} says that it is longer than it can be")
     while position + 4 <= used and record[position : position + 4] != b"\xff" * 4:
         length = int.from_bytes(record[position + 4 : position + 8], "little")
         if length < 24 or length % 8 or position + length > used:
-            raise NotFreeError(f"{what} has an attribute that leaves it: run chkdsk in Windows")
+            raise damaged(f"{what} has an attribute that leaves it")
         yield _attribute(record[position : position + length], what)
         position += length
 
@@ -93,14 +100,14 @@ def _attribute(data: bytes, what: str) -> Attribute:
     if not stored:
         length, offset = _RESIDENT.unpack_from(data, 16)
         if offset + length > len(data):
-            raise NotFreeError(f"{what} has a value that leaves its attribute: run chkdsk in Windows")
+            raise damaged(f"{what} has a value that leaves its attribute")
         return Attribute(type_, name, flags, data[offset : offset + length], 0, [], length, length)
     if len(data) < _STORED_LENGTH:
-        raise NotFreeError(f"{what} has an attribute that is too short: run chkdsk in Windows")
+        raise damaged(f"{what} has an attribute that is too short")
     first, last, offset, _, _, _, length, initialised = _STORED.unpack_from(data, 16)
     runs = decoded(data[offset:], what)
     if offset < _STORED_LENGTH or first < 0 or sum(count for count, _ in runs) != last - first + 1:
-        raise NotFreeError(f"{what} has a run list that contradicts its size: run chkdsk in Windows")
+        raise damaged(f"{what} has a run list that contradicts its size")
     return Attribute(type_, name, flags, None, first, runs, length, initialised)
 
 
@@ -113,7 +120,7 @@ def decoded(pairs: bytes, what: str) -> Runs:
         end = middle + (pairs[position] >> 4)
         count = int.from_bytes(pairs[position + 1 : middle], "little", signed=True)
         if end > len(pairs) or count <= 0:
-            raise NotFreeError(f"{what} has an illegal run list: run chkdsk in Windows")
+            raise damaged(f"{what} has an illegal run list")
         cluster += int.from_bytes(pairs[middle:end], "little", signed=True)
         runs.append((count, cluster if end > middle else None))
         position = end
@@ -126,7 +133,7 @@ def listed(value: bytes, what: str) -> Iterator[Listed]:
     while position + _LISTED.size <= len(value):
         type_, length, name_length, name_offset, first, reference = _LISTED.unpack_from(value, position)
         if length < _LISTED.size or position + length > len(value):
-            raise NotFreeError(f"{what} has an illegal attribute list: run chkdsk in Windows")
+            raise damaged(f"{what} has an illegal attribute list")
         name = value[position + name_offset : position + name_offset + 2 * name_length]
         yield Listed(type_, name.decode("utf-16-le", "replace"), first, reference)
         position += length

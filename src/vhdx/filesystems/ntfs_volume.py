@@ -13,6 +13,7 @@ from vhdx.filesystems.ntfs_record import (
     NUMBER_MASK,
     Attribute,
     attributes,
+    damaged,
     fixed_up,
     listed,
 )
@@ -49,12 +50,14 @@ class Stream:
     def add(self, part: Attribute) -> None:
         """Append a part. Raises NotFreeError unless it begins where the last one ended."""
         if part.value is not None or part.first != self.end:
-            raise NotFreeError(f"parts of {self.what} are missing: run chkdsk in Windows")
+            raise damaged(f"parts of {self.what} are missing")
         if not self._firsts:
+            if part.length < 0 or part.initialised < 0:
+                raise damaged(f"{self.what} has a negative length")
             self.length, self.initialised, self.flags = part.length, part.initialised, part.flags
         for count, cluster in part.runs:
             if cluster is not None and not 0 <= cluster <= self._boot.clusters - count:
-                raise NotFreeError(f"{self.what} leaves the volume: run chkdsk in Windows")
+                raise damaged(f"{self.what} leaves the volume")
             self._firsts.append(self.end)
             self._clusters.append(cluster)
             self.end += count
@@ -63,7 +66,7 @@ class Stream:
         """Bytes of it; what is not stored is zeros. Raises NotFreeError where it ends before."""
         size = self._boot.cluster_size
         if offset + length > self.end * size:
-            raise NotFreeError(f"{self.what} is shorter than it says: run chkdsk in Windows")
+            raise damaged(f"{self.what} is shorter than it says")
         pieces = []
         while length:
             number = bisect_right(self._firsts, offset // size) - 1
@@ -79,7 +82,7 @@ class Stream:
     def must_be_plain(self) -> Stream:
         """Itself. Raises NotFreeError where it is compressed, encrypted, or not stored in full."""
         if self.end > self._boot.clusters:
-            raise NotFreeError(f"{self.what} is longer than the volume: run chkdsk in Windows")
+            raise damaged(f"{self.what} is longer than the volume")
         if self.flags & _NOT_PLAIN or None in self._clusters:
             raise NotFreeError(f"{self.what} is compressed, encrypted or sparse, which it never is")
         return self
@@ -108,9 +111,7 @@ class Volume:
         for part in self._parts(MFT, DATA, ""):
             self.mft.add(part)
         if self.mft.first_cluster != boot.mft_cluster:
-            raise NotFreeError(
-                "the table of files does not begin where the boot sector says: run chkdsk in Windows"
-            )
+            raise damaged("the table of files does not begin where the boot sector says")
         self.mft.must_be_plain()
 
     def record(self, number: int, sequence: int | None = None) -> bytes:
@@ -120,7 +121,7 @@ class Volume:
         record = fixed_up(raw, b"FILE", what)
         (stored,) = struct.unpack_from("<H", record, 16)
         if not record[22] & 1 or sequence not in (None, stored):
-            raise NotFreeError(f"{what} is referred to, but is not in use: run chkdsk in Windows")
+            raise damaged(f"{what} is referred to, but is not in use")
         return record
 
     def value(self, number: int, type_: int) -> bytes:
@@ -128,7 +129,7 @@ class Volume:
         for part in attributes(self.record(number), f"file record {number}"):
             if part.type == type_ and part.value is not None:
                 return part.value
-        raise NotFreeError(f"file record {number} has no attribute {type_:#x}: run chkdsk in Windows")
+        raise damaged(f"file record {number} has no attribute {type_:#x}")
 
     def stream(self, number: int, type_: int, name: str = "") -> Stream | Value:
         """The bytes of an attribute of a file."""
@@ -140,7 +141,7 @@ class Volume:
                 return Value(part.value)
             stream.add(part)
         if not found:
-            raise NotFreeError(f"file record {number} has no attribute {type_:#x}: run chkdsk in Windows")
+            raise damaged(f"file record {number} has no attribute {type_:#x}")
         return stream
 
     def stored(self, number: int, type_: int) -> Stream:
@@ -161,9 +162,7 @@ class Volume:
             if (entry.type, entry.name) != (type_, name):
                 continue
             if entry.first <= end:
-                raise NotFreeError(
-                    f"the attribute list of file record {number} is out of order: run chkdsk in Windows"
-                )
+                raise damaged(f"the attribute list of file record {number} is out of order")
             end = entry.first
             yield self._part(number, entry.reference, (type_, name, entry.first))
 
@@ -175,15 +174,13 @@ class Volume:
             for part in attributes(record, f"file record {holder}"):
                 if (part.type, part.name, part.first) == wanted:
                     return part
-        raise NotFreeError(f"parts of file record {number} are missing in {holder}: run chkdsk in Windows")
+        raise damaged(f"parts of file record {number} are missing in {holder}")
 
     def _list(self, number: int, attribute: Attribute) -> bytes:
         if attribute.value is not None:
             return attribute.value
         if attribute.length > _LONGEST_LIST:
-            raise NotFreeError(
-                f"the attribute list of file record {number} is too long: run chkdsk in Windows"
-            )
+            raise damaged(f"the attribute list of file record {number} is too long")
         stream = Stream(self._bytes, self.boot, f"the attribute list of file record {number}")
         stream.add(attribute)
         return stream.read(attribute.length, 0)
