@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -217,6 +218,18 @@ def test_orphans_are_no_reason(image: Path) -> None:
 def test_a_mount_count_that_is_due_is_no_reason(image: Path) -> None:
     with_superblock(image, [(0x34, 2, 500), (0x36, 2, 20)])
     assert looked(image).file_system.state == "clean"
+
+
+def test_a_look_at_a_clean_one_waits_for_no_numpy(image: Path) -> None:
+    program = """
+import sys
+from vhdx.filesystems import ext
+from vhdx.filesystems.base import examine
+data = open(sys.argv[1], "rb").read()
+found = ext.recognise(lambda length, offset: data[offset : offset + length], len(data))
+print(examine(found, len(data), agree=False).file_system.state, "numpy" in sys.modules)
+"""
+    assert run(sys.executable, "-c", program, image) == "clean False\n"
 
 
 def test_what_is_none_of_them() -> None:

@@ -15,15 +15,17 @@ def clear_runs(bitmap: Bitmap, count: int) -> NDArray[np.int64]:
     """The runs of clear bits among the first ``count``: rows of (first bit, number of bits), ascending."""
     import numpy as np  # noqa: PLC0415  whoever only looks at a disk need not wait for it
 
-    # Each bit is compared with the one before it, 64 at once: only words with an edge are taken apart.
+    # Each bit is compared with the one before it, 64 at once; what has no edge is not taken apart.
     words = np.full(-(-count // 64), ~np.uint64(0), dtype="<u8")
     words.view(np.uint8)[: -(-count // 8)] = bitmap[: -(-count // 8)]
     before = np.concatenate((words[:1] | ~np.uint64(0), words[:-1])) >> np.uint64(63)
     edges = words ^ (words << np.uint64(1)) ^ before
     touched = np.flatnonzero(edges)
-    bits = np.unpackbits(edges[touched].view(np.uint8), bitorder="little").reshape(-1, 64)
-    word, bit = np.nonzero(bits)
-    places = touched[word] * 64 + bit
+    octets = edges[touched].view(np.uint8)
+    octet = np.flatnonzero(octets)
+    row, bit = np.nonzero(np.unpackbits(octets[octet], bitorder="little").reshape(-1, 8))
+    octet = octet[row]
+    places = touched[octet // 8] * 64 + octet % 8 * 8 + bit
     places = places[: np.searchsorted(places, count)]
     if len(places) % 2:
         places = np.append(places, count)

@@ -71,17 +71,9 @@ class RecognisedExt:
         require_understood(superblock)
         _require_state(superblock)
         _require_no_other_host(read, superblock)
-        if not superblock.compat & HAS_JOURNAL:
-            return TrustedExt(read, superblock, "clean")
-        journal = _journal(read, superblock)
         if not superblock.incompat & RECOVER:
-            if not journal.is_empty:
-                raise NotFreeError(
-                    "its superblock says that its journal is empty and the journal is not; "
-                    "repair it with `e2fsck -f`"
-                )
             return TrustedExt(read, superblock, "clean")
-        read = jbd2.replayed(journal, superblock.blocks)
+        read = jbd2.replayed(_journal(read, superblock), superblock.blocks)
         return TrustedExt(read, _after_replay(read, superblock), "replayed")
 
 
@@ -102,6 +94,8 @@ class TrustedExt:
     def agreed(self) -> AgreedExt:
         """All descriptors and bitmaps read and compared. Raises NotFreeError where they do not agree."""
         superblock = self.superblock
+        if self.state == "clean":
+            _require_empty_journal(self.read, superblock)
         groups = read_groups(self.read, superblock)
         counted = int(groups.free_clusters.sum()) * superblock.cluster_blocks
         if self.state == "clean" and counted != superblock.free_blocks:
@@ -134,6 +128,8 @@ def _require_state(superblock: Superblock) -> None:
         raise NotFreeError(
             "it was not unmounted cleanly, or is mounted now; unmount it, or repair it with `e2fsck -f`"
         )
+    if superblock.compat & HAS_JOURNAL and (superblock.journal_device or not superblock.journal_inode):
+        raise NotFreeError("its journal is on another device; trim it inside the guest", "unknown")
     dirty = superblock.incompat & RECOVER
     if dirty and not superblock.compat & HAS_JOURNAL:
         raise NotFreeError("it is to be replayed from a journal that it has not; repair it with `e2fsck -f`")
@@ -163,10 +159,15 @@ def _require_no_other_host(read: Read, superblock: Superblock) -> None:
 
 
 def _journal(read: Read, superblock: Superblock) -> jbd2.Journal:
-    if superblock.journal_device or not superblock.journal_inode:
-        raise NotFreeError("its journal is on another device; trim it inside the guest", "unknown")
     places = journal_blocks(read, superblock, jbd2.MOST_BLOCKS)
     return jbd2.opened(read, places, superblock.block_size)
+
+
+def _require_empty_journal(read: Read, superblock: Superblock) -> None:
+    if superblock.compat & HAS_JOURNAL and not _journal(read, superblock).is_empty:
+        raise NotFreeError(
+            "its superblock says that its journal is empty and the journal is not; repair it with `e2fsck -f`"
+        )
 
 
 def _after_replay(read: Read, before: Superblock) -> Superblock:
