@@ -62,10 +62,10 @@ def free_map(examined: Examined, size: int) -> int:
 
 
 def places_to_damage(image: Path) -> list[tuple[int, int]]:
-    """(offset, length) of the superblock's used part, the descriptors, and the journal's first blocks."""
+    """(offset, length) of the superblock's used part, the descriptors, and the journal's first two blocks."""
     journal = run("debugfs", "-R", "bmap <8> 0", image).strip()
     places = [(1024, 0x280), (2048, 1024)]
-    return places + ([(int(journal) * 1024, 0x100), ((int(journal) + 1) * 1024, 4096)] if journal else [])
+    return places + ([(int(journal) * 1024, 0x100), ((int(journal) + 1) * 1024, 1024)] if journal else [])
 
 
 CASES = pytest.mark.parametrize(
