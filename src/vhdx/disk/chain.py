@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
 from vhdx.disk.contexts import BLOCK_CONTEXTS
-from vhdx.disk.doubts import doubts_of
+from vhdx.disk.doubts import DoubtfulLayer, doubts_of
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.opened import OpenedDisk
 from vhdx.errors import ImageFailedError
@@ -183,7 +183,8 @@ class Disk(OpenedDisk):
         Of any other disk nothing: what it cannot read right raises. Bounded memory, whatever the damage.
         """
         self._check()
-        return doubts_of(self._layers, self.resolved, self._ends_early)
+        layers = [DoubtfulLayer(layer.name, layer.doubts, layer.reader.extents) for layer in self._layers]
+        return doubts_of(layers, self._size, self.resolved, self._ends_early)
 
     def changed_extents(self, *, since: int | str | os.PathLike[str] | None = None) -> Iterator[Extent]:
         """What the image, or a run of layers from it downwards, changed: extents of data and of zeros.

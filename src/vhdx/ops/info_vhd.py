@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _TAKEN_AT_THEIR_WORD = frozenset((b"win ", b"qem2", b"d2v ", b"CTXS", b"tap\0"))
 """Creators whose size QEMU takes from the footer; for all others it takes the geometry."""
 
+_LOOKED_AT = 8
+"""Blocks that are looked at for what their bitmaps hide: `info` is to answer at once."""
+
 
 class VhdInfo(NamedTuple):
     """What a VHD is; sizes in bytes. ``chain`` is None where it was not asked for.
@@ -87,7 +90,7 @@ def _vhd_info(image: VhdImage, disk: VhdDisk | None, *, chain: bool) -> VhdInfo:
         parent_names=tuple(name for _, name in image.parent_names()) if image.has_parent else (),
         chain=tuple(layer.name for layer in disk.layers) if disk is not None and chain else None,
         partition_table=None if disk is None else table_info(disk),
-        notes=(*(image.findings if disk is None else disk.findings), *_notes(image)),
+        notes=(*(image.all_findings() if disk is None else disk.findings), *_notes(image), *_hidden(disk)),
     )
 
 
@@ -97,3 +100,12 @@ def _notes(image: VhdImage) -> list[str]:
     if geometry == vhd.LARGEST_GEOMETRY or creator in _TAKEN_AT_THEIR_WORD or geometry.size >= image.size:
         return []
     return [f"Virtual PC and QEMU show only {geometry.size} bytes of the disk, what its geometry addresses"]
+
+
+def _hidden(disk: VhdDisk | None) -> list[str]:
+    """What bitmaps hide, as far as the first blocks show."""
+    hidden = 0 if disk is None else disk.hidden_bytes(_LOOKED_AT)
+    if not hidden:
+        return []
+    where = f"its first blocks hold {hidden} bytes where bitmaps say that nothing is stored"
+    return [f"{where}: QEMU and others show them, and vhdx convert --ignore-bitmaps; vhdx check counts all"]
