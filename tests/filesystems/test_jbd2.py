@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.filesystems.journals import (
@@ -78,7 +78,6 @@ def transaction_of(drawn: tuple[list[tuple[int, str]], list[int]]) -> Transactio
     return Transaction(tuple((number, CONTENTS[name]) for number, name in writes), tuple(revokes))
 
 
-@settings(max_examples=150)
 @given(
     CIRCUMSTANCES, st.lists(TRANSACTIONS, max_size=4).map(lambda drawn: [*map(transaction_of, drawn)]), WRITES
 )
