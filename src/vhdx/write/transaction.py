@@ -1,4 +1,4 @@
-"""The one transaction: every change of metadata leaves through it, in an order that no crash can hurt.
+"""The commit path: every change of metadata leaves through it, in an order that no crash can hurt.
 
 Commit: payload written → flush → log entry → flush → pages put in their places, which the next flush makes
 durable. Beginning: headers with new write GUIDs, then replay of a dirty log. End: log GUID cleared. The
