@@ -333,7 +333,8 @@ class Disk(OpenedDisk):
     def close(self) -> None:
         """Make everything durable, leave the image clean, and let go of all files.
 
-        Reads and writes from then on raise ValueError. Closing twice does no harm.
+        Reads and writes from then on raise ValueError. Closing twice does no harm. Raises ImageFailedError,
+        once, after a failure that could not be undone: what was not flushed before it is lost.
         """
         writer = None if self._closed or self._forked else self._writer
         self._closed = True

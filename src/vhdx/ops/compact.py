@@ -137,14 +137,10 @@ class Meter:
 
 def compact_in_place(storage: Storage, leaf: Image, below: Disk | None, asked: Asked, meter: Meter) -> Done:
     """Compact the image in a storage and close the session, not the storage."""
-    session = Session(storage, leaf)
-    try:
-        with session.lock:
-            done = _work(Relocator(session, below), below, asked, meter)
-            if not session.keeps_blocks and session.space.used_end < storage.size():
-                session.begin(contents=False)  # closing cuts
-    finally:
-        session.close()
+    with Session(storage, leaf) as session, session.lock:
+        done = _work(Relocator(session, below), below, asked, meter)
+        if not session.keeps_blocks and session.space.used_end < storage.size():
+            session.begin(contents=False)  # closing cuts
     return done
 
 

@@ -58,14 +58,10 @@ def resize(
 @contextlib.contextmanager
 def _session(file: Storage, image: Image, identity: UUID | None = None) -> Iterator[Session]:
     """A session that is closed at the end, also by an exception: what it committed stays."""
-    session = Session(file, image)
-    if identity is not None:
-        session.transaction.identity = identity
-    try:
-        with session.lock:
-            yield session
-    finally:
-        session.close()
+    with Session(file, image) as session, session.lock:
+        if identity is not None:
+            session.transaction.identity = identity
+        yield session
 
 
 def _put_size(session: Session, disk_size: int) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
+from vhdx.closing import ClosedAtEnd
 from vhdx.errors import UnsupportedImageError
 from vhdx.format.bat import file_offset_of, state_of
 from vhdx.image.states import is_invalid
@@ -29,7 +30,7 @@ _LAST_SEQUENCE_NUMBER = 2**63
 """No session gets near the end of 64 bits from here."""
 
 
-class Session:
+class Session(ClosedAtEnd):
     """The changes of one image. ``lock`` orders everything that changes the table, a bitmap or an item."""
 
     def __init__(self, file: Storage, image: Image, on_failure: Callable[[], None] = nobody_reads) -> None:
@@ -119,10 +120,12 @@ class Session:
             self._known_space.give_back(file_offset, length)
 
     def close(self) -> None:
-        """Commit, empty the log, cut the file behind its last used MiB. Does nothing to an unchanged file."""
+        """Commit, empty the log, cut the file behind its last used MiB. Does nothing to an unchanged file.
+
+        Raises ImageFailedError, and does nothing, after a failure that could not be undone.
+        """
         with self.lock:
-            if self.transaction.failure is not None:
-                return
+            self.transaction.check()
             self.transaction.contents_began = False  # new writes wait for the lock, and are refused
             self.pins.drain()
             self.commit()
