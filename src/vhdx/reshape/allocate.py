@@ -105,9 +105,9 @@ def _allocate(session: Session, block: int, count: int) -> None:
 def _zeros(session: Session) -> int:
     """The entry of a block of zeros; what is new at the end of the file reads as zeros."""
     length = session.geometry.block_size
-    place = session.space.take(length)
+    place = session.take_gap(length)
     if place is None:
-        place = session.space.extend(length)
+        place = session.take_end(length)
     else:
         session.file.zero(place, length)
     return bat.pack(BlockState.FULLY_PRESENT, place)

@@ -109,7 +109,7 @@ class Relocator:
 
     def add_bitmap(self, chunk: int) -> bool:
         """Zeros that are durable before the entry that names them, as the commit flushes them first."""
-        place = self.space.take(BITMAP_BLOCK_SIZE)
+        place = self._session.take_gap(BITMAP_BLOCK_SIZE)
         if place is None:
             return False
         self._begin(1)

@@ -132,17 +132,41 @@ class Session(ClosedAtEnd):
             cut = self.cuts and self._known_space is not None
             self.transaction.close(self.space.used_end if cut else None)
 
+    def take_gap(self, length: int) -> int | None:
+        """Space between other things, all of it in the file, which may end inside its last MiB; None if none.
+
+        It may hold anything. Whoever fails to have it named gives it back.
+        """
+        place = self.space.take(length)
+        if place is not None:
+            self._reach(place, length)
+        return place
+
+    def take_end(self, length: int) -> int:
+        """Space behind everything, all of it in the file, which reads as zeros."""
+        place = self.space.extend(length)
+        self._reach(place, length)
+        return place
+
+    def _reach(self, place: int, length: int) -> None:
+        """Let the file have all of some space that was taken; where it cannot, the space is given back."""
+        if place + length > self.reader.file_size:
+            try:
+                self.begin(contents=False)
+                self.file.resize(place + length)
+            except BaseException:
+                self.space.give_back(place, length)
+                raise
+            self.reader.file_size = place + length
+
     @contextlib.contextmanager
     def taken(self, length: int, named: Callable[[], int]) -> Iterator[tuple[int, bool]]:
         """Space, and whether it reads as zeros; given back unless ``named`` by the table at the end."""
-        place = self.space.take(length)
+        place = self.take_gap(length)
         is_new = place is None
         if place is None:
-            place = self.space.extend(length)
+            place = self.take_end(length)
         try:
-            if place + length > self.reader.file_size:
-                self.file.resize(place + length)
-                self.reader.file_size = place + length
             self.transaction.payload_written = True
             yield place, is_new
         finally:
