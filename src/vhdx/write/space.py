@@ -173,7 +173,18 @@ class Space:
         """Bytes that are not free."""
         return (len(self._map) - self._map.count(_FREE)) * MIB
 
-    def is_used(self, firsts: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    def end_without(self, firsts: NDArray[np.int64], lengths: NDArray[np.int64]) -> int:
+        """The file offset behind the last MiB that is not free and in none of these ranges of MiB."""
+        import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+        used = np.frombuffer(self._map, dtype=np.uint8) != _FREE
+        for length in np.unique(lengths).tolist():
+            for offset in range(length):
+                used[firsts[lengths == length] + offset] = False
+        found = np.flatnonzero(used)
+        return (int(found[-1]) + 1) * MIB if len(found) else 0
+
+    def is_used(self, firsts: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Whether each of ``firsts``, MiB of the file, is taken."""
         import numpy as np  # noqa: PLC0415  who has arrays has paid for it
 
