@@ -13,7 +13,7 @@ from tests.crash.promises.scene import BrokenPromiseError
 from tests.crash.scenarios import ALL
 from vhdx import BlockState
 from vhdx.image.pages import Pages
-from vhdx.reshape import file_layout
+from vhdx.reshape import file_layout, packing
 from vhdx.reshape.packing import Move
 from vhdx.reshape.relocate import Relocator
 from vhdx.reshape.scan import Replacement, Scanner
@@ -153,7 +153,7 @@ def target_taken_by_two(patch: Patch) -> None:
         for move in really(*arguments):
             yield move._replace(target=targets.setdefault(move.piece.length, move.target))
 
-    really = file_layout.moves
+    really = packing.moves
     patch.setattr(file_layout, "moves", moves)
     patch.setattr(Space, "claim", lambda *_: True)
 

@@ -102,9 +102,7 @@ class Relocator:
     def drop_bitmap(self, chunk: int, place: int) -> None:
         """Nothing wrote to it in this session: bits are cleared only where a block needs them still."""
         self._begin(1)
-        with self._pages.lock:
-            self._session.reader.forget_bitmap(chunk)
-            self._bat.put_bitmap(chunk, 0)
+        self._session.put_bitmap_entry(chunk, 0)
         self._pages.forget(place, BITMAP_BLOCK_SIZE)
 
     def add_bitmap(self, chunk: int) -> bool:
@@ -116,9 +114,7 @@ class Relocator:
         self._session.transaction.payload_written = True
         self._clear(place, BITMAP_BLOCK_SIZE)
         self._pages.forget(place, BITMAP_BLOCK_SIZE)
-        with self._pages.lock:
-            self._session.reader.forget_bitmap(chunk)
-            self._bat.put_bitmap(chunk, bat.pack(bat.BITMAP_PRESENT, place))
+        self._session.put_bitmap_entry(chunk, bat.pack(bat.BITMAP_PRESENT, place))
         return True
 
     def settle(self) -> None:
@@ -184,9 +180,7 @@ class Relocator:
         """
         self._file.write_at(self._pages.read_many(BITMAP_BLOCK_SIZE, source), target)
         self._pages.forget(target, BITMAP_BLOCK_SIZE)
-        with self._pages.lock:
-            self._session.reader.forget_bitmap(chunk)
-            self._bat.put_bitmap(chunk, bat.pack(bat.BITMAP_PRESENT, target))
+        self._session.put_bitmap_entry(chunk, bat.pack(bat.BITMAP_PRESENT, target))
 
     def _copy(self, source: int, target: int, length: int) -> None:
         """Holes of the host become holes again; behind a file that ends early are zeros."""

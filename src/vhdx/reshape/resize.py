@@ -197,7 +197,7 @@ def _drop_bitmaps(session: Session, chunks: range) -> None:
         entry = session.bat.bitmap(chunk)
         if entry:
             session.make_room(1)
-            session.bat.put_bitmap(chunk, 0)
+            session.put_bitmap_entry(chunk, 0)
         if entry & bat.STATE_MASK == bat.BITMAP_PRESENT:
             session.space.give_up(file_offset_of(entry), BITMAP_BLOCK_SIZE)
 

@@ -181,8 +181,18 @@ class Session(ClosedAtEnd):
     def put_entries(self, block: int, entries: array[int]) -> None:
         """Change the entries of blocks, in memory; readers follow at once."""
         with self.pages.lock:
+            self.reader.remembers = False  # an interrupt may leave it so: slower, never wrong
             self.reader.forget(block, len(entries))  # first: an interrupt must not leave an old place behind
             self.bat.put(block, entries)
+            self.reader.remembers = True
+
+    def put_bitmap_entry(self, chunk: int, entry: int) -> None:
+        """The same for the entry of a sector bitmap."""
+        with self.pages.lock:
+            self.reader.remembers = False
+            self.reader.forget_bitmap(chunk)
+            self.bat.put_bitmap(chunk, entry)
+            self.reader.remembers = True
 
     def refuse_invalid(self, block: int, entry: int) -> None:
         """Raise CorruptImageError for a block whose entry has a state that this kind of image cannot have."""
