@@ -10,8 +10,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from vhdx.closing import ClosedAtEnd
-from vhdx.errors import UnsupportedImageError
+from vhdx.errors import UnsupportedImageError, VhdxError
 from vhdx.format.bat import file_offset_of, state_of
+from vhdx.image.image import load
 from vhdx.image.states import is_invalid
 from vhdx.write.pins import Pins
 from vhdx.write.space import Conflict, keep_leftovers, survey
@@ -128,9 +129,27 @@ class Session(ClosedAtEnd):
             self.transaction.check()
             self.transaction.contents_began = False  # new writes wait for the lock, and are refused
             self.pins.drain()
-            self.commit()
+            try:
+                self.commit()
+            except OSError:
+                if self.transaction.failure is None:  # the host is full, and nothing of the commit has begun
+                    self._give_up_changes()
+                raise
             cut = self.cuts and self._known_space is not None
             self.transaction.close(self.space.used_end if cut else None)
+
+    def _give_up_changes(self) -> None:
+        """End the session with what was durable before, and give back the space of what was not."""
+        try:
+            durable = load(self.file)
+            kept = survey(durable.regions, durable.bat, durable.geometry, self.file.size())
+            keep_leftovers(kept, durable.regions, durable.bat, durable.geometry)
+        except (Conflict, VhdxError):  # an image that was being repaired: what of it is free is not known
+            self.transaction.end(None)
+            return
+        for file_offset, length in self.space.taken_beyond(kept):
+            self.file.punch(file_offset, min(length, self.file.size() - file_offset))
+        self.transaction.end(kept.used_end if self.cuts else None)
 
     def take_gap(self, length: int) -> int | None:
         """Space between other things, all of it in the file, which may end inside its last MiB; None if none.
@@ -171,7 +190,17 @@ class Session(ClosedAtEnd):
             yield place, is_new
         finally:
             if named() != place:
-                self.space.give_back(place, length)
+                self.untake(place, length)
+
+    def untake(self, place: int, length: int) -> None:
+        """Give back space that was taken and that no entry came to name, also to a host that may be full.
+
+        Behind the end of what is used the file is cut when the session ends.
+        """
+        self.space.give_back(place, length)
+        if self.transaction.failure is None:
+            with contextlib.suppress(OSError):  # what goes wrong already says more
+                self.file.punch(place, min(length, self.reader.file_size - place))
 
     def allocated(self, block: int, count: int = 1) -> contextlib.AbstractContextManager[tuple[int, bool]]:
         """Space for payload blocks back to back, and whether it reads as zeros."""
