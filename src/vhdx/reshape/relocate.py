@@ -193,6 +193,9 @@ class Relocator:
         It lies behind all that is moved later, and closing cuts when the log is empty.
         """
         self._file.write_at(self._pages.read_many(BITMAP_BLOCK_SIZE, source), target)
+        self._bitmap_moved(chunk, target)
+
+    def _bitmap_moved(self, chunk: int, target: int) -> None:
         self._pages.forget(target, BITMAP_BLOCK_SIZE)
         self._session.put_bitmap_entry(chunk, bat.pack(bat.BITMAP_PRESENT, target))
 
