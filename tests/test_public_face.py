@@ -35,6 +35,7 @@ FACE = {
     *("compact", "CompactResult", "set_properties", "PropertiesResult"),
     *("user_items", "get_user_item", "set_user_item", "delete_user_item", "UserItemInfo"),
     *("check", "CheckResult", "CheckFinding"),
+    *("file_systems", "FileSystemOn"),
     *("CompareResult", "Disk", "Doubt", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
     *("measure", "MeasureResult", "Partition", "PartitionTable"),

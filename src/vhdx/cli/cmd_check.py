@@ -8,6 +8,7 @@ import click
 
 from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
 from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.errors import cited
 from vhdx.text import printable
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
 def finding_text(finding: CheckFinding) -> str:
     """One finding as a line; where several files were tried, with a line for each of them."""
     place = f"{finding.structure} at file offset {finding.file_offset}"
-    rule = f"[MS-VHDX] {finding.section}, {finding.code}"
+    rule = f"{cited(finding.section)}, {finding.code}"
     text = f"{finding.severity}: {place}: {finding.detail} ({rule})"
     return "\n".join(map(printable, text.split("\n")))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
 from vhdx.disk.contexts import BLOCK_CONTEXTS
-from vhdx.disk.doubts import doubts_of
+from vhdx.disk.doubts import DoubtfulLayer, doubts_of
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.opened import OpenedDisk
 from vhdx.errors import ImageFailedError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.base import Contexts
     from vhdx.disk.layers import Answers
+    from vhdx.disk.volumes import FileSystemOn
     from vhdx.extents import Doubt, Extent
     from vhdx.image.image import Image
     from vhdx.image.read import Reader
@@ -189,7 +190,8 @@ class Disk(OpenedDisk):
         Of any other disk nothing: what it cannot read right raises. Bounded memory, whatever the damage.
         """
         self._check()
-        return doubts_of(self._layers, self.resolved, self._ends_early)
+        layers = [DoubtfulLayer(layer.name, layer.doubts, layer.reader.extents) for layer in self._layers]
+        return doubts_of(layers, self._size, self.resolved, self._ends_early)
 
     def changed_extents(self, *, since: int | str | os.PathLike[str] | None = None) -> Iterator[Extent]:
         """What the image, or a run of layers from it downwards, changed: extents of data and of zeros.
@@ -350,6 +352,16 @@ class Disk(OpenedDisk):
     def partitions(self) -> tuple[Partition, ...]:
         """The partitions of the disk; none where there is no table."""
         return self.partition_table().partitions
+
+    def file_systems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
+        """What stands on the disk, in its partitions and in logical volumes, and how much of it is free.
+
+        Reads all that the file systems keep of their space, nothing of files. With ``quick`` only a few
+        sectors of each: the numbers are then what it says of itself, and damage may not be seen.
+        """
+        from vhdx.disk.volumes import file_systems  # noqa: PLC0415  most uses of a disk need none
+
+        return file_systems(self, quick=quick)
 
     @one_entrance
     def close(self) -> None:
