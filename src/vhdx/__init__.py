@@ -13,6 +13,7 @@ from vhdx.version import __version__
 
 if TYPE_CHECKING:
     from vhdx.disk.chain import Disk
+    from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.open import open_disk as open  # noqa: A004  the name people expect
     from vhdx.disk.places import ParentPolicy
     from vhdx.disk.volumes import FileSystemOn
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
+    from vhdx.ops.discard import DiscardedVolume
     from vhdx.ops.file_systems import file_systems
     from vhdx.ops.make.convert import ConvertResult, convert
     from vhdx.ops.make.create import CreateResult, create
@@ -57,6 +59,7 @@ __all__ = [
     "ConvertResult",
     "CorruptImageError",
     "CreateResult",
+    "DiscardedVolume",
     "Disk",
     "Doubt",
     "Extent",
@@ -80,6 +83,7 @@ __all__ = [
     "UnsupportedImageError",
     "UserItemInfo",
     "VhdxError",
+    "VolumeSelection",
     "__version__",
     "check",
     "compact",
@@ -103,6 +107,7 @@ __all__ = [
 
 _HOMES = {
     "vhdx.disk.chain": ("Disk",),
+    "vhdx.disk.free_space": ("VolumeSelection",),
     "vhdx.disk.open": ("open",),
     "vhdx.disk.places": ("ParentPolicy",),
     "vhdx.disk.volumes": ("FileSystemOn",),
@@ -121,6 +126,7 @@ _HOMES = {
     "vhdx.ops.compare": ("CompareResult", "compare"),
     "vhdx.ops.make.convert": ("ConvertResult", "convert"),
     "vhdx.ops.make.create": ("CreateResult", "create"),
+    "vhdx.ops.discard": ("DiscardedVolume",),
     "vhdx.ops.file_systems": ("file_systems",),
     "vhdx.ops.merge": ("MergeResult", "merge"),
     "vhdx.ops.make.measure": ("MeasureResult", "measure"),

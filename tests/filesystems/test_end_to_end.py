@@ -1,0 +1,148 @@
+"""``compact --discard-free`` on images of whole guests: what goes, what stays, and who reads the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import vhdx
+from tests.chains.files import others_agree
+from tests.filesystems.guests import GUESTS, Guest, assert_only_free_changed, assert_well
+from tests.filesystems.noise import MIB, run
+from tests.support.tools import needs
+from vhdx.units import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = needs(
+    *("mkfs.ext4", "e2fsck", "mkntfs", "ntfs-3g", "ntfsresize", "mkfs.vfat", "fsck.fat", "mcopy", "mdel"),
+    *("pvcreate", "vgcreate", "vgcfgbackup", "vgcfgrestore", "pvs", "qemu-img"),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("LVM_SYSTEM_DIR", str(tmp_path_factory.mktemp("settings")))
+        yield
+
+
+@pytest.fixture(scope="module", name="guest", params=GUESTS)
+def _guest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Guest, str]:
+    make, block_size = GUESTS[request.param]
+    return make(tmp_path_factory.mktemp("guest")), block_size
+
+
+def image_of(guest: Guest, path: Path, block_size: str, **options: object) -> Path:
+    """The whole disk in an image, noise and all."""
+    size = guest.raw.stat().st_size
+    vhdx.create(path, size, block_size=block_size, logical_sector_size=guest.sector_size, **options)
+    with vhdx.open(path, "r+") as disk, open(guest.raw, "rb") as raw:
+        for offset in range(0, size, MIB):
+            piece = raw.read(MIB)
+            if any(piece):
+                disk.pwrite(piece, offset)
+    return path
+
+
+def raw_of(image: Path) -> Path:
+    raw = image.with_suffix(".after")
+    vhdx.convert(image, raw, target_format="raw", overwrite=True)
+    return raw
+
+
+def free_whole_blocks(guest: Guest, block_size: int) -> int:
+    """How many blocks of some size lie wholly in free ranges."""
+    size = guest.raw.stat().st_size
+    free = bytearray(size // 512)
+    for offset, length in guest.free:
+        free[offset // 512 : (offset + length) // 512] = b"\1" * (length // 512)
+    step = block_size // 512
+    return sum(0 not in free[at : at + step] for at in range(0, len(free), step))
+
+
+@pytest.mark.parametrize("punch", [False, True], ids=["blocks", "punch"])
+def test_free_space_goes_and_nothing_else(guest: tuple[Guest, str], punch: bool, tmp_path: Path) -> None:
+    guest, block_size = guest
+    image = image_of(guest, tmp_path / "guest.vhdx", block_size)
+    free = sum(length for _, length in guest.free)
+    foreseen = vhdx.compact(image, discard_free=True, punch=punch, dry_run=True)
+    done = vhdx.compact(image, discard_free=True, punch=punch)
+    assert foreseen.volumes == done.volumes
+    assert foreseen.file_size_after == done.file_size_after == image.stat().st_size
+    assert sum(one.free or 0 for one in done.volumes) == free
+    assert done.freed_blocks == free_whole_blocks(guest, parse_size(block_size))
+    assert done.file_size_before - done.file_size_after == done.freed_blocks * parse_size(block_size)
+    raw = raw_of(image)
+    zeros = assert_only_free_changed(guest, raw)
+    assert zeros == sum(one.discarded_size for one in done.volumes)
+    if punch:
+        assert zeros >= free * 99 // 100
+        assert sum(one.kept_size for one in done.volumes) == free - zeros
+        assert (done.host_size_after or 0) < guest.raw.stat().st_size - zeros + 4 * MIB
+    assert_well(guest, raw)
+    assert [finding for finding in vhdx.check(image).findings] == []
+    if guest.sector_size == 512:  # QEMU opens no others
+        run("qemu-img", "check", image)
+        run("qemu-img", "compare", "-f", "vhdx", "-F", "raw", image, raw)
+    if punch:
+        assert "libvhdi" in others_agree([image], raw.read_bytes())
+
+
+def test_a_child_gives_back_its_own_and_hides_its_parent(guest: tuple[Guest, str], tmp_path: Path) -> None:
+    guest, block_size = guest
+    parent = image_of(guest, tmp_path / "parent.vhdx", block_size)
+    below = parent.read_bytes()
+    child = tmp_path / "child.avhdx"
+    vhdx.create(child, parent=parent)
+    with vhdx.open(child, "r+") as disk, open(guest.raw, "rb") as raw:
+        for offset in range(0, disk.size - MIB, 3 * MIB // 2):
+            disk.pwrite(raw.read(MIB - 4096), raw.tell() - MIB + 4096) if raw.seek(offset) == offset else None
+        own = list(disk.own_extents())
+    with pytest.raises(vhdx.UnsupportedImageError, match="take their parent from .*child"):
+        vhdx.compact(parent, discard_free=True)
+    assert parent.read_bytes() == below
+    foreseen = vhdx.compact(child, discard_free=True, punch=True, dry_run=True)
+    done = vhdx.compact(child, discard_free=True, punch=True)
+    assert foreseen.volumes == done.volumes
+    assert parent.read_bytes() == below
+    raw = raw_of(child)
+    zeros = assert_only_free_changed(guest, raw)
+    assert 0 < zeros == sum(one.discarded_size for one in done.volumes)
+    assert_well(guest, raw)
+    with vhdx.open(child) as disk:
+        after = list(disk.own_extents())
+    outside = [one for one in after if one.kind is vhdx.ExtentKind.UNALLOCATED]
+    assert outside == [one for one in own if one.kind is vhdx.ExtentKind.UNALLOCATED], "only its own goes"
+    assert list(vhdx.check(child).findings) == []
+
+
+def test_a_conversion_neither_reads_nor_stores_it(guest: tuple[Guest, str], tmp_path: Path) -> None:
+    guest, _ = guest
+    for source in (guest.raw, image_of(guest, tmp_path / "guest.vhdx", "32M")):
+        target = tmp_path / "small.vhdx"
+        measured = vhdx.measure(source, discard_free=True, options=vhdx.ImageOptions(block_size="1M"))
+        made = vhdx.convert(
+            source, target, discard_free=True, options=vhdx.ImageOptions(block_size="1M"), overwrite=True
+        )
+        assert made.file_size <= measured.required_size
+        raw = raw_of(target)
+        free = sum(length for _, length in guest.free)
+        assert assert_only_free_changed(guest, raw) == free
+        assert_well(guest, raw)
+
+
+def test_a_fixed_image_keeps_its_blocks_and_gets_holes(guest: tuple[Guest, str], tmp_path: Path) -> None:
+    guest, block_size = guest
+    image = image_of(guest, tmp_path / "guest.vhdx", block_size, disk_type="fixed")
+    assert {one.discarded_size for one in vhdx.compact(image, discard_free=True).volumes} == {0}
+    assert assert_only_free_changed(guest, raw_of(image)) == 0
+    size = image.stat().st_size
+    done = vhdx.compact(image, discard_free=True, punch=True)
+    assert image.stat().st_size == size
+    zeros = assert_only_free_changed(guest, raw_of(image))
+    assert zeros >= sum(length for _, length in guest.free) * 99 // 100
+    assert zeros == sum(one.discarded_size for one in done.volumes)
