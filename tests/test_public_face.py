@@ -32,7 +32,7 @@ FACE = {
         "compare",
     ),
     *("merge", "MergeResult", "resize", "ResizeResult", "UndoResult"),
-    *("compact", "CompactResult", "DiscardedVolume", "VolumeSelection"),
+    *("compact", "CompactResult", "DiscardedVolume", "VolumeSelection", "trim_free"),
     *("set_properties", "PropertiesResult"),
     *("user_items", "get_user_item", "set_user_item", "delete_user_item", "UserItemInfo"),
     *("check", "CheckResult", "CheckFinding"),

@@ -59,8 +59,8 @@ def ext4(folder: Path, size: int, seed: int, *options: str) -> tuple[Path, dict[
 
 
 def ntfs(folder: Path, size: int, seed: int) -> tuple[Path, dict[str, str]]:
-    if scribble._NO_FUSE is not None:  # noqa: SLF001  the reason is told
-        pytest.skip(str(scribble._NO_FUSE))  # noqa: SLF001
+    if scribble._NO_FUSE is not None:
+        pytest.skip(str(scribble._NO_FUSE))
     image = empty(folder / f"ntfs-{seed}.part", size)
     run("mkntfs", "-q", "-F", "-Q", "-p", "2048", "-s", "512", "-H", "16", "-S", "63", image)
     with scribble.mounted(["ntfs-3g", image], folder / "ntfs") as point:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vhdx.disk.volumes import Volume
 
 _SWAP = "swap"
+_NOT_ASKED = "it was not asked for"
 
 
 class VolumeSelection(NamedTuple):
@@ -62,6 +63,15 @@ class FreeSpace:
         """The same of a range of the disk, with offsets that count from its start."""
         for runs in self.runs():
             yield from clipped(runs, Segment(offset, 0, length))
+
+    def remarks(self) -> tuple[str, ...]:
+        """Of which volumes nothing may go, and why, except of those that were not asked for."""
+        return tuple(
+            f"{chosen.volume.name}, {chosen.volume.file_system.kind}: its free space is kept: {reason}"
+            for chosen in self.volumes
+            for reason in chosen.reasons[:1]
+            if reason != _NOT_ASKED
+        )
 
     @property
     def size(self) -> int:
@@ -109,7 +119,7 @@ def _left_out(volume: Volume, names: frozenset[str], selection: VolumeSelection)
     partitions = names - {volume.name}
     asked = volume.name in selection.include or (partitions and partitions <= {*selection.include})
     if names & {*selection.exclude} or (selection.include and not asked):
-        return ("it was not asked for",)
+        return (_NOT_ASKED,)
     if volume.file_system.kind == _SWAP and not selection.swap:
         return ("swap areas are left alone unless they are asked for (--swap)",)
     return ()

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vhdx.disk.free_space import VolumeSelection
 from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
@@ -57,6 +58,8 @@ def convert(
     salvage: bool = False,
     on_doubt: Callable[[Doubt], None] | None = None,
     ignore_bitmaps: bool = False,
+    discard_free: bool = False,
+    volumes: VolumeSelection | None = None,
     progress: Progress | None = None,
 ) -> ConvertResult:
     """Write the contents of ``source`` into a new file ``target``.
@@ -74,6 +77,10 @@ def convert(
     called with each range that may be wrong, from the source's tables. ``ignore_bitmaps`` takes every
     sector of a stored block of a VHD without a parent as it stands, as QEMU does.
 
+    ``discard_free`` neither reads nor stores what the file systems on the disk call free, once all that they
+    keep of it was read and agreed; it reads as zeros then. ``volumes`` says of which, by default of all but
+    swap areas; the remarks say of which it is kept.
+
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
     target = os.fspath(target)
@@ -87,6 +94,7 @@ def convert(
         partition=partition,
         salvage=salvage,
         ignore_bitmaps=ignore_bitmaps,
+        volumes=(volumes or VolumeSelection()) if discard_free else None,
     ) as opened:
         _refuse_own_layer(opened, target)
         made = target_for(opened, wanted, options or ImageOptions(), rounding)
