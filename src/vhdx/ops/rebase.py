@@ -28,13 +28,17 @@ if TYPE_CHECKING:
 
 
 class RebaseResult(NamedTuple):
-    """What was done: the parent as it was named before and is now; bytes that were copied into the child."""
+    """What was done: the parent as it was named before and is now; bytes that were copied into the child.
+
+    ``hidden_size`` is by how many bytes the parent's disk is larger than the child's: nobody sees these.
+    """
 
     path: str
     old_values: dict[str, str]
     new_values: dict[str, str]
     copied_size: int
     found_by_default: bool
+    hidden_size: int
 
 
 def rebase(
@@ -70,8 +74,9 @@ def rebase(
         disk.flush()
         new_values = dict(locator_values(child, new_parent.layers[0]))
         disk.replace_locator(new_values)
+        hidden = max(0, new_parent.size - disk.size)
     found = is_found_by_default(child, os.fspath(parent))
-    return RebaseResult(child, old_values, new_values, copied, found)
+    return RebaseResult(child, old_values, new_values, copied, found, hidden)
 
 
 def relink(child: str, parent: str, *, known: frozenset[UUID], identity: UUID, parents: Parents) -> bool:
