@@ -45,14 +45,13 @@ TABLE_FAULTS = [
     Fault(
         "block: partially present without a parent",
         lambda: dynamic(blocks={5: Block(pattern(5, MIB), 7)}),
-        {"bat.state"},
-        NEVER,
-        READ,
+        {"bat.taken_for_present"},
+        SAFE,
     ),
     Fault(
         "block: partially present without a parent, behind the end",
         lambda: entry(5, BEHIND | 7),
-        {"bat.state", "bat.past_end"},
+        {"bat.taken_for_present", "bat.past_end"},
         LOSS,
         READ,
         WRITE,
@@ -121,6 +120,13 @@ TABLE_FAULTS = [
         lambda: entry(4096, 3, child),
         {"bat.bitmap_state", "bat.bitmap_missing", "space.gap"},
         NEVER,
+        OPEN,
+    ),
+    Fault(
+        "bitmap: state 7",
+        lambda: entry(4096, child().plan().bitmaps[0] | 7, child, bitmaps={0: Bitmap()}),
+        {"bat.taken_for_present"},
+        SAFE,
         OPEN,
     ),
     Fault(

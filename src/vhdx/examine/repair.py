@@ -33,6 +33,7 @@ from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image import headers, image
 from vhdx.image.headers import HeaderPair
 from vhdx.image.pages import PAGE_SIZE
+from vhdx.image.states import TAKEN_FOR_PRESENT
 from vhdx.storage.base import ZEROS
 from vhdx.units import MIB
 from vhdx.write.session import Session, refuse_unwritable
@@ -202,6 +203,8 @@ class _Repair:
         window = doubt.window
         entries = window.blocks & _KEPT
         entries[needless_places(window.blocks)] &= _PLACELESS
+        if not self._geometry.differencing:
+            entries[entries & np.uint64(STATE_MASK) == TAKEN_FOR_PRESENT] -= np.uint64(1)
         misplaced = doubt.misplaced if self._accepting else []
         for claims in misplaced:
             if claims.group.word == "block":
@@ -239,6 +242,8 @@ class _Repair:
         for index in np.flatnonzero(window.bitmaps).tolist():
             chunk, entry = window.first_chunk + index, int(window.bitmaps[index])
             right = entry & ~RESERVED_MASK
+            if right & STATE_MASK == TAKEN_FOR_PRESENT:
+                right = right & ~STATE_MASK | BITMAP_PRESENT
             if needless[index] or not self._geometry.differencing:
                 right = 0
             if right != entry and self._geometry.bitmap_index(chunk) < self._geometry.bat_entry_count:

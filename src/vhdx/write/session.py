@@ -158,8 +158,8 @@ class Session:
             self.bat.put(block, entries)
 
     def refuse_invalid(self, block: int, entry: int) -> None:
-        """Raise CorruptImageError for a block whose entry has a state that this kind of image cannot have."""
-        if is_invalid(state_of(entry), differencing=self.geometry.differencing):
+        """Raise CorruptImageError for a block whose entry has a state that no block can have."""
+        if is_invalid(state_of(entry)):
             self.reader.refuse_state(entry, block)
 
 
