@@ -20,7 +20,7 @@ from vhdx.examine.corrections import metadata_corrections, region_table_correcti
 from vhdx.examine.doubts import Concerned, DiskRange, Doubts
 from vhdx.examine.entries import needed_bitmaps, needless_bitmaps, needless_places
 from vhdx.extents import BlockState
-from vhdx.format import guids
+from vhdx.format import guids, metadata
 from vhdx.format.bat import (
     BITMAP_PRESENT,
     FILE_OFFSET_MASK,
@@ -36,6 +36,7 @@ from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.states import TAKEN_FOR_PRESENT
 from vhdx.storage.base import ZEROS
 from vhdx.units import MIB
+from vhdx.write.items import renamed, without_item
 from vhdx.write.session import Session, refuse_unwritable
 from vhdx.write.space import Space
 
@@ -179,6 +180,21 @@ class _Repair:
         for correction in corrections:
             self._session.make_room(len(correction.right) // PAGE_SIZE + 2)
             self._session.pages.put_all(correction.right, correction.finding.place.file_offset)
+        self._session.commit()
+        self._name_items()
+
+    def _name_items(self) -> None:
+        """Rows with an id of zeros: an empty item goes, any other gets an id of its own."""
+        place = self._image.regions.metadata.file_offset
+        rows = metadata.unpack_table(self._session.pages.read_many(metadata.TABLE_SIZE, place))
+        for index in reversed(range(len(rows))):  # the last row may take the place of one that goes
+            row = rows[index]
+            if row.item_id == guids.NIL:
+                change = renamed(rows, index, uuid.uuid4()) if row.length else without_item(rows, index)
+                rows = change.entries
+                self._session.make_room(change.page_count)
+                for offset, data in change.logged:
+                    self._session.pages.put_all(data, place + offset)
         self._session.commit()
 
     def _mend_table(self) -> None:
