@@ -13,6 +13,7 @@ from vhdx.examine.corrections import header_corrections, metadata_corrections, r
 from vhdx.examine.log import check_log, logged_runs
 from vhdx.format import guids, header
 from vhdx.image import headers, image, metadata, regions, replayed
+from vhdx.journal.replay import known_end
 from vhdx.rules import CollectingReport, Finding, Place, Severity
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def _examine_table(
         geometry,
         report,
         logged=logged,
+        known_end=None if examined.sequence is None else known_end(examined.sequence),
         keeps_length=examined.metadata is not None and examined.metadata.disk_type == "fixed",
         knows_all=not _HIDING & report.counts.keys(),
         progress=progress,

@@ -156,6 +156,7 @@ class _Repair:
         """Repair everything and close."""
         session = self._session
         session.cuts = session.cuts and not keep_length
+        session.cuts_unknown = not keep_length
         if self._accepting:
             session.know_space(self._claimed_space())
         with session.lock:

@@ -46,6 +46,7 @@ class CheckResult(NamedTuple):
     """What the check of one file found.
 
     The numbers are exact; of each code at most 100 ``findings`` are described, ``codes`` counts all of them.
+    ``leaked_bytes`` belong to nothing and are not zeros, ``free_bytes`` are.
     ``unchecked`` names what could not be looked at. ``parents`` are the results of the parents that were
     checked, too, from the nearest to the base.
     """
@@ -59,6 +60,7 @@ class CheckResult(NamedTuple):
     findings: tuple[CheckFinding, ...]
     unchecked: tuple[str, ...]
     parents: tuple[CheckResult, ...] = ()
+    free_bytes: int = 0
 
     @property
     def is_clean(self) -> bool:
@@ -106,6 +108,7 @@ def result_of(path: str, examined: Examined, parents: tuple[CheckResult, ...] = 
         findings=tuple(map(_public, examined.report.findings)),
         unchecked=examined.unchecked,
         parents=parents,
+        free_bytes=examined.table.free_bytes if examined.table else 0,
     )
 
 

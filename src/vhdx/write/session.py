@@ -43,6 +43,8 @@ class Session:
         self.keeps_blocks = image.metadata.disk_type == "fixed"
         self.cuts = not self.keeps_blocks
         """Whether the file may be cut behind its last used MiB at the end."""
+        self.cuts_unknown = True
+        """Whether the file may be cut where its dirty log says that it ended, if nothing stands behind."""
         self.lock = threading.RLock()
         self.pins = Pins()
         self.transaction = Transaction(file, image, on_failure)
@@ -92,10 +94,25 @@ class Session:
             return
         with self.lock:
             first = not self.transaction.began
-            _ = self.space  # an image that contradicts itself is not modified at all
-            self.transaction.begin(contents=contents)
+            used_end = self.space.used_end  # an image that contradicts itself is not modified at all
+            self.transaction.begin(contents=contents, used_end=used_end if self.cuts_unknown else None)
             if first:
+                self._follow_end()
                 self.transaction.recover()
+
+    def _follow_end(self) -> None:
+        """The replay of a dirty log may have cut the file."""
+        size = self.file.size()
+        if size < self.reader.file_size:
+            self.reader.file_size = size
+            self.space.end_at(size)
+
+    def grow(self, end: int) -> None:
+        """Make the file so long, if it is not; the log has said before how long it was."""
+        if end > self.reader.file_size:
+            self.transaction.open_log()
+            self.file.resize(end)
+            self.reader.file_size = end
 
     def make_room(self, pages: int) -> None:
         """Commit early if so many more changed pages would not fit half the log."""
@@ -137,9 +154,7 @@ class Session:
         if place is None:
             place = self.space.extend(length)
         try:
-            if place + length > self.reader.file_size:
-                self.file.resize(place + length)
-                self.reader.file_size = place + length
+            self.grow(place + length)
             self.transaction.payload_written = True
             yield place, is_new
         finally:
