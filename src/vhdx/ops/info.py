@@ -14,6 +14,7 @@ from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
 from vhdx.image.states import PRESENT
 from vhdx.storage.file import FileStorage
+from vhdx.write.space import Conflict, survey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,13 +43,15 @@ class BlockInfo(NamedTuple):
     """Payload blocks by state, present sector bitmap blocks, and how scattered the blocks are.
 
     ``fragmentation`` is the share of neighbouring present blocks that are not neighbours in the file,
-    None if there are no two neighbouring blocks.
+    None if there are no two neighbouring blocks. ``free_size`` are bytes of the file that nothing owns, None
+    of fixed images, which keep them, and where two claim the same space.
     """
 
     total: int
     by_state: Mapping[str, int]
     sector_bitmaps: int
     fragmentation: float | None
+    free_size: int | None
 
 
 class LayerInfo(NamedTuple):
@@ -250,7 +253,18 @@ def _block_info(image: Image, progress: Progress | None) -> BlockInfo:
         by_state={state.name.lower(): counts[state] for state in BlockState if counts[state]},
         sector_bitmaps=_bitmap_count(image),
         fragmentation=apart / neighbours if neighbours else None,
+        free_size=_free_size(image),
     )
+
+
+def _free_size(image: Image) -> int | None:
+    if image.metadata.disk_type == "fixed":
+        return None
+    try:
+        space = survey(image.regions, image.bat, image.geometry, image.storage.size())
+    except Conflict:  # which check tells
+        return None
+    return max(0, space.end - space.used_size)
 
 
 def _bitmap_count(image: Image) -> int:
