@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from vhdx.errors import CorruptImageError, UnsupportedImageError, VhdxError
+from vhdx.text import command
 
 
 class Severity(enum.StrEnum):
@@ -68,7 +69,7 @@ class Finding(NamedTuple):
             structure=self.place.structure,
             file_offset=self.place.file_offset,
             rule=self.rule.section,
-            next_command=f"vhdx check {image}" if self._is_damage else None,
+            next_command=command("check {}", image) if self._is_damage else None,
         )
 
     @property
@@ -209,6 +210,7 @@ LOCATOR_RESERVED = _warning("locator.reserved", "2.6.2.6.1", Remedy.REPAIR)
 LOCATOR_PATH_FORM = _note("locator.path_form", "2.6.2.6.3")
 LOCATOR_UNUSED = _note("locator.unused", "2.6.2.6")
 PARENT_NOT_FOUND = _error("parent.not_found", "2.6.2.6.3")
+PARENT_SEVERAL = _note("parent.several", "2.6.2.6.3")
 PARENT_MISMATCH = _error("parent.mismatch", "2.6.2.6.3")
 
 BAT_TOO_SMALL = _error("bat.too_small", "2.5")

@@ -8,7 +8,7 @@ import click
 
 from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
 from vhdx.cli.render import print_json, progress_bar, size_text
-from vhdx.text import printable
+from vhdx.text import command, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,8 +94,8 @@ def _texts(found: list[CheckFinding], number: int) -> Iterator[str]:
 def print_hints(result: CheckResult) -> None:
     """Say what to do about the worst findings."""
     path = printable(result.path)
-    for what, command in _hints(result):
-        click.echo(f"{path}: to {what}: vhdx {command.format(path)}")
+    for what, words in _hints(result):
+        click.echo(f"{path}: to {what}: {command(words, result.path)}")
 
 
 def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:

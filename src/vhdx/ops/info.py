@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx import rules
 from vhdx.disk.open import open_image, with_parents
 from vhdx.disk.partitions import partition_table
 from vhdx.errors import VhdxError
@@ -17,7 +18,7 @@ from vhdx.storage.file import FileStorage
 from vhdx.write.space import Conflict, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from uuid import UUID
 
     from vhdx.disk.base import VirtualDisk
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from vhdx.image.image import Image
     from vhdx.partitions.table import Partition
     from vhdx.progress import Progress
+    from vhdx.rules import Finding
 
 
 class LogInfo(NamedTuple):
@@ -141,6 +143,7 @@ def info(
         try:
             return _image_info(
                 image,
+                [*image.findings, *_remarks(layers)],
                 _layer_infos(disk, progress) if disk is not None and chain else None,
                 None if disk is None else table_info(disk),
                 _block_info(image, progress) if (small if blocks is None else blocks) else None,
@@ -184,8 +187,15 @@ def _layer_info(layer: Image, data_size: int) -> LayerInfo:
     )
 
 
+def _remarks(layers: Sequence[Image]) -> Iterator[Finding]:
+    """What was found out about the parents that were opened."""
+    for parent in layers[1:]:
+        yield from (finding for finding in parent.findings if finding.rule is rules.PARENT_SEVERAL)
+
+
 def _image_info(
     image: Image,
+    findings: Sequence[Finding],
     layers: tuple[LayerInfo, ...] | None,
     table: TableInfo | None,
     blocks: BlockInfo | None,
@@ -213,7 +223,7 @@ def _image_info(
         partition_table=table,
         notes=tuple(
             Note(f.rule.code, f.rule.severity.value, f.place.structure, f.place.file_offset, f.detail)
-            for f in image.findings
+            for f in findings
         ),
     )
 

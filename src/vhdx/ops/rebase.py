@@ -14,6 +14,7 @@ from vhdx.extents import ExtentKind, side_by_side
 from vhdx.image import metadata
 from vhdx.ops.make.child import is_found_by_default, locator_values
 from vhdx.storage.file import identity_of, open_for_writing
+from vhdx.text import command
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ def _check(leaf: Image, new_parent: Disk, *, any_identity: bool) -> None:
             f"its DataWriteGuid is {identity}; the child knows its parent as {' or '.join(map(str, known))}",
             image=new_parent.chain[0],
             rule="2.6.2.6.3",
-            next_command=f"vhdx rebase {leaf.name} --parent {new_parent.chain[0]} --safe",
+            next_command=command("rebase {} --parent {} --safe", leaf.name, new_parent.chain[0]),
         )
 
 
