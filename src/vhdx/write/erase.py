@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from vhdx.write.session import Session
 
 _SLOTS_IN_PAGE = PAGE_SIZE // bat.ENTRY_SIZE
-_SUSPECT = frozenset(state.value for state in BlockState if is_invalid(state, differencing=False))
-"""States that some kinds of images cannot have."""
+_INVALID = frozenset(state.value for state in BlockState if is_invalid(state))
 
 
 class Eraser:
@@ -113,7 +112,7 @@ class Eraser:
         session, table = self._session, TRANSITIONS[event]
         for block, _, count in self._geometry.slot_runs(blocks.start, len(blocks), _SLOTS_IN_PAGE):
             old = self._bat.payloads(block, count)
-            if not _SUSPECT.isdisjoint(entry & STATE_MASK for entry in old):
+            if not _INVALID.isdisjoint(entry & STATE_MASK for entry in old):
                 for number, entry in enumerate(old, block):
                     session.refuse_invalid(number, entry)
             if old.count(old[0]) == count:  # as most pages of large disks are
