@@ -8,6 +8,7 @@ import click
 
 from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
 from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.errors import cited
 from vhdx.text import command, printable
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
 def finding_text(finding: CheckFinding, more: str = "") -> str:
     """One finding as a line, with ``more`` to say; where several files were tried, with a line for each."""
     place = f"{finding.structure} at file offset {finding.file_offset}"
-    rule = f"[MS-VHDX] {finding.section}, {finding.code}"
+    rule = f"{cited(finding.section)}, {finding.code}"
     text = f"{finding.severity}: {place}: {finding.detail}{more} ({rule})"
     return "\n".join(map(printable, text.split("\n")))
 
