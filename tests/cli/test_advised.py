@@ -5,7 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,11 +85,12 @@ def _stranger(folder: Path) -> None:
 
 
 def _leaked(folder: Path) -> None:
-    ImageBuilder(4 * MIB, gap=5 * MIB, patches=[(4 * MIB, b"of nobody")]).write(folder / NAME)
+    blocks = {0: Block(pattern(1, MIB))}
+    ImageBuilder(4 * MIB, gap=5 * MIB, blocks=blocks, patches=[(4 * MIB, b"of nobody")]).write(folder / NAME)
 
 
 def _free(folder: Path) -> None:
-    ImageBuilder(4 * MIB, gap=5 * MIB).write(folder / NAME)
+    ImageBuilder(4 * MIB, gap=5 * MIB, blocks={0: Block(pattern(1, MIB))}).write(folder / NAME)
 
 
 def _vhd(folder: Path) -> None:
@@ -102,13 +103,12 @@ ADVICE = [
     Advice(_renamed(damaged), ["check", NAME], r"vhdx repair --dry-run .*", 0),
     Advice(_renamed(damaged), ["info", NAME], r"vhdx check .*", 3),
     Advice(_renamed(dirty), ["info", NAME], r"vhdx repair .*"),
-    Advice(_renamed(damaged, "worse.vhdx"), ["check", NAME], r"vhdx convert --salvage .* TARGET", 3),
+    Advice(_renamed(damaged, "worse.vhdx"), ["check", NAME], r"vhdx convert --salvage .* SALVAGED\.vhdx", 3),
     Advice(_renamed(_no_tables), ["check", NAME], r"vhdx repair --dry-run --rebuild .*"),
-    Advice(_renamed(_no_tables), ["convert", "--salvage", NAME, "a.raw"], r"vhdx repair --rebuild .*"),
     Advice(_renamed(_no_tables), ["read", NAME, "0", "512"], r"vhdx check .*", 2),
     Advice(_renamed(dirty), ["create", "c.vhdx", "--parent", NAME], r"vhdx repair .*"),
-    Advice(_leaked, ["check", NAME], r"vhdx compact .*"),
-    Advice(_vhd, ["repair", NAME], r"vhdx convert .* NEW\.vhdx"),
+    Advice(_leaked, ["check", NAME], r"vhdx compact '.*"),
+    Advice(_vhd, ["metadata", "list", NAME], r"vhdx convert .* NEW\.vhdx"),
     Advice(_outside, ["read", CHILD, "0", "512"], r"vhdx info .* --chain --any-parent"),
     Advice(_gone, ["read", CHILD, "0", "512"], r"vhdx rebase .* --parent (FILE)", 0, "'parent is here.vhdx'"),
     Advice(_stranger, ["read", CHILD, "0", "512"], r"vhdx info .* --chain --parent-dir (DIR)", 0, "."),
@@ -181,10 +181,6 @@ def test_any_name_is_one_word_of_a_shell(name: str, tmp_path: Path) -> None:
     assert ran.returncode == 0, ran
 
 
-def _advising(text: str) -> Iterator[str]:
-    yield from re.findall(r"command\(\s*f?\"[^\"]*\"|yield \"[^\"]*\", \"[^\"]*\{\}[^\"]*\"", text)
-
-
 def test_no_command_is_put_together_by_hand() -> None:
     """Paths go through `vhdx.text.command`, which quotes them."""
     for path in SOURCES.rglob("*.py"):
@@ -193,11 +189,31 @@ def test_no_command_is_put_together_by_hand() -> None:
         assert not re.findall(r"next_command=f", text), path
 
 
-def test_every_advice_is_in_the_table_or_tried_elsewhere() -> None:
-    """The numbers are of the places that advise: a new one needs a row above, or a test of its own."""
-    places = {
-        str(path.relative_to(SOURCES)): number
+TRIED = {
+    "cli/cmd_check.py": 4,  # above
+    "cli/cmd_info.py": 2,  # above
+    "cli/cmd_repair.py": 1,  # after Ctrl-C: test_interrupted.py
+    "cli/cmd_unmount.py": 1,  # tests/mount
+    "cli/interrupted.py": 1,  # test_interrupted.py
+    "disk/open.py": 1,  # above
+    "disk/parents.py": 4,  # above
+    "disk/vhd.py": 1,  # tests/disk/test_vhd.py
+    "examine/salvage.py": 1,  # tests/disk/test_salvage.py
+    "mount/fuse.py": 1,  # tests/mount
+    "ops/log.py": 1,  # tests/ops/test_log.py
+    "ops/make/child.py": 1,  # above
+    "ops/rebase.py": 1,  # above
+    "ops/structures.py": 1,  # tests/ops/test_dump.py
+    "rules.py": 1,  # above
+}
+"""How many commands each file advises, and what tries them: whoever advises another one tries it, too."""
+
+
+def test_every_advice_is_tried() -> None:
+    advice = re.compile(r"(?<![.\w])command\(\s*f?[\"']|^ +yield \"(?:look|try|see|give) ", re.MULTILINE)
+    found = {
+        str(path.relative_to(SOURCES)): len(places)
         for path in sorted(SOURCES.rglob("*.py"))
-        if (number := len([*_advising(path.read_text())])) and path.name != "text.py"
+        if (places := advice.findall(path.read_text()))
     }
-    assert places == {}
+    assert found == TRIED

@@ -39,7 +39,7 @@ def _flipped(*places: int) -> Callable[[Path], None]:
             damaged,
             "worse.vhdx",
             [
-                "to try to save what can be read: vhdx convert --salvage worse.vhdx TARGET",
+                "to try to save what can be read: vhdx convert --salvage worse.vhdx SALVAGED.vhdx",
                 "to see what can be repaired: vhdx repair --dry-run --accept-data-loss worse.vhdx",
             ],
         ),
@@ -51,7 +51,7 @@ def _flipped(*places: int) -> Callable[[Path], None]:
         (
             _flipped(*HEADERS),
             "vm.vhdx",
-            ["to try to save what can be read: vhdx convert --salvage vm.vhdx TARGET"],
+            ["to try to save what can be read: vhdx convert --salvage vm.vhdx SALVAGED.vhdx"],
         ),
         (dirty, "vm.vhdx", []),
     ],

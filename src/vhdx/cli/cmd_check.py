@@ -107,7 +107,7 @@ def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
     if parent:
         yield "look for the parent elsewhere", "check --chain --parent-dir DIR {}"
     if errors & {"no", "accept-data-loss"}:
-        yield "try to save what can be read", "convert --salvage {} TARGET"
+        yield "try to save what can be read", "convert --salvage {} SALVAGED.vhdx"
     if "no" not in errors and (errors or warnings) - {"no"}:
         options = [f" --{word}" for word in ("rebuild", "accept-data-loss") if word in errors]
         yield "see what can be repaired", "repair --dry-run" + "".join(options) + " {}"

@@ -51,18 +51,18 @@ class Bat:
         """The file offset of a slot, in bytes."""
         return self._file_offset + index * ENTRY_SIZE
 
-    def _entry(self, index: int) -> int:
+    def entry(self, index: int) -> int:
         """The entry in a slot, as it stands there."""
         return int.from_bytes(self._pages.read(ENTRY_SIZE, self.slot_offset(index)), "little")
 
     def payload(self, block: int) -> int:
         """The entry of a payload block."""
-        entry = self._entry(self._geometry.payload_index(block))
+        entry = self.entry(self._geometry.payload_index(block))
         return entry if self._geometry.differencing else _as_read(entry)
 
     def bitmap(self, chunk: int) -> int:
         """The entry of the sector bitmap block of a chunk."""
-        return _as_read(self._entry(self._geometry.bitmap_index(chunk)))
+        return _as_read(self.entry(self._geometry.bitmap_index(chunk)))
 
     def payloads(self, block: int, count: int) -> array[int]:
         """The entries of ``count`` payload blocks from ``block`` on, bitmap slots left out."""
