@@ -102,7 +102,7 @@ def _print_doubt(doubt: Doubt) -> None:
 
 def _print_text(target: str, made: ConvertResult) -> None:
     for remark in made.remarks:
-        click.echo(f"vhdx: {remark}", err=True)
+        click.echo(printable(f"vhdx: {remark}"), err=True)
     if made.doubts:
         click.echo(f"vhdx: ranges that may be wrong: {made.doubts}", err=True)
     click.echo(

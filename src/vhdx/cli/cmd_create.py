@@ -57,7 +57,7 @@ def create(
         print_json(made)
         return
     for remark in made.remarks:
-        click.echo(f"vhdx: {remark}", err=True)
+        click.echo(printable(f"vhdx: {remark}"), err=True)
     blocks = f"blocks of {size_text(made.block_size)}"
     click.echo(f"{printable(made.path)}: {made.disk_type}, {size_text(made.virtual_size)}, {blocks}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -65,12 +64,10 @@ def get_item(image: str, item: UUID, *, output: str | None) -> None:
 
 
 def _write_new(path: str, value: bytes) -> None:
-    with making(path), open(path, "xb") as file:
-        try:
-            file.write(value)
-        except BaseException:
-            os.unlink(path)
-            raise
+    from vhdx.storage.publish import new_file  # noqa: PLC0415
+
+    with making(path), new_file(path, overwrite=False) as file:
+        file.write_at(value, 0)
 
 
 @metadata.command("set")

@@ -19,7 +19,7 @@ from vhdx.extents import ExtentKind, merged, side_by_side
 from vhdx.image import image
 from vhdx.ops.fold import fold, is_folded
 from vhdx.ops.rebase import relink
-from vhdx.storage.file import identity_of, open_for_reading, open_for_writing
+from vhdx.storage.file import identity_of, is_named, open_for_reading, open_for_writing, replaced_meanwhile
 from vhdx.storage.host import synchronize_directory
 from vhdx.units import MIB, format_size
 
@@ -232,6 +232,8 @@ def _fold_and_relink(
             if not relink(upper, target, known=known, identity=folded.identity, parents=parents)
         ]
         if delete:
+            if not is_named(child, own.identity(), follow=True):
+                raise replaced_meanwhile(child)
             os.unlink(child)
             synchronize_directory(os.path.dirname(child))
     return folded, unfound

@@ -84,14 +84,15 @@ def convert(
         made = target_for(opened, wanted, options or ImageOptions(), rounding)
         disk_size = None if opened.size is None else made.disk_size(opened.size, rounding)
         read, remarks = with_sectors_of(opened, made.sector_size, disk_size)
-        with new_file(target, overwrite=overwrite) as storage:
+        left_over: list[str] = []
+        with new_file(target, overwrite=overwrite, remark=left_over.append) as storage:
             sink = made.sink(storage, disk_size)
             written = _copy(read, sink, storage, progress)
             if disk_size is None:
                 disk_size = made.disk_size(opened.size or 0, rounding)
             file_size = sink.finish(disk_size)
         doubts = _report_doubts(opened, on_doubt)
-    remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)))
+    remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)), *left_over)
     return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks, doubts)
 
 

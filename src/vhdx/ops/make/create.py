@@ -83,10 +83,10 @@ def create(
         if parent is not None:
             opened = held.enter_context(open_disk(os.fspath(parent), parents=parents))
         plan, disk_size = _planned(path, opened, asked, options, rounding)
-        with new_file(path, overwrite=overwrite) as storage:
+        remarks = rounding.sentences
+        with new_file(path, overwrite=overwrite, remark=remarks.append) as storage:
             builder = ImageBuilder(storage, plan, disk_size)
             file_size = builder.finish(disk_size)
-    remarks = rounding.sentences
     if not builder.reserved:
         remarks.append(NOT_RESERVED)
     if parent is not None and not is_found_by_default(path, os.fspath(parent)):
