@@ -8,8 +8,8 @@ import click
 
 from vhdx.cli.interrupted import making
 from vhdx.cli.options import (
-    FILE,
     FORMAT,
+    TARGET,
     chain_options,
     force_option,
     force_share_option,
@@ -31,7 +31,7 @@ _EXIT_DOUBTS = 3
 
 @click.command()
 @click.argument("source", type=click.Path(allow_dash=True))
-@click.argument("target", type=FILE)
+@click.argument("target", type=TARGET)
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
 @click.option("-O", "--target-format", type=FORMAT, help="By default told by TARGET's suffix.")
 @partition_option

@@ -11,6 +11,7 @@ from vhdx.cli.interrupted import making
 from vhdx.cli.options import (
     FILE,
     SIZE,
+    TARGET,
     chain_options,
     force_option,
     image_options,
@@ -22,7 +23,7 @@ from vhdx.text import printable
 
 
 @click.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.argument("size", type=SIZE, required=False)
 @click.option("--parent", type=FILE, help="Make a differencing image: a child of this image.")
 @image_options

@@ -12,8 +12,8 @@ import click
 
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
-    FILE,
     SIZE,
+    TARGET,
     chain_options,
     chosen,
     orphans_option,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.argument("offset", type=SIZE)
 @partition_option
 @orphans_option

@@ -8,8 +8,8 @@ import click
 
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
-    FILE,
     SIZE,
+    TARGET,
     chain_options,
     chosen,
     orphans_option,
@@ -23,7 +23,7 @@ from vhdx.text import printable
 
 
 @click.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.argument("offset", type=SIZE)
 @click.argument("length", type=SIZE)
 @click.option("--keep-allocated", is_flag=True, help="Keep what space there is behind the zeros.")

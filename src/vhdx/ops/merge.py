@@ -19,7 +19,14 @@ from vhdx.extents import ExtentKind, merged, side_by_side
 from vhdx.image import image
 from vhdx.ops.fold import fold, is_folded
 from vhdx.ops.rebase import relink
-from vhdx.storage.file import identity_of, is_named, open_for_reading, open_for_writing, replaced_meanwhile
+from vhdx.storage.file import (
+    identity_of,
+    is_named,
+    open_for_reading,
+    open_for_writing,
+    refuse_standard_output,
+    replaced_meanwhile,
+)
 from vhdx.storage.host import synchronize_directory
 from vhdx.units import MIB, format_size
 
@@ -77,6 +84,8 @@ def merge(
     somebody holds one of the files; ValueError for an ancestor that is none; and what opening raises.
     """
     above = [os.fspath(path) for path in children]
+    for path in (os.fspath(child), *above):  # by their names, before links are followed
+        refuse_standard_output(path)
     with open_disk(os.fspath(child), parents=parents) as disk:
         layers = [os.path.realpath(path) for path in disk.chain]
         depth = _depth(disk, into)

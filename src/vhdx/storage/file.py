@@ -50,6 +50,7 @@ def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
 
     Raises OSError, ImageLockedError, and ValueError for what is no regular file: images grow and shrink.
     """
+    refuse_standard_output(path)
     if not host.HAS_POSITIONAL_READS:
         raise OSError(errno.ENOTSUP, "images are written only on hosts with positional system calls", path)
     for _ in range(ATTEMPTS):
@@ -65,6 +66,17 @@ def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
                 return FileStorage(descriptor, path)
         os.close(descriptor)
     raise replaced_meanwhile(path)
+
+
+def refuse_standard_output(path: str) -> None:
+    """Raise ValueError for ``-`` as the name of what is made or changed: people mean a pipe by it.
+
+    Every opening for writing and every new file asks here, and the command for each of its targets.
+    """
+    if path == "-":
+        raise ValueError(
+            "a disk is written into a file, not to standard output; ./- is the file of that name"
+        )
 
 
 def is_named(path: str, identity: tuple[int, int], *, follow: bool = False) -> bool:

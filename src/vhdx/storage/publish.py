@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 
 from vhdx.errors import ImageLockedError
 from vhdx.storage import host, locks
-from vhdx.storage.file import ATTEMPTS, FileStorage, closing_on_failure, is_named, replaced_meanwhile
+from vhdx.storage.file import (
+    ATTEMPTS,
+    FileStorage,
+    closing_on_failure,
+    is_named,
+    refuse_standard_output,
+    replaced_meanwhile,
+)
 from vhdx.storage.parts import part_name, remove_left_over
 
 if TYPE_CHECKING:
@@ -36,9 +43,9 @@ def new_file(
     comes in the meantime. ``remark`` is told what dead processes had left beside it, which is removed. Raises
     FileExistsError, ImageLockedError, ValueError for something that is no regular file, OSError.
     """
-    final = (
-        os.path.realpath(path) if os.path.lexists(path) else path
-    )  # links stay: what they name is replaced
+    refuse_standard_output(path)
+    # Links stay: what they name is replaced.
+    final = os.path.realpath(path) if os.path.lexists(path) else path
     for sentence in remove_left_over(final):
         if remark is not None:
             remark(sentence)

@@ -11,7 +11,7 @@ from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import nonzero_pieces, open_source
 from vhdx.ops.make.target import format_of, target_for
-from vhdx.storage.file import identity_of
+from vhdx.storage.file import identity_of, refuse_standard_output
 from vhdx.storage.publish import new_file
 from vhdx.units import MIB
 
@@ -75,6 +75,7 @@ def convert(
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
     target = os.fspath(target)
+    refuse_standard_output(target)
     wanted = target_format or format_of(target)
     rounding = Rounding()
     with open_source(

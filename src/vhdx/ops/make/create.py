@@ -11,6 +11,7 @@ from vhdx.build.build import ImageBuilder
 from vhdx.disk.open import open_disk
 from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT, child_plan, is_found_by_default
 from vhdx.ops.make.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
+from vhdx.storage.file import refuse_standard_output
 from vhdx.storage.publish import new_file
 from vhdx.units import parse_size
 
@@ -73,6 +74,7 @@ def create(
     fixed image on a full disk).
     """
     path = os.fspath(path)
+    refuse_standard_output(path)
     options = ImageOptions(
         disk_type, block_size, log_size, logical_sector_size, physical_sector_size, disk_id, zero_blocks
     )
