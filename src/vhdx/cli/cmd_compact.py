@@ -8,8 +8,9 @@ import click
 
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import TARGET, chain_options, json_option, parent_policy
-from vhdx.cli.render import print_json, print_rows, progress_bar, size_text
+from vhdx.cli.render import print_json, print_rows, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.compact import CompactResult

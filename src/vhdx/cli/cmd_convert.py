@@ -18,8 +18,9 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
 )
-from vhdx.cli.render import JsonList, progress_bar, size_text
+from vhdx.cli.render import JsonList, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format

@@ -18,8 +18,9 @@ from vhdx.cli.options import (
     json_option,
     parent_policy,
 )
-from vhdx.cli.render import print_json, size_text
+from vhdx.cli.render import print_json
 from vhdx.text import printable
+from vhdx.units import size_text
 
 
 @click.command()

@@ -9,9 +9,9 @@ import click
 
 from vhdx.cli.interrupted import changing, making
 from vhdx.cli.options import DISK_ID, FILE, TARGET, json_option, orphans_option, standard
-from vhdx.cli.render import print_json, size_text
+from vhdx.cli.render import print_json
 from vhdx.text import printable
-from vhdx.units import MIB
+from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -6,8 +6,9 @@ import click
 
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import FILE, TARGET, chain_options, json_option, parent_policy
-from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.cli.render import print_json, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 
 @click.command()

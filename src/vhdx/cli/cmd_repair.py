@@ -10,8 +10,9 @@ import click
 from vhdx.cli.cmd_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import TARGET, json_option
-from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.cli.render import print_json, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.repair import RepairResult

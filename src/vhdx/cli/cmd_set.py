@@ -8,8 +8,9 @@ import click
 
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import DISK_ID, SECTOR_SIZE, TARGET, json_option, orphans_option
-from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.cli.render import print_json, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -15,9 +15,9 @@ from vhdx.cli.options import (
     partition_option,
     refuse_to_orphan,
 )
-from vhdx.cli.render import size_text
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable
+from vhdx.units import size_text
 
 
 @click.command()

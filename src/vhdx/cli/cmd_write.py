@@ -22,9 +22,9 @@ from vhdx.cli.options import (
     refuse_to_orphan,
     standard,
 )
-from vhdx.cli.render import progress_bar, size_text
+from vhdx.cli.render import progress_bar
 from vhdx.text import printable
-from vhdx.units import MIB
+from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
     from typing import BinaryIO

@@ -136,7 +136,12 @@ image_options = together(
         "--block-size", type=SIZE, metavar="N", help="1M to 256M; by default 8M to 64M by disk size."
     ),
     click.option(
-        "--log-size", type=SIZE, metavar="N", default="1M", show_default=True, help="1M to 4G - 1M."
+        "--log-size",
+        type=SIZE,
+        metavar="N",
+        default="1M",
+        show_default=True,
+        help="1M to 4G - 1M; some programs refuse more than 1G.",
     ),
     click.option(
         "--logical-sector-size",

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.extents import BlockState, Extent, ExtentKind
 from vhdx.format import vhd
+from vhdx.format.foreign import foreign_to_images
 from vhdx.image.bitmap import bit_runs
-from vhdx.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _MINIMUM_BLOCK_SIZE = 4096
 _MAXIMUM_BLOCK_SIZE = 256 * 1024 * 1024
-_MAXIMUM_DYNAMIC_SIZE = 2 << 40
-"""What the 32-bit sector numbers of a table reach; Hyper-V stops at 2040 GiB."""
 _WINDOW = 16 * 1024
 """Entries of the table that are kept: of blocks of 2 MiB, those of 32 GiB."""
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -31,7 +29,11 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class VhdImage:
-    """One opened file. Raises CorruptImageError or UnsupportedImageError for what cannot be read right."""
+    """One opened file. Raises CorruptImageError or UnsupportedImageError for what cannot be read right.
+
+    A table's 32-bit sector numbers bound the file, to 2 TiB, and not the disk, which may be
+    larger, though Hyper-V makes none of more than 2040 GiB.
+    """
 
     def __init__(self, storage: ReadableStorage) -> None:
         self.storage = storage
@@ -75,7 +77,11 @@ class VhdImage:
             return vhd.unpack_footer(last)
         first = self.storage.read(min(end, vhd.FOOTER_SIZE), 0)
         if vhd.footer_damage(first) is not None:
-            raise self._corrupt(f"{damage}, and there is no sound copy at the beginning", "footer", end - 512)
+            other = foreign_to_images(first)
+            what = f"; the file is {other.kind}: {other.advice}" if other is not None else ""
+            raise self._corrupt(
+                f"{damage}, and there is no sound copy at the beginning{what}", "footer", max(0, end - 512)
+            )
         self.findings.append(f"the footer at the end is damaged ({damage}), its copy is used")
         return vhd.unpack_footer(first)
 
@@ -103,8 +109,6 @@ class VhdImage:
         header = vhd.unpack_header(data)
         if header.version >> 16 != vhd.VERSION >> 16:
             raise self._unsupported(f"version {header.version >> 16} of the dynamic disk header")
-        if self.footer.current_size > _MAXIMUM_DYNAMIC_SIZE:
-            raise self._unsupported(f"a dynamic disk of {format_size(self.footer.current_size)}")
         size = header.block_size
         if not _MINIMUM_BLOCK_SIZE <= size <= _MAXIMUM_BLOCK_SIZE or size & (size - 1):
             raise self._corrupt(f"the block size is {size}", "dynamic disk header", offset)

@@ -28,7 +28,7 @@ from vhdx.storage.file import (
     replaced_meanwhile,
 )
 from vhdx.storage.host import synchronize_directory
-from vhdx.units import MIB, format_size
+from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -198,7 +198,7 @@ def _refuse_without_space(disk: Disk, depth: int) -> None:
     if needed > free:
         raise OSError(
             errno.ENOSPC,
-            f"merging takes {format_size(needed)} more, the file system has {format_size(free)}",
+            f"merging takes {size_text(needed)} more, the file system has {size_text(free)}",
             target.name,
         )
 
