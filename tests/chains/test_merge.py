@@ -45,7 +45,7 @@ def chain(folder: Path, layers: int = 3, **changes: object) -> Chain:
         with vhdx.open(path, "r+") as disk:
             for place in range(layers - number):
                 disk.pwrite(pattern(number, 5000, seed=place), (number + 2 * place) * MIB + 300 * number)
-            disk.zero(MIB, (7 - number) * MIB)
+            disk.zero(length=MIB, offset=(7 - number) * MIB)
             contents.append(disk.pread(disk.size, 0))
         files.append(path)
     return Chain(files, contents)

@@ -173,7 +173,7 @@ def test_after_a_repair_that_left_space_to_nobody(tmp_path: Path) -> None:
     vhdx.create(path, "64M", block_size="1M")
     with vhdx.open(path, "r+") as disk:
         disk.pwrite(pattern(1, 3 * MIB), 0)
-        disk.trim(MIB, MIB)
+        disk.trim(length=MIB, offset=MIB)
     flip(path, HEADERS[0] + 100)
     out = run("repair", "vm.vhdx", cwd=tmp_path).out
     assert out.endswith("to give leaked space back: vhdx compact vm.vhdx\n")

@@ -341,9 +341,9 @@ def test_it_is_never_written_to(tmp_path: Path) -> None:
         with pytest.raises(io.UnsupportedOperation, match="only read"):
             disk.pwrite(b"x", 0)
         with pytest.raises(io.UnsupportedOperation, match="only read"):
-            disk.zero(1, 0)
+            disk.zero(length=1, offset=0)
         with pytest.raises(io.UnsupportedOperation, match="only read"):
-            disk.trim(1, 0)
+            disk.trim(length=1, offset=0)
         disk.flush()
         assert disk.contexts == {}
         assert len(disk.files()) == 1

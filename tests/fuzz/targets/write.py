@@ -86,7 +86,7 @@ def _change(disk: Disk, windows: list[_Window], chance: Random) -> bool:
             if verb == "write":
                 disk.pwrite(data, offset)
             elif verb == "zero":
-                disk.zero(length, offset)
+                disk.zero(length=length, offset=offset)
             else:
                 disk.flush()
         except VhdxError as error:
