@@ -49,7 +49,7 @@ def _scattered(folder: Path) -> None:
     vhdx.create(folder / "vm.vhdx", "64M", block_size="1M")
     with vhdx.open(folder / "vm.vhdx", "r+") as disk:
         disk.pwrite(pattern(1, 8 * MIB, 1), 0)
-        disk.zero(3 * MIB, MIB)
+        disk.zero(length=3 * MIB, offset=MIB)
 
 
 def _undoable(folder: Path) -> None:

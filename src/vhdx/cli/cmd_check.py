@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
-from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.cli.render import print_json, progress_bar
 from vhdx.errors import cited
 from vhdx.text import command, printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ import click
 
 from vhdx.cli.interrupted import making
 from vhdx.cli.options import (
-    FILE,
     FORMAT,
+    TARGET,
     chain_options,
     force_option,
     force_share_option,
@@ -18,8 +18,9 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
 )
-from vhdx.cli.render import JsonList, progress_bar, size_text
+from vhdx.cli.render import JsonList, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
@@ -31,7 +32,7 @@ _EXIT_DOUBTS = 3
 
 @click.command()
 @click.argument("source", type=click.Path(allow_dash=True))
-@click.argument("target", type=FILE)
+@click.argument("target", type=TARGET)
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
 @click.option("-O", "--target-format", type=FORMAT, help="By default told by TARGET's suffix.")
 @partition_option
@@ -109,7 +110,7 @@ def _print_doubt(doubt: Doubt) -> None:
 
 def _print_text(target: str, made: ConvertResult) -> None:
     for remark in made.remarks:
-        click.echo(f"vhdx: {remark}", err=True)
+        click.echo(printable(f"vhdx: {remark}"), err=True)
     if made.doubts:
         click.echo(f"vhdx: ranges that may be wrong: {made.doubts}", err=True)
     click.echo(

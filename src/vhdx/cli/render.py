@@ -106,12 +106,6 @@ def print_rows(rows: Iterable[Row], indent: str = "") -> None:
         click.echo(f"{indent}{printable(label) + ':':<{width}} {printable(value)}".rstrip())
 
 
-def size_text(size: int) -> str:
-    """A size for people with its exact number: ``10 GiB (10737418240 bytes)``."""
-    short = format_size(size)
-    return short if short.endswith("bytes") else f"{short} ({size} bytes)"
-
-
 @contextlib.contextmanager
 def progress_bar(label: str) -> Iterator[ProgressBar | None]:
     """A bar on standard error for what lasts longer than a second; None where that is no terminal."""

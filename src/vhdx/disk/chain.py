@@ -10,7 +10,7 @@ from itertools import accumulate
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from vhdx.disk.base import bytes_in, bytes_of, check_range
+from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
 from vhdx.disk.contexts import BLOCK_CONTEXTS
 from vhdx.disk.doubts import DoubtfulLayer, doubts_of
 from vhdx.disk.layers import resolved, stored_ranges
@@ -283,26 +283,28 @@ class Disk(OpenedDisk):
         finally:
             inside.discard(me)
 
+    @keywords_only
     @one_entrance
     def zero(
-        self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
+        self, *, length: int, offset: int, keep_allocated: bool = False, fast_only: bool = False
     ) -> None:
         """Make a range read as zeros, exactly. Whole blocks give their space back, except on fixed images.
 
         ``keep_allocated`` keeps what space there is behind the zeros; ``fast_only`` raises OSError
         (ENOTSUP) at once, before anything changed, where zeros would have to be written.
         """
-        check_range(offset, length, self._size)
+        check_change(offset, length, self._size)
         self._writable().zero(length, offset, keep_allocated=keep_allocated, fast_only=fast_only)
 
+    @keywords_only
     @one_entrance
-    def trim(self, length: int, offset: int) -> None:
+    def trim(self, *, length: int, offset: int) -> None:
         """Say that nobody needs the contents of a range any more. Advisory.
 
         Whole blocks read as zeros afterwards and give their space back; of parts of blocks the host may
         take back what it can. Fixed images stay as they are.
         """
-        check_range(offset, length, self._size)
+        check_change(offset, length, self._size)
         self._writable().trim(length, offset)
 
     @one_entrance

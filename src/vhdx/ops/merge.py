@@ -20,9 +20,16 @@ from vhdx.image import image
 from vhdx.ops.fold import fold, is_folded
 from vhdx.ops.rebase import relink
 from vhdx.ops.shrinking import refuse_data_loss
-from vhdx.storage.file import identity_of, open_for_reading, open_for_writing
+from vhdx.storage.file import (
+    identity_of,
+    is_named,
+    open_for_reading,
+    open_for_writing,
+    refuse_standard_output,
+    replaced_meanwhile,
+)
 from vhdx.storage.host import synchronize_directory
-from vhdx.units import MIB, format_size
+from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,6 +88,8 @@ def merge(
     somebody holds one of the files; ValueError for an ancestor that is none; and what opening raises.
     """
     above = [os.fspath(path) for path in children]
+    for path in (os.fspath(child), *above):  # by their names, before links are followed
+        refuse_standard_output(path)
     with open_disk(os.fspath(child), parents=parents) as disk:
         layers = [os.path.realpath(path) for path in disk.chain]
         depth = _depth(disk, into)
@@ -208,7 +217,7 @@ def _refuse_without_space(disk: Disk, depth: int) -> None:
     if needed > free:
         raise OSError(
             errno.ENOSPC,
-            f"merging takes {format_size(needed)} more, the file system has {format_size(free)}",
+            f"merging takes {size_text(needed)} more, the file system has {size_text(free)}",
             target.name,
         )
 
@@ -251,6 +260,8 @@ def _fold_and_relink(
             if not relink(upper, target, known=known, identity=folded.identity, parents=parents)
         ]
         if delete:
+            if not is_named(child, own.identity(), follow=True):
+                raise replaced_meanwhile(child)
             os.unlink(child)
             synchronize_directory(os.path.dirname(child))
     return folded, unfound

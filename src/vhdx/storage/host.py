@@ -7,7 +7,9 @@ macOS: ``F_FULLFSYNC`` where drives know it, because its ``fsync`` leaves data i
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
 import os
 import stat
 import struct
@@ -28,6 +30,9 @@ _FS_IOC_RESVSP64 = 0x4030582A
 _FS_IOC_UNRESVSP64 = 0x4030582B
 _FS_IOC_ZERO_RANGE = 0x40305839
 _NO_FULL_FLUSH = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL})
+_RENAME_NOREPLACE = 1  # of linux/fs.h
+_RENAME_EXCL = 4  # of macOS' sys/stdio.h
+_AT_FDCWD = -100
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM})
 
 
@@ -60,6 +65,12 @@ def size_of(descriptor: int) -> int:
     if stat.S_ISBLK(status.st_mode):
         return os.lseek(descriptor, 0, os.SEEK_END)
     return status.st_size
+
+
+def identity_of(descriptor: int) -> tuple[int, int]:
+    """Device and inode of an open file."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def synchronize(descriptor: int) -> None:
@@ -168,6 +179,59 @@ def data_ranges(descriptor: int, file_offset: int, length: int) -> Iterator[tupl
             return
         yield start, stop - start
         file_offset = stop
+
+
+def rename_to_new(source: str, target: str) -> bool:
+    """Rename to a name that nothing has; False where the host or the file system cannot promise that.
+
+    Raises FileExistsError if the name is taken, OSError.
+    """
+    if sys.platform == "win32":
+        os.rename(source, target)  # which replaces nothing there
+        return True
+    import ctypes  # noqa: PLC0415  only hosts without hard links wait for it
+
+    library = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(source), os.fsencode(target)
+    if sys.platform == "darwin":
+        call, arguments = getattr(library, "renamex_np", None), (*names, ctypes.c_uint(_RENAME_EXCL))
+    else:
+        call = getattr(library, "renameat2", None)
+        here = ctypes.c_int(_AT_FDCWD)
+        arguments = (here, names[0], here, names[1], ctypes.c_uint(_RENAME_NOREPLACE))
+    if call is None:
+        return False
+    if call(*arguments) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _UNSUPPORTED:
+        return False
+    raise OSError(number, os.strerror(number), target)
+
+
+def process_runs(process: int) -> bool:
+    """Whether a process of this number runs here; True as well where that cannot be told."""
+    if sys.platform == "win32":  # where this call would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OverflowError, PermissionError):
+        return True
+    return True
+
+
+@functools.cache
+def machine_tag() -> str:
+    """A short word that other machines have another one for."""
+    import hashlib  # noqa: PLC0415  readers need not wait for it
+    import platform  # noqa: PLC0415
+
+    told = platform.node().encode()
+    with contextlib.suppress(OSError), open("/etc/machine-id", "rb") as file:
+        told += b"\0" + file.read(64)
+    return hashlib.sha256(told).hexdigest()[:8]
 
 
 def release(descriptor: int) -> None:

@@ -11,7 +11,7 @@ from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import nonzero_pieces, open_source
 from vhdx.ops.make.target import format_of, target_for
-from vhdx.storage.file import identity_of
+from vhdx.storage.file import identity_of, refuse_standard_output
 from vhdx.storage.publish import new_file
 from vhdx.units import MIB
 
@@ -77,6 +77,7 @@ def convert(
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
     target = os.fspath(target)
+    refuse_standard_output(target)
     wanted = target_format or format_of(target)
     rounding = Rounding()
     with open_source(
@@ -92,7 +93,8 @@ def convert(
         made = target_for(opened, wanted, options or ImageOptions(), rounding)
         disk_size = None if opened.size is None else made.disk_size(opened.size, rounding)
         read, remarks = with_sectors_of(opened, made.sector_size, disk_size)
-        with new_file(target, overwrite=overwrite) as storage:
+        left_over: list[str] = []
+        with new_file(target, overwrite=overwrite, remark=left_over.append) as storage:
             sink = made.sink(storage, disk_size)
             written = _copy(read, sink, storage, progress)
             if disk_size is None:
@@ -100,7 +102,7 @@ def convert(
             file_size = sink.finish(disk_size)
         doubts = _report_doubts(opened, on_doubt)
         remarks = (*opened.remarks(), *remarks)
-    remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)))
+    remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)), *left_over)
     return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks, doubts)
 
 
