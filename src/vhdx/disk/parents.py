@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from vhdx.disk.places import Places
 from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
@@ -34,8 +33,7 @@ def open_regular_file(path: str, lock: bool) -> ReadableStorage:
     return open_for_reading(path, lock=lock)
 
 
-@dataclass(frozen=True, slots=True)
-class ParentPolicy:
+class ParentPolicy(NamedTuple):
     """Where parents are looked for beside the child's own directory.
 
     ``files`` are tried as they are; in ``directories`` a parent is recognised by its identity, whatever

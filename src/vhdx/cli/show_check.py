@@ -1,0 +1,110 @@
+"""What ``vhdx check`` does and prints, however its command line was read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vhdx.cli.render import echo, print_json, progress_bar, size_text
+from vhdx.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.ops.check import CheckFinding, CheckResult
+
+EXIT_ERRORS = 2
+EXIT_WARNINGS = 3
+_ORDER = ("error", "warning", "note")
+
+
+def show(
+    image: str,
+    *,
+    chain: bool,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+    force_share: bool,
+    as_json: bool,
+) -> int:
+    """Print what is wrong with an image; the exit code that says how grave it is."""
+    from vhdx.disk.parents import ParentPolicy  # noqa: PLC0415  repair prints, too, and its --help needs no library
+    from vhdx.ops.check import check as check_image  # noqa: PLC0415
+
+    policy = ParentPolicy(directories=parent_dirs, any_parent=any_parent)
+    with progress_bar("checking") as progress:
+        found = check_image(image, chain=chain, parents=policy, lock=not force_share, progress=progress)
+    if as_json:
+        print_json(found)
+    else:
+        for result in (found, *found.parents):
+            print_result(result)
+            print_hints(result)
+    return exit_code((found, *found.parents))
+
+
+def exit_code(results: tuple[CheckResult, ...]) -> int:
+    """The exit code that the findings stand for."""
+    if any(result.errors for result in results):
+        return EXIT_ERRORS
+    return EXIT_WARNINGS if any(result.warnings for result in results) else 0
+
+
+def print_result(result: CheckResult, *, notes: bool = True) -> None:
+    """Print the findings of one file, the gravest first, and a line that sums them up."""
+    path = printable(result.path)
+    for finding in sorted(result.findings, key=lambda f: _ORDER.index(f.severity)):
+        if finding.severity == "note" and not notes:
+            break
+        echo(f"{path}: {finding_text(finding)}")
+    for sentence in _others(result):
+        echo(f"{path}: {sentence}")
+    echo(f"{path}: {_summary(result)}")
+
+
+def print_hints(result: CheckResult) -> None:
+    """Say what to do about errors and warnings."""
+    path = printable(result.path)
+    for what, command in _hints(result):
+        echo(f"{path}: to {what}: vhdx {command.format(path)}")
+
+
+def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
+    grave = [finding for finding in result.findings if finding.severity == "error"]
+    parent = any(finding.code.startswith("parent.") for finding in grave)
+    errors = {finding.repairable for finding in grave if not finding.code.startswith("parent.")}
+    warnings = {finding.repairable for finding in result.findings if finding.severity == "warning"}
+    if parent:
+        yield "look for the parent elsewhere", "check --chain --parent-dir DIR {}"
+    if errors & {"no", "accept-data-loss"}:
+        yield "try to save what can be read", "convert --salvage {} TARGET"
+    if "no" not in errors and (errors | warnings) - {"no"}:
+        options = [f" --{word}" for word in ("rebuild", "accept-data-loss") if word in errors]
+        yield "see what can be mended", "repair --dry-run" + "".join(options) + " {}"
+    if "space.leaked" in result.codes and not grave:
+        yield "give leaked space back", "compact {}"
+
+
+def finding_text(finding: CheckFinding) -> str:
+    """One finding as a line; where several files were tried, with a line for each of them."""
+    place = f"{finding.structure} at file offset {finding.file_offset}"
+    rule = f"[MS-VHDX] {finding.section}, {finding.code}"
+    text = f"{finding.severity}: {place}: {finding.detail} ({rule})"
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _others(result: CheckResult) -> Iterator[str]:
+    described = [finding.code for finding in result.findings]
+    for code, number in result.codes.items():
+        if number > described.count(code):
+            yield f"and {number - described.count(code)} more of {code}"
+    if result.unchecked:
+        yield f"not checked, because what leads there is damaged: {', '.join(result.unchecked)}"
+
+
+def _summary(result: CheckResult) -> str:
+    if not (result.errors or result.warnings or result.notes):
+        return "no errors, no warnings"
+    counted = ((result.errors, "error"), (result.warnings, "warning"), (result.notes, "note"))
+    parts = [f"{number} {name if number == 1 else name + 's'}" for number, name in counted]
+    leaked = f"; {size_text(result.leaked_bytes)} leaked" if result.leaked_bytes else ""
+    return ", ".join(parts) + leaked
