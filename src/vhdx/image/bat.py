@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 WINDOW = 128 * 1024
 """Slots looked at in one go: 1 MiB of table."""
 _FEW = 64
+_MANY = 4096
+"""Slots from which on the host is asked for a hole before they are read."""
 _FULL, _PARTIAL = BlockState.FULLY_PRESENT.value, BlockState.PARTIALLY_PRESENT.value
 
 
@@ -83,6 +85,10 @@ class Bat:
                 if any(entries):
                     yield entries
 
+    def is_hole(self, index: int, count: int) -> bool:
+        """Whether the host knows that ``count`` slots from ``index`` on are zeros, without reading them."""
+        return self._pages.is_hole(self.slot_offset(index), count * ENTRY_SIZE)
+
     def put(self, block: int, entries: array[int]) -> None:
         """Change the entries of payload blocks whose slots stand side by side in one page, in memory."""
         self._pages.put(packed(entries), self.slot_offset(self._geometry.payload_index(block)))
@@ -102,8 +108,16 @@ class Bat:
         step = self._geometry.block_size
         find_runs = _runs_of_few if count <= WINDOW else _runs_of_many
         for start in range(block, block + count, WINDOW):
-            entries = self.payloads(start, min(WINDOW, block + count - start))
-            yield from find_runs(start, entries, step)
+            length = min(WINDOW, block + count - start)
+            if length >= _MANY and self._are_absent(start, length):
+                yield BlockRun(start, length, 0)
+            else:
+                yield from find_runs(start, self.payloads(start, length), step)
+
+    def _are_absent(self, block: int, count: int) -> bool:
+        """Whether the entries of blocks are all zeros, by what the host says of the table."""
+        first = self._geometry.payload_index(block)
+        return self.is_hole(first, self._geometry.payload_index(block + count - 1) + 1 - first)
 
 
 def packed(entries: array[int]) -> bytes:
