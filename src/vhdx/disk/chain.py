@@ -199,6 +199,11 @@ class Disk(OpenedDisk):
 
     def _changes(self, above: int) -> Iterator[Extent]:
         """What the first ``above`` layers say; zeros where one is too short to show what was there."""
+        if above == 1:  # it is as long as what it shows: nothing is hidden by its end
+            return self._leaf_reader.said_extents(0, self._size)
+        return self._changes_of_several(above)
+
+    def _changes_of_several(self, above: int) -> Iterator[Extent]:
         shown, had = self._visible[above - 1], self._layers[above].geometry.disk_size
         for extent in self.resolved(0, self._size, self._asks[:above]):
             if extent.kind is not ExtentKind.UNALLOCATED:
