@@ -1,4 +1,4 @@
-"""The front door: what is public is a list, the list is complete, and what README shows happens."""
+"""The front transaction: what is public is a list, the list is complete, and what README shows happens."""
 
 import importlib
 import inspect

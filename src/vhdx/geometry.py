@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.format.bat import ENTRY_SIZE
+from vhdx.format.region import aligned
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
@@ -64,6 +67,11 @@ class Geometry(_Sizes):
     def resized(self, disk_size: int) -> Geometry:
         """The same for a disk of another size."""
         return Geometry(disk_size, self.block_size, self.logical_sector_size, self.differencing)
+
+    @property
+    def bat_length(self) -> int:
+        """Bytes of the BAT region that the disk needs [MS-VHDX 2.2.3]."""
+        return aligned(self.bat_entry_count * ENTRY_SIZE)
 
     @property
     def sectors_per_block(self) -> int:

@@ -23,7 +23,7 @@ class Severity(enum.StrEnum):
 
 
 class Remedy(enum.StrEnum):
-    """What `vhdx repair` needs to be told before it mends something."""
+    """What `vhdx repair` needs to be told before it repairs something."""
 
     NONE = "no"
     """Nothing helps: which bytes would be right cannot be known."""

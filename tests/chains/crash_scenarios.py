@@ -163,7 +163,7 @@ def killed(session: ChainSession) -> None:
     session.write(4 * MIB + 1024, 2048)
     session.flush()
     session.abandon()
-    session.mend_or_close()
+    session.recover_or_close()
 
 
 def rebased(session: ChainSession, *, safe: bool) -> None:

@@ -17,7 +17,7 @@ from tests.real.test_real_images import IMAGES, LISTED, unpack
 from tests.support.build import ImageBuilder
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
-from tests.writing.checking import guids_of, is_clean
+from tests.write.checking import guids_of, is_clean
 
 from .files import digest, others_agree
 from .twin import assert_sound, twin_of

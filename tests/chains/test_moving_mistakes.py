@@ -12,12 +12,12 @@ from tests.crash.promises import watch
 from tests.crash.promises.scene import BrokenPromiseError
 from tests.crash.scenarios import ALL
 from vhdx import BlockState
-from vhdx.image.packing import Gaps
 from vhdx.image.pages import Pages
-from vhdx.image.relocate import Relocator
-from vhdx.image.scan import Scanner, Verdict
-from vhdx.image.space import Space
-from vhdx.image.transaction import Door
+from vhdx.reshape.packing import Gaps
+from vhdx.reshape.relocate import Relocator
+from vhdx.reshape.scan import Replacement, Scanner
+from vhdx.write.space import Space
+from vhdx.write.transaction import Transaction
 
 from .crash_explore import ChainExplorer
 from .crash_order import watch_chain
@@ -43,18 +43,18 @@ def entry_before_copy(patch: Patch) -> None:
 def copy_not_flushed(patch: Patch) -> None:
     """The flush before the log entry is forgotten where blocks are moved."""
 
-    def commit_pages(door: Any, pages: list[tuple[int, bytes]]) -> None:
-        really(door, pages)
+    def commit_pages(transaction: Any, pages: list[tuple[int, bytes]]) -> None:
+        really(transaction, pages)
 
-    def commit(door: Any) -> bool:
-        pages = door._pages.dirty()
+    def commit(transaction: Any) -> bool:
+        pages = transaction._pages.dirty()
         if pages:
-            with door.failing_for_good():
-                commit_pages(door, pages)
+            with transaction.failing_for_good():
+                commit_pages(transaction, pages)
         return bool(pages)
 
-    really = Door._commit_pages
-    patch.setattr(Door, "commit", commit)
+    really = Transaction._commit_pages
+    patch.setattr(Transaction, "commit", commit)
 
 
 def old_place_punched_before_the_commit(patch: Patch) -> None:
@@ -85,17 +85,17 @@ def freed_space_taken_before_the_commit(patch: Patch) -> None:
 
 
 def zeros_that_let_the_parent_shine_through(patch: Patch) -> None:
-    def verdict(self: Any, block: int, entry: int) -> Verdict | None:
+    def replacement(self: Any, block: int, entry: int) -> Replacement | None:
         found = really(self, block, entry)
         is_zero = found is not None and found.state is BlockState.ZERO
-        return Verdict(BlockState.NOT_PRESENT) if is_zero else found
+        return Replacement(BlockState.NOT_PRESENT) if is_zero else found
 
-    really = Scanner.verdict
-    patch.setattr(Scanner, "verdict", verdict)
+    really = Scanner.replacement
+    patch.setattr(Scanner, "replacement", replacement)
 
 
 def one_bit_too_few(patch: Patch) -> None:
-    def fewer(self: Any, present: Any, differs: Any) -> Verdict | None:
+    def fewer(self: Any, present: Any, differs: Any) -> Replacement | None:
         found = really(self, present, differs)
         if found is not None and found.bits is not None:
             found.bits[np.flatnonzero(differs)[-1]] = False

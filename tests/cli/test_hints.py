@@ -29,19 +29,19 @@ def _flipped(*places: int) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("scene", "image", "hints"),
     [
-        (damaged, "vm.vhdx", ["to see what can be mended: vhdx repair --dry-run vm.vhdx"]),
+        (damaged, "vm.vhdx", ["to see what can be repaired: vhdx repair --dry-run vm.vhdx"]),
         (
             damaged,
             "worse.vhdx",
             [
                 "to try to save what can be read: vhdx convert --salvage worse.vhdx TARGET",
-                "to see what can be mended: vhdx repair --dry-run --accept-data-loss worse.vhdx",
+                "to see what can be repaired: vhdx repair --dry-run --accept-data-loss worse.vhdx",
             ],
         ),
         (
             _flipped(*REGION_TABLES),
             "vm.vhdx",
-            ["to see what can be mended: vhdx repair --dry-run --rebuild vm.vhdx"],
+            ["to see what can be repaired: vhdx repair --dry-run --rebuild vm.vhdx"],
         ),
         (
             _flipped(*HEADERS),

@@ -18,7 +18,7 @@ from .running import USAGE, run, succeed
 SLOW = {"click", "rich", "numpy", "dataclasses", "inspect", "json", "datetime", "importlib.metadata"}
 """None of them takes less than a tenth of what `vhdx info` takes."""
 OF_INFO = {
-    "cli": {"interrupted", "main", "quick", "render", "show_info", "start"},
+    "cli": {"exit_codes", "interrupted", "main", "quick", "render", "show_info", "start"},
     "disk": {
         *("base", "chain", "contexts", "doubts", "layers", "open", "opened", "parents", "partitions"),
         *("places", "raw", "stream"),

@@ -15,7 +15,7 @@ import vhdx
 from tests.support.layout import KIB, MIB
 from tests.support.vhd import DIFFERENCING, DYNAMIC, FIXED, VhdBuilder, absolute, relative
 from vhdx.disk.open import open_any
-from vhdx.disk.parents import ParentPolicy
+from vhdx.disk.places import ParentPolicy
 from vhdx.disk.vhd import VhdDisk, vhd_disk
 from vhdx.extents import ExtentKind
 from vhdx.storage.stream import StreamStorage

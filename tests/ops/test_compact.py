@@ -24,10 +24,11 @@ from tests.support.lying import Record
 from tests.support.parts import Bitmap, Block
 from tests.support.patterns import pattern
 from tests.support.sparse import content_of
-from tests.writing.checking import allocated, assert_sound, guids_of, model_of, qemu_check, structure_of
-from tests.writing.images import strange
-from vhdx.image import image, relocate
+from tests.write.checking import allocated, assert_sound, guids_of, model_of, qemu_check, structure_of
+from tests.write.images import strange
+from vhdx.image import image
 from vhdx.ops.compact import Asked, Meter, compact_in_place
+from vhdx.reshape import relocate
 
 
 def some(number: int, length: int = MIB) -> Block:

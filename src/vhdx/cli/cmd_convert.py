@@ -24,7 +24,7 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
     from vhdx.extents import Doubt
-    from vhdx.ops.convert import ConvertResult
+    from vhdx.ops.make.convert import ConvertResult
 
 _EXIT_DOUBTS = 3
 
@@ -69,8 +69,8 @@ def convert(
     With --salvage each range of the disk that may be wrong is listed on standard error (in the output of
     --json), and the exit code is 3 if there is one.
     """
-    from vhdx.ops.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
-    from vhdx.ops.plan import ImageOptions  # noqa: PLC0415
+    from vhdx.ops.make.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
     doubts = JsonList("doubts") if as_json else None
     with making(target), progress_bar("converting") as progress:

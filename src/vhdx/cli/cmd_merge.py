@@ -62,7 +62,7 @@ def merge(
 
 
 def _print_text(child: str, done: MergeResult) -> None:
-    from vhdx.ops.child import NOT_FOUND_BY_DEFAULT  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT  # noqa: PLC0415  --help needs no library
 
     click.echo(
         f"{printable(done.path)}: has everything of {printable(child)} now: "

@@ -33,7 +33,7 @@ def rebase(
     with --safe, for another one. Without --safe or --ignore-identity the parent must be the one that
     CHILD knows by its identity.
     """
-    from vhdx.ops.child import NOT_FOUND_BY_DEFAULT  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT  # noqa: PLC0415  --help needs no library
     from vhdx.ops.rebase import rebase as rebase_image  # noqa: PLC0415
 
     with changing(image=child), progress_bar("comparing") as progress:

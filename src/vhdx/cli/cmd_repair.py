@@ -34,7 +34,9 @@ _NOT_YET = "the image may be neither as it was nor as the repair left it"
     "--undo", type=FILE, metavar="FILE", help="Bring back what --backup saved, and do nothing else."
 )
 @click.option(
-    "--accept-data-loss", is_flag=True, help="Also mend what costs contents that are lost or doubtful anyway."
+    "--accept-data-loss",
+    is_flag=True,
+    help="Also repair what costs contents that are lost or in doubt anyway.",
 )
 @click.option("--rebuild", is_flag=True, help="Search for metadata and BAT if both region tables are gone.")
 @json_option
@@ -48,7 +50,7 @@ def repair(
     rebuild: bool,
     as_json: bool,
 ) -> int:
-    """Mend IMAGE where nothing has to be guessed.
+    """Repair IMAGE where nothing has to be guessed.
 
     Replays the log, puts right damaged copies, reserved bits, needless offsets, and cuts a leaked tail. What
     a read of the disk returns stays as it is, unless --accept-data-loss is given; the ranges of the disk

@@ -10,6 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vhdx.cli import quick
+from vhdx.cli.exit_codes import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE
 from vhdx.cli.interrupted import InterruptedChangeError
 from vhdx.cli.render import echo
 from vhdx.errors import VhdxError
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-EXIT_FAILURE = 1
-EXIT_USAGE = 64
-EXIT_INTERRUPTED = 130
 _FAILURE_OF = {"compare": 2}
 """Verbs that say something else with 1."""
 _REPLACING = frozenset({"convert", "create"})

@@ -27,7 +27,7 @@ def show(
     as_json: bool,
 ) -> int:
     """Print what is wrong with an image; the exit code that says how grave it is."""
-    from vhdx.disk.parents import ParentPolicy  # noqa: PLC0415  repair prints, too, and its --help needs no library
+    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  repair prints, too, and its --help needs no library
     from vhdx.ops.check import check as check_image  # noqa: PLC0415
 
     policy = ParentPolicy(directories=parent_dirs, any_parent=any_parent)
@@ -79,7 +79,7 @@ def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
         yield "try to save what can be read", "convert --salvage {} TARGET"
     if "no" not in errors and (errors | warnings) - {"no"}:
         options = [f" --{word}" for word in ("rebuild", "accept-data-loss") if word in errors]
-        yield "see what can be mended", "repair --dry-run" + "".join(options) + " {}"
+        yield "see what can be repaired", "repair --dry-run" + "".join(options) + " {}"
     if "space.leaked" in result.codes and not grave:
         yield "give leaked space back", "compact {}"
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.cli.render import echo, print_json, print_rows, progress_bar, size_text
 from vhdx.disk.open import is_vhd_file
-from vhdx.disk.parents import ParentPolicy
+from vhdx.disk.places import ParentPolicy
 from vhdx.ops.info import info as image_info
 from vhdx.text import printable
 

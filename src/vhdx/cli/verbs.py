@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from vhdx.cli.main import EXIT_USAGE
+from vhdx.cli.exit_codes import EXIT_USAGE
 from vhdx.text import printable
 from vhdx.version import __version__
 

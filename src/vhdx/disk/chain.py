@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from vhdx.extents import Doubt, Extent
     from vhdx.image.image import Image
     from vhdx.image.read import Reader
-    from vhdx.image.write import Writer
     from vhdx.partitions.table import Partition, PartitionTable
     from vhdx.storage.base import ReadableStorage
+    from vhdx.write.write import Writer
 
     Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
 
@@ -183,7 +183,7 @@ class Disk(OpenedDisk):
         Of any other disk nothing: what it cannot read right raises. Bounded memory, whatever the damage.
         """
         self._check()
-        return doubts_of(self, self._ends_early)
+        return doubts_of(self._layers, self.resolved, self._ends_early)
 
     def changed_extents(self, *, since: int | str | os.PathLike[str] | None = None) -> Iterator[Extent]:
         """What the image, or a run of layers from it downwards, changed: extents of data and of zeros.
@@ -308,7 +308,7 @@ class Disk(OpenedDisk):
 
     def replay(self) -> bool:
         """Replay a dirty log in its place now, and not with the first change; whether there was one."""
-        return self._writable().mend()
+        return self._writable().recover()
 
     def replace_locator(self, values: dict[str, str]) -> None:
         """Rewrite the parent locator of the image, durably; its contents keep their identity."""

@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from vhdx.disk.chain import Disk
-from vhdx.disk.parents import closing_parents, open_chain, policy_from, salvaged_chain
+from vhdx.disk.parents import closing_parents, open_chain, salvaged_chain
+from vhdx.disk.places import policy_from
 from vhdx.disk.raw import RawDisk
 from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.format.foreign import PREFIX_SIZE, foreign
@@ -23,7 +24,7 @@ from vhdx.storage.stream import SeekableFile, StreamStorage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.parents import ParentPolicy, Parents
+    from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.disk.vhd import VhdDisk
     from vhdx.image.image import Image
     from vhdx.storage.base import ReadableStorage, Storage
@@ -82,7 +83,7 @@ def open_disk(
 
 def _salvaged_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> Disk:
     """What can be read of a damaged image and its parents. Takes the storage over."""
-    from vhdx.image import salvage  # noqa: PLC0415  sound images need not wait for it
+    from vhdx.examine import salvage  # noqa: PLC0415  sound images need not wait for it
 
     with closing_on_failure(storage):
         layers, ends_early = salvaged_chain(salvage.load(storage), policy, lock=lock)
@@ -97,7 +98,7 @@ def readable_disk(storage: ReadableStorage, parents: Parents = None, *, lock: bo
 
 def writable_disk(storage: Storage, parents: Parents = None, *, lock: bool = True) -> Disk:
     """The disk of the image in a storage, to be written to. Takes the storage over."""
-    from vhdx.image.write import Writer  # noqa: PLC0415  readers need not wait for it
+    from vhdx.write.write import Writer  # noqa: PLC0415  readers need not wait for it
 
     with closing_on_failure(storage):
         with _knowing_vhd(storage):
@@ -159,7 +160,7 @@ def _storage_of(file: str | os.PathLike[str] | SeekableFile, *, lock: bool) -> R
 
 def lone_disk(storage: Storage) -> Disk:
     """The image in a storage without its parents: for changes of its metadata. Takes the storage over."""
-    from vhdx.image.write import Writer  # noqa: PLC0415  readers need not wait for it
+    from vhdx.write.write import Writer  # noqa: PLC0415  readers need not wait for it
 
     with closing_on_failure(storage):
         leaf = image.load(storage)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING
 
 from vhdx.disk.places import Places
 from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
 from vhdx.format import locator
 from vhdx.image import image, metadata
-from vhdx.storage.file import open_for_reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
+    from vhdx.disk.places import ParentPolicy
     from vhdx.image.image import Image
     from vhdx.image.vhd import VhdImage
     from vhdx.storage.base import ReadableStorage
@@ -24,44 +22,6 @@ if TYPE_CHECKING:
     Load = Callable[[ReadableStorage], Image]
 
 MAXIMUM_DEPTH = 256
-
-
-def open_regular_file(path: str, lock: bool) -> ReadableStorage:
-    """Open a regular file to read it. Raises OSError and ValueError."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("is not a regular file")
-    return open_for_reading(path, lock=lock)
-
-
-class ParentPolicy(NamedTuple):
-    """Where parents are looked for beside the child's own directory.
-
-    ``files`` are tried as they are; in ``directories`` a parent is recognised by its identity, whatever
-    its name; ``any_parent`` follows every path that an image names, wherever it leads. ``open_file`` opens
-    what may be a parent, with a lock or without; whoever names other things than paths brings another one.
-    """
-
-    files: tuple[str, ...] = ()
-    directories: tuple[str, ...] = ()
-    any_parent: bool = False
-    open_file: Callable[[str, bool], ReadableStorage] = open_regular_file
-
-
-Parents: TypeAlias = "ParentPolicy | str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None"
-
-
-def policy_from(parents: Parents) -> ParentPolicy:
-    """The policy that a path, several paths (files or directories), a policy or None stand for."""
-    if isinstance(parents, ParentPolicy):
-        return parents
-    if parents is None:
-        return ParentPolicy()
-    named = [parents] if isinstance(parents, str | os.PathLike) else parents
-    paths = [os.fspath(path) for path in named]
-    return ParentPolicy(
-        files=tuple(path for path in paths if not os.path.isdir(path)),
-        directories=tuple(path for path in paths if os.path.isdir(path)),
-    )
 
 
 def open_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> list[Image]:
@@ -74,7 +34,7 @@ def open_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> list[Image]:
 
 def salvaged_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> tuple[list[Image], str | None]:
     """The image and its parents as far as they are there, damaged ones too; and why the chain ends early."""
-    from vhdx.image import salvage  # noqa: PLC0415  sound images need not wait for it
+    from vhdx.examine import salvage  # noqa: PLC0415  sound images need not wait for it
 
     layers = [leaf]
     with closing_parents(layers):

@@ -7,15 +7,16 @@ directory are looked at, wherever links lead.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import stat
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from vhdx.errors import VhdxError
+from vhdx.storage.file import open_for_reading
 from vhdx.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from vhdx.disk.parents import ParentPolicy
     from vhdx.storage.base import ReadableStorage
 
     Named = tuple[str, bool]
@@ -24,6 +25,44 @@ if TYPE_CHECKING:
 
 _LONGEST_PATH = 4096
 """Characters of a path from inside an image: no host here opens longer ones."""
+
+
+def open_regular_file(path: str, lock: bool) -> ReadableStorage:
+    """Open a regular file to read it. Raises OSError and ValueError."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("is not a regular file")
+    return open_for_reading(path, lock=lock)
+
+
+class ParentPolicy(NamedTuple):
+    """Where parents are looked for beside the child's own directory.
+
+    ``files`` are tried as they are; in ``directories`` a parent is recognised by its identity, whatever
+    its name; ``any_parent`` follows every path that an image names, wherever it leads. ``open_file`` opens
+    what may be a parent, with a lock or without; whoever names other things than paths brings another one.
+    """
+
+    files: tuple[str, ...] = ()
+    directories: tuple[str, ...] = ()
+    any_parent: bool = False
+    open_file: Callable[[str, bool], ReadableStorage] = open_regular_file
+
+
+Parents: TypeAlias = "ParentPolicy | str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None"
+
+
+def policy_from(parents: Parents) -> ParentPolicy:
+    """The policy that a path, several paths (files or directories), a policy or None stand for."""
+    if isinstance(parents, ParentPolicy):
+        return parents
+    if parents is None:
+        return ParentPolicy()
+    named = [parents] if isinstance(parents, str | os.PathLike) else parents
+    paths = [os.fspath(path) for path in named]
+    return ParentPolicy(
+        files=tuple(path for path in paths if not os.path.isdir(path)),
+        directories=tuple(path for path in paths if os.path.isdir(path)),
+    )
 
 
 class Places:

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from vhdx.disk.base import Contexts
-    from vhdx.disk.parents import ParentPolicy
-    from vhdx.disk.places import Named
+    from vhdx.disk.places import Named, ParentPolicy
     from vhdx.extents import Doubt, Extent
     from vhdx.storage.base import ReadableStorage
 

@@ -186,7 +186,7 @@ class Reader:
             return _said(extents) if said else extents
 
         yield from self._few_extents(offset, first * size - offset, said=said)
-        whole = WholeBlocks(self, self._bat, self._geometry, one_by_one)
+        whole = WholeBlocks(self._bat, self._geometry, self.faulty_places, one_by_one)
         yield from whole.extents(first, stop - first, said=said)
         yield from self._few_extents(stop * size, end - stop * size, said=said)
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from vhdx.geometry import Geometry
     from vhdx.image.bat import Bat
-    from vhdx.image.read import Reader
 
     Entries = NDArray[np.uint64]
+    AreFaulty = Callable[[Entries], NDArray[np.bool_]]
     OneByOne = Callable[[BlockRun], Iterator[Extent]]
 
 _KINDS = {
@@ -40,10 +40,13 @@ _FULL, _ABSENT = BlockState.FULLY_PRESENT.value, BlockState.NOT_PRESENT.value
 
 
 class WholeBlocks:
-    """The blocks of one image whose reader is ``reader``; ``one_by_one`` gives the extents of any run."""
+    """The blocks of one image.
 
-    def __init__(self, reader: Reader, bat: Bat, geometry: Geometry, one_by_one: OneByOne) -> None:
-        self._reader = reader
+    ``are_faulty`` tells which places of whole blocks may not be read, ``one_by_one`` the extents of any run.
+    """
+
+    def __init__(self, bat: Bat, geometry: Geometry, are_faulty: AreFaulty, one_by_one: OneByOne) -> None:
+        self._are_faulty = are_faulty
         self._bat = bat
         self._geometry = geometry
         self._one_by_one = one_by_one
@@ -85,7 +88,7 @@ class WholeBlocks:
         plain &= (places == 0) | ~np.array(_MAY_KEEP)[states]
         full = states == _FULL
         if full.any():
-            plain[full] = ~self._reader.faulty_places(places[full])
+            plain[full] = ~self._are_faulty(places[full])
         return plain
 
     def _plain(self, runs: _Runs) -> Iterator[Extent]:

@@ -6,23 +6,23 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
-from vhdx.disk.parents import open_parent, policy_from
+from vhdx.disk.parents import open_parent
+from vhdx.disk.places import policy_from
 from vhdx.errors import CorruptImageError, ParentMismatchError, ParentNotFoundError, UnsupportedImageError
+from vhdx.examine.check import examine
 from vhdx.image import image
-from vhdx.image.check import examine
 from vhdx.rules import Finding, Place, Severity
 from vhdx.storage.file import open_for_reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from vhdx.disk.parents import ParentPolicy, Parents
+    from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.errors import VhdxError
-    from vhdx.image.check import Examined
+    from vhdx.examine.check import Examined
     from vhdx.image.image import Image
+    from vhdx.progress import Progress
     from vhdx.storage.base import ReadableStorage
-
-    Progress = Callable[[int, int | None], None] | None
 
 
 class CheckFinding(NamedTuple):
@@ -72,7 +72,7 @@ def check(
     chain: bool = False,
     parents: Parents = None,
     lock: bool = True,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> CheckResult:
     """Check an image against every rule of the format. Nothing is written; a dirty log is replayed in memory.
 

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.base import check_range
 from vhdx.disk.chain import Disk
 from vhdx.disk.open import closing_on_failure
-from vhdx.disk.parents import open_chain, policy_from
+from vhdx.disk.parents import open_chain
+from vhdx.disk.places import policy_from
 from vhdx.image import image
-from vhdx.image.compact import Compaction, Given
-from vhdx.image.estimate import Estimate
-from vhdx.image.holes import free_ranges, punch_all, zero_ranges
-from vhdx.image.relocate import Relocator
-from vhdx.image.session import Session
 from vhdx.image.states import is_present
+from vhdx.reshape.compact import Compaction, Given
+from vhdx.reshape.estimate import Estimate
+from vhdx.reshape.holes import free_ranges, punch_all, zero_ranges
+from vhdx.reshape.relocate import Relocator
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
+from vhdx.write.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.image.image import Image
+    from vhdx.progress import Progress
     from vhdx.storage.base import ReadableStorage, Storage
-
-    Progress = Callable[[int, int | None], None]
 
 
 class CompactResult(NamedTuple):

@@ -19,22 +19,20 @@ from vhdx.extents import ExtentKind
 from vhdx.format import guids, locator
 from vhdx.format.metadata import KNOWN_ITEMS
 from vhdx.image import image, metadata
-from vhdx.image.items import NewItem
-from vhdx.image.write import Writer
-from vhdx.ops.child import braced, user_items_of
+from vhdx.ops.make.child import braced, user_items_of
 from vhdx.ops.resize import resize_storage
 from vhdx.units import MIB
+from vhdx.write.items import NewItem
+from vhdx.write.write import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from uuid import UUID
 
     from vhdx.disk.chain import Disk
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.image.image import Image
+    from vhdx.progress import Progress
     from vhdx.storage.file import FileStorage
-
-    Progress = Callable[[int, int | None], None]
 
 
 class Folded(NamedTuple):

@@ -16,16 +16,15 @@ from vhdx.image.states import PRESENT
 from vhdx.storage.file import FileStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from uuid import UUID
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.chain import Disk
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.image.image import Image
     from vhdx.partitions.table import Partition
-
-    Progress = Callable[[int, int | None], None]
+    from vhdx.progress import Progress
 
 
 class LogInfo(NamedTuple):

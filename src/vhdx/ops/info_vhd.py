@@ -6,7 +6,7 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.parents import policy_from
+from vhdx.disk.places import policy_from
 from vhdx.disk.vhd import VhdDisk, vhd_disk
 from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
@@ -16,7 +16,7 @@ from vhdx.storage.file import open_for_reading
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.format.vhd import Geometry
     from vhdx.ops.info import TableInfo
     from vhdx.storage.base import ReadableStorage

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from vhdx.errors import CorruptImageError
+from vhdx.examine.owners import Owners
+from vhdx.examine.remains import Remains
 from vhdx.format import guids
-from vhdx.image.owners import Owners
-from vhdx.image.remains import Remains
 from vhdx.journal.scan import active_sequence, entry_fault, entry_headers, readable_targets
 from vhdx.ops.replay_changes import Change, replay_changes
 from vhdx.storage.file import open_for_reading

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.chain import Disk
 from vhdx.disk.children import Families
 from vhdx.disk.open import open_disk
-from vhdx.disk.parents import policy_from
+from vhdx.disk.places import policy_from
 from vhdx.errors import UnsupportedImageError
 from vhdx.extents import ExtentKind, merged, side_by_side
 from vhdx.image import image
@@ -23,15 +23,14 @@ from vhdx.storage.host import synchronize_directory
 from vhdx.units import MIB, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
 
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.extents import Extent
     from vhdx.image.image import Image
     from vhdx.ops.fold import Folded
-
-    Progress = Callable[[int, int | None], None]
+    from vhdx.progress import Progress
 
 _HOST_BLOCK = 4096
 """What a host takes for a single byte, as a rule."""

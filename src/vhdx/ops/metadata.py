@@ -12,9 +12,9 @@ from vhdx.disk.open import open_image
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, metadata
 from vhdx.image import image
-from vhdx.image.items import NewItem, index_of
-from vhdx.image.write import Writer
 from vhdx.storage.file import open_for_writing
+from vhdx.write.items import NewItem, index_of
+from vhdx.write.write import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,20 +12,19 @@ from vhdx.disk.open import closing_on_failure, lone_disk, open_disk, writable_di
 from vhdx.errors import ParentMismatchError, UnsupportedImageError
 from vhdx.extents import ExtentKind, side_by_side
 from vhdx.image import metadata
-from vhdx.ops.child import is_found_by_default, locator_values
+from vhdx.ops.make.child import is_found_by_default, locator_values
 from vhdx.storage.file import identity_of, open_for_writing
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from uuid import UUID
 
     from vhdx.disk.chain import Disk
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.extents import Extent
     from vhdx.image.image import Image
-
-    Progress = Callable[[int, int | None], None]
+    from vhdx.progress import Progress
 
 
 class RebaseResult(NamedTuple):

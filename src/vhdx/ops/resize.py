@@ -9,26 +9,25 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.chain import Disk
 from vhdx.disk.children import refuse_orphans
 from vhdx.disk.open import writable_disk
-from vhdx.disk.parents import open_chain, policy_from
+from vhdx.disk.parents import open_chain
 from vhdx.disk.partitions import partition_table
+from vhdx.disk.places import policy_from
 from vhdx.errors import UnsupportedImageError
 from vhdx.image import image
-from vhdx.image.resize import resize as resize_image
 from vhdx.ops import resize_gpt
-from vhdx.ops.plan import Rounding, disk_size_from
+from vhdx.ops.make.plan import Rounding, disk_size_from
 from vhdx.partitions.relocate import free_behind, minimum_size
+from vhdx.reshape.resize import resize as resize_image
 from vhdx.storage.file import open_for_writing
 from vhdx.units import MIB, format_size, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from uuid import UUID
 
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.partitions.table import Partition, PartitionTable
+    from vhdx.progress import Progress
     from vhdx.storage.file import FileStorage
-
-    Progress = Callable[[int, int | None], None]
 
 
 class ResizeResult(NamedTuple):

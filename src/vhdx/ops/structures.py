@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from uuid import UUID
 
+    from vhdx.examine.remains import Remains
     from vhdx.format.fields import Table, Value
     from vhdx.geometry import Geometry
-    from vhdx.image.remains import Remains
     from vhdx.journal.ring import Ring
 
 _LONGEST_RAW = 32

@@ -12,13 +12,13 @@ from tests.support.layout import GIB
 from tests.support.sparse import Content, ContentStorage
 from vhdx.disk.base import VirtualDisk
 from vhdx.disk.chain import Disk
+from vhdx.examine import salvage
+from vhdx.examine.check import Examined, examine
+from vhdx.examine.owners import Owners
+from vhdx.examine.remains import Remains
 from vhdx.extents import Doubt
 from vhdx.format import guids
-from vhdx.image import salvage
-from vhdx.image.check import Examined, examine
 from vhdx.image.image import Image
-from vhdx.image.owners import Owners
-from vhdx.image.remains import Remains
 from vhdx.journal.scan import active_sequence
 from vhdx.ops import dump as dump_of_image
 from vhdx.ops import log
