@@ -20,7 +20,18 @@ SLOW = {"click", "rich", "numpy", "dataclasses", "inspect", "json", "datetime", 
 OF_INFO = {
     "cli": {"exit_codes", "interrupted", "main", "quick", "render", "show_info", "start"},
     "disk": {
-        *("base", "chain", "contexts", "doubts", "layers", "open", "opened", "parents", "partitions"),
+        *(
+            "base",
+            "chain",
+            "contexts",
+            "doubts",
+            "layers",
+            "nearest",
+            "open",
+            "opened",
+            "parents",
+            "partitions",
+        ),
         *("places", "raw", "stream"),
     },
     "format": {
