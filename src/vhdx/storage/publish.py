@@ -22,22 +22,25 @@ _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 
 @contextlib.contextmanager
-def new_file(path: str, *, overwrite: bool) -> Iterator[FileStorage]:
+def new_file(path: str, *, overwrite: bool, sync: bool = True) -> Iterator[FileStorage]:
     """A file to be filled inside the ``with``; published at its end, gone if anything raises.
 
     ``overwrite`` replaces an existing regular file, which is locked as by a writer until then. Raises
-    FileExistsError, ImageLockedError, ValueError for something that is no regular file, OSError.
+    FileExistsError, ImageLockedError, ValueError for something that is no regular file, OSError. Without
+    ``sync`` nothing is waited for: after a loss of power the name may stand for less than was written.
     """
     with _replaced(path, overwrite=overwrite) as final:
         directory = os.path.dirname(final) or "."
         temporary = os.path.join(directory, f".vhdx-{os.urandom(8).hex()}.part")
         with _removed_at_end(temporary), _created(temporary, path) as storage:
             yield storage
-            storage.flush()
+            if sync:
+                storage.flush()
             replaces = overwrite and os.path.lexists(final)
             with _withdrawn_on_failure(final, storage.identity(), replaces=replaces):
                 _publish(temporary, final, overwrite=overwrite)
-                host.synchronize_directory(directory)
+                if sync:
+                    host.synchronize_directory(directory)
 
 
 @contextlib.contextmanager

@@ -6,10 +6,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import nonzero_pieces, open_source
+from vhdx.ops.make.source import open_source
 from vhdx.ops.make.target import format_of, target_for
 from vhdx.storage.file import identity_of
 from vhdx.storage.publish import new_file
@@ -55,6 +56,7 @@ def convert(
     overwrite: bool = False,
     lock: bool = True,
     salvage: bool = False,
+    sync: bool = True,
     on_doubt: Callable[[Doubt], None] | None = None,
     progress: Progress | None = None,
 ) -> ConvertResult:
@@ -70,7 +72,9 @@ def convert(
     sectors. Holes and blocks of zeros are not stored. ``progress`` is called with the bytes done and the
     size of the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes
     to. ``salvage=True`` reads what can be read of a damaged source; once the target is there ``on_doubt`` is
-    called with each range that may be wrong, from the source's tables.
+    called with each range that may be wrong, from the source's tables. ``sync=False`` returns when the host
+    has taken everything, without waiting for its disk: a loss of power may then leave a target that is not
+    whole.
 
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
@@ -84,7 +88,7 @@ def convert(
         made = target_for(opened, wanted, options or ImageOptions(), rounding)
         disk_size = None if opened.size is None else made.disk_size(opened.size, rounding)
         read, remarks = with_sectors_of(opened, made.sector_size, disk_size)
-        with new_file(target, overwrite=overwrite) as storage:
+        with new_file(target, overwrite=overwrite, sync=sync) as storage:
             sink = made.sink(storage, disk_size)
             written = _copy(read, sink, storage, progress)
             if disk_size is None:
@@ -113,10 +117,15 @@ def _refuse_own_layer(source: Source, target: str) -> None:
 def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
     written = started = 0
-    for offset, data in nonzero_pieces(source, progress):
-        sink.put(data, offset)
-        written += len(data)
-        if written - started >= _WRITE_BACK_EVERY:
-            storage.start_writing_back()  # while we go on reading
-            started = written
+    with pieces_of(source) as pieces:
+        for offset, data, runs in pieces:
+            view = memoryview(data)
+            for start, stop in runs:
+                sink.put(view[start:stop], offset + start)
+                written += stop - start
+            if written - started >= _WRITE_BACK_EVERY:
+                storage.start_writing_back()  # while we go on reading
+                started = written
+            if progress is not None:
+                progress(offset + len(data), source.size)
     return written
