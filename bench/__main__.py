@@ -47,9 +47,11 @@ def main() -> None:
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     begin = time.monotonic()
     rows: list[Row] = []
+    rows: list[Row] = []
     if options.base:
         with tempfile.TemporaryDirectory(prefix="vhdx-bench-", dir=options.folder) as folder:
-            print(show(list(revisions.measure(Path(folder), options.base))))
+            rows = list(revisions.measure(Path(folder), options.base))
+        print(show(rows))
         return
     for subject in options.subjects or SUBJECTS:
         print(f"measuring {subject} …", flush=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import vhdx
-from bench.harness import OURS, rows_of, take_turns
+from bench.harness import OURS, PAIRS, rows_of, take_turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 MIB = 1 << 20
-ROUNDS = 15
+ROUNDS = PAIRS
 _FIRST_WRITE = (
     "import vhdx\nwith vhdx.open('{0}/huge.vhdx', 'r+') as disk:\n    disk.pwrite(b'x' * 512, 1 << 44)"
 )
@@ -42,7 +42,7 @@ COMMANDS = {
     "20000 reads of 4 KiB": ("-c", _READS),
 }
 """Words behind the interpreter; {0} is the folder, {1} how many pages the full disk has."""
-SIZE = 256 * MIB
+SIZE = 128 * MIB
 
 
 def measure(folder: Path, base: str) -> Iterator[Row]:
