@@ -28,6 +28,7 @@ SUBJECTS = (
     "check",
     "looking",
     "serve",
+    "filesystems",
 )
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 
@@ -46,7 +47,6 @@ def main() -> None:
     # Programs are measured as installed ones run: with their bytecode on disk after the first round.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     begin = time.monotonic()
-    rows: list[Row] = []
     rows: list[Row] = []
     if options.base:
         with tempfile.TemporaryDirectory(prefix="vhdx-bench-", dir=options.folder) as folder:

@@ -36,7 +36,10 @@ class Remedy(enum.StrEnum):
 
 
 class Rule(NamedTuple):
-    """One rule: ``code`` is stable, ``section`` is of [MS-VHDX] revision 8."""
+    """One rule: ``code`` is stable, ``section`` is of [MS-VHDX] revision 8, or begins with ``[VHD]``.
+
+    That is Microsoft's "Virtual Hard Disk Image Format Specification" of 2006, with titles for sections.
+    """
 
     code: str
     severity: Severity
@@ -231,3 +234,28 @@ SPACE_LEAKED_TAIL = _warning("space.leaked_tail", "2.2", Remedy.REPAIR)
 SPACE_RESERVED = _note("space.reserved", "2.6.2.1")
 SPACE_GAP = _note("space.gap", "2.2")
 SPACE_RAGGED_END = _note("space.ragged_end", "2.2")
+
+_FOOTER = "[VHD] Hard Disk Footer Format"
+_DYNAMIC_HEADER = "[VHD] Dynamic Disk Header Format"
+_TABLE = "[VHD] Block Allocation Table and Data Blocks"
+
+VHD_FOOTER_NONE = _error("vhd.footer_none", _FOOTER)
+VHD_FOOTER_DAMAGED = _warning("vhd.footer_damaged", _FOOTER, Remedy.REPAIR)
+VHD_FOOTER_COPY = _warning("vhd.footer_copy", _FOOTER, Remedy.REPAIR)
+VHD_FOOTER_CHECKSUM = _error("vhd.footer_checksum", _FOOTER, Remedy.REPAIR)
+VHD_FOOTER_SIZE = _error("vhd.footer_size", _FOOTER)
+VHD_VERSION = _unsupported("vhd.version", _FOOTER)
+VHD_DISK_TYPE = _unsupported("vhd.disk_type", _FOOTER)
+VHD_TRUNCATED = _error("vhd.truncated", _FOOTER)
+VHD_SAVED_STATE = _note("vhd.saved_state", _FOOTER)
+VHD_HEADER_NONE = _error("vhd.header_none", _DYNAMIC_HEADER)
+VHD_HEADER_CHECKSUM = _error("vhd.header_checksum", _DYNAMIC_HEADER, Remedy.REPAIR)
+VHD_BLOCK_SIZE = _error("vhd.block_size", _DYNAMIC_HEADER)
+VHD_ENTRY_COUNT = _error("vhd.entry_count", _DYNAMIC_HEADER)
+VHD_TABLE_PAST_END = _error("vhd.table_past_end", _DYNAMIC_HEADER)
+VHD_ENTRY_ZERO = _warning("vhd.entry_zero", _TABLE, Remedy.REPAIR)
+VHD_ENTRY_PLACE = _error("vhd.entry_place", _TABLE)
+VHD_ENTRY_PAST_END = _error("vhd.entry_past_end", _TABLE)
+VHD_BLOCK_OVERLAP = _error("vhd.block_overlap", _TABLE)
+VHD_BITMAP_CLEAR = _warning("vhd.bitmap_clear", _TABLE)
+VHD_SPACE_UNOWNED = _warning("vhd.space_unowned", _TABLE)

@@ -178,6 +178,18 @@ def test_full_blocks_that_equal_their_parent_in_part_get_a_bitmap(tmp_path: Path
     chain_is_sound(path)
 
 
+@pytest.mark.parametrize("tail", [1, 512, 614400])
+def test_a_bitmap_in_a_last_mib_that_is_not_whole_lies_in_the_file(tmp_path: Path, tail: int) -> None:
+    path, files, content = thinnable(tmp_path, 4, gap=0)
+    with path.open("ab") as file:
+        file.write(bytes(tail))
+    done = vhdx.compact(path, scan_zeros=True)
+    assert done.file_size_after == path.stat().st_size
+    assert path.stat().st_size % MIB == 0
+    assert others_agree(files, content)
+    chain_is_sound(path)
+
+
 @pytest.mark.parametrize(("blocks", "gap"), [(1, MIB), (4, 0)], ids=["too little to gain", "no free space"])
 def test_full_blocks_stay_whole_where_a_bitmap_does_not_pay(tmp_path: Path, blocks: int, gap: int) -> None:
     path, _, content = thinnable(tmp_path, blocks, gap)

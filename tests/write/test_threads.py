@@ -274,7 +274,7 @@ def test_close_waits_for_nobody_who_waits_for_it(tmp_path: Path) -> None:
 def test_threads_after_a_failure_are_all_refused(tmp_path: Path) -> None:
     path = made(tmp_path / "a.vhdx")
     gate, disk = gated(path)
-    with disk:
+    with pytest.raises(vhdx.ImageFailedError, match="is gone"), disk:  # noqa: PT012
         disk.pwrite(pattern(0, MIB), 0)
         disk.flush()
 

@@ -67,6 +67,9 @@ class Trial:
             closed = session.disk_is_closed()
             failed = not closed and refuses_everything(session.disk)
             assert raised or not failed
+            if failed:  # nobody must take what was not flushed for written
+                with pytest.raises(vhdx.ImageFailedError, match="open it again"):
+                    session.close()
             if closed or failed:
                 session.close()
                 session.model.reset(left)

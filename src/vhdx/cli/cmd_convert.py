@@ -47,6 +47,11 @@ _EXIT_DOUBTS = 3
 @click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
 )
+@click.option(
+    "--ignore-bitmaps",
+    is_flag=True,
+    help="Take every sector of a VHD's blocks as it stands, as QEMU does; not of a differencing one.",
+)
 @json_option
 def convert(
     source: str,
@@ -61,6 +66,7 @@ def convert(
     force: bool,
     no_sync: bool,
     salvage: bool,
+    ignore_bitmaps: bool,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -92,6 +98,7 @@ def convert(
             lock=not force_share,
             salvage=salvage,
             sync=not no_sync,
+            ignore_bitmaps=ignore_bitmaps,
             on_doubt=doubts.add if doubts else _print_doubt,
             progress=progress,
         )

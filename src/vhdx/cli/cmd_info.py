@@ -20,8 +20,8 @@ def info(image: str, **options: Any) -> None:
     """Say what IMAGE is, without changing it.
 
     Shows sizes, type, identities, the state of the log, blocks by state and their fragmentation, where
-    the parent is looked for, partitions, and what is unusual. A dirty log is replayed in memory. IMAGE may
-    be a VHD, too.
+    the parent is looked for, partitions, file systems with the space that they say they use, and what is
+    unusual. A dirty log is replayed in memory. IMAGE may be a VHD, too.
     """
     from vhdx.cli.show_info import show  # noqa: PLC0415  --help needs no library
 

@@ -1,4 +1,4 @@
-"""The command's front door: exit codes, and the one place where exceptions become sentences."""
+"""The command's entry point: exit codes, and the one place where exceptions become sentences."""
 
 from __future__ import annotations
 

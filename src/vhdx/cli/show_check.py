@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdx.cli.render import echo, print_json, progress_bar, size_text
+from vhdx.errors import cited
 from vhdx.text import printable
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
 def finding_text(finding: CheckFinding) -> str:
     """One finding as a line; where several files were tried, with a line for each of them."""
     place = f"{finding.structure} at file offset {finding.file_offset}"
-    rule = f"[MS-VHDX] {finding.section}, {finding.code}"
+    rule = f"{cited(finding.section)}, {finding.code}"
     text = f"{finding.severity}: {place}: {finding.detail} ({rule})"
     return "\n".join(map(printable, text.split("\n")))
 

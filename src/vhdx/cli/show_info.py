@@ -11,8 +11,9 @@ from vhdx.ops.info import info as image_info
 from vhdx.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from vhdx.disk.volumes import FileSystemOn
     from vhdx.ops.info import BlockInfo, ImageInfo, LogInfo, TableInfo
     from vhdx.ops.info_vhd import VhdInfo
 
@@ -59,6 +60,7 @@ def _print_vhd(image: str, policy: ParentPolicy, *, chain: bool, as_json: bool, 
         echo(f"  {depth}. {printable(path)}")
     if found.partition_table is not None:
         _print_table(found.partition_table)
+    print_file_systems(found.file_systems or ())
     for note in found.notes:
         echo(f"note: {printable(note)}")
 
@@ -95,6 +97,7 @@ def _print_text(found: ImageInfo) -> None:
             echo(f"  {depth}. {printable(layer.path)}: {about}")
     if found.partition_table is not None:
         _print_table(found.partition_table)
+    print_file_systems(found.file_systems or ())
     for note in found.notes:
         echo(f"{note.severity}: {note.structure} at file offset {note.file_offset}: {note.text}")
     _print_hint(found)
@@ -122,6 +125,22 @@ def _print_table(table: TableInfo) -> None:
         echo(f"  {partition.number}. at {partition.offset}: {size}, {kind}{name}{boot}")
     for finding in table.findings:
         echo(f"note: partitions: {printable(finding)}")
+
+
+def print_file_systems(found: Iterable[FileSystemOn]) -> None:
+    """Print what stands in each volume, how full it is by its own count, and in which state."""
+    rows = [f"  {printable(each.name)}: {_file_system_text(each)}" for each in found]
+    for line in ("file systems:", *rows) if rows else ():
+        echo(line)
+
+
+def _file_system_text(found: FileSystemOn) -> str:
+    parts = [found.kind + (f" {printable(found.label)!r}" if found.label else "")]
+    if found.free is not None and found.used is not None:
+        parts += [f"{size_text(found.used)} used", f"{size_text(found.free)} free"]
+    reasons = "; ".join(map(printable, found.reasons))
+    parts.append(f"{found.state}: {reasons}" if reasons else found.state)
+    return ", ".join(parts)
 
 
 def _rows(found: ImageInfo) -> Iterator[tuple[str, str]]:

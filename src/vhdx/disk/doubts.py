@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.extents import Doubt, ExtentKind, merged
 
@@ -11,15 +11,23 @@ if TYPE_CHECKING:
 
     from vhdx.disk.layers import Answers
     from vhdx.extents import Extent
-    from vhdx.image.image import Image
 
     Resolve = Callable[[int, int, Sequence[Answers]], Iterator[Extent]]
     """The extents of a range, asked of some layers from the top on."""
 
 
-def doubts_of(layers: Sequence[Image], resolve: Resolve, ends_early: str | None) -> Iterator[Doubt]:
+class DoubtfulLayer(NamedTuple):
+    """One file of a chain: its name, its own doubts if it was salvaged, and what it says of a range."""
+
+    name: str
+    doubts: Callable[[], Iterator[Doubt]] | None
+    extents: Answers
+
+
+def doubts_of(
+    layers: Sequence[DoubtfulLayer], size: int, resolve: Resolve, ends_early: str | None
+) -> Iterator[Doubt]:
     """Layer by layer, from the top; ``ends_early`` says why a layer's parent is missing."""
-    size = layers[0].geometry.disk_size
     for above, layer in enumerate(layers):
         for doubt in layer.doubts() if layer.doubts else ():
             length = min(doubt.length, size - doubt.offset)
@@ -30,12 +38,14 @@ def doubts_of(layers: Sequence[Image], resolve: Resolve, ends_early: str | None)
             yield Doubt(offset, seen, f"{layers[-1].name}: {ends_early}; zeros are read")
 
 
-def _seen(above: Sequence[Image], resolve: Resolve, offset: int, length: int) -> Iterator[tuple[int, int]]:
+def _seen(
+    above: Sequence[DoubtfulLayer], resolve: Resolve, offset: int, length: int
+) -> Iterator[tuple[int, int]]:
     """The parts of a range about which the layers above say nothing."""
     if not above:
         if length > 0:
             yield offset, length
         return
-    for extent in merged(resolve(offset, max(0, length), [layer.reader.extents for layer in above])):
+    for extent in merged(resolve(offset, max(0, length), [layer.extents for layer in above])):
         if extent.kind is ExtentKind.UNALLOCATED:
             yield extent.offset, extent.length

@@ -132,7 +132,7 @@ def _knowing_vhd(storage: ReadableStorage) -> Iterator[None]:
     try:
         yield
     except CorruptImageError as error:
-        from vhdx.image.vhd import has_sound_footer  # noqa: PLC0415  only on the way to an error
+        from vhdx.image.vhd_load import has_sound_footer  # noqa: PLC0415  only on the way to an error
 
         if error.rule != IDENTIFIER_SIGNATURE.section or not has_sound_footer(storage):
             raise
@@ -175,8 +175,12 @@ def open_any(
     parents: Parents = None,
     lock: bool = True,
     salvage: bool = False,
+    ignore_bitmaps: bool = False,
 ) -> Disk | RawDisk | VhdDisk:
     """Open a raw disk, or a VHDX or VHD with its parents; None as ``name`` tells by the contents.
+
+    ``ignore_bitmaps`` takes every sector of a stored block of a VHD without a parent as it stands, as
+    QEMU does.
 
     Raises what `open_disk` raises, and ValueError where the format cannot be told without doubt and for
     what is not written to: raw disks that are no file of whole sectors, and every VHD.
@@ -191,7 +195,8 @@ def open_any(
         if found == "vhd":
             from vhdx.disk.vhd import vhd_disk  # noqa: PLC0415  the older format is the rarer one
 
-            return vhd_disk(storage, policy_from(parents), lock=lock)
+            policy = policy_from(parents)
+            return vhd_disk(storage, policy, lock=lock, salvage=salvage, uses_bitmaps=not ignore_bitmaps)
     storage.close()
     return open_disk(path, parents=parents, lock=lock, salvage=salvage)
 
@@ -219,23 +224,23 @@ def is_vhd_file(path: str) -> bool:
     """Whether a file looks like a VHD, the older format; by its contents."""
     storage = open_for_reading(path, lock=False)
     try:
-        return _signature_of(storage) == "vhd"
+        return format_of_file(storage) == "vhd"
     finally:
         storage.close()
 
 
-def _signature_of(storage: ReadableStorage) -> Format:
+def format_of_file(storage: ReadableStorage) -> Format:
     """What a file begins or ends like; anything may be raw."""
     if storage.size() >= len(SIGNATURE) and storage.read(len(SIGNATURE), 0) == SIGNATURE:
         return "vhdx"
-    from vhdx.image.vhd import is_vhd  # noqa: PLC0415  whoever opens a VHDX need not wait for it
+    from vhdx.image.vhd_load import is_vhd  # noqa: PLC0415  whoever opens a VHDX need not wait for it
 
     return "vhd" if is_vhd(storage) else "raw"
 
 
 def _format_of_contents(path: str, storage: ReadableStorage) -> Format:
     by_suffix = SUFFIXES.get(os.path.splitext(path)[1].lower())
-    found = _signature_of(storage)
+    found = format_of_file(storage)
     if found == "raw":
         refuse_foreign(path, storage.read(min(storage.size(), PREFIX_SIZE), 0))
     if found != "raw" and (by_suffix == "raw" or stat.S_ISBLK(os.stat(path).st_mode)):

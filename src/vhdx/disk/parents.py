@@ -41,7 +41,7 @@ def salvaged_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> tuple[li
         try:
             _add_parents(layers, policy, lock=lock, load=salvage.load)
         except (VhdxError, OSError) as error:
-            return layers, _first_sentence(error)
+            return layers, first_sentence(error)
     return layers, None
 
 
@@ -56,7 +56,7 @@ def closing_parents(layers: list[Image] | list[VhdImage]) -> Iterator[None]:
         raise
 
 
-def _first_sentence(error: VhdxError | OSError) -> str:
+def first_sentence(error: VhdxError | OSError) -> str:
     """What happened, without the list of what was tried."""
     message = error.message if isinstance(error, VhdxError) else error.strerror or str(error)
     return message.partition("\n")[0].removesuffix(" Tried:").removesuffix(".")

@@ -62,6 +62,11 @@ class Examined(NamedTuple):
     table: TableFound | None
     unchecked: tuple[str, ...]
 
+    @property
+    def leaked_bytes(self) -> int:
+        """Bytes of the file that belong to nothing, as far as the table could be looked at."""
+        return self.table.leaked_bytes if self.table else 0
+
 
 def examine(file: ReadableStorage, progress: Progress | None = None) -> Examined:
     """Check one file. Raises CorruptImageError for a file of which nothing says that it is a VHDX.

@@ -62,6 +62,9 @@ class Reader:
         self._block_size = geometry.block_size
         self._block_mask = geometry.block_size - 1
         self._disk_size = geometry.disk_size
+        self.remembers = True
+        """Whether places are remembered: not while the entries that name them change. A signal handler may
+        read in the middle of that, in the thread that holds the lock."""
         self._located: dict[int, int] = {}
         """Per block what `locate` answers; less than SPLIT: minus the place of a partially present block."""
         self._bitmap_places: dict[int, int] = {}
@@ -142,7 +145,8 @@ class Reader:
             place = self._place_of_block(block)
             if len(self._located) >= _REMEMBERED_BLOCKS:
                 self._located.clear()
-            self._located[block] = place
+            if self.remembers:
+                self._located[block] = place
             return place
 
     def _place_of_block(self, block: int) -> int:
@@ -263,7 +267,9 @@ class Reader:
         place = self._bitmap_places.get(chunk)
         if place is None:
             with self._pages.lock:  # what is remembered must not be older than the table
-                place = self._bitmap_places[chunk] = self._checked_bitmap_place(block, chunk)
+                place = self._checked_bitmap_place(block, chunk)
+                if self.remembers:
+                    self._bitmap_places[chunk] = place
         return place
 
     def _checked_bitmap_place(self, block: int, chunk: int) -> int:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.open import open_image, with_parents
 from vhdx.disk.partitions import partition_table
+from vhdx.disk.volumes import WHOLE_DISK, FileSystemOn, file_systems
 from vhdx.errors import VhdxError
 from vhdx.extents import BlockState, ExtentKind
+from vhdx.filesystems.base import FileSystem
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
 from vhdx.image.states import PRESENT
@@ -88,7 +90,7 @@ class TableInfo(NamedTuple):
 class ImageInfo(NamedTuple):
     """What an image is; sizes in bytes. ``blocks`` and ``chain`` are None where they were not asked for.
 
-    ``partition_table`` is None for a child whose parents were not asked for.
+    ``partition_table`` and ``file_systems`` are None for a child whose parents were not asked for.
     """
 
     path: str
@@ -110,6 +112,7 @@ class ImageInfo(NamedTuple):
     parent_locator: Mapping[str, str] | None
     chain: tuple[LayerInfo, ...] | None
     partition_table: TableInfo | None
+    file_systems: tuple[FileSystemOn, ...] | None
     notes: tuple[Note, ...]
 
 
@@ -139,7 +142,7 @@ def info(
             return _image_info(
                 image,
                 _layer_infos(disk, progress) if disk is not None and chain else None,
-                None if disk is None else table_info(disk),
+                disk,
                 _block_info(image, progress) if (small if blocks is None else blocks) else None,
             )
         finally:
@@ -156,6 +159,16 @@ def table_info(disk: VirtualDisk) -> TableInfo:
     except (VhdxError, OSError) as error:
         finding = f"the partition table cannot be read: {error}"
         return TableInfo("none", disk.logical_sector_size, None, (), (finding,))
+
+
+def file_systems_info(disk: VirtualDisk) -> tuple[FileSystemOn, ...]:
+    """What stands on a disk, by a look at a few sectors; that it cannot be read is a reason like others."""
+    try:
+        return file_systems(disk, quick=True)
+    except (VhdxError, OSError) as error:
+        reason = f"the disk cannot be read: {error}"
+        nothing = FileSystem("unknown", None, None, disk.size, 0, None, None, "unknown", (reason,))
+        return (FileSystemOn(None, WHOLE_DISK, 0, *nothing),)
 
 
 def _layer_infos(disk: Disk, progress: Progress | None) -> tuple[LayerInfo, ...]:
@@ -184,7 +197,7 @@ def _layer_info(layer: Image, data_size: int) -> LayerInfo:
 def _image_info(
     image: Image,
     layers: tuple[LayerInfo, ...] | None,
-    table: TableInfo | None,
+    disk: VirtualDisk | None,
     blocks: BlockInfo | None,
 ) -> ImageInfo:
     header, items = image.header, image.metadata
@@ -207,7 +220,8 @@ def _image_info(
         blocks=blocks,
         parent_locator=items.locator,
         chain=layers,
-        partition_table=table,
+        partition_table=None if disk is None else table_info(disk),
+        file_systems=None if disk is None else file_systems_info(disk),
         notes=tuple(
             Note(f.rule.code, f.rule.severity.value, f.place.structure, f.place.file_offset, f.detail)
             for f in image.findings

@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
+from vhdx.disk.open import format_of_file
 from vhdx.errors import VhdxError
 from vhdx.examine import repair as image_repair
 from vhdx.examine.check import examine
@@ -124,6 +125,8 @@ def staged_repair(
     progress: Progress | None,
 ) -> RepairResult:
     """What a repair that may use the ``accepted`` remedies does to a staged copy of ``file``."""
+    if format_of_file(file) == "vhd":
+        return _staged_vhd_repair(name, file, staged, accepted, progress)
     found = examine(file, progress)
     before = result_of(name, found)
     doubtful = image_repair.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
@@ -134,6 +137,29 @@ def staged_repair(
     if hint is not None:
         return result._replace(refused=hint)
     return _repaired(result, staged, found, accepted, progress)
+
+
+def _staged_vhd_repair(
+    name: str,
+    file: ReadableStorage,
+    staged: StagedChanges,
+    accepted: AbstractSet[Remedy],
+    progress: Progress | None,
+) -> RepairResult:
+    """The same for a VHD: the footer from its copy and back, checksums, entries that are 0."""
+    from vhdx.examine.vhd_check import examine_vhd  # noqa: PLC0415  the older format is the rarer one
+    from vhdx.examine.vhd_repair import repair_vhd  # noqa: PLC0415
+
+    found = examine_vhd(file, progress)
+    before = result_of(name, found, name="vhd")
+    result = RepairResult(name, (), None, (), 0, before, before, dry_run=False)
+    hint = _hint(found.report, accepted)
+    if hint is not None or not any(rule.remedy in accepted for rule in found.report.counts):
+        return result._replace(refused=hint)
+    repair_vhd(staged)
+    after = examine_vhd(staged, progress)
+    done = tuple(_done(found.report, after.report))
+    return result._replace(done=done, left=result_of(name, after, name="vhd"))
 
 
 def keeps_length(report: CollectingReport) -> bool:
@@ -162,7 +188,7 @@ def _repaired(
         return result._replace(refused=error.message)
     after = examine(staged, progress)
     left = result_of(result.path, after)
-    done = tuple(_done(found, after.report))
+    done = (*_replayed(found), *_done(found.report, after.report))
     if left.errors > result.before.errors or left.unchecked or not done:
         return result._replace(refused="what can be tried would not make the image better")
     return result._replace(done=done, left=left)
@@ -179,14 +205,17 @@ def _hint(report: CollectingReport, accepted: AbstractSet[Remedy]) -> str | None
     return None
 
 
-def _done(found: Examined, after: CollectingReport) -> Iterator[str]:
+def _replayed(found: Examined) -> Iterator[str]:
     if rules.LOG_DIRTY in found.report.counts and found.sequence is not None:
         count = len(found.sequence.positions)
         yield f"log: replayed {count} {'entry' if count == 1 else 'entries'}"
-    for rule, number in found.report.counts.items():
+
+
+def _done(before: CollectingReport, after: CollectingReport) -> Iterator[str]:
+    for rule, number in before.counts.items():
         repaired = number - after.counts[rule]
         if rule is not rules.LOG_DIRTY and rule.remedy is not Remedy.NONE and repaired > 0:
-            first = next(finding for finding in found.report.findings if finding.rule is rule)
+            first = next(finding for finding in before.findings if finding.rule is rule)
             others = f" (and {repaired - 1} more of {rule.code})" if repaired > 1 else ""
             yield f"{first.place.structure}: repaired: {first.detail}{others}"
 

@@ -58,14 +58,10 @@ def resize(
 @contextlib.contextmanager
 def _session(file: Storage, image: Image, identity: UUID | None = None) -> Iterator[Session]:
     """A session that is closed at the end, also by an exception: what it committed stays."""
-    session = Session(file, image)
-    if identity is not None:
-        session.transaction.identity = identity
-    try:
-        with session.lock:
-            yield session
-    finally:
-        session.close()
+    with Session(file, image) as session, session.lock:
+        if identity is not None:
+            session.transaction.identity = identity
+        yield session
 
 
 def _put_size(session: Session, disk_size: int) -> None:
@@ -201,7 +197,7 @@ def _drop_bitmaps(session: Session, chunks: range) -> None:
         entry = session.bat.bitmap(chunk)
         if entry:
             session.make_room(1)
-            session.bat.put_bitmap(chunk, 0)
+            session.put_bitmap_entry(chunk, 0)
         if entry & bat.STATE_MASK == bat.BITMAP_PRESENT:
             session.space.give_up(file_offset_of(entry), BITMAP_BLOCK_SIZE)
 

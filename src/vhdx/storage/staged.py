@@ -155,11 +155,11 @@ class StagedChanges:
         self._note(Step("zero", first * PAGE, (last - first) * PAGE))
 
     def punch(self, file_offset: int, length: int) -> bool:  # noqa: ARG002  the protocol's signature
-        """Nothing is given back by a staged."""
+        """Nothing is given back while changes are staged."""
         return False
 
     def reserve(self, file_offset: int, length: int) -> bool:  # noqa: ARG002  the protocol's signature
-        """Nothing is claimed on the host by a staged."""
+        """Nothing is claimed on the host while changes are staged."""
         return False
 
     def changed_ranges(self) -> list[tuple[int, int]]:

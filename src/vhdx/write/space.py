@@ -175,7 +175,18 @@ class Space:
         """Bytes that are not free."""
         return (len(self._map) - self._map.count(_FREE)) * MIB
 
-    def is_used(self, firsts: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    def end_without(self, firsts: NDArray[np.int64], lengths: NDArray[np.int64]) -> int:
+        """The file offset behind the last MiB that is not free and in none of these ranges of MiB."""
+        import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+        used = np.frombuffer(self._map, dtype=np.uint8) != _FREE
+        for length in np.unique(lengths).tolist():
+            for offset in range(length):
+                used[firsts[lengths == length] + offset] = False
+        found = np.flatnonzero(used)
+        return (int(found[-1]) + 1) * MIB if len(found) else 0
+
+    def is_used(self, firsts: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Whether each of ``firsts``, MiB of the file, is taken."""
         import numpy as np  # noqa: PLC0415  who has arrays has paid for it
 
@@ -189,6 +200,17 @@ class Space:
         free = np.frombuffer(self._map, dtype=np.uint8) == _FREE
         borders = np.flatnonzero(np.diff(free, prepend=False, append=False))
         return borders[::2], borders[1::2] - borders[::2]
+
+    def taken_beyond(self, other: Space) -> Iterator[tuple[int, int]]:
+        """(file offset, length) of what is not free here, and free in another map of the same file."""
+        import numpy as np  # noqa: PLC0415  slow to import, and of no use for single blocks
+
+        there = other._map.ljust(len(self._map), bytes((_FREE,)))[: len(self._map)]
+        taken = np.frombuffer(self._map, dtype=np.uint8) != _FREE
+        taken &= np.frombuffer(there, dtype=np.uint8) == _FREE
+        borders = (np.flatnonzero(np.diff(taken, prepend=False, append=False)) * MIB).tolist()
+        for start, end in zip(borders[::2], borders[1::2], strict=True):
+            yield start, end - start
 
     @property
     def waiting(self) -> tuple[tuple[int, int], ...]:

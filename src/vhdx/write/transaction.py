@@ -1,4 +1,4 @@
-"""The one transaction: every change of metadata leaves through it, in an order that no crash can hurt.
+"""The commit path: every change of metadata leaves through it, in an order that no crash can hurt.
 
 Commit: payload written → flush → log entry → flush → pages put in their places, which the next flush makes
 durable. Beginning: headers with new write GUIDs, then replay of a dirty log. End: log GUID cleared. The
@@ -180,6 +180,10 @@ class Transaction:
         Nothing is let through from then on: a write that comes too late must not be taken for written.
         """
         self.commit()
+        self.end(file_size)
+
+    def end(self, file_size: int | None) -> None:
+        """The same without what was not committed."""
         with self.failing_for_good():
             if self._headers.current.log_guid != guids.NIL and self._began:
                 self._file.flush()

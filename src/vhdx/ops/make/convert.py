@@ -58,6 +58,7 @@ def convert(
     salvage: bool = False,
     sync: bool = True,
     on_doubt: Callable[[Doubt], None] | None = None,
+    ignore_bitmaps: bool = False,
     progress: Progress | None = None,
 ) -> ConvertResult:
     """Write the contents of ``source`` into a new file ``target``.
@@ -72,9 +73,10 @@ def convert(
     sectors. Holes and blocks of zeros are not stored. ``progress`` is called with the bytes done and the
     size of the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes
     to. ``salvage=True`` reads what can be read of a damaged source; once the target is there ``on_doubt`` is
-    called with each range that may be wrong, from the source's tables. ``sync=False`` returns when the host
-    has taken everything, without waiting for its disk: a loss of power may then leave a target that is not
-    whole.
+    called with each range that may be wrong, from the source's tables. ``ignore_bitmaps`` takes every
+    sector of a stored block of a VHD without a parent as it stands, as QEMU does. ``sync=False`` returns when
+    the host has taken everything, without waiting for its disk: a loss of power may then leave a target that
+    is not whole.
 
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
@@ -82,7 +84,13 @@ def convert(
     wanted = target_format or format_of(target)
     rounding = Rounding()
     with open_source(
-        os.fspath(source), source_format, parents=parents, lock=lock, partition=partition, salvage=salvage
+        os.fspath(source),
+        source_format,
+        parents=parents,
+        lock=lock,
+        partition=partition,
+        salvage=salvage,
+        ignore_bitmaps=ignore_bitmaps,
     ) as opened:
         _refuse_own_layer(opened, target)
         made = target_for(opened, wanted, options or ImageOptions(), rounding)
@@ -95,6 +103,7 @@ def convert(
                 disk_size = made.disk_size(opened.size or 0, rounding)
             file_size = sink.finish(disk_size)
         doubts = _report_doubts(opened, on_doubt)
+        remarks = (*opened.remarks(), *remarks)
     remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)))
     return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks, doubts)
 

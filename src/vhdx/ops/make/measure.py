@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.chain import Disk
-from vhdx.errors import CorruptImageError
+from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.ops.compact import compact
 from vhdx.ops.make.ahead import pieces_here
 from vhdx.ops.make.plan import ImageOptions, Rounding
@@ -79,7 +79,8 @@ def measure(
         try:
             estimate = compact(path, scan_zeros=scan_zeros, dry_run=True, parents=parents, lock=lock)
             compacted = estimate.file_size_after
-        except CorruptImageError as error:  # of what no read asks, such as a bitmap that no block needs
+        except (CorruptImageError, UnsupportedImageError) as error:
+            # Of what no read asks, such as a bitmap that no block needs, or of a log that cannot be written.
             refusal = (f"it cannot be compacted: {error.message}",)
     return MeasureResult(
         source_format=opened.format,

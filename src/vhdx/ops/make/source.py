@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 PIECE_SIZE = MIB
 STANDARD_INPUT = "-"
 
+_HIDDEN = (
+    "QEMU and others show {} bytes that this leaves out: they stand where the image's bitmaps say that "
+    "nothing is stored; --ignore-bitmaps takes them"
+)
+
 
 class Source(Protocol):
     """Pieces of a disk, read in ascending order."""
@@ -57,16 +62,26 @@ class Source(Protocol):
         Each piece takes a buffer of PIECE_SIZE, and no piece reaches over a multiple of that.
         """
 
+    def remarks(self) -> tuple[str, ...]:
+        """What whoever made a copy should know of what was read."""
+
 
 class DiskSource:
     """A disk; what it knows to be zeros is passed over.
 
     ``patches`` lie over it, later ones over earlier ones; ``size`` may be more than the disk has, of zeros.
+    ``image`` is the VHD that it came from, if it did.
     """
 
     def __init__(
-        self, disk: VirtualDisk, name: Format, patches: Sequence[Patch] = (), size: int | None = None
+        self,
+        disk: VirtualDisk,
+        name: Format,
+        patches: Sequence[Patch] = (),
+        size: int | None = None,
+        image: VhdDisk | None = None,
     ) -> None:
+        self._image = image
         self.disk: VirtualDisk | None = disk
         self.format = name
         # Of a flat file what it has, not what its last sector is filled up to.
@@ -95,6 +110,14 @@ class DiskSource:
                 self._read_into(piece, offset)
                 yield offset, piece
                 offset += count
+
+    def remarks(self) -> tuple[str, ...]:
+        """What is unusual about a VHD, and what it holds that was left out."""
+        if self._image is None:
+            return ()
+        hidden = self._image.hidden_bytes()
+        left_out = () if not hidden else (_HIDDEN.format(hidden),)
+        return (*self._image.findings, *left_out)
 
     def _read_into(self, piece: bytearray, offset: int) -> None:
         if not self._patches:
@@ -149,6 +172,10 @@ class StreamSource:
             offset += length
         self.size = offset
 
+    def remarks(self) -> tuple[str, ...]:
+        """Nothing is known of it."""
+        return ()
+
     def _fill(self, piece: memoryview) -> int:
         """Pipes give what is there: read on until the piece is full or the stream ends."""
         done = 0
@@ -166,6 +193,7 @@ def open_source(
     lock: bool,
     partition: int | None = None,
     salvage: bool = False,
+    ignore_bitmaps: bool = False,
 ) -> Iterator[Source]:
     """Open what is to be converted, or one of its partitions; closed at the end of the ``with``.
 
@@ -175,8 +203,10 @@ def open_source(
         with _standard_input(name) as found:
             yield found if partition is None else _partition_of(found, partition)
         return
-    with open_any(source, name, parents=parents, lock=lock, salvage=salvage) as disk:
-        found = DiskSource(disk, _format_of(disk))
+    with open_any(
+        source, name, parents=parents, lock=lock, salvage=salvage, ignore_bitmaps=ignore_bitmaps
+    ) as disk:
+        found = DiskSource(disk, _format_of(disk), image=None if isinstance(disk, Disk | RawDisk) else disk)
         yield found if partition is None else _partition_of(found, partition)
 
 
