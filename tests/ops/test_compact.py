@@ -399,7 +399,7 @@ def test_many_moves_share_their_flushes() -> None:
     assert done.freed_blocks == 30
     assert done.moved_blocks == 15
     few = record.count("flush")
-    assert few <= 13
+    assert few <= 14  # the close, which cuts the file, says in the log how long it becomes
     blocks = {n: some(n) if n % 2 else Block() for n in range(120)}
     storage = (record := Record()).storage(FILE, content_of(ImageBuilder(128 * MIB, blocks=blocks)))
     compact_in_place(

@@ -162,7 +162,7 @@ def test_what_may_overlap_because_it_is_never_read(tmp_path: Path) -> None:
         assert disk.pread(5000, 5 * MIB) == pattern(5, 5000)
 
 
-@pytest.mark.parametrize("state", [0, 3, 7])
+@pytest.mark.parametrize("state", [0, 3])
 def test_a_lost_sector_bitmap_is_not_made_anew(state: int, tmp_path: Path) -> None:
     """An empty one would say of the blocks that need the lost one that all they hold is the parent's."""
     parent = image()

@@ -53,5 +53,11 @@ def rebase(
         click.echo(
             f"{printable(child)}: {size_text(done.copied_size)} copied that the new parent has otherwise"
         )
+    if done.hidden_size:
+        click.echo(
+            f"vhdx: the parent is {size_text(done.hidden_size)} larger than its child, "
+            "which does not show what stands behind its own end",
+            err=True,
+        )
     if not done.found_by_default:
         click.echo(f"vhdx: {NOT_FOUND_BY_DEFAULT}", err=True)

@@ -11,7 +11,7 @@ from vhdx.cli.interrupted import changing
 from vhdx.cli.options import FILE, json_option
 from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.cli.show_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
-from vhdx.text import printable
+from vhdx.text import command, printable, shell_word
 
 if TYPE_CHECKING:
     from vhdx.ops.repair import RepairResult
@@ -86,7 +86,7 @@ def _advice(backup: str | None) -> str:
     """What to do after Ctrl-C. A backup that is there may be needed: it is not written again."""
     if backup is None or not os.path.lexists(backup):
         return "; run it again"
-    return f"; --undo {backup} brings back what was, or run it again with another --backup"
+    return f"; --undo {shell_word(backup)} brings back what was, or run it again with another --backup"
 
 
 def _undo(image: str, backup: str, *, alone: bool, as_json: bool) -> int:
@@ -94,7 +94,8 @@ def _undo(image: str, backup: str, *, alone: bool, as_json: bool) -> int:
 
     if not alone:
         raise click.UsageError("--undo brings back what was; it goes with no other option")
-    with changing(f"; run vhdx repair --undo {backup} {image} again before anything else", fate=_NOT_YET):
+    again = command("repair --undo {} {}", backup, image)
+    with changing(f"; run {again} again before anything else", fate=_NOT_YET):
         restored = undo_repair(image, backup)
     if as_json:
         print_json(restored)

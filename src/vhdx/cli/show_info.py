@@ -8,7 +8,7 @@ from vhdx.cli.render import echo, print_json, print_rows, progress_bar, size_tex
 from vhdx.disk.open import is_vhd_file
 from vhdx.disk.places import ParentPolicy
 from vhdx.ops.info import info as image_info
-from vhdx.text import printable
+from vhdx.text import command, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -105,11 +105,11 @@ def _print_text(found: ImageInfo) -> None:
 
 def _print_hint(found: ImageInfo) -> None:
     """Say what to do about an image that is not as it should be left behind."""
-    path = printable(found.path)
     if found.log.state == "dirty":
-        echo(f"the log was replayed in memory; to replay it in the file: vhdx repair {path}")
+        repair = command("repair {}", found.path)
+        echo(f"the log was replayed in memory; to replay it in the file: {repair}")
     if any(note.severity == "warning" for note in found.notes):
-        echo(f"for all that is wrong: vhdx check {path}")
+        echo(f"for all that is wrong: {command('check {}', found.path)}")
 
 
 def _print_table(table: TableInfo) -> None:
@@ -164,6 +164,8 @@ def _rows(found: ImageInfo) -> Iterator[tuple[str, str]]:
         yield "blocks", _block_text(found.blocks)
         if found.blocks.fragmentation is not None:
             yield "fragmentation", f"{found.blocks.fragmentation:.1%}"
+        if found.blocks.free_size:
+            yield "free in the file", f"{size_text(found.blocks.free_size)}, which vhdx compact gives back"
 
 
 def _log_text(log: LogInfo) -> str:

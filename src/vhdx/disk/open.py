@@ -20,6 +20,7 @@ from vhdx.image import image
 from vhdx.rules import IDENTIFIER_SIGNATURE
 from vhdx.storage.file import open_for_reading, open_for_writing
 from vhdx.storage.stream import SeekableFile, StreamStorage
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +140,7 @@ def _knowing_vhd(storage: ReadableStorage) -> Iterator[None]:
         raise UnsupportedImageError(
             "this is a VHD, the older format, which is only converted, compared, measured and looked into",
             image=storage.name,
-            next_command=f"vhdx convert {storage.name} NEW.vhdx",
+            next_command=command("convert {} NEW.vhdx", storage.name),
         ) from None
 
 

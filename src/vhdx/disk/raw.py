@@ -29,6 +29,8 @@ class RawDisk(OpenedDisk):
 
     ``writable`` is the same storage where it may be changed. Then the file's length must be whole sectors:
     ValueError, as a write into what was filled up would make it longer.
+
+    Nothing here is half done between two calls of the host, so a signal handler may do whatever it likes.
     """
 
     logical_sector_size = SECTOR_SIZE

@@ -13,6 +13,7 @@ from vhdx.examine.corrections import header_corrections, metadata_corrections, r
 from vhdx.examine.log import check_log, logged_runs
 from vhdx.format import guids, header
 from vhdx.image import headers, image, metadata, regions, replayed
+from vhdx.journal.replay import known_end
 from vhdx.rules import CollectingReport, Finding, Place, Severity
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ class Examined(NamedTuple):
     def leaked_bytes(self) -> int:
         """Bytes of the file that belong to nothing, as far as the table could be looked at."""
         return self.table.leaked_bytes if self.table else 0
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes of the file that belong to nothing and are zeros."""
+        return self.table.free_bytes if self.table else 0
 
 
 def examine(file: ReadableStorage, progress: Progress | None = None) -> Examined:
@@ -178,6 +184,7 @@ def _examine_table(
         geometry,
         report,
         logged=logged,
+        known_end=None if examined.sequence is None else known_end(examined.sequence),
         keeps_length=examined.metadata is not None and examined.metadata.disk_type == "fixed",
         knows_all=not _HIDING & report.counts.keys(),
         progress=progress,

@@ -1,4 +1,7 @@
-"""The block allocation table of one image, read in pieces [MS-VHDX 2.5]. Knows slots, not what they mean."""
+"""The block allocation table of one image, read in pieces [MS-VHDX 2.5]. Knows slots, not what they mean.
+
+Entries come out as they are read: where state 7 is taken for FULLY_PRESENT nobody above sees or writes it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.extents import BlockState
 from vhdx.format.bat import ENTRY_SIZE, STATE_MASK
+from vhdx.image.states import TAKEN_FOR_PRESENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +29,11 @@ _FEW = 64
 MANY = 4096
 """Slots from which on the host is asked for a hole before they are read."""
 _FULL, _PARTIAL = BlockState.FULLY_PRESENT.value, BlockState.PARTIALLY_PRESENT.value
+_LOW_BYTE = 0 if sys.byteorder == "little" else ENTRY_SIZE - 1
+_AS_READ = bytes(
+    _FULL | low & ~STATE_MASK if low & STATE_MASK == TAKEN_FOR_PRESENT else low for low in range(256)
+)
+"""The lowest byte of an entry to what it is taken for where there are no bits to ask."""
 
 
 class BlockRun(NamedTuple):
@@ -48,16 +57,17 @@ class Bat:
         return self._file_offset + index * ENTRY_SIZE
 
     def entry(self, index: int) -> int:
-        """The entry in a slot."""
+        """The entry in a slot, as it stands there."""
         return int.from_bytes(self._pages.read(ENTRY_SIZE, self.slot_offset(index)), "little")
 
     def payload(self, block: int) -> int:
         """The entry of a payload block."""
-        return self.entry(self._geometry.payload_index(block))
+        entry = self.entry(self._geometry.payload_index(block))
+        return entry if self._geometry.differencing else _as_read(entry)
 
     def bitmap(self, chunk: int) -> int:
         """The entry of the sector bitmap block of a chunk."""
-        return self.entry(self._geometry.bitmap_index(chunk))
+        return _as_read(self.entry(self._geometry.bitmap_index(chunk)))
 
     def payloads(self, block: int, count: int) -> array[int]:
         """The entries of ``count`` payload blocks from ``block`` on, bitmap slots left out."""
@@ -73,6 +83,15 @@ class Bat:
         entries = array("Q", self._pages.read_many(count * ENTRY_SIZE, self.slot_offset(index)))
         if sys.byteorder == "big":
             entries.byteswap()
+        if self._geometry.differencing:
+            first = self._geometry.first_bitmap_index_from(index) - index
+            for slot in range(first, count, self._geometry.chunk_ratio + 1):
+                entries[slot] = _as_read(entries[slot])
+        else:
+            low_bytes = memoryview(entries).cast("B")[_LOW_BYTE::ENTRY_SIZE]
+            stored = bytes(low_bytes)
+            if (read := stored.translate(_AS_READ)) != stored:
+                low_bytes[:] = read
         return entries
 
     def stored_entries(self, index: int, count: int) -> Iterator[array[int]]:
@@ -121,6 +140,11 @@ class Bat:
         """Whether the entries of blocks are all zeros, by what the host says of the table."""
         first = self._geometry.payload_index(block)
         return self.is_hole(first, self._geometry.payload_index(block + count - 1) + 1 - first)
+
+
+def _as_read(entry: int) -> int:
+    """An entry where there are no bits to ask."""
+    return entry - 1 if entry & STATE_MASK == TAKEN_FOR_PRESENT else entry
 
 
 def packed(entries: array[int]) -> bytes:

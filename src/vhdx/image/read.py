@@ -160,7 +160,7 @@ class Reader:
             return ASK_BELOW
         if answer is Answer.ZEROS:
             return ZEROS
-        if answer is Answer.INVALID or not self._geometry.differencing:
+        if answer is Answer.INVALID:
             return SPLIT
         place = file_offset_of(entry)
         self._check_run(block, 1, place)
@@ -219,14 +219,14 @@ class Reader:
             yield Extent(start, length, ExtentKind.UNALLOCATED, state, 0, None)
         elif answer is Answer.ZEROS:
             yield Extent(start, length, ExtentKind.ZERO, state, 1, self._kept_space(run, state))
-        elif answer is Answer.BITMAP and self._geometry.differencing:
+        elif answer is Answer.BITMAP:
             yield from self._partial_extents(run.first_block, place, offset, end)
         else:
             self.refuse_state(run.entry, run.first_block)
 
     def refuse_state(self, entry: int, block: int) -> NoReturn:
         """Raise CorruptImageError for a block in a state that this kind of image cannot have."""
-        fault = invalidity(state_of(entry), differencing=self._geometry.differencing)
+        fault = invalidity(state_of(entry))
         self._fail(rules.BAT_STATE, block, f"block {block} {fault}")
 
     def _kept_space(self, run: BlockRun, state: BlockState) -> int | None:
@@ -274,7 +274,7 @@ class Reader:
 
     def _checked_bitmap_place(self, block: int, chunk: int) -> int:
         index = self._geometry.bitmap_index(chunk)
-        entry = self._bat.entry(index)
+        entry = self._bat.bitmap(chunk)
         place = file_offset_of(entry)
         where = self._place_of_bitmap_slot(chunk)
         if entry & STATE_MASK != BITMAP_PRESENT:

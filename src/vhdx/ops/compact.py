@@ -16,8 +16,8 @@ from vhdx.reshape.compact import Compaction, Given
 from vhdx.reshape.estimate import Estimate
 from vhdx.reshape.holes import free_ranges, punch_all, zero_ranges
 from vhdx.reshape.relocate import Relocator
+from vhdx.storage.dry_run import DryRunStorage
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
-from vhdx.storage.rehearsed import Rehearsed
 from vhdx.write.session import Session
 
 if TYPE_CHECKING:
@@ -77,8 +77,8 @@ def compact(
     asked = Asked(scan_zeros=scan_zeros, punch=punch, free=tuple(free))
     storage = open_for_reading(path, lock=lock) if dry_run else open_for_writing(path, lock=lock)
     with closing_on_failure(storage):
-        rehearsed = Rehearsed(storage)
-        leaf = image.load(rehearsed if dry_run else storage)
+        tried = DryRunStorage(storage)
+        leaf = image.load(tried if dry_run else storage)
         needs_parents = scan_zeros and leaf.metadata.has_parent
         layers = open_chain(leaf, policy_from(parents), lock=lock) if needs_parents else [leaf]
     with Disk(layers) as disk:
@@ -90,7 +90,7 @@ def compact(
             done = compact_in_place(storage, leaf, below, asked, Meter(progress))
             after = storage.size()
         else:
-            done, after = estimate(rehearsed, leaf, below, asked, Meter(progress))
+            done, after = estimate(tried, leaf, below, asked, Meter(progress))
         return CompactResult(
             path,
             disk.disk_type,
@@ -144,7 +144,7 @@ def compact_in_place(storage: Storage, leaf: Image, below: Disk | None, asked: A
 
 
 def estimate(
-    storage: Rehearsed, leaf: Image, below: Disk | None, asked: Asked, meter: Meter
+    storage: DryRunStorage, leaf: Image, below: Disk | None, asked: Asked, meter: Meter
 ) -> tuple[Done, int]:
     """What compacting would do, and how long the file would be."""
     changes = Estimate(storage, leaf, below)

@@ -92,9 +92,8 @@ def _complete_last_block(session: Session) -> None:
     """Extend a file that ends inside the last block, as QEMU ends fixed images: the rest of it is needed."""
     entry = session.bat.payload(session.geometry.block_count - 1)
     end = file_offset_of(entry) + session.geometry.block_size
-    if is_present(entry) and end > session.reader.file_size:
-        session.file.resize(end)
-        session.reader.file_size = end
+    if is_present(entry):
+        session.grow(end)
 
 
 def _slots_in_force(geometry: Geometry) -> tuple[int, int | None]:

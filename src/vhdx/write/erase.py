@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from vhdx.write.session import Session
 
 _SLOTS_IN_PAGE = PAGE_SIZE // bat.ENTRY_SIZE
-_SUSPECT = frozenset(state.value for state in BlockState if is_invalid(state, differencing=False))
-"""States that some kinds of images cannot have."""
+_INVALID = frozenset(state.value for state in BlockState if is_invalid(state))
 
 
 class Eraser:
@@ -115,7 +114,7 @@ class Eraser:
             old = self._bat.payloads(block, count)
             alike = old.count(old[0]) == count  # as most pages of large disks are
             states = {entry & STATE_MASK for entry in (old[:1] if alike else old)}
-            if not _SUSPECT.isdisjoint(states):
+            if not _INVALID.isdisjoint(states):
                 for number, entry in enumerate(old, block):
                     self._session.refuse_invalid(number, entry)
             if alike:

@@ -59,6 +59,10 @@ class Space:
         """The file offset behind the last MiB that is not free."""
         return len(self._map.rstrip(bytes((_FREE,)))) * MIB
 
+    def end_at(self, file_size: int) -> None:
+        """Forget what is free behind the end of a file that was cut."""
+        del self._map[-(-file_size // MIB) :]
+
     def claim(self, file_offset: int, length: int) -> bool:
         """Mark a range as used; False if part of it was used before."""
         first, count = file_offset // MIB, -(-length // MIB)
