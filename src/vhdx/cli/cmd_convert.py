@@ -41,6 +41,11 @@ _EXIT_DOUBTS = 3
 @force_share_option
 @force_option
 @click.option(
+    "--no-sync",
+    is_flag=True,
+    help="Do not wait for the host's disk: after a loss of power TARGET may not be whole.",
+)
+@click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
 )
 @click.option(
@@ -60,6 +65,7 @@ def convert(
     any_parent: bool,
     force_share: bool,
     force: bool,
+    no_sync: bool,
     salvage: bool,
     ignore_bitmaps: bool,
     as_json: bool,
@@ -92,6 +98,7 @@ def convert(
             overwrite=force,
             lock=not force_share,
             salvage=salvage,
+            sync=not no_sync,
             ignore_bitmaps=ignore_bitmaps,
             on_doubt=doubts.add if doubts else _print_doubt,
             progress=progress,

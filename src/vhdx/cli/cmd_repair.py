@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.cmd_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import TARGET, json_option
 from vhdx.cli.render import print_json, progress_bar
+from vhdx.cli.show_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
 from vhdx.text import command, printable, shell_word
 from vhdx.units import size_text
 

@@ -232,10 +232,10 @@ def is_vhd_file(path: str) -> bool:
 
 def format_of_file(storage: ReadableStorage) -> Format:
     """What a file begins or ends like; anything may be raw."""
-    from vhdx.image.vhd_load import is_vhd  # noqa: PLC0415  whoever names the format need not wait for it
-
     if storage.size() >= len(SIGNATURE) and storage.read(len(SIGNATURE), 0) == SIGNATURE:
         return "vhdx"
+    from vhdx.image.vhd_load import is_vhd  # noqa: PLC0415  whoever opens a VHDX need not wait for it
+
     return "vhd" if is_vhd(storage) else "raw"
 
 
