@@ -131,7 +131,7 @@ class Disk(OpenedDisk):
             check_range(offset, length, self._size)
         place = ASK_BELOW
         near = self._near
-        for locate, reader, storage in self._answers if near is None else near.answers(offset):
+        for locate, reader, storage in self._answers if near is None else near.answers(offset, length):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
@@ -152,7 +152,7 @@ class Disk(OpenedDisk):
         length = len(view)
         check_range(offset, length, self._size)
         near = self._near
-        for locate, reader, storage in self._answers if near is None else near.answers(offset):
+        for locate, reader, storage in self._answers if near is None else near.answers(offset, length):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
