@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         UnsupportedImageError,
         VhdxError,
     )
+    from vhdx.examine.known import KnownDisk
     from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
     from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compact import CompactResult, compact
@@ -62,6 +63,7 @@ __all__ = [
     "ImageFailedError",
     "ImageLockedError",
     "ImageOptions",
+    "KnownDisk",
     "MeasureResult",
     "MergeResult",
     "ParentMismatchError",
@@ -110,6 +112,7 @@ _HOMES = {
         "UnsupportedImageError",
         "VhdxError",
     ),
+    "vhdx.examine.known": ("KnownDisk",),
     "vhdx.extents": ("BlockState", "Doubt", "Extent", "ExtentKind"),
     "vhdx.ops.compact": ("CompactResult", "compact"),
     "vhdx.ops.check": ("CheckFinding", "CheckResult", "check"),

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
+from vhdx.cli.options import (
+    FILE,
+    chain_options,
+    force_share_option,
+    json_option,
+    known_options,
+    parent_policy,
+)
 from vhdx.cli.render import print_json, progress_bar, size_text
 from vhdx.errors import cited
 from vhdx.text import printable
@@ -25,6 +32,7 @@ _ORDER = ("error", "warning", "note")
 @click.argument("image", type=FILE)
 @click.option("--chain", is_flag=True, help="Look for the parents, too, and check them.")
 @chain_options
+@known_options
 @force_share_option
 @json_option
 def check(
@@ -35,6 +43,7 @@ def check(
     any_parent: bool,
     force_share: bool,
     as_json: bool,
+    **known: Any,
 ) -> int:
     """Find everything in IMAGE that breaks a rule of the format.
 
@@ -42,11 +51,19 @@ def check(
     far as it goes. Exit codes: 0 clean (notes do not count), 2 errors, 3 only warnings or leaked space, 1
     cannot be checked.
     """
+    from vhdx.examine.known import KnownDisk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.check import check as check_image  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with progress_bar("checking") as progress:
-        found = check_image(image, chain=chain, parents=policy, lock=not force_share, progress=progress)
+        found = check_image(
+            image,
+            chain=chain,
+            parents=policy,
+            known=KnownDisk(**known),
+            lock=not force_share,
+            progress=progress,
+        )
     if as_json:
         print_json(found)
     else:
@@ -89,8 +106,9 @@ def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
     warnings = {finding.repairable for finding in result.findings if finding.severity == "warning"}
     if parent:
         yield "look for the parent elsewhere", "check --chain --parent-dir DIR {}"
-    if errors & {"no", "accept-data-loss"}:
-        yield "try to save what can be read", "convert --salvage {} TARGET"
+    if errors & {"no", "accept-data-loss", "rebuild"}:
+        named = " -f vhdx" if "identifier.signature" in result.codes else ""
+        yield "try to save what can be read", f"convert --salvage{named} {{}} TARGET"
     if "no" not in errors and (errors | warnings) - {"no"}:
         options = [f" --{word}" for word in ("rebuild", "accept-data-loss") if word in errors]
         yield "see what can be repaired", "repair --dry-run" + "".join(options) + " {}"

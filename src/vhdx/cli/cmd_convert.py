@@ -17,6 +17,7 @@ from vhdx.cli.options import (
     json_option,
     parent_policy,
     partition_option,
+    source_options,
 )
 from vhdx.cli.render import JsonList, progress_bar, size_text
 from vhdx.text import printable
@@ -42,6 +43,7 @@ _EXIT_DOUBTS = 3
 @click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
 )
+@source_options
 @click.option(
     "--ignore-bitmaps",
     is_flag=True,
@@ -60,6 +62,8 @@ def convert(
     force_share: bool,
     force: bool,
     salvage: bool,
+    virtual_size: int | None,
+    source_type: str | None,
     ignore_bitmaps: bool,
     as_json: bool,
     **options: Any,
@@ -72,12 +76,17 @@ def convert(
     all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets;
     a VHD target is a fixed one, rounded up to whole MiB, as Azure wants it.
 
-    With --salvage each range of the disk that may be wrong is listed on standard error (in the output of
-    --json), and the exit code is 3 if there is one.
+    With --salvage, --virtual-size, --block-size, --logical-sector-size and --disk-type are taken for what
+    the image has lost, and for nothing else of SOURCE. Each range of the disk that may be wrong is listed on
+    standard error (in the output of --json), and the exit code is 3 if there is one.
     """
+    from vhdx.examine.known import KnownDisk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
+    known = KnownDisk(virtual_size, options["block_size"], options["logical_sector_size"], source_type)
+    if not salvage and (virtual_size or source_type):
+        raise click.UsageError("--virtual-size and --disk-type go with --salvage")
     doubts = JsonList("doubts") if as_json else None
     with making(target), progress_bar("converting") as progress:
         made = convert_disk(
@@ -86,6 +95,7 @@ def convert(
             source_format=source_format,
             target_format=target_format,
             options=ImageOptions(**options),
+            known=known if salvage else None,
             partition=partition,
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             overwrite=force,

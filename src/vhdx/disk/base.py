@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from vhdx.storage.base import HostReadError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -84,6 +86,18 @@ def check_range(offset: int, length: int, size: int) -> None:
     """Raise ValueError unless the range is wholly inside a disk of ``size`` bytes."""
     if offset < 0 or length < 0 or offset + length > size:
         raise ValueError(f"{length} bytes at offset {offset} are not inside the disk of {size} bytes")
+
+
+def told_of_disk(error: OSError, disk_offset: int, length: int) -> OSError:
+    """An error of the host's disk with the range of the virtual disk that was read, and what goes on."""
+    if not isinstance(error, HostReadError):
+        return error
+    end = disk_offset + length
+    error.strerror = (
+        f"{error.strerror}, read for bytes {disk_offset} to {end} of the disk; copy the file with ddrescue, "
+        f"or let vhdx convert --salvage {error.filename} TARGET write everything else"
+    )
+    return error
 
 
 def bytes_in(data: Buffer) -> memoryview:

@@ -9,7 +9,7 @@ import weakref
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from vhdx.disk.base import bytes_in, bytes_of, check_range
+from vhdx.disk.base import bytes_in, bytes_of, check_range, told_of_disk
 from vhdx.disk.contexts import BLOCK_CONTEXTS
 from vhdx.disk.doubts import DoubtfulLayer, doubts_of
 from vhdx.disk.layers import resolved, stored_ranges
@@ -127,7 +127,10 @@ class Disk(OpenedDisk):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
-                data = storage.read(length, place)
+                try:
+                    data = storage.read(length, place)
+                except OSError as error:
+                    raise told_of_disk(error, offset, length) from None
                 if reader.generation == generation:
                     return data
             if place != ASK_BELOW:
@@ -147,7 +150,10 @@ class Disk(OpenedDisk):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
-                storage.read_into(view, place)
+                try:
+                    storage.read_into(view, place)
+                except OSError as error:
+                    raise told_of_disk(error, offset, length) from None
                 if reader.generation == generation:
                     return
             if place != ASK_BELOW:
@@ -162,7 +168,10 @@ class Disk(OpenedDisk):
             for extent in merged(self.resolved(offset, len(view), self._asks)):
                 piece = view[extent.offset - offset : extent.end - offset]
                 if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-                    self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                    try:
+                        self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                    except OSError as error:
+                        raise told_of_disk(error, extent.offset, extent.length) from None
                 else:
                     fill_zeros(piece)
 

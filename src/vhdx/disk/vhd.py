@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote
 
-from vhdx.disk.base import bytes_of, check_range
+from vhdx.disk.base import bytes_of, check_range, told_of_disk
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.opened import OpenedDisk
 from vhdx.disk.parents import MAXIMUM_DEPTH, closing_parents, first_sentence
@@ -104,7 +104,10 @@ class VhdDisk(OpenedDisk):
         for extent in self.extents(offset=offset, length=len(view)):
             piece = view[extent.offset - offset : extent.end - offset]
             if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-                self.layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                try:
+                    self.layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                except OSError as error:
+                    raise told_of_disk(error, extent.offset, extent.length) from None
             else:
                 fill_zeros(piece)
 

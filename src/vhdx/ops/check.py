@@ -11,6 +11,7 @@ from vhdx.disk.parents import open_parent
 from vhdx.disk.places import policy_from
 from vhdx.errors import CorruptImageError, ParentMismatchError, ParentNotFoundError, UnsupportedImageError
 from vhdx.examine.check import examine
+from vhdx.examine.known import NOTHING_KNOWN, KnownDisk
 from vhdx.image import image
 from vhdx.rules import Finding, Place, Severity
 from vhdx.storage.file import open_for_reading
@@ -76,19 +77,21 @@ def check(
     chain: bool = False,
     parents: Parents = None,
     lock: bool = True,
+    known: KnownDisk = NOTHING_KNOWN,
     progress: Progress | None = None,
 ) -> CheckResult:
     """Check an image against every rule of the format. Nothing is written; a dirty log is replayed in memory.
 
     An image that cannot be opened is checked as far as its structures reach. ``chain`` looks for the parents,
-    too, and checks them. ``progress`` is called with the bytes of the table that were looked at, and their
-    number. Raises CorruptImageError for a file that is no VHDX at all, ImageLockedError, OSError, ValueError.
+    too, and checks them. ``known`` is what somebody knows of a disk whose metadata are lost. ``progress`` is
+    called with the bytes of the table that were looked at, and their number. Raises CorruptImageError for a
+    file that is no VHDX at all, ImageLockedError, OSError, ValueError.
     """
     storage = open_for_reading(os.fspath(path), lock=lock)
     try:
         if format_of_file(storage) == "vhd":
             return _checked_vhd(storage, policy_from(parents), chain=chain, lock=lock, progress=progress)
-        examined = examine(storage, progress)
+        examined = examine(storage, progress, known)
         leaf = _leaf(storage) if chain else None
         if chain and leaf is None and (examined.metadata is None or examined.metadata.has_parent):
             examined = examined._replace(unchecked=(*examined.unchecked, "parents"))

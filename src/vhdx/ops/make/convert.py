@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.open import Format
     from vhdx.disk.places import Parents
+    from vhdx.examine.known import KnownDisk
     from vhdx.extents import Doubt
     from vhdx.ops.make.sink import Sink
     from vhdx.ops.make.source import Source
@@ -57,6 +58,7 @@ def convert(
     salvage: bool = False,
     on_doubt: Callable[[Doubt], None] | None = None,
     ignore_bitmaps: bool = False,
+    known: KnownDisk | None = None,
     progress: Progress | None = None,
 ) -> ConvertResult:
     """Write the contents of ``source`` into a new file ``target``.
@@ -72,7 +74,8 @@ def convert(
     size of the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes
     to. ``salvage=True`` reads what can be read of a damaged source; once the target is there ``on_doubt`` is
     called with each range that may be wrong, from the source's tables. ``ignore_bitmaps`` takes every
-    sector of a stored block of a VHD without a parent as it stands, as QEMU does.
+    sector of a stored block of a VHD without a parent as it stands, as QEMU does. ``known`` is what you
+    know of a disk to be salvaged whose metadata are lost.
 
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
@@ -87,9 +90,10 @@ def convert(
         partition=partition,
         salvage=salvage,
         ignore_bitmaps=ignore_bitmaps,
+        known=known,
     ) as opened:
         _refuse_own_layer(opened, target)
-        made = target_for(opened, wanted, options or ImageOptions(), rounding)
+        made = target_for(opened, wanted, options or ImageOptions(), rounding, salvage=salvage)
         disk_size = None if opened.size is None else made.disk_size(opened.size, rounding)
         read, remarks = with_sectors_of(opened, made.sector_size, disk_size)
         with new_file(target, overwrite=overwrite) as storage:
