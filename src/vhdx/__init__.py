@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vhdx.disk.chain import Disk
     from vhdx.disk.open import open_disk as open  # noqa: A004  the name people expect
     from vhdx.disk.places import ParentPolicy
+    from vhdx.disk.volumes import FileSystemOn
     from vhdx.errors import (
         CorruptImageError,
         ImageFailedError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
+    from vhdx.ops.file_systems import file_systems
     from vhdx.ops.make.convert import ConvertResult, convert
     from vhdx.ops.make.create import CreateResult, create
     from vhdx.ops.make.measure import MeasureResult, measure
@@ -60,6 +62,7 @@ __all__ = [
     "Doubt",
     "Extent",
     "ExtentKind",
+    "FileSystemOn",
     "ImageFailedError",
     "ImageLockedError",
     "ImageOptions",
@@ -86,6 +89,7 @@ __all__ = [
     "convert",
     "create",
     "delete_user_item",
+    "file_systems",
     "get_user_item",
     "measure",
     "merge",
@@ -103,6 +107,7 @@ _HOMES = {
     "vhdx.disk.chain": ("Disk",),
     "vhdx.disk.open": ("open",),
     "vhdx.disk.places": ("ParentPolicy",),
+    "vhdx.disk.volumes": ("FileSystemOn",),
     "vhdx.errors": (
         "CorruptImageError",
         "ImageFailedError",
@@ -119,6 +124,7 @@ _HOMES = {
     "vhdx.ops.compare": ("CompareResult", "compare"),
     "vhdx.ops.make.convert": ("ConvertResult", "convert"),
     "vhdx.ops.make.create": ("CreateResult", "create"),
+    "vhdx.ops.file_systems": ("file_systems",),
     "vhdx.ops.merge": ("MergeResult", "merge"),
     "vhdx.ops.make.measure": ("MeasureResult", "measure"),
     "vhdx.ops.metadata": ("UserItemInfo", "delete_user_item", "get_user_item", "set_user_item", "user_items"),

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from vhdx.errors import CorruptImageError, UnsupportedImageError, VhdxError
+from vhdx.text import command
 
 
 class Severity(enum.StrEnum):
@@ -71,7 +72,7 @@ class Finding(NamedTuple):
             structure=self.place.structure,
             file_offset=self.place.file_offset,
             rule=self.rule.section,
-            next_command=f"vhdx check {image}" if self._is_damage else None,
+            next_command=command("check {}", image) if self._is_damage else None,
         )
 
     @property
@@ -188,6 +189,7 @@ METADATA_COUNT = _error("metadata.count", "2.6.1.1", Remedy.REBUILD)
 METADATA_DUPLICATE = _error("metadata.duplicate", "2.6.1.2")
 METADATA_PLACE = _error("metadata.place", "2.6.1.2", Remedy.REBUILD)
 METADATA_OVERLAP = _error("metadata.overlap", "2.6.1.2")
+METADATA_NAMELESS = _warning("metadata.nameless", "2.6.1.2", Remedy.REPAIR)
 METADATA_UNKNOWN_REQUIRED = _unsupported("metadata.unknown_required", "2.6.1.2")
 METADATA_UNKNOWN = _note("metadata.unknown", "2.6.1.2")
 METADATA_INCOMPLETE_FILE = _unsupported("metadata.incomplete_file", "2.6.1.2")
@@ -213,6 +215,7 @@ LOCATOR_RESERVED = _warning("locator.reserved", "2.6.2.6.1", Remedy.REPAIR)
 LOCATOR_PATH_FORM = _note("locator.path_form", "2.6.2.6.3")
 LOCATOR_UNUSED = _note("locator.unused", "2.6.2.6")
 PARENT_NOT_FOUND = _error("parent.not_found", "2.6.2.6.3")
+PARENT_SEVERAL = _note("parent.several", "2.6.2.6.3")
 PARENT_MISMATCH = _error("parent.mismatch", "2.6.2.6.3")
 
 BAT_TOO_SMALL = _error("bat.too_small", "2.5")
@@ -221,6 +224,7 @@ BAT_PLACE = _error("bat.place", "2.5.1", Remedy.ACCEPT_DATA_LOSS)
 BAT_PAST_END = _error("bat.past_end", "2.5.1", Remedy.ACCEPT_DATA_LOSS)
 BAT_OVERLAP = _error("bat.overlap", "2.5.1", Remedy.ACCEPT_DATA_LOSS)
 BAT_BITMAP_MISSING = _error("bat.bitmap_missing", "2.5.1.2")
+BAT_TAKEN_FOR_PRESENT = _warning("bat.taken_for_present", "2.5.1", Remedy.REPAIR)
 BAT_STATE_V095 = _warning("bat.state_v095", "2.5.1.1")
 BAT_RESERVED = _warning("bat.reserved", "2.5.1", Remedy.REPAIR)
 BAT_NEEDLESS_OFFSET = _warning("bat.needless_offset", "2.5.1.1", Remedy.REPAIR)
@@ -232,7 +236,10 @@ BAT_LEFTOVERS = _note("bat.leftovers", "2.5")
 BAT_LEFTOVER_SPACE = _warning("bat.leftover_space", "2.5")
 
 SPACE_LEAKED = _warning("space.leaked", "2.2")
+SPACE_FREE = _note("space.free", "2.2")
+SPACE_FREE_TAIL = _note("space.free_tail", "2.2", Remedy.REPAIR)
 SPACE_LEAKED_TAIL = _warning("space.leaked_tail", "2.2", Remedy.REPAIR)
+SPACE_AFTER_CRASH = _note("space.after_crash", "2.3.1.1", Remedy.REPAIR)
 SPACE_RESERVED = _note("space.reserved", "2.6.2.1")
 SPACE_GAP = _note("space.gap", "2.2")
 SPACE_RAGGED_END = _note("space.ragged_end", "2.2")

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vhdx.cli.cmd_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, json_option, known_options
-from vhdx.cli.render import print_json, progress_bar, size_text
-from vhdx.text import printable
+from vhdx.cli.options import TARGET, json_option, known_options
+from vhdx.cli.render import print_json, progress_bar
+from vhdx.cli.show_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
+from vhdx.text import command, printable, shell_word
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.repair import RepairResult
@@ -22,16 +23,16 @@ _NOT_YET = "the image may be neither as it was nor as the repair left it"
 
 
 @click.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 @click.option(
     "--backup",
-    type=FILE,
+    type=TARGET,
     metavar="FILE",
     help="Save the bytes that will be changed in a new FILE first.",
 )
 @click.option(
-    "--undo", type=FILE, metavar="FILE", help="Bring back what --backup saved, and do nothing else."
+    "--undo", type=TARGET, metavar="FILE", help="Bring back what --backup saved, and do nothing else."
 )
 @click.option(
     "--accept-data-loss",
@@ -94,7 +95,7 @@ def _advice(backup: str | None) -> str:
     """What to do after Ctrl-C. A backup that is there may be needed: it is not written again."""
     if backup is None or not os.path.lexists(backup):
         return "; run it again"
-    return f"; --undo {backup} brings back what was, or run it again with another --backup"
+    return f"; --undo {shell_word(backup)} brings back what was, or run it again with another --backup"
 
 
 def _undo(image: str, backup: str, *, alone: bool, as_json: bool) -> int:
@@ -102,7 +103,8 @@ def _undo(image: str, backup: str, *, alone: bool, as_json: bool) -> int:
 
     if not alone:
         raise click.UsageError("--undo brings back what was; it goes with no other option")
-    with changing(f"; run vhdx repair --undo {backup} {image} again before anything else", fate=_NOT_YET):
+    again = command("repair --undo {} {}", backup, image)
+    with changing(f"; run {again} again before anything else", fate=_NOT_YET):
         restored = undo_repair(image, backup)
     if as_json:
         print_json(restored)

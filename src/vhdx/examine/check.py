@@ -18,6 +18,7 @@ from vhdx.examine.lost_items import LOST, restored_items
 from vhdx.examine.unreadable import report_unreadable
 from vhdx.format import guids, header
 from vhdx.image import headers, image, metadata, regions, replayed
+from vhdx.journal.replay import known_end
 from vhdx.rules import CollectingReport, Finding, Place, Severity
 from vhdx.storage.skipping import SkippingStorage
 
@@ -73,6 +74,11 @@ class Examined(NamedTuple):
     def leaked_bytes(self) -> int:
         """Bytes of the file that belong to nothing, as far as the table could be looked at."""
         return self.table.leaked_bytes if self.table else 0
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes of the file that belong to nothing and are zeros."""
+        return self.table.free_bytes if self.table else 0
 
 
 def examine(
@@ -217,6 +223,7 @@ def _examine_table(
         geometry,
         report,
         logged=logged,
+        known_end=None if examined.sequence is None else known_end(examined.sequence),
         keeps_length=examined.metadata is not None and examined.metadata.disk_type == "fixed",
         knows_all=not _HIDING & report.counts.keys(),
         progress=progress,

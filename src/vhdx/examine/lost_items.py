@@ -20,6 +20,7 @@ from vhdx.format.metadata import HAS_PARENT, KNOWN_ITEMS, LEAVE_BLOCK_ALLOCATED,
 from vhdx.image import metadata as items
 from vhdx.rules import CollectingReport
 from vhdx.storage.overlay import SECTOR_SIZE
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,7 +199,7 @@ def _refused(
         image=storage.name,
         structure="metadata",
         rule=rules.METADATA_MISSING.section,
-        next_command=f"vhdx convert --salvage{arguments} {storage.name} TARGET",
+        next_command=command(f"convert --salvage{arguments} {{}} SALVAGED.vhdx", storage.name),
     )
 
 

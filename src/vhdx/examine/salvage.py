@@ -32,6 +32,7 @@ from vhdx.journal.scan import active_sequence, entry_headers, readable_targets
 from vhdx.storage.base import UNREADABLE_DATA, UNREADABLE_STRUCTURE
 from vhdx.storage.overlay import Overlay, OverlayFullError
 from vhdx.storage.skipping import SkippingStorage
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,11 +119,9 @@ class _Salvage:
             doubts=lambda: self._doubts(reader, geometry, readable, Owners(remains)),
         )
 
-    def _refuse(self, rule: rules.Rule, structure: str, detail: str, command: str | None = None) -> NoReturn:
+    def _refuse(self, rule: rules.Rule, structure: str, detail: str, advice: str | None = None) -> NoReturn:
         kind = UnsupportedImageError if rule.unsupported else CorruptImageError
-        raise kind(
-            detail, image=self._file.name, structure=structure, rule=rule.section, next_command=command
-        )
+        raise kind(detail, image=self._file.name, structure=structure, rule=rule.section, next_command=advice)
 
     def _headers(self) -> Headers:
         """The current header, or one that knows of no log."""
@@ -174,8 +173,8 @@ class _Salvage:
         bat, items = remains.region(guids.BAT_REGION), remains.region(guids.METADATA_REGION)
         if bat is None or items is None:
             detail = "neither copy says where the BAT and the metadata are"
-            command = f"vhdx repair --rebuild {self._file.name}"
-            self._refuse(rules.REGION_TABLE_NONE, "region table", detail, command)
+            advice = command("repair --rebuild {}", self._file.name)
+            self._refuse(rules.REGION_TABLE_NONE, "region table", detail, advice)
         copies = (remains.peek(region.TABLE_SIZE, offset) for offset in region.TABLE_OFFSETS)
         if all(region.damage(copy) for copy in copies):
             self._reasons.append("both copies of the region table are damaged; what one still says was used")

@@ -38,7 +38,8 @@ class ExaminedVhd(NamedTuple):
     image: VhdImage | None
     unchecked: tuple[str, ...]
     leaked_bytes: int = 0
-    """Always: a VHD gives no space back."""
+    free_bytes: int = 0
+    """Both always 0: a VHD gives no space back."""
 
 
 def examine_vhd(storage: ReadableStorage, progress: Progress | None = None) -> ExaminedVhd:

@@ -49,6 +49,7 @@ class CheckResult(NamedTuple):
     """What the check of one file found.
 
     The numbers are exact; of each code at most 100 ``findings`` are described, ``codes`` counts all of them.
+    ``leaked_bytes`` belong to nothing and are not zeros, ``free_bytes`` are.
     ``unchecked`` names what could not be looked at. ``parents`` are the results of the parents that were
     checked, too, from the nearest to the base.
     """
@@ -64,6 +65,7 @@ class CheckResult(NamedTuple):
     parents: tuple[CheckResult, ...] = ()
     format: str = "vhdx"
     """``"vhdx"`` or ``"vhd"``."""
+    free_bytes: int = 0
 
     @property
     def is_clean(self) -> bool:
@@ -114,7 +116,11 @@ class FoundInFile(Protocol):
 
     @property
     def leaked_bytes(self) -> int:
-        """Bytes of the file that belong to nothing."""
+        """Bytes of the file that belong to nothing and are not zeros."""
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes of the file that belong to nothing and are zeros."""
 
 
 def result_of(
@@ -134,6 +140,7 @@ def result_of(
         unchecked=examined.unchecked,
         parents=parents,
         format=name,
+        free_bytes=examined.free_bytes,
     )
 
 

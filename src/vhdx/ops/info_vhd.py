@@ -10,13 +10,14 @@ from vhdx.disk.places import policy_from
 from vhdx.disk.vhd import VhdDisk, vhd_disk
 from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
-from vhdx.ops.info import table_info
+from vhdx.ops.info import file_systems_info, table_info
 from vhdx.storage.file import open_for_reading
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from vhdx.disk.places import Parents
+    from vhdx.disk.volumes import FileSystemOn
     from vhdx.format.vhd import Geometry
     from vhdx.ops.info import TableInfo
     from vhdx.storage.base import ReadableStorage
@@ -31,7 +32,7 @@ _LOOKED_AT = 8
 class VhdInfo(NamedTuple):
     """What a VHD is; sizes in bytes. ``chain`` is None where it was not asked for.
 
-    ``partition_table`` is None for a child whose parents were not asked for.
+    ``partition_table`` and ``file_systems`` are None for a child whose parents were not asked for.
     """
 
     path: str
@@ -48,6 +49,7 @@ class VhdInfo(NamedTuple):
     parent_names: tuple[str, ...]
     chain: tuple[str, ...] | None
     partition_table: TableInfo | None
+    file_systems: tuple[FileSystemOn, ...] | None
     notes: tuple[str, ...]
 
 
@@ -90,6 +92,7 @@ def _vhd_info(image: VhdImage, disk: VhdDisk | None, *, chain: bool) -> VhdInfo:
         parent_names=tuple(name for _, name in image.parent_names()) if image.has_parent else (),
         chain=tuple(layer.name for layer in disk.layers) if disk is not None and chain else None,
         partition_table=None if disk is None else table_info(disk),
+        file_systems=None if disk is None else file_systems_info(disk),
         notes=(*(image.all_findings() if disk is None else disk.findings), *_notes(image), *_hidden(disk)),
     )
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from vhdx.disk.base import padded_read
 from vhdx.disk.partitions import partition_table
+from vhdx.filesystems import sectors
 from vhdx.ops.make.source import DiskSource
-from vhdx.partitions import filesystem, mbr
+from vhdx.partitions import mbr
 from vhdx.partitions.read import read_table
 from vhdx.partitions.relocate import relocated
 from vhdx.partitions.resector import Patch, rewritten, without_old_backup
@@ -85,5 +86,5 @@ def _with_backup_at_end(
 
 def _leads_to_file_systems(read: Read, table: PartitionTable) -> bool:
     """Whether a file system begins where a partition is said to: then its sectors are the right ones."""
-    starts = (read(filesystem.PROBE_LENGTH, partition.offset) for partition in table.partitions)
-    return any(filesystem.recognised(start) is not None for start in starts)
+    starts = (read(sectors.PROBE_LENGTH, partition.offset) for partition in table.partitions)
+    return any(sectors.recognised(start) is not None for start in starts)
