@@ -25,8 +25,8 @@ if TYPE_CHECKING:
         UnsupportedImageError,
         VhdxError,
     )
-    from vhdx.examine.known import KnownDisk
     from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
+    from vhdx.known import KnownDisk
     from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
@@ -117,7 +117,7 @@ _HOMES = {
         "UnsupportedImageError",
         "VhdxError",
     ),
-    "vhdx.examine.known": ("KnownDisk",),
+    "vhdx.known": ("KnownDisk",),
     "vhdx.extents": ("BlockState", "Doubt", "Extent", "ExtentKind"),
     "vhdx.ops.compact": ("CompactResult", "compact"),
     "vhdx.ops.check": ("CheckFinding", "CheckResult", "check"),

@@ -64,7 +64,7 @@ def repair(
     that are concerned are told first. Parents are not looked for. Exit codes: 0 clean afterwards, 3 warnings
     left, 2 errors left, 1 nothing could be done.
     """
-    from vhdx.examine.known import KnownDisk  # noqa: PLC0415  --help needs no library
+    from vhdx.known import KnownDisk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.repair import repair as repair_image  # noqa: PLC0415  --help needs no library
 
     if undo is not None:

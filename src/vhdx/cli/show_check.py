@@ -33,7 +33,7 @@ def show(
 ) -> int:
     """Print what is wrong with an image; the exit code that says how grave it is."""
     from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  repair prints, too, and its --help needs no library
-    from vhdx.examine.known import KnownDisk  # noqa: PLC0415
+    from vhdx.known import KnownDisk  # noqa: PLC0415
     from vhdx.ops.check import check as check_image  # noqa: PLC0415
 
     policy = ParentPolicy(directories=parent_dirs, any_parent=any_parent)

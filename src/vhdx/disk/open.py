@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.disk.vhd import VhdDisk
-    from vhdx.examine.known import KnownDisk
     from vhdx.image.image import Image
+    from vhdx.known import KnownDisk
     from vhdx.storage.base import ReadableStorage, Storage
 
 Format = Literal["raw", "vhdx", "vhd"]

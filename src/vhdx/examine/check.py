@@ -12,13 +12,13 @@ from vhdx import rules
 from vhdx.errors import CorruptImageError
 from vhdx.examine.beginning import laid_over
 from vhdx.examine.corrections import header_corrections, metadata_corrections, region_table_corrections
-from vhdx.examine.known import NOTHING_KNOWN, KnownDisk
 from vhdx.examine.log import check_log, logged_runs
 from vhdx.examine.lost_items import LOST, restored_items
 from vhdx.examine.unreadable import report_unreadable
 from vhdx.format import guids, header
 from vhdx.image import headers, image, metadata, regions, replayed
 from vhdx.journal.replay import known_end
+from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.rules import CollectingReport, Finding, Place, Severity
 from vhdx.storage.skipping import SkippingStorage
 

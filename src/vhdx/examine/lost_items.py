@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from uuid import UUID
 
-    from vhdx.examine.known import KnownDisk
     from vhdx.format.region import RegionEntry
+    from vhdx.known import KnownDisk
     from vhdx.storage.base import ReadableStorage
 
     Values = dict[UUID, bytes]

@@ -12,7 +12,6 @@ from uuid import UUID
 from vhdx import rules
 from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.examine.beginning import Beginning, laid_over, restored
-from vhdx.examine.known import NOTHING_KNOWN, KnownDisk
 from vhdx.examine.lost_items import items_of
 from vhdx.examine.owners import Owners
 from vhdx.examine.remains import Remains, filled_up
@@ -29,6 +28,7 @@ from vhdx.image.pages import PAGE_SIZE, Pages
 from vhdx.image.regions import Regions
 from vhdx.journal.replay import GrowthError, replayed_overlay
 from vhdx.journal.scan import active_sequence, entry_headers, readable_targets
+from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.storage.base import UNREADABLE_DATA, UNREADABLE_STRUCTURE
 from vhdx.storage.overlay import Overlay, OverlayFullError
 from vhdx.storage.skipping import SkippingStorage

@@ -11,8 +11,8 @@ from vhdx.disk.parents import open_parent
 from vhdx.disk.places import policy_from
 from vhdx.errors import CorruptImageError, ParentMismatchError, ParentNotFoundError, UnsupportedImageError
 from vhdx.examine.check import examine
-from vhdx.examine.known import NOTHING_KNOWN, KnownDisk
 from vhdx.image import image
+from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.rules import Finding, Place, Severity
 from vhdx.storage.file import open_for_reading
 

@@ -18,8 +18,8 @@ from vhdx.examine import beginning
 from vhdx.examine import repair as image_repair
 from vhdx.examine.check import examine
 from vhdx.examine.doubts import Concerned
-from vhdx.examine.known import NOTHING_KNOWN, KnownDisk
 from vhdx.examine.lost_items import LOST, items_of
+from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.ops import backup as backups
 from vhdx.ops.check import result_of
 from vhdx.rules import Remedy, Severity

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from vhdx.disk.open import Format
     from vhdx.disk.places import Parents
     from vhdx.disk.vhd import VhdDisk
-    from vhdx.examine.known import KnownDisk
+    from vhdx.known import KnownDisk
     from vhdx.partitions.resector import Patch
 
 PIECE_SIZE = MIB
