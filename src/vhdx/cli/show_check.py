@@ -76,7 +76,21 @@ def print_result(result: CheckResult, *, notes: bool = True) -> None:
     if result.unchecked:
         parts = ", ".join(result.unchecked)
         echo(f"{path}: not checked, because what leads there is damaged: {parts}")
+    for sentence in _whole(result):
+        echo(f"{path}: {sentence}")
     echo(f"{path}: {_summary(result)}")
+
+
+def _whole(result: CheckResult) -> Iterator[str]:
+    """What is left of a disk whose file ends early."""
+    whole = result.whole
+    if whole is None:
+        return
+    left = size_text(whole.stored - whole.lost)
+    yield f"the file ends early: of {size_text(whole.stored)} that it held of the disk {left} are whole"
+    for part in whole.partitions:
+        share = "whole" if not part.lost else f"{size_text(part.lost)} of {size_text(part.length)} are lost"
+        yield f"partition {part.number}: {share}"
 
 
 def _texts(found: list[CheckFinding], number: int) -> Iterator[str]:
