@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         VhdxError,
     )
     from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
+    from vhdx.known import KnownDisk
     from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
@@ -69,6 +70,7 @@ __all__ = [
     "ImageFailedError",
     "ImageLockedError",
     "ImageOptions",
+    "KnownDisk",
     "MeasureResult",
     "MergeResult",
     "ParentMismatchError",
@@ -122,6 +124,7 @@ _HOMES = {
         "UnsupportedImageError",
         "VhdxError",
     ),
+    "vhdx.known": ("KnownDisk",),
     "vhdx.extents": ("BlockState", "Doubt", "Extent", "ExtentKind"),
     "vhdx.ops.compact": ("CompactResult", "compact"),
     "vhdx.ops.check": ("CheckFinding", "CheckResult", "check"),

@@ -75,7 +75,7 @@ def test_the_end_of_a_with_block_says_that_a_flush_has_failed_elsewhere(
         disk.pwrite(b"lost", 0)
         failing.left = 1
         fail_elsewhere(disk)
-    assert not disk.close()  # type: ignore[func-returns-value]  # the second one is quiet
+    assert not disk.close()  # the second one is quiet
 
 
 def test_close_says_it_once_and_lets_go_of_the_file(path: Path, failing: _Failing) -> None:

@@ -9,16 +9,17 @@ import click
 
 from vhdx.cli.free_text import volume_lines
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, chain_options, json_option, parent_policy, selection, volume_options
-from vhdx.cli.render import print_json, print_rows, progress_bar, size_text
+from vhdx.cli.options import TARGET, chain_options, json_option, parent_policy, selection, volume_options
+from vhdx.cli.render import print_json, print_rows, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.compact import CompactResult
 
 
 @click.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.option("--discard-free", is_flag=True, help="Also give back what its file systems call free.")
 @volume_options
 @click.option("--scan-zeros", is_flag=True, help="Also give back what holds zeros or equals the parent.")

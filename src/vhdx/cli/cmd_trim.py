@@ -9,8 +9,8 @@ import click
 from vhdx.cli.free_text import volume_lines
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
-    FILE,
     SIZE,
+    TARGET,
     chain_options,
     chosen,
     orphans_option,
@@ -20,9 +20,9 @@ from vhdx.cli.options import (
     selection,
     volume_options,
 )
-from vhdx.cli.render import size_text
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.disk.free_space import VolumeSelection
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.argument("offset", type=SIZE, required=False)
 @click.argument("length", type=SIZE, required=False)
 @click.option("--free", is_flag=True, help="All that its file systems call free, instead of a range.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
 
@@ -55,6 +56,19 @@ class SectorSize(click.ParamType[int]):
         return size if size in (512, 4096) else self.fail(f"{value} is neither 512 nor 4096", param, ctx)
 
 
+class Target(click.Path):
+    """A file that is made or changed. Not ``-``: until pipes can be written to, no option lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from vhdx.storage.file import refuse_standard_output  # noqa: PLC0415  parsing options needs no library
+
+        try:
+            refuse_standard_output(os.fspath(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return super().convert(value, param, ctx)
+
+
 FORMAT = click.Choice(["raw", "vhdx", "vhd"])
 SIZE = Size()
 DISK_ID = DiskId()
@@ -90,7 +104,9 @@ orphans_option = click.option(
     "--force", is_flag=True, help="Also where images beside IMAGE have it for their parent."
 )
 FILE = click.Path(readable=False)
-"""A file that may be there or not: whoever opens it says what is wrong with it."""
+"""A file that is read, and may be there or not: whoever opens it says what is wrong with it."""
+TARGET = Target(readable=False)
+"""A file that is made or changed."""
 
 volume_options = together(
     click.option("--swap", is_flag=True, help="With free space: also that of swap areas."),
@@ -134,7 +150,12 @@ image_options = together(
         "--block-size", type=SIZE, metavar="N", help="1M to 256M; by default 8M to 64M by disk size."
     ),
     click.option(
-        "--log-size", type=SIZE, metavar="N", default="1M", show_default=True, help="1M to 4G - 1M."
+        "--log-size",
+        type=SIZE,
+        metavar="N",
+        default="1M",
+        show_default=True,
+        help="1M to 4G - 1M; some programs refuse more than 1G.",
     ),
     click.option(
         "--logical-sector-size",
@@ -152,6 +173,32 @@ image_options = together(
         "--disk-id", type=DISK_ID, metavar="UUID", help="Else that of a VHDX source or the parent, or random."
     ),
     click.option("--zero-blocks", is_flag=True, help="Mark blocks without data ZERO instead of NOT_PRESENT."),
+)
+
+
+_VIRTUAL_SIZE = click.option(
+    "--virtual-size", type=SIZE, metavar="N", help="The size of the disk, where the image has lost it."
+)
+_KINDS = click.Choice(["dynamic", "fixed", "differencing"])
+source_options = together(
+    _VIRTUAL_SIZE,
+    click.option(
+        "--disk-type", "source_type", type=_KINDS, help="What kind of image SOURCE is, where that is lost."
+    ),
+)
+"""What the options of a new image do not say of a damaged source."""
+known_options = together(
+    _VIRTUAL_SIZE,
+    click.option(
+        "--block-size", type=SIZE, metavar="N", help="The size of its blocks, where the image has lost it."
+    ),
+    click.option(
+        "--logical-sector-size",
+        type=SECTOR_SIZE,
+        metavar="N",
+        help="512 or 4096, where the image has lost it.",
+    ),
+    click.option("--disk-type", type=_KINDS, help="What kind of image it is, where that is lost."),
 )
 
 

@@ -20,8 +20,8 @@ from vhdx.reshape.compact import Compaction, Given
 from vhdx.reshape.estimate import Estimate
 from vhdx.reshape.holes import free_ranges, punch_all, zero_ranges
 from vhdx.reshape.relocate import Relocator
+from vhdx.storage.dry_run import DryRunStorage
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
-from vhdx.storage.rehearsed import Rehearsed
 from vhdx.write.session import Session
 
 if TYPE_CHECKING:
@@ -97,8 +97,8 @@ def compact(
     selection = (volumes or VolumeSelection()) if discard_free else None
     storage = open_for_reading(path, lock=lock) if dry_run else open_for_writing(path, lock=lock)
     with closing_on_failure(storage):
-        rehearsed = Rehearsed(storage)
-        leaf = image.load(rehearsed if dry_run else storage)
+        tried = DryRunStorage(storage)
+        leaf = image.load(tried if dry_run else storage)
         if discard_free:
             refuse_orphans(path, leaf.header.data_write_guid, "giving back free space", forcible=False)
         needs_parents = (scan_zeros or discard_free) and leaf.metadata.has_parent
@@ -114,7 +114,7 @@ def compact(
             done = compact_in_place(storage, leaf, below, asked, Meter(progress))
             after = storage.size()
         else:
-            done, after = estimate(rehearsed, leaf, below, asked, Meter(progress))
+            done, after = estimate(tried, leaf, below, asked, Meter(progress))
         return CompactResult(
             path,
             disk.disk_type,
@@ -172,7 +172,7 @@ def compact_in_place(storage: Storage, leaf: Image, below: Disk | None, asked: A
 
 
 def estimate(
-    storage: Rehearsed, leaf: Image, below: Disk | None, asked: Asked, meter: Meter
+    storage: DryRunStorage, leaf: Image, below: Disk | None, asked: Asked, meter: Meter
 ) -> tuple[Done, int]:
     """What compacting would do, and how long the file would be."""
     changes = Estimate(storage, leaf, below)

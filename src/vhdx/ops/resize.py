@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.chain import Disk
@@ -18,10 +19,11 @@ from vhdx.ops import resize_gpt
 from vhdx.ops.info import file_systems_info
 from vhdx.ops.make.plan import Rounding, disk_size_from
 from vhdx.ops.resize_advice import file_system_in, growing, last_partition, limit
+from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.partitions.relocate import free_behind, minimum_size
 from vhdx.reshape.resize import resize as resize_image
 from vhdx.storage.file import open_for_writing
-from vhdx.units import MIB, format_size, parse_size
+from vhdx.units import parse_size, size_text
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -88,7 +90,8 @@ def resize(
             if not force and (move.steps or new_size != old_size):
                 refuse_orphans(path, disk.layers[0].header.data_write_guid, "another size")
             if not shrink:
-                _refuse_data_loss(disk, table, move.looked_at(new_size, old_size), progress)
+                backup = partial(resize_gpt.backup_around, disk, table)
+                refuse_data_loss(disk, move.looked_at(new_size, old_size), may_go=backup, progress=progress)
             move.before(disk, growing=new_size > old_size)
         resize_storage(storage, new_size, parents=parents)
         with writable_disk(storage.lent(), parents) as disk:
@@ -135,7 +138,7 @@ def _wanted(size: int | str | None, old_size: int) -> int:
     if size[0] == "+":
         return old_size + difference
     if difference >= old_size:
-        raise ValueError(f"the disk has only {format_size(old_size)}, so it cannot get {size[1:]} smaller")
+        raise ValueError(f"the disk has only {size_text(old_size)}, so it cannot get {size[1:]} smaller")
     return old_size - difference
 
 
@@ -152,35 +155,3 @@ def _minimum(table: PartitionTable, last: Partition | None, found: FileSystemOn 
             f"partition {last.number} needs {minimum} bytes, more than the disk has", image=disk.chain[0]
         )
     return minimum
-
-
-def _refuse_data_loss(disk: Disk, table: PartitionTable, lost: range, progress: Progress | None) -> None:
-    """Raise if anything but zeros and backups of the disk's GPT would be cut or overwritten."""
-    at = lost.start
-    while (first := _first_byte(disk, range(at, lost.stop), progress)) is not None:
-        backup = resize_gpt.backup_around(disk, table, first)
-        if first not in backup:
-            raise _loss(disk, table, first, lost.start)
-        at = backup.stop
-
-
-def _first_byte(disk: Disk, places: range, progress: Progress | None) -> int | None:
-    """The first disk offset at which something stands that is not zero."""
-    for start, length in disk.data_ranges(offset=places.start, length=len(places)):
-        for offset in range(start, start + length, MIB):
-            piece = disk.pread(min(MIB, start + length - offset), offset)
-            if progress is not None:
-                progress(offset - places.start, len(places))
-            if piece.count(0) != len(piece):
-                return offset + len(piece) - len(piece.lstrip(b"\0"))
-    return None
-
-
-def _loss(disk: Disk, table: PartitionTable, first: int, lost_from: int) -> UnsupportedImageError:
-    inside = [str(p.number) for p in table.partitions if p.offset <= first < p.end]
-    where = f", in partition {inside[0]}" if inside else ""
-    return UnsupportedImageError(
-        f"nothing but zeros may stand from disk offset {lost_from} on, but there is data at {first}{where}; "
-        "shrink what is there first, or lose it with --shrink",
-        image=disk.chain[0],
-    )

@@ -84,6 +84,8 @@ def _make_room(session: Session, blocks: range) -> bool:
     _, gap_lengths = session.space.gaps()
     behind = max(0, absent - int((gap_lengths * MIB // block_size).sum()))
     end = max(size, session.space.end_after(behind, block_size))
+    if end > size:
+        session.transaction.open_log()
     try:
         session.file.resize(end)
         reserved = session.file.reserve(0, end)

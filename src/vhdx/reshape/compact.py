@@ -136,8 +136,7 @@ class Compaction:
     def _refuse_invalid(self, block: int, values: Numbers, states: Numbers) -> None:
         import numpy as np  # noqa: PLC0415  who has arrays has paid for it
 
-        differencing = self._geometry.differencing
-        invalid = [state.value for state in BlockState if is_invalid(state, differencing=differencing)]
+        invalid = [state.value for state in BlockState if is_invalid(state)]
         for index in np.flatnonzero(np.isin(states, invalid))[:1].tolist():
             self._image.reader.refuse_state(int(values[index]), block + index)
 

@@ -6,32 +6,29 @@ from typing import TYPE_CHECKING
 
 from vhdx.format import guids
 from vhdx.geometry import BITMAP_BLOCK_SIZE
-from vhdx.journal.replay import replay
-from vhdx.journal.ring import Ring
 from vhdx.reshape.relocate import Relocator
-from vhdx.storage.overlay import Overlay
 from vhdx.write.session import Session
 from vhdx.write.transaction import Transaction
 
 if TYPE_CHECKING:
     from vhdx.image.image import Image
-    from vhdx.storage.rehearsed import Rehearsed
+    from vhdx.storage.dry_run import DryRunStorage
     from vhdx.write.sectors import Below
 
 
 class _InMemory(Transaction):
     """Changed pages stay in memory; a dirty log is replayed as it would be."""
 
-    def begin(self, *, contents: bool) -> None:  # noqa: ARG002  nothing is said in headers
+    def begin(self, *, contents: bool, used_end: int | None = None) -> None:  # noqa: ARG002  no headers
         """The image is as after its replay."""
         if self._began:
             return
-        header, sequence = self._image.header, self._image.sequence
-        if header.log_guid != guids.NIL and sequence is not None:
-            replay(self._file, Ring(header.log_offset, header.log_length, self._file.read), sequence)
-        if isinstance(self._image.storage, Overlay):
-            self._image.storage.dissolve()
+        if self._image.header.log_guid != guids.NIL:
+            self.replay_log(used_end)
         self._began = self.contents_began = True
+
+    def open_log(self) -> None:
+        """There is no log."""
 
     def recover(self) -> None:
         """Copies of the region table are not looked at."""
@@ -45,10 +42,10 @@ class _InMemory(Transaction):
         return True
 
 
-class Rehearsal(Session):
+class DryRunSession(Session):
     """A session that leaves the file as it is. Raises as a session does for what cannot be written to."""
 
-    def __init__(self, file: Rehearsed, image: Image) -> None:
+    def __init__(self, file: DryRunStorage, image: Image) -> None:
         super().__init__(file, image)
         self.transaction = _InMemory(file, image)
 
@@ -56,18 +53,18 @@ class Rehearsal(Session):
 class Estimate(Relocator):
     """The changes of a compaction, with what is moved referred to."""
 
-    def __init__(self, file: Rehearsed, image: Image, below: Below | None) -> None:
-        self.session = Rehearsal(file, image)
+    def __init__(self, file: DryRunStorage, image: Image, below: Below | None) -> None:
+        self.session = DryRunSession(file, image)
         super().__init__(self.session, below)
-        self._rehearsed = file
+        self._tried = file
 
     def _move_bitmap(self, chunk: int, source: int, target: int) -> None:
         data = self._pages.read_many(BITMAP_BLOCK_SIZE, source)
-        self._rehearsed.move(source, target, BITMAP_BLOCK_SIZE)
+        self._tried.move(source, target, BITMAP_BLOCK_SIZE)
         self._bitmap_moved(chunk, target)
         self._pages.put_all(data, target)
 
     def _copy(self, source: int, target: int, length: int) -> None:
-        available = min(length, self._rehearsed.size() - source)
-        self._rehearsed.move(source, target, available)
+        available = min(length, self._tried.size() - source)
+        self._tried.move(source, target, available)
         self._clear(target + available, length - available)

@@ -181,7 +181,7 @@ class Relocator:
         self._begin(1)
         self.space.claim(target, length)
         self._session.transaction.payload_written = True
-        with self._named_or_given_back(target, length, lambda: self._bat.entry(move.piece.slot)):
+        with self._named_or_given_back(target, length, lambda: self._bat.entries(move.piece.slot, 1)[0]):
             if within == self._geometry.chunk_ratio:
                 self._move_bitmap(chunk, source, target)
             else:

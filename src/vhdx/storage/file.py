@@ -12,19 +12,23 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from vhdx.errors import ImageLockedError
 from vhdx.pieces import pieces
 from vhdx.storage import host, locks
-from vhdx.storage.base import ZEROS, ended_early
+from vhdx.storage.base import ZEROS, HostReadError, ended_early
 from vhdx.storage.stream import StreamStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
     from vhdx.storage.base import ReadableStorage
 
 # A FIFO must not hang the opener; regular files and block devices ignore the flag.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+ATTEMPTS = 16
+"""How often a file is opened that was replaced before it was locked."""
 
 
 def open_for_reading(path: str, *, lock: bool = True) -> ReadableStorage:
@@ -47,16 +51,47 @@ def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
 
     Raises OSError, ImageLockedError, and ValueError for what is no regular file: images grow and shrink.
     """
+    refuse_standard_output(path)
     if not host.HAS_POSITIONAL_READS:
         raise OSError(errno.ENOTSUP, "images are written only on hosts with positional system calls", path)
-    descriptor = host.open_file(path, os.O_RDWR | _NO_WAITING)
-    with closing_on_failure(descriptor):
-        refuse_other_kinds(descriptor, path)
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{path} is a block device; only images in files are written to")
-        if lock:
-            locks.acquire_writer(descriptor, path)
-    return FileStorage(descriptor, path)
+    for _ in range(ATTEMPTS):
+        descriptor = host.open_file(path, os.O_RDWR | _NO_WAITING)
+        with closing_on_failure(descriptor):
+            refuse_other_kinds(descriptor, path)
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError(f"{path} is a block device; only images in files are written to")
+            if lock:
+                locks.acquire_writer(descriptor, path)
+            # What was replaced before it was locked has no name any more: all that is written to it is lost.
+            if is_named(path, host.identity_of(descriptor), follow=True):
+                return FileStorage(descriptor, path)
+        os.close(descriptor)
+    raise replaced_meanwhile(path)
+
+
+def refuse_standard_output(path: str) -> None:
+    """Raise ValueError for ``-`` as the name of what is made or changed: people mean a pipe by it.
+
+    Every opening for writing and every new file asks here, and the command for each of its targets.
+    """
+    if path == "-":
+        raise ValueError(
+            "a disk is written into a file, not to standard output; ./- is the file of that name"
+        )
+
+
+def is_named(path: str, identity: tuple[int, int], *, follow: bool = False) -> bool:
+    """Whether a name stands for the file of this device and inode; what it links to if ``follow``."""
+    try:
+        status = os.stat(path) if follow else os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return (status.st_dev, status.st_ino) == identity
+
+
+def replaced_meanwhile(path: str) -> ImageLockedError:
+    """The error for a name that does not stand any more for the file that was opened."""
+    return ImageLockedError("other programs replaced the file meanwhile", image=path)
 
 
 def temporary_file() -> FileStorage:
@@ -106,8 +141,7 @@ class FileStorage:
 
     def identity(self) -> tuple[int, int]:
         """Device and inode: equal for two names of one file."""
-        status = os.fstat(self._descriptor)
-        return status.st_dev, status.st_ino
+        return host.identity_of(self._descriptor)
 
     def allocated(self) -> int:
         """How many bytes of the host's disk the file takes."""
@@ -118,22 +152,26 @@ class FileStorage:
         try:
             data = os.pread(self._descriptor, length, file_offset)
         except OSError as error:
-            raise self._named(error) from None
-        return data if len(data) == length else self._read_slowly(length, file_offset)
+            raise self._unread(error, file_offset, file_offset + length) from None
+        return data if len(data) == length else self._read_rest(data, length, file_offset)
 
-    def _read_slowly(self, length: int, file_offset: int) -> bytes:
+    def _read_rest(self, data: bytes, length: int, file_offset: int) -> bytes:
         buffer = bytearray(length)
-        self.read_into(memoryview(buffer), file_offset)
+        buffer[: len(data)] = data
+        self._read_from(memoryview(buffer), len(data), file_offset)
         return bytes(buffer)
 
     def read_into(self, buffer: memoryview, file_offset: int) -> None:
         """Fill the buffer, in one system call unless the host gives fewer bytes at once."""
-        done = 0
+        self._read_from(buffer, 0, file_offset)
+
+    def _read_from(self, buffer: memoryview, done: int, file_offset: int) -> None:
+        """Fill what is missing of a buffer of which the first ``done`` bytes were read."""
         while done < len(buffer):
             try:
                 count = os.preadv(self._descriptor, (buffer[done:],), file_offset + done)
             except OSError as error:
-                raise self._named(error) from None
+                raise self._unread(error, file_offset + done, file_offset + len(buffer)) from None
             if count == 0:
                 raise ended_early(self._name, file_offset, len(buffer))
             done += count
@@ -193,6 +231,12 @@ class FileStorage:
         except OSError as error:
             raise self._named(error, wanted) from None
 
+    def _unread(self, error: OSError, failed_at: int, end: int) -> OSError:
+        """The error with the file's name and, if it is the host's disk that fails, where."""
+        if error.errno != errno.EIO:
+            return self._named(error)
+        return HostReadError(error, self._name, failed_at, end)
+
     def _named(self, error: OSError, wanted: int = 0) -> OSError:
         """The error with the file's name, which calls on a descriptor do not know.
 
@@ -227,6 +271,10 @@ class FileStorage:
     def lent(self) -> FileStorage:
         """The same opening once more: closing it lets go of nothing that this one holds, locks included."""
         return _LentStorage(host.duplicate(self._descriptor), self._name)
+
+    def file(self) -> BinaryIO:
+        """The same opening as a file object with a cursor, to be read; closing it lets go of nothing else."""
+        return os.fdopen(host.duplicate(self._descriptor), "rb")
 
     def _let_go(self) -> None:
         if os.getpid() == self._process:  # a fork shares the locks, which are not the child's to undo

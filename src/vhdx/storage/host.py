@@ -7,7 +7,9 @@ macOS: ``F_FULLFSYNC`` where drives know it, because its ``fsync`` leaves data i
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import functools
 import os
 import stat
 import struct
@@ -15,7 +17,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 HAS_POSITIONAL_READS = hasattr(os, "preadv")
 _BINARY = getattr(os, "O_BINARY", 0)  # of Windows
@@ -24,10 +26,14 @@ _FIRST_FREE = 3  # behind standard input, output and error
 # struct space_resv of linux/falloc.h: type, whence, start, length, sysid, pid, four reserved words
 _SPACE = struct.Struct("=hh4xqqiI16x")
 assert _SPACE.size == 48
+_SYNC_FILE_RANGE_WRITE = 2
 _FS_IOC_RESVSP64 = 0x4030582A
 _FS_IOC_UNRESVSP64 = 0x4030582B
 _FS_IOC_ZERO_RANGE = 0x40305839
 _NO_FULL_FLUSH = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL})
+_RENAME_NOREPLACE = 1  # of linux/fs.h
+_RENAME_EXCL = 4  # of macOS' sys/stdio.h
+_AT_FDCWD = -100
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM})
 
 
@@ -62,6 +68,12 @@ def size_of(descriptor: int) -> int:
     return status.st_size
 
 
+def identity_of(descriptor: int) -> tuple[int, int]:
+    """Device and inode of an open file."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
 def synchronize(descriptor: int) -> None:
     """Make everything written to the descriptor durable, the file's length included."""
     if sys.platform != "darwin" and hasattr(os, "fdatasync"):
@@ -86,9 +98,29 @@ def _synchronize_all(descriptor: int) -> None:
 
 
 def start_writing_back(descriptor: int) -> None:
-    """Let the host begin to write a file to its disk. Linux does so when told that nobody needs it."""
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    """Let the host begin to write a file to its disk, and keep it in its cache, where it can be told so.
+
+    ``POSIX_FADV_DONTNEED`` begins it, too, and drops what is written: whoever reads the file next would wait
+    for the disk.
+    """
+    call = _sync_file_range()
+    if call is not None:
+        call(descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE)  # advice: what fails here is told by the flush
+
+
+@functools.cache
+def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
+    """Linux's call, which Python does not have."""
+    if not sys.platform.startswith("linux"):
+        return None
+    import ctypes  # noqa: PLC0415  only whoever writes much needs it
+
+    call = getattr(ctypes.CDLL(None), "sync_file_range", None)
+    if call is None:
+        return None
+    call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    found: Callable[[int, int, int, int], int] = call
+    return found
 
 
 def synchronize_directory(path: str) -> None:
@@ -168,6 +200,59 @@ def data_ranges(descriptor: int, file_offset: int, length: int) -> Iterator[tupl
             return
         yield start, stop - start
         file_offset = stop
+
+
+def rename_to_new(source: str, target: str) -> bool:
+    """Rename to a name that nothing has; False where the host or the file system cannot promise that.
+
+    Raises FileExistsError if the name is taken, OSError.
+    """
+    if sys.platform == "win32":
+        os.rename(source, target)  # which replaces nothing there
+        return True
+    import ctypes  # noqa: PLC0415  only hosts without hard links wait for it
+
+    library = ctypes.CDLL(None, use_errno=True)
+    names = os.fsencode(source), os.fsencode(target)
+    if sys.platform == "darwin":
+        call, arguments = getattr(library, "renamex_np", None), (*names, ctypes.c_uint(_RENAME_EXCL))
+    else:
+        call = getattr(library, "renameat2", None)
+        here = ctypes.c_int(_AT_FDCWD)
+        arguments = (here, names[0], here, names[1], ctypes.c_uint(_RENAME_NOREPLACE))
+    if call is None:
+        return False
+    if call(*arguments) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _UNSUPPORTED:
+        return False
+    raise OSError(number, os.strerror(number), target)
+
+
+def process_runs(process: int) -> bool:
+    """Whether a process of this number runs here; True as well where that cannot be told."""
+    if sys.platform == "win32":  # where this call would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OverflowError, PermissionError):
+        return True
+    return True
+
+
+@functools.cache
+def machine_tag() -> str:
+    """A short word that other machines have another one for."""
+    import hashlib  # noqa: PLC0415  readers need not wait for it
+    import platform  # noqa: PLC0415
+
+    told = platform.node().encode()
+    with contextlib.suppress(OSError), open("/etc/machine-id", "rb") as file:
+        told += b"\0" + file.read(64)
+    return hashlib.sha256(told).hexdigest()[:8]
 
 
 def release(descriptor: int) -> None:

@@ -45,6 +45,8 @@ class Session(ClosedAtEnd):
         self.keeps_blocks = image.metadata.disk_type == "fixed"
         self.cuts = not self.keeps_blocks
         """Whether the file may be cut behind its last used MiB at the end."""
+        self.cuts_unknown = True
+        """Whether the file may be cut where its dirty log says that it ended, if nothing stands behind."""
         self.lock = threading.RLock()
         self.pins = Pins()
         self.transaction = Transaction(file, image, on_failure)
@@ -94,10 +96,25 @@ class Session(ClosedAtEnd):
             return
         with self.lock:
             first = not self.transaction.began
-            _ = self.space  # an image that contradicts itself is not modified at all
-            self.transaction.begin(contents=contents)
+            used_end = self.space.used_end  # an image that contradicts itself is not modified at all
+            self.transaction.begin(contents=contents, used_end=used_end if self.cuts_unknown else None)
             if first:
+                self._follow_end()
                 self.transaction.recover()
+
+    def _follow_end(self) -> None:
+        """The replay of a dirty log may have cut the file."""
+        size = self.file.size()
+        if size < self.reader.file_size:
+            self.reader.file_size = size
+            self.space.end_at(size)
+
+    def grow(self, end: int) -> None:
+        """Make the file so long, if it is not; the log has said before how long it was."""
+        if end > self.reader.file_size:
+            self.transaction.open_log()
+            self.file.resize(end)
+            self.reader.file_size = end
 
     def make_room(self, pages: int) -> None:
         """Commit early if so many more changed pages would not fit half the log."""
@@ -172,11 +189,10 @@ class Session(ClosedAtEnd):
         if place + length > self.reader.file_size:
             try:
                 self.begin(contents=False)
-                self.file.resize(place + length)
+                self.grow(place + length)
             except BaseException:
                 self.space.give_back(place, length)
                 raise
-            self.reader.file_size = place + length
 
     @contextlib.contextmanager
     def taken(self, length: int, named: Callable[[], int]) -> Iterator[tuple[int, bool]]:
@@ -224,8 +240,8 @@ class Session(ClosedAtEnd):
             self.reader.remembers = True
 
     def refuse_invalid(self, block: int, entry: int) -> None:
-        """Raise CorruptImageError for a block whose entry has a state that this kind of image cannot have."""
-        if is_invalid(state_of(entry), differencing=self.geometry.differencing):
+        """Raise CorruptImageError for a block whose entry has a state that no block can have."""
+        if is_invalid(state_of(entry)):
             self.reader.refuse_state(entry, block)
 
 

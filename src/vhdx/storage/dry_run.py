@@ -36,7 +36,7 @@ class _Segment(NamedTuple):
         return _Segment(start, end, origin)
 
 
-class Rehearsed:
+class DryRunStorage:
     """A storage over ``base``, which it owns and only reads."""
 
     def __init__(self, base: ReadableStorage) -> None:
