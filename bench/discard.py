@@ -1,4 +1,4 @@
-"""What deleted files left: `compact --discard-free` against the ways people have, and converting without it."""
+"""What deleted files left: `compact --discard-free` against the ways people have; converting without it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ AS_SMALL = Aim("as small, but for a block", lambda ours, theirs: ours <= theirs 
 
 
 def measure(folder: Path) -> Iterator[Row]:
-    """An ext4 of 1 GiB with blocks of 1 MiB as WSL makes it; 256 MiB were written, most of that was deleted."""
+    """An ext4 of 1 GiB in blocks of 1 MiB, as WSL makes it; 256 MiB were written, most of that deleted."""
     if os.geteuid() or not have("mkfs.ext4", "zerofree", "fstrim", "partclone.extfs"):
         return
     raw = aged(folder)
@@ -48,8 +48,9 @@ def aged(folder: Path) -> Path | None:
     with contextlib.ExitStack() as mounted:
         if subprocess.run(["mount", "-o", "loop", raw, point], capture_output=True, check=False).returncode:
             return None
-        mounted.callback(subprocess.run, ["umount", point], check=True)
-        made, left = [], WRITTEN
+        mounted.callback(command("umount", point))
+        made: list[Path] = []
+        left = WRITTEN
         while left > 0:
             made.append(point / str(len(made)))
             size = min(int(chance.lognormvariate(11.5, 1.8)), 16 * MIB, left)
@@ -65,7 +66,7 @@ def aged(folder: Path) -> Path | None:
 def _compacting(folder: Path, raw: Path) -> Iterator[Row]:
     """Each way on an image of its own; what it begins with stands outside the time."""
     options = vhdx.ImageOptions(block_size=MIB)
-    first, device, image = folder / "first.vhdx", folder / "device.raw", folder / "image.vhdx"
+    first, device = folder / "first.vhdx", folder / "device.raw"
     zeroed, trimmed = folder / "zeroed.vhdx", folder / "trimmed.vhdx"
     vhdx.convert(raw, first, options=options)
     shutil.copyfile(first, trimmed)
@@ -76,9 +77,8 @@ def _compacting(folder: Path, raw: Path) -> Iterator[Row]:
     def fresh() -> None:
         subprocess.run(["cp", "--sparse=always", raw, device], check=True)
         for source in (first, zeroed, trimmed):
-            subprocess.run(
-                ["cp", "--sparse=never", source, image.with_name(f"{source.stem}.copy")], check=True
-            )
+            target = folder / f"{source.stem}.copy"
+            subprocess.run(["cp", "--sparse=never", source, target], check=True)
         os.sync()
 
     def ours() -> None:
