@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         VhdxError,
     )
     from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
+    from vhdx.known import KnownDisk
     from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
@@ -65,6 +66,7 @@ __all__ = [
     "ImageFailedError",
     "ImageLockedError",
     "ImageOptions",
+    "KnownDisk",
     "MeasureResult",
     "MergeResult",
     "ParentMismatchError",
@@ -115,6 +117,7 @@ _HOMES = {
         "UnsupportedImageError",
         "VhdxError",
     ),
+    "vhdx.known": ("KnownDisk",),
     "vhdx.extents": ("BlockState", "Doubt", "Extent", "ExtentKind"),
     "vhdx.ops.compact": ("CompactResult", "compact"),
     "vhdx.ops.check": ("CheckFinding", "CheckResult", "check"),

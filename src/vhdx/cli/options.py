@@ -162,6 +162,32 @@ image_options = together(
 )
 
 
+_VIRTUAL_SIZE = click.option(
+    "--virtual-size", type=SIZE, metavar="N", help="The size of the disk, where the image has lost it."
+)
+_KINDS = click.Choice(["dynamic", "fixed", "differencing"])
+source_options = together(
+    _VIRTUAL_SIZE,
+    click.option(
+        "--disk-type", "source_type", type=_KINDS, help="What kind of image SOURCE is, where that is lost."
+    ),
+)
+"""What the options of a new image do not say of a damaged source."""
+known_options = together(
+    _VIRTUAL_SIZE,
+    click.option(
+        "--block-size", type=SIZE, metavar="N", help="The size of its blocks, where the image has lost it."
+    ),
+    click.option(
+        "--logical-sector-size",
+        type=SECTOR_SIZE,
+        metavar="N",
+        help="512 or 4096, where the image has lost it.",
+    ),
+    click.option("--disk-type", type=_KINDS, help="What kind of image it is, where that is lost."),
+)
+
+
 def standard(stream: TextIO | None) -> TextIO:
     """A standard stream of this process. Raises ValueError if whoever called us closed it."""
     if stream is None:

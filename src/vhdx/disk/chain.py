@@ -16,6 +16,7 @@ from vhdx.disk.doubts import DoubtfulLayer, doubts_of
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.nearest import Nearest, answers_of
 from vhdx.disk.opened import OpenedDisk
+from vhdx.disk.unreadable import told_of_disk
 from vhdx.errors import ImageFailedError
 from vhdx.extents import ExtentKind, merged
 from vhdx.format import guids, locator
@@ -135,7 +136,10 @@ class Disk(OpenedDisk):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
-                data = storage.read(length, place)
+                try:
+                    data = storage.read(length, place)
+                except OSError as error:
+                    raise told_of_disk(error, offset, length) from None
                 if reader.generation == generation:
                     return data
             if place != ASK_BELOW:
@@ -156,7 +160,10 @@ class Disk(OpenedDisk):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
-                storage.read_into(view, place)
+                try:
+                    storage.read_into(view, place)
+                except OSError as error:
+                    raise told_of_disk(error, offset, length) from None
                 if reader.generation == generation:
                     return
             if place != ASK_BELOW:
@@ -171,7 +178,10 @@ class Disk(OpenedDisk):
             for extent in merged(self.resolved(offset, len(view), self._asks)):
                 piece = view[extent.offset - offset : extent.end - offset]
                 if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-                    self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                    try:
+                        self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                    except OSError as error:
+                        raise told_of_disk(error, extent.offset, extent.length) from None
                 else:
                     fill_zeros(piece)
 

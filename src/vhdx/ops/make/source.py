@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vhdx.disk.open import Format
     from vhdx.disk.places import Parents
     from vhdx.disk.vhd import VhdDisk
+    from vhdx.known import KnownDisk
     from vhdx.partitions.resector import Patch
 
 PIECE_SIZE = MIB
@@ -194,6 +195,7 @@ def open_source(
     partition: int | None = None,
     salvage: bool = False,
     ignore_bitmaps: bool = False,
+    known: KnownDisk | None = None,
 ) -> Iterator[Source]:
     """Open what is to be converted, or one of its partitions; closed at the end of the ``with``.
 
@@ -204,7 +206,13 @@ def open_source(
             yield found if partition is None else _partition_of(found, partition)
         return
     with open_any(
-        source, name, parents=parents, lock=lock, salvage=salvage, ignore_bitmaps=ignore_bitmaps
+        source,
+        name,
+        parents=parents,
+        lock=lock,
+        salvage=salvage,
+        ignore_bitmaps=ignore_bitmaps,
+        known=known,
     ) as disk:
         found = DiskSource(disk, _format_of(disk), image=None if isinstance(disk, Disk | RawDisk) else disk)
         yield found if partition is None else _partition_of(found, partition)
