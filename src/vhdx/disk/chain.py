@@ -372,7 +372,7 @@ class Disk(OpenedDisk):
         """The partitions of the disk; none where there is no table."""
         return self.partition_table().partitions
 
-    def file_systems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
+    def filesystems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
         """What stands on the disk, in its partitions and in logical volumes, and how much of it is free.
 
         Reads all that the file systems keep of their space, nothing of files. With ``quick`` only a few
