@@ -96,7 +96,7 @@ def wsl(folder: Path) -> None:
 
 
 def damaged(folder: Path) -> None:
-    """One image with what can be repaired without loss, and one in which two blocks share their space."""
+    """An image for each situation of the page; ``vm.vhdx`` loses nothing, blocks of ``worse.vhdx`` share space."""
     for name in ("vm.vhdx", "worse.vhdx"):
         vhdx.create(folder / name, "64M", block_size="8M")
         _write(folder / name, 1, 0, 10 * MIB, 40 * MIB)
@@ -105,6 +105,16 @@ def damaged(folder: Path) -> None:
     overwrite(folder / "vm.vhdx", table + 8 * 3, (7 * MIB).to_bytes(8, "little"))
     first_block = (folder / "worse.vhdx").read_bytes()[table : table + 8]
     overwrite(folder / "worse.vhdx", table + 8 * 5, first_block)
+    raw = bytearray(gpt_disk(64 * MIB, [(2048, 34815), (34816, 83967)]))
+    raw[MIB : 40 * MIB] = pattern(1, 39 * MIB)
+    (folder / "disk.raw").write_bytes(raw)
+    for name in ("begin.vhdx", "items.vhdx", "cut.vhdx"):
+        vhdx.convert(folder / "disk.raw", folder / name, options=vhdx.ImageOptions(block_size=MIB))
+    (folder / "disk.raw").unlink()
+    overwrite(folder / "begin.vhdx", 0, pattern(7, MIB))
+    overwrite(folder / "items.vhdx", 2 * MIB + 64 * 1024, bytes(4096))
+    with (folder / "cut.vhdx").open("r+b") as file:
+        file.truncate(30 * MIB)
 
 
 def several(folder: Path) -> None:
