@@ -23,7 +23,7 @@ from tests.support.parts import Block, Header, Item, Region
 from tests.support.patterns import pattern
 from tests.support.reading import files_held, whole
 from vhdx.disk import places
-from vhdx.storage import host, locks
+from vhdx.storage import locks
 
 PARENT = ImageBuilder(2 * MIB, blocks={0: Block(pattern(0, MIB))}, seed=40)
 STRANGER = ImageBuilder(2 * MIB, blocks={0: Block(b"not the parent's" * 1000)}, seed=50)
@@ -541,25 +541,6 @@ def test_a_child_in_a_file_object_has_only_the_parents_that_the_caller_names(fam
         with vhdx.open(io.BytesIO(child), parents=parents) as disk:
             assert whole(disk) == PARENT.content()
             assert os.path.samefile(disk.chain[1], parent)
-
-
-def test_promise_22_a_parent_is_found_on_hosts_without_positional_reads(
-    family: Family, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    family.child(relative=".\\parent.vhdx")
-    family.parent(family.home / "parent.vhdx")
-    monkeypatch.setattr(host, "HAS_POSITIONAL_READS", False)
-    assert family.found().endswith("parent.vhdx")
-
-
-def test_promise_19_a_loop_is_refused_on_hosts_without_positional_reads(
-    family: Family, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = ImageBuilder(2 * MIB, disk_type="differencing", seed=3, parent_name="child.vhdx")
-    own.parent_data_write_guid = own.guid("data write")
-    own.write(family.child_path)
-    monkeypatch.setattr(host, "HAS_POSITIONAL_READS", False)
-    assert "is in the chain already" in family.refusal()
 
 
 def test_nothing_stays_open_when_a_parent_is_missing_far_down(tmp_path: Path) -> None:

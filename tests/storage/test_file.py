@@ -42,18 +42,11 @@ def in_short_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadableStora
     return open_for_reading(str(path))
 
 
-def without_positional_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadableStorage:
-    monkeypatch.setattr(host, "HAS_POSITIONAL_READS", False)
-    storage = open_for_reading(str(path))
-    assert isinstance(storage, StreamStorage)
-    return storage
-
-
 def as_a_file_object(path: Path, _: pytest.MonkeyPatch) -> ReadableStorage:
     return StreamStorage(io.BytesIO(path.read_bytes()), str(path))
 
 
-WAYS = [plainly, in_short_reads, without_positional_reads, as_a_file_object]
+WAYS = [plainly, in_short_reads, as_a_file_object]
 Way = Callable[[Path, pytest.MonkeyPatch], ReadableStorage]
 
 

@@ -20,7 +20,7 @@ from vhdx.image import image
 from vhdx.ops.fold import fold, is_folded
 from vhdx.ops.rebase import relink
 from vhdx.storage.file import identity_of, open_for_reading, open_for_writing
-from vhdx.storage.host import synchronize_directory
+from vhdx.storage.publish import remove_file
 from vhdx.units import MIB, format_size
 
 if TYPE_CHECKING:
@@ -233,6 +233,5 @@ def _fold_and_relink(
             if not relink(upper, target, known=known, identity=folded.identity, parents=parents)
         ]
         if delete:
-            os.unlink(child)
-            synchronize_directory(os.path.dirname(child))
+            remove_file(child)
     return folded, unfound

@@ -1,4 +1,4 @@
-"""What differs between hosts: durable flushes, holes, reservations, sizes of devices.
+"""What differs between hosts of POSIX: durable flushes, holes, reservations, sizes of devices.
 
 Linux: ``fdatasync``, ``SEEK_DATA``, the ``FS_IOC_*`` ioctls that file systems took over from XFS (unlike
 ``posix_fallocate`` they say so when a file system lacks them, instead of writing gigabytes of zeros).
@@ -7,18 +7,25 @@ macOS: ``F_FULLFSYNC`` where drives know it, because its ``fsync`` leaves data i
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import stat
 import struct
 import sys
 from typing import TYPE_CHECKING
 
+from vhdx.storage import locks
+
+assert sys.platform != "win32"
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HAS_POSITIONAL_READS = hasattr(os, "preadv")
-_BINARY = getattr(os, "O_BINARY", 0)  # of Windows
+Descriptor = int
+_NO_WAITING = os.O_NONBLOCK | os.O_NOCTTY
+"""A FIFO must not hang the opener; regular files and block devices ignore the flags."""
 _FIRST_FREE = 3  # behind standard input, output and error
 
 # struct space_resv of linux/falloc.h: type, whence, start, length, sysid, pid, four reserved words
@@ -31,12 +38,67 @@ _NO_FULL_FLUSH = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM})
 
 
+def open_to_read(path: str, *, lock: bool) -> int:
+    """A regular file or block device, held as by a reader with ``lock``.
+
+    Raises OSError, ImageLockedError, and ValueError for what is neither file nor block device.
+    """
+    descriptor = open_file(path, os.O_RDONLY | _NO_WAITING)
+    with _closing_on_failure(descriptor):
+        _refuse_other_kinds(descriptor, path)
+        if lock:
+            locks.acquire_reader(descriptor, path)
+    return descriptor
+
+
+def open_to_write(path: str, *, lock: bool) -> int:
+    """A regular file, held as by its only user with ``lock``.
+
+    Raises OSError, ImageLockedError, and ValueError for what is no regular file.
+    """
+    descriptor = open_file(path, os.O_RDWR | _NO_WAITING)
+    with _closing_on_failure(descriptor):
+        _refuse_other_kinds(descriptor, path)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{path} is a block device; only images in files are written to")
+        if lock:
+            locks.acquire_writer(descriptor, path)
+    return descriptor
+
+
+def open_to_replace(path: str, asked_for: str) -> int:
+    """A regular file, held as by its only user, which need not be allowed to write to it."""
+    descriptor = open_file(path, os.O_RDONLY)
+    with _closing_on_failure(descriptor):
+        locks.acquire_writer(descriptor, asked_for)
+    return descriptor
+
+
+def _refuse_other_kinds(descriptor: int, path: str) -> None:
+    """Raise OSError or ValueError unless the descriptor is a regular file or a block device."""
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise ValueError(f"{path} is neither a regular file nor a block device")
+
+
+@contextlib.contextmanager
+def _closing_on_failure(descriptor: int) -> Iterator[None]:
+    """Close the descriptor if the block raises, whatever it raises."""
+    try:
+        yield
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 def open_file(path: str, flags: int, permissions: int = 0o666) -> int:
     """Open a file of bytes under a number that is no standard stream's, and that nobody inherits.
 
     Where standard error was closed its number is free, and what a program prints would go into the image.
     """
-    descriptor = os.open(path, flags | _BINARY, permissions)
+    descriptor = os.open(path, flags, permissions)
     if descriptor >= _FIRST_FREE:
         return descriptor
     try:
@@ -45,12 +107,26 @@ def open_file(path: str, flags: int, permissions: int = 0o666) -> int:
         os.close(descriptor)
 
 
+def create(path: str) -> int:
+    """A new file. Permissions follow the umask, as for any."""
+    return open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+
+
+def create_temporary() -> int:
+    """A new file without a name."""
+    import tempfile  # noqa: PLC0415  readers need not wait for it
+
+    with tempfile.TemporaryFile(buffering=0) as file:
+        return duplicate(file.fileno())
+
+
+def close(descriptor: int) -> None:
+    """Let go of the file and its number."""
+    os.close(descriptor)
+
+
 def duplicate(descriptor: int) -> int:
     """The same opening under another number, of which the same is true as of `open_file`."""
-    try:
-        import fcntl  # noqa: PLC0415  absent on Windows
-    except ImportError:
-        return os.dup(descriptor)
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
 
 
@@ -60,6 +136,23 @@ def size_of(descriptor: int) -> int:
     if stat.S_ISBLK(status.st_mode):
         return os.lseek(descriptor, 0, os.SEEK_END)
     return status.st_size
+
+
+def identity(descriptor: int) -> tuple[int, int]:
+    """Device and inode: equal for two names of one file."""
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def identity_of(path: str) -> tuple[int, int]:
+    """The same of the file under a name. Raises OSError."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def allocated(descriptor: int) -> int:
+    """How many bytes of the host's disk the file takes."""
+    return os.fstat(descriptor).st_blocks * 512
 
 
 def synchronize(descriptor: int) -> None:
@@ -73,8 +166,6 @@ def synchronize(descriptor: int) -> None:
 def _synchronize_all(descriptor: int) -> None:
     """Make contents and attributes durable. Linux keeps names in directories only if asked for all."""
     if sys.platform == "darwin":
-        import fcntl  # noqa: PLC0415  absent on Windows
-
         try:
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
         except OSError as error:  # network shares and some drives cannot be asked more than fsync asks
@@ -92,11 +183,11 @@ def start_writing_back(descriptor: int) -> None:
 
 
 def synchronize_directory(path: str) -> None:
-    """Make the names in a directory durable. Hosts that cannot open directories need no such flush."""
+    """Make the names in a directory durable."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     except PermissionError:
-        return  # Windows opens no directory, and a directory that we may not read was written all the same
+        return  # a directory that we may not read was written all the same
     try:
         _synchronize_all(descriptor)
     except OSError as error:
@@ -124,8 +215,6 @@ def zero_range(descriptor: int, file_offset: int, length: int) -> bool:
 def _space_request(descriptor: int, code: int, file_offset: int, length: int) -> bool:
     if not sys.platform.startswith("linux"):
         return False
-    import fcntl  # noqa: PLC0415  absent on Windows
-
     request = _SPACE.pack(0, os.SEEK_SET, file_offset, length, 0, 0)
     try:
         fcntl.ioctl(descriptor, code, request)
@@ -157,6 +246,11 @@ def data_ranges(descriptor: int, file_offset: int, length: int) -> Iterator[tupl
             return
         yield start, stop - start
         file_offset = stop
+
+
+def unlock(descriptor: int) -> None:
+    """Let go of every lock on the file."""
+    locks.release(descriptor)
 
 
 def release(descriptor: int) -> None:
