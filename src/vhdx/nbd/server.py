@@ -6,6 +6,7 @@ import contextlib
 import errno
 import selectors
 import socket
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -22,6 +23,8 @@ GRACE = 10.0
 """Seconds that clients get to take their answers when the server stops."""
 _PAUSE = 0.5
 """Seconds to wait where the host has no descriptors or threads left, or trouble with its network."""
+_LONGEST_WAIT = 0.5 if sys.platform == "win32" else None
+"""Seconds after which the server looks whether it is to stop: on Windows no signal ends a wait."""
 _NO_LISTENER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
 """All other failures pass: Linux also tells here what went wrong with a client that waited."""
 
@@ -92,7 +95,7 @@ class Server:
                     else:
                         selector.unregister(listener)
                 listening = wanted
-            for key, _ in selector.select():
+            for key, _ in selector.select(_LONGEST_WAIT):
                 if key.fileobj is self._awake:
                     self._awake.recv(4096)
                 elif isinstance(key.fileobj, socket.socket) and len(self._connections) < self._maximum:
