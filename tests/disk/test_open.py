@@ -15,11 +15,12 @@ import pytest
 
 import vhdx
 from tests.support.build import ImageBuilder
+from tests.support.calls import files_held
 from tests.support.describe import DiskType
 from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
-from tests.support.reading import assert_reads, files_held, in_memory, scattered, whole
+from tests.support.reading import assert_reads, in_memory, scattered, whole
 from tests.support.vhd import FIXED, VhdBuilder
 from vhdx.disk.open import lone_disk, readable_disk, writable_disk
 from vhdx.disk.parents import ParentPolicy

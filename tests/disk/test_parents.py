@@ -17,11 +17,12 @@ import pytest
 import vhdx
 from tests.support import layout
 from tests.support.build import ImageBuilder
+from tests.support.calls import files_held
 from tests.support.layout import MIB
 from tests.support.logs import LogBuilder, difference
 from tests.support.parts import Block, Header, Item, Region
 from tests.support.patterns import pattern
-from tests.support.reading import files_held, whole
+from tests.support.reading import whole
 from vhdx.disk import places
 from vhdx.storage import locks
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from .calls import pread
 from .layout import (
     BAT_ENTRY,
     BAT_GUID,
@@ -306,7 +307,7 @@ def naive_reader(path: Path, parents: Sequence[Path] = ()) -> Iterator[Callable[
 
 def file_of(descriptor: int) -> tuple[ReadFile, int]:
     """An open file as it is read here, and its length now."""
-    return lambda length, offset: os.pread(descriptor, length, offset), os.fstat(descriptor).st_size
+    return lambda length, offset: pread(descriptor, length, offset), os.fstat(descriptor).st_size
 
 
 @contextmanager

@@ -1,0 +1,72 @@
+"""What of the tests cannot run on Windows, or under Wine, and why: the one list of it.
+
+A test that itself calls what only POSIX has is skipped with the name of it. The same call in the source is
+a failure.
+"""
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_SOURCE = Path(__file__).parents[2] / "src"
+_LACKING = re.compile(
+    r"has no attribute '(AF_UNIX|SIGHUP|SIGKILL|SEEK_DATA|O_NONBLOCK|fdatasync|fork|forkpty|geteuid|getuid|"
+    r"memfd_create|mkfifo|mknod|openpty|posix_fadvise|pread|preadv|pwrite|pwritev|register_at_fork|sendmsg|"
+    r"setsid|st_blocks|statvfs|waitpid)'"
+)
+
+POSIX_ONLY = {
+    "cli/test_hints.py": "runs programs of Unix",
+    "cli/test_interrupted.py": "signals and pseudo-terminals of Unix",
+    "cli/test_main.py": "runs the tests of mounting, too",
+    "cli/test_serve.py": "Unix sockets; tests/windows serves on TCP",
+    "cli/test_signals.py": "signals of Unix",
+    "cli/test_terminal.py": "pseudo-terminals of Unix",
+    "docs/*": "the examples run in a shell of Unix",
+    "mount/*": "Windows has no FUSE",
+    "ops/test_compact_killed.py": "signals of Unix",
+    "ops/trip.py": "system calls of POSIX",
+    "soak/*": "signals of Unix",
+    "storage/test_locks.py": "locks of POSIX; those of Windows: tests/storage/test_windows.py",
+    "writing/test_faults.py": "makes system calls of POSIX fail",
+    "writing/test_locks.py": "locks of POSIX; those of Windows: tests/storage/test_windows.py",
+    "writing/test_space.py": "makes system calls of POSIX fail",
+    "writing/test_zero_trim.py": "makes system calls of POSIX fail",
+}
+"""Files below ``tests`` that are not even imported."""
+
+NOT_HERE: dict[str, str] = {}
+"""Single tests, by patterns of their names."""
+
+
+def ignored(path: Path) -> bool:
+    """Whether a file of tests is not imported."""
+    relative = path.relative_to(Path(__file__).parents[1]).as_posix()
+    return any(fnmatch(relative, pattern) for pattern in POSIX_ONLY)
+
+
+def mark(items: Iterable[pytest.Item]) -> None:
+    """Skip single tests, each with its reason."""
+    for item in items:
+        for pattern, reason in NOT_HERE.items():
+            if fnmatch(item.nodeid, pattern):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def skip_for_want_of_posix(call: pytest.CallInfo[Any]) -> None:
+    """Make a skip of a failure that only says that the test calls what Windows lacks."""
+    if call.excinfo is None or not isinstance(call.excinfo.value, AttributeError | ModuleNotFoundError):
+        return
+    said = str(call.excinfo.value)
+    lacking = _LACKING.search(said)
+    what = lacking[1] if lacking else "fcntl" if "'fcntl'" in said else None
+    ours = any(Path(entry.path).is_relative_to(_SOURCE) for entry in call.excinfo.traceback)
+    if what is not None and not ours:
+        skipped = pytest.skip.Exception(
+            f"the test calls {what}, which Windows lacks", _use_item_location=True
+        )
+        call.excinfo = pytest.ExceptionInfo.from_exc_info((type(skipped), skipped, call.excinfo.tb))
