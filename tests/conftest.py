@@ -23,6 +23,8 @@ settings.register_profile(
 )
 settings.load_profile("vhdx")
 
+collect_ignore = [] if sys.platform == "win32" else ["storage/test_windows.py"]
+
 if sys.platform == "win32":
 
     def pytest_ignore_collect(collection_path: Path) -> bool | None:

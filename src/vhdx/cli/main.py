@@ -55,6 +55,7 @@ VERBS = (
     "trim",
     "unmount",
     "write",
+    "wsl",
     "zero",
 )
 """Each verb is the command of its name in the module ``vhdx.cli.cmd_VERB``, imported when it is used."""

@@ -10,6 +10,7 @@ import click
 from vhdx.units import parse_size
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from vhdx.disk.base import VirtualDisk
@@ -54,6 +55,19 @@ class SectorSize(click.ParamType[int]):
         return size if size in (512, 4096) else self.fail(f"{value} is neither 512 nor 4096", param, ctx)
 
 
+class File(click.Path):
+    """A file that may be there or not: whoever opens it says what is wrong with it."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if isinstance(value, str) and value.startswith(("wsl:", "docker:")):
+            from vhdx.ops.wsl import is_address, path_of  # noqa: PLC0415  only who names disks so waits for it
+
+            value = path_of(value) if is_address(value) else value
+        return super().convert(value, param, ctx)
+
+
 FORMAT = click.Choice(["raw", "vhdx", "vhd"])
 SIZE = Size()
 DISK_ID = DiskId()
@@ -88,8 +102,7 @@ force_option = click.option("--force", is_flag=True, help="Replace the file if i
 orphans_option = click.option(
     "--force", is_flag=True, help="Also where images beside IMAGE have it for their parent."
 )
-FILE = click.Path(readable=False)
-"""A file that may be there or not: whoever opens it says what is wrong with it."""
+FILE = File(readable=False)
 
 chain_options = together(
     click.option(
