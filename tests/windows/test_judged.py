@@ -70,7 +70,7 @@ def served(image: Path, *options: str) -> Iterator[Served]:
         "--port",
         str(port),
         *options,
-        image,
+        str(image),
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
