@@ -28,6 +28,7 @@ POSIX_ONLY = {
     "cli/test_terminal.py": "pseudo-terminals of Unix",
     "docs/*": "the examples run in a shell of Unix",
     "mount/*": "Windows has no FUSE",
+    "nbd/test_server.py": "its clients use Unix sockets; tests/windows serves on TCP",
     "ops/test_compact_killed.py": "signals of Unix",
     "ops/trip.py": "system calls of POSIX",
     "soak/*": "signals of Unix",

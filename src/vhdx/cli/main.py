@@ -114,6 +114,8 @@ def run() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names need not be text
             stream.reconfigure(errors="backslashreplace")
+    if os.environ.get("_VHDX_COMPLETE", "").startswith("powershell"):
+        importlib.import_module("vhdx.cli.powershell")
     code = exit_code_of(sys.argv[1:])
     for number in _INTERRUPTS:
         if signal.getsignal(number) is _interrupt_once:  # all is done: how Python ends needs no words

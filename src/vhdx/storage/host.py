@@ -16,7 +16,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
-from vhdx.storage import locks
+from vhdx.storage import locks, macos
 
 assert sys.platform != "win32"
 
@@ -199,11 +199,15 @@ def synchronize_directory(path: str) -> None:
 
 def reserve(descriptor: int, file_offset: int, length: int) -> bool:
     """Claim space for a range without changing the file's length; False where the host cannot."""
+    if sys.platform == "darwin":
+        return macos.reserve(descriptor, file_offset, length)
     return _space_request(descriptor, _FS_IOC_RESVSP64, file_offset, length)
 
 
 def punch(descriptor: int, file_offset: int, length: int) -> bool:
     """Give a range back to the host, so that it reads as zeros; False where the host cannot."""
+    if sys.platform == "darwin":
+        return macos.punch(descriptor, file_offset, length)
     return _space_request(descriptor, _FS_IOC_UNRESVSP64, file_offset, length)
 
 
