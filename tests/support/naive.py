@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from .calls import pread
+from .calls import OPEN_FLAGS, pread
 from .layout import (
     BAT_ENTRY,
     BAT_GUID,
@@ -312,7 +312,7 @@ def file_of(descriptor: int) -> tuple[ReadFile, int]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[ReadFile, int]]:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS)
     try:
         yield file_of(descriptor)
     finally:
