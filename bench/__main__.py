@@ -27,6 +27,7 @@ SUBJECTS = (
     "check",
     "looking",
     "serve",
+    "filesystems",
 )
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 

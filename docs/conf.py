@@ -11,7 +11,10 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!vhdx\.)(?!Disk$).*"),  # types of Python, and aliases that stand for several
-    ("py:.*", r"vhdx\.(disk|ops|image|format|storage|partitions|nbd|extents|rules)\..*"),  # inner rooms
+    (
+        "py:.*",
+        r"vhdx\.(disk|ops|image|build|write|reshape|examine|format|storage|partitions|nbd|extents|rules)\..*",
+    ),  # not public
 ]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3

@@ -1,4 +1,4 @@
-"""The front door: what is public is a list, the list is complete, and what README shows happens."""
+"""The public names: what is public is a list, the list is complete, and what README shows happens."""
 
 import importlib
 import inspect
@@ -35,6 +35,7 @@ FACE = {
     *("compact", "CompactResult", "set_properties", "PropertiesResult"),
     *("user_items", "get_user_item", "set_user_item", "delete_user_item", "UserItemInfo"),
     *("check", "CheckResult", "CheckFinding"),
+    *("file_systems", "FileSystemOn"),
     *("CompareResult", "Disk", "Doubt", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
     *("measure", "MeasureResult", "Partition", "PartitionTable"),

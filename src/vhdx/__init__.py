@@ -14,7 +14,8 @@ from vhdx.version import __version__
 if TYPE_CHECKING:
     from vhdx.disk.chain import Disk
     from vhdx.disk.open import open_disk as open  # noqa: A004  the name people expect
-    from vhdx.disk.parents import ParentPolicy
+    from vhdx.disk.places import ParentPolicy
+    from vhdx.disk.volumes import FileSystemOn
     from vhdx.errors import (
         CorruptImageError,
         ImageFailedError,
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
-    from vhdx.ops.convert import ConvertResult, convert
-    from vhdx.ops.create import CreateResult, create
-    from vhdx.ops.measure import MeasureResult, measure
+    from vhdx.ops.file_systems import file_systems
+    from vhdx.ops.make.convert import ConvertResult, convert
+    from vhdx.ops.make.create import CreateResult, create
+    from vhdx.ops.make.measure import MeasureResult, measure
+    from vhdx.ops.make.plan import ImageOptions
     from vhdx.ops.merge import MergeResult, merge
     from vhdx.ops.metadata import (
         UserItemInfo,
@@ -39,7 +42,6 @@ if TYPE_CHECKING:
         set_user_item,
         user_items,
     )
-    from vhdx.ops.plan import ImageOptions
     from vhdx.ops.properties import PropertiesResult, set_properties
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, UndoResult, repair, undo_repair
@@ -59,6 +61,7 @@ __all__ = [
     "Doubt",
     "Extent",
     "ExtentKind",
+    "FileSystemOn",
     "ImageFailedError",
     "ImageLockedError",
     "ImageOptions",
@@ -84,6 +87,7 @@ __all__ = [
     "convert",
     "create",
     "delete_user_item",
+    "file_systems",
     "get_user_item",
     "measure",
     "merge",
@@ -100,7 +104,8 @@ __all__ = [
 _HOMES = {
     "vhdx.disk.chain": ("Disk",),
     "vhdx.disk.open": ("open",),
-    "vhdx.disk.parents": ("ParentPolicy",),
+    "vhdx.disk.places": ("ParentPolicy",),
+    "vhdx.disk.volumes": ("FileSystemOn",),
     "vhdx.errors": (
         "CorruptImageError",
         "ImageFailedError",
@@ -114,12 +119,13 @@ _HOMES = {
     "vhdx.ops.compact": ("CompactResult", "compact"),
     "vhdx.ops.check": ("CheckFinding", "CheckResult", "check"),
     "vhdx.ops.compare": ("CompareResult", "compare"),
-    "vhdx.ops.convert": ("ConvertResult", "convert"),
-    "vhdx.ops.create": ("CreateResult", "create"),
+    "vhdx.ops.make.convert": ("ConvertResult", "convert"),
+    "vhdx.ops.make.create": ("CreateResult", "create"),
+    "vhdx.ops.file_systems": ("file_systems",),
     "vhdx.ops.merge": ("MergeResult", "merge"),
-    "vhdx.ops.measure": ("MeasureResult", "measure"),
+    "vhdx.ops.make.measure": ("MeasureResult", "measure"),
     "vhdx.ops.metadata": ("UserItemInfo", "delete_user_item", "get_user_item", "set_user_item", "user_items"),
-    "vhdx.ops.plan": ("ImageOptions",),
+    "vhdx.ops.make.plan": ("ImageOptions",),
     "vhdx.ops.properties": ("PropertiesResult", "set_properties"),
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "UndoResult", "repair", "undo_repair"),

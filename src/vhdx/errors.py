@@ -16,12 +16,17 @@ from __future__ import annotations
 from typing import ClassVar
 
 
+def cited(rule: str) -> str:
+    """A section as it is cited: of [MS-VHDX], unless it names its document itself, as those of VHD do."""
+    return rule if rule.startswith("[") else f"[MS-VHDX] {rule}"
+
+
 class VhdxError(Exception):
     """A failure that has to do with an image: says whose fault, where, which rule and what to do next.
 
     ``fault`` is ``"file"``, ``"caller"`` or ``"machine"``; ``image`` names the file, ``structure`` and
-    ``file_offset`` (bytes) the place in it, ``rule`` the section of [MS-VHDX], ``next_command`` a command
-    that helps. All of them but ``fault`` may be None.
+    ``file_offset`` (bytes) the place in it, ``rule`` the section of [MS-VHDX] (or ``[VHD] …``),
+    ``next_command`` a command that helps. All of them but ``fault`` may be None.
     """
 
     fault: ClassVar[str] = "file"
@@ -51,7 +56,7 @@ class VhdxError(Exception):
         lead = ": ".join(part for part in (self.image, place.strip()) if part)
         text = f"{lead}: {self.message}" if lead else self.message
         if self.rule:
-            text += f" ([MS-VHDX] {self.rule})"
+            text += f" ({cited(self.rule)})"
         if self.next_command:
             text += f"; try: {self.next_command}"
         return text

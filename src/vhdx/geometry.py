@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.format.bat import ENTRY_SIZE
+from vhdx.format.region import aligned
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -51,6 +54,11 @@ class Geometry:
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def bat_length(self) -> int:
+        """Bytes of the BAT region that the disk needs [MS-VHDX 2.2.3]."""
+        return aligned(self.bat_entry_count * ENTRY_SIZE)
 
     @property
     def sectors_per_block(self) -> int:

@@ -19,14 +19,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vhdx.disk.open import readable_disk
-from vhdx.disk.parents import open_regular_file, policy_from
+from vhdx.disk.places import open_regular_file, policy_from
 from vhdx.storage.stream import StreamStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.disk.chain import Disk
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.storage.base import ReadableStorage
 
 BLOCK_SIZE = 64 * 1024

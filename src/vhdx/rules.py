@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from vhdx.errors import CorruptImageError, UnsupportedImageError, VhdxError
+from vhdx.text import command
 
 
 class Severity(enum.StrEnum):
@@ -23,7 +24,7 @@ class Severity(enum.StrEnum):
 
 
 class Remedy(enum.StrEnum):
-    """What `vhdx repair` needs to be told before it mends something."""
+    """What `vhdx repair` needs to be told before it repairs something."""
 
     NONE = "no"
     """Nothing helps: which bytes would be right cannot be known."""
@@ -36,7 +37,10 @@ class Remedy(enum.StrEnum):
 
 
 class Rule(NamedTuple):
-    """One rule: ``code`` is stable, ``section`` is of [MS-VHDX] revision 8."""
+    """One rule: ``code`` is stable, ``section`` is of [MS-VHDX] revision 8, or begins with ``[VHD]``.
+
+    That is Microsoft's "Virtual Hard Disk Image Format Specification" of 2006, with titles for sections.
+    """
 
     code: str
     severity: Severity
@@ -68,7 +72,7 @@ class Finding(NamedTuple):
             structure=self.place.structure,
             file_offset=self.place.file_offset,
             rule=self.rule.section,
-            next_command=f"vhdx check {image}" if self._is_damage else None,
+            next_command=command("check {}", image) if self._is_damage else None,
         )
 
     @property
@@ -183,6 +187,7 @@ METADATA_COUNT = _error("metadata.count", "2.6.1.1")
 METADATA_DUPLICATE = _error("metadata.duplicate", "2.6.1.2")
 METADATA_PLACE = _error("metadata.place", "2.6.1.2")
 METADATA_OVERLAP = _error("metadata.overlap", "2.6.1.2")
+METADATA_NAMELESS = _warning("metadata.nameless", "2.6.1.2", Remedy.REPAIR)
 METADATA_UNKNOWN_REQUIRED = _unsupported("metadata.unknown_required", "2.6.1.2")
 METADATA_UNKNOWN = _note("metadata.unknown", "2.6.1.2")
 METADATA_INCOMPLETE_FILE = _unsupported("metadata.incomplete_file", "2.6.1.2")
@@ -208,6 +213,7 @@ LOCATOR_RESERVED = _warning("locator.reserved", "2.6.2.6.1", Remedy.REPAIR)
 LOCATOR_PATH_FORM = _note("locator.path_form", "2.6.2.6.3")
 LOCATOR_UNUSED = _note("locator.unused", "2.6.2.6")
 PARENT_NOT_FOUND = _error("parent.not_found", "2.6.2.6.3")
+PARENT_SEVERAL = _note("parent.several", "2.6.2.6.3")
 PARENT_MISMATCH = _error("parent.mismatch", "2.6.2.6.3")
 
 BAT_TOO_SMALL = _error("bat.too_small", "2.5")
@@ -216,6 +222,7 @@ BAT_PLACE = _error("bat.place", "2.5.1", Remedy.ACCEPT_DATA_LOSS)
 BAT_PAST_END = _error("bat.past_end", "2.5.1", Remedy.ACCEPT_DATA_LOSS)
 BAT_OVERLAP = _error("bat.overlap", "2.5.1", Remedy.ACCEPT_DATA_LOSS)
 BAT_BITMAP_MISSING = _error("bat.bitmap_missing", "2.5.1.2")
+BAT_TAKEN_FOR_PRESENT = _warning("bat.taken_for_present", "2.5.1", Remedy.REPAIR)
 BAT_STATE_V095 = _warning("bat.state_v095", "2.5.1.1")
 BAT_RESERVED = _warning("bat.reserved", "2.5.1", Remedy.REPAIR)
 BAT_NEEDLESS_OFFSET = _warning("bat.needless_offset", "2.5.1.1", Remedy.REPAIR)
@@ -227,7 +234,35 @@ BAT_LEFTOVERS = _note("bat.leftovers", "2.5")
 BAT_LEFTOVER_SPACE = _warning("bat.leftover_space", "2.5")
 
 SPACE_LEAKED = _warning("space.leaked", "2.2")
+SPACE_FREE = _note("space.free", "2.2")
+SPACE_FREE_TAIL = _note("space.free_tail", "2.2", Remedy.REPAIR)
 SPACE_LEAKED_TAIL = _warning("space.leaked_tail", "2.2", Remedy.REPAIR)
+SPACE_AFTER_CRASH = _note("space.after_crash", "2.3.1.1", Remedy.REPAIR)
 SPACE_RESERVED = _note("space.reserved", "2.6.2.1")
 SPACE_GAP = _note("space.gap", "2.2")
 SPACE_RAGGED_END = _note("space.ragged_end", "2.2")
+
+_FOOTER = "[VHD] Hard Disk Footer Format"
+_DYNAMIC_HEADER = "[VHD] Dynamic Disk Header Format"
+_TABLE = "[VHD] Block Allocation Table and Data Blocks"
+
+VHD_FOOTER_NONE = _error("vhd.footer_none", _FOOTER)
+VHD_FOOTER_DAMAGED = _warning("vhd.footer_damaged", _FOOTER, Remedy.REPAIR)
+VHD_FOOTER_COPY = _warning("vhd.footer_copy", _FOOTER, Remedy.REPAIR)
+VHD_FOOTER_CHECKSUM = _error("vhd.footer_checksum", _FOOTER, Remedy.REPAIR)
+VHD_FOOTER_SIZE = _error("vhd.footer_size", _FOOTER)
+VHD_VERSION = _unsupported("vhd.version", _FOOTER)
+VHD_DISK_TYPE = _unsupported("vhd.disk_type", _FOOTER)
+VHD_TRUNCATED = _error("vhd.truncated", _FOOTER)
+VHD_SAVED_STATE = _note("vhd.saved_state", _FOOTER)
+VHD_HEADER_NONE = _error("vhd.header_none", _DYNAMIC_HEADER)
+VHD_HEADER_CHECKSUM = _error("vhd.header_checksum", _DYNAMIC_HEADER, Remedy.REPAIR)
+VHD_BLOCK_SIZE = _error("vhd.block_size", _DYNAMIC_HEADER)
+VHD_ENTRY_COUNT = _error("vhd.entry_count", _DYNAMIC_HEADER)
+VHD_TABLE_PAST_END = _error("vhd.table_past_end", _DYNAMIC_HEADER)
+VHD_ENTRY_ZERO = _warning("vhd.entry_zero", _TABLE, Remedy.REPAIR)
+VHD_ENTRY_PLACE = _error("vhd.entry_place", _TABLE)
+VHD_ENTRY_PAST_END = _error("vhd.entry_past_end", _TABLE)
+VHD_BLOCK_OVERLAP = _error("vhd.block_overlap", _TABLE)
+VHD_BITMAP_CLEAR = _warning("vhd.bitmap_clear", _TABLE)
+VHD_SPACE_UNOWNED = _warning("vhd.space_unowned", _TABLE)

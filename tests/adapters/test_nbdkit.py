@@ -11,7 +11,7 @@ import vhdx
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.tools import needs
-from tests.writing.checking import is_clean, qemu_check
+from tests.write.checking import is_clean, qemu_check
 from vhdx.adapters import nbdkit_plugin
 
 from .plugin import PLUGIN, environment

@@ -12,8 +12,8 @@ from tests.support.sparse import PAGE, SECTOR, SECTORS_OF_A_PAGE, ZERO_SECTOR, C
 from vhdx.disk.chain import Disk
 from vhdx.image import image
 from vhdx.image.image import Image
-from vhdx.image.write import Writer
 from vhdx.ops.rebase import _copy_differences
+from vhdx.write.write import Writer
 
 from .twin import Twin, layer_of_survey
 
@@ -105,14 +105,14 @@ class ChainSession(Session):
         return Disk(self.family.below(leaf))
 
     def rebase(self, guid: UUID, *, safe: bool) -> None:
-        """As `vhdx rebase`, the parent already found. A reader sees no difference, as after mending."""
+        """As `vhdx rebase`, the parent already found. A reader sees no difference, as after repairing."""
         disk = self.disk
         new_parent = Disk(self.family._chains[guid])
         if safe:
             self._ask("write", 0, self.size)
             _copy_differences(disk, new_parent, None)
             disk.flush()
-        self._ask("mend")
+        self._ask("repair")
         disk.replace_locator({"parent_linkage": f"{{{guid}}}", "relative_path": f".\\{guid}.vhdx"})
         self._settle()
         disk.close()

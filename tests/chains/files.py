@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.interop.programs import by_seven_zip, pyvhdi_bytes
 from tests.support.holes import data_pieces
 from tests.support.layout import FULLY_PRESENT, PARTIALLY_PRESENT
-from tests.writing.model import assert_same
+from tests.write.model import assert_same
 
 from .twin import ZERO_MIB, Twin, twin_of
 

@@ -10,7 +10,7 @@ from tests.support.layout import FULLY_PRESENT, GIB, MIB, PARTIALLY_PRESENT
 from tests.support.naive import naive_reader
 from tests.support.parts import Block
 from tests.support.patterns import pattern
-from tests.writing.checking import copied, is_clean
+from tests.write.checking import copied, is_clean
 
 from .twin import Twin, twin_of
 

@@ -26,8 +26,8 @@ from tests.support.build import ImageBuilder
 from tests.support.layout import MIB, UNDEFINED, UNMAPPED, ZERO
 from tests.support.parts import Block
 from tests.support.patterns import pattern
-from tests.writing.checking import guids_of, is_clean
-from tests.writing.model import assert_from, assert_same
+from tests.write.checking import guids_of, is_clean
+from tests.write.model import assert_from, assert_same
 
 from .files import digest, others_agree
 from .twin import assert_sound, naive_agrees, twin_of

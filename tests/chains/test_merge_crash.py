@@ -20,9 +20,9 @@ from tests.support.soundness import SHORT, Survey, Surveyor
 from tests.support.sparse import Content, ContentStorage, content_of
 from vhdx.disk.chain import Disk
 from vhdx.image import image, metadata
-from vhdx.image.resize import resize
-from vhdx.image.write import Writer
 from vhdx.ops import fold
+from vhdx.reshape.resize import resize
+from vhdx.write.write import Writer
 
 from .twin import Twin, layer_of_survey
 

@@ -1,7 +1,7 @@
 """Mistakes that moving blocks could make, each put into the library for one test: the harness finds them."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,13 @@ from tests.crash.promises import watch
 from tests.crash.promises.scene import BrokenPromiseError
 from tests.crash.scenarios import ALL
 from vhdx import BlockState
-from vhdx.image.packing import Gaps
 from vhdx.image.pages import Pages
-from vhdx.image.relocate import Relocator
-from vhdx.image.scan import Scanner, Verdict
-from vhdx.image.space import Space
-from vhdx.image.transaction import Door
+from vhdx.reshape import file_layout, packing
+from vhdx.reshape.packing import Move
+from vhdx.reshape.relocate import Relocator
+from vhdx.reshape.scan import Replacement, Scanner
+from vhdx.write.space import Space
+from vhdx.write.transaction import Transaction
 
 from .crash_explore import ChainExplorer
 from .crash_order import watch_chain
@@ -43,18 +44,18 @@ def entry_before_copy(patch: Patch) -> None:
 def copy_not_flushed(patch: Patch) -> None:
     """The flush before the log entry is forgotten where blocks are moved."""
 
-    def commit_pages(door: Any, pages: list[tuple[int, bytes]]) -> None:
-        really(door, pages)
+    def commit_pages(transaction: Any, pages: list[tuple[int, bytes]]) -> None:
+        really(transaction, pages)
 
-    def commit(door: Any) -> bool:
-        pages = door._pages.dirty()
+    def commit(transaction: Any) -> bool:
+        pages = transaction._pages.dirty()
         if pages:
-            with door.failing_for_good():
-                commit_pages(door, pages)
+            with transaction.failing_for_good():
+                commit_pages(transaction, pages)
         return bool(pages)
 
-    really = Door._commit_pages
-    patch.setattr(Door, "commit", commit)
+    really = Transaction._commit_pages
+    patch.setattr(Transaction, "commit", commit)
 
 
 def old_place_punched_before_the_commit(patch: Patch) -> None:
@@ -85,17 +86,17 @@ def freed_space_taken_before_the_commit(patch: Patch) -> None:
 
 
 def zeros_that_let_the_parent_shine_through(patch: Patch) -> None:
-    def verdict(self: Any, block: int, entry: int) -> Verdict | None:
+    def replacement(self: Any, block: int, entry: int) -> Replacement | None:
         found = really(self, block, entry)
         is_zero = found is not None and found.state is BlockState.ZERO
-        return Verdict(BlockState.NOT_PRESENT) if is_zero else found
+        return Replacement(BlockState.NOT_PRESENT) if is_zero else found
 
-    really = Scanner.verdict
-    patch.setattr(Scanner, "verdict", verdict)
+    really = Scanner.replacement
+    patch.setattr(Scanner, "replacement", replacement)
 
 
 def one_bit_too_few(patch: Patch) -> None:
-    def fewer(self: Any, present: Any, differs: Any) -> Verdict | None:
+    def fewer(self: Any, present: Any, differs: Any) -> Replacement | None:
         found = really(self, present, differs)
         if found is not None and found.bits is not None:
             found.bits[np.flatnonzero(differs)[-1]] = False
@@ -147,13 +148,13 @@ def old_pages_of_a_bitmap_remembered(patch: Patch) -> None:
 
 
 def target_taken_by_two(patch: Patch) -> None:
-    def take(self: Any, length: int, before: int) -> int | None:
-        current, found = self._current, really(self, length, before)
-        self._current = current or self._current
-        return found
+    def moves(*arguments: Any) -> Iterator[Move]:
+        targets: dict[int, int] = {}
+        for move in really(*arguments):
+            yield move._replace(target=targets.setdefault(move.piece.length, move.target))
 
-    really = Gaps.take
-    patch.setattr(Gaps, "take", take)
+    really = packing.moves
+    patch.setattr(file_layout, "moves", moves)
     patch.setattr(Space, "claim", lambda *_: True)
 
 

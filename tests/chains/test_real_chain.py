@@ -10,7 +10,7 @@ from tests.interop.programs import by_seven_zip, pyvhdi_bytes
 from tests.real.test_real_images import IMAGES, LISTED, unpack
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
-from tests.writing.checking import guids_of
+from tests.write.checking import guids_of
 
 from .files import digest
 from .twin import assert_sound, twin_of

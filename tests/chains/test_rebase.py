@@ -10,7 +10,7 @@ from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, MIB, PARTIALLY_PRESENT, ZERO
 from tests.support.parts import Block
 from tests.support.patterns import pattern
-from tests.writing.checking import guids_of, is_clean
+from tests.write.checking import guids_of, is_clean
 from vhdx.ops.info import info
 
 from .files import digest

@@ -24,7 +24,7 @@ from tests.support.layout import (
     ZERO,
 )
 from tests.support.patterns import pattern
-from tests.writing.model import assert_from, assert_same
+from tests.write.model import assert_from, assert_same
 from vhdx.storage.file import FileStorage
 
 from .files import digest

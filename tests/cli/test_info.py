@@ -164,6 +164,7 @@ def test_json_keys_are_stable(tmp_path: Path) -> None:
             "partitions": [],
             "findings": [],
         },
+        "file_systems": [],
         "notes": [],
     }
 

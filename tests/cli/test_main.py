@@ -1,4 +1,4 @@
-"""The front door: verbs, help, exit codes, one sentence for each failure, and streams that are not there."""
+"""The entry point: verbs, help, exit codes, one sentence for each failure, and streams that are not there."""
 
 import os
 import subprocess

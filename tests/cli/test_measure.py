@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.ops.making import write_raw
+from tests.ops.make.making import write_raw
 from tests.support.layout import MIB
 
 from .running import USAGE, rows, run, succeed

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
-from tests.ops.making import write_raw
+from tests.ops.make.making import write_raw
 from tests.partitions.tables import gpt_disk
 from tests.support.layout import MIB
 from tests.support.patterns import pattern

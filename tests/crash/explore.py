@@ -1,7 +1,7 @@
 """Looking at what a power loss may leave of a record, state by state, with the eyes of the promises.
 
 Every distinct content of the file is opened, read and surveyed; of a sample of them the recovery is recorded
-and explored in turn, so that power also fails while the damage of an earlier failure is being mended.
+and explored in turn, so that power also fails while the damage of an earlier failure is being repaired.
 """
 
 import os
@@ -129,7 +129,7 @@ class Explorer:
             _check_naive(content, survey, expectation)
 
     def _recover(self, content: Content, where: "Where") -> None:
-        """Promise 4 and 7 again: mending what is left may be interrupted anywhere, too."""
+        """Promise 4 and 7 again: repairing what is left may be interrupted anywhere, too."""
         name, recovery = self.chance.choice(RECOVERIES)
         seed = self.chance.getrandbits(32)
         session = Session(content, seed, story=f"{where}\nand then recovery {name!r}, seed {seed}")

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from vhdx.format import guids, header
-from vhdx.image.blocks import BlockWriter
 from vhdx.image.headers import HeaderPair
-from vhdx.image.session import Session
-from vhdx.image.space import Space
-from vhdx.image.transaction import Door
 from vhdx.journal.writer import LogWriter
+from vhdx.write.blocks import BlockWriter
+from vhdx.write.session import Session
+from vhdx.write.space import Space
+from vhdx.write.transaction import Transaction
 
 Mistake = Callable[[pytest.MonkeyPatch], None]
 MISTAKES: dict[str, Mistake] = {}
@@ -48,32 +48,32 @@ def _forgotten(method: Any, flushes: slice) -> Any:
 
 @mistake
 def no_flush_before_the_log_entry(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Door, "commit", _forgotten(Door.commit, slice(0, 1)))
+    patch.setattr(Transaction, "commit", _forgotten(Transaction.commit, slice(0, 1)))
 
 
 @mistake
 def no_flush_behind_the_log_entry(patch: pytest.MonkeyPatch) -> None:
-    def commit_pages(door: Any, pages: list[tuple[int, bytes]]) -> None:
-        size = door._file.size()
-        if not door._journal.has_room(pages):
-            door._start_log(size)
-        door._journal.append(pages, size)
+    def commit_pages(transaction: Any, pages: list[tuple[int, bytes]]) -> None:
+        size = transaction._file.size()
+        if not transaction._journal.has_room(pages):
+            transaction._start_log(size)
+        transaction._journal.append(pages, size)
         for file_offset, page in pages:
-            door._file.write_at(page, file_offset)
-        door._file.flush()
-        door._pages.settle(pages)
+            transaction._file.write_at(page, file_offset)
+        transaction._file.flush()
+        transaction._pages.settle(pages)
 
-    patch.setattr(Door, "_commit_pages", commit_pages)
+    patch.setattr(Transaction, "_commit_pages", commit_pages)
 
 
 @mistake
 def a_flush_that_does_nothing_after_writes_in_place(patch: pytest.MonkeyPatch) -> None:
-    really = Door.commit
+    really = Transaction.commit
 
-    def commit(door: Any) -> bool:
-        return really(door) if door._pages.dirty() else False
+    def commit(transaction: Any) -> bool:
+        return really(transaction) if transaction._pages.dirty() else False
 
-    patch.setattr(Door, "commit", commit)
+    patch.setattr(Transaction, "commit", commit)
 
 
 @mistake
@@ -100,37 +100,37 @@ def free_space_taken_for_zeros(patch: pytest.MonkeyPatch) -> None:
 
 @mistake
 def headers_before_the_first_entry(patch: pytest.MonkeyPatch) -> None:
-    def start_log(door: Any, file_size: int) -> None:
+    def start_log(transaction: Any, file_size: int) -> None:
         log_guid = uuid.uuid4()
-        door._headers.update({"log_guid": log_guid})
-        door._journal.start(log_guid, file_size)
-        door._file.flush()
+        transaction._headers.update({"log_guid": log_guid})
+        transaction._journal.start(log_guid, file_size)
+        transaction._file.flush()
 
-    patch.setattr(Door, "_start_log", start_log)
+    patch.setattr(Transaction, "_start_log", start_log)
 
 
 @mistake
 def the_first_entry_not_flushed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Door, "_start_log", _forgotten(Door._start_log, slice(0, 1)))
+    patch.setattr(Transaction, "_start_log", _forgotten(Transaction._start_log, slice(0, 1)))
 
 
 @mistake
 def the_file_cut_before_the_log_is_emptied(patch: pytest.MonkeyPatch) -> None:
-    really = Door.close
+    really = Transaction.close
 
-    def close(door: Any, file_size: int | None) -> None:
-        if door.began and file_size is not None and file_size < door._file.size():
-            door.commit()
-            door._file.resize(file_size)
-            door._file.flush()
-        really(door, None)
+    def close(transaction: Any, file_size: int | None) -> None:
+        if transaction.began and file_size is not None and file_size < transaction._file.size():
+            transaction.commit()
+            transaction._file.resize(file_size)
+            transaction._file.flush()
+        really(transaction, None)
 
-    patch.setattr(Door, "close", close)
+    patch.setattr(Transaction, "close", close)
 
 
 @mistake
 def the_log_emptied_before_its_pages_are_in_place(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Door, "close", _forgotten(Door.close, slice(0, 1)))
+    patch.setattr(Transaction, "close", _forgotten(Transaction.close, slice(0, 1)))
 
 
 @mistake
@@ -152,52 +152,52 @@ def the_header_in_force_overwritten(patch: pytest.MonkeyPatch) -> None:
 
 @mistake
 def tables_written_without_the_log(patch: pytest.MonkeyPatch) -> None:
-    def commit_pages(door: Any, pages: list[tuple[int, bytes]]) -> None:
+    def commit_pages(transaction: Any, pages: list[tuple[int, bytes]]) -> None:
         for file_offset, page in pages:
-            door._file.write_at(page, file_offset)
-        door._file.flush()
-        door._pages.settle(pages)
+            transaction._file.write_at(page, file_offset)
+        transaction._file.flush()
+        transaction._pages.settle(pages)
 
-    patch.setattr(Door, "_commit_pages", commit_pages)
+    patch.setattr(Transaction, "_commit_pages", commit_pages)
 
 
 @mistake
 def the_log_guid_cleared_before_the_replay(patch: pytest.MonkeyPatch) -> None:
-    really = Door._begin_session
+    really = Transaction._begin_session
 
-    def begin(door: Any, changes: dict[str, uuid.UUID]) -> dict[str, uuid.UUID]:
-        if door._image.header.log_guid != guids.NIL:
-            door._headers.update({"log_guid": guids.NIL, "file_write_guid": uuid.uuid4()})
-        return really(door, changes)
+    def begin(transaction: Any, changes: dict[str, uuid.UUID], end: int | None) -> dict[str, uuid.UUID]:
+        if transaction._image.header.log_guid != guids.NIL:
+            transaction._headers.update({"log_guid": guids.NIL, "file_write_guid": uuid.uuid4()})
+        return really(transaction, changes, end)
 
-    patch.setattr(Door, "_begin_session", begin)
+    patch.setattr(Transaction, "_begin_session", begin)
 
 
 @mistake
 def the_replay_not_flushed(patch: pytest.MonkeyPatch) -> None:
-    def begin(door: Any, changes: dict[str, uuid.UUID]) -> dict[str, uuid.UUID]:
+    def begin(transaction: Any, changes: dict[str, uuid.UUID], end: int | None) -> dict[str, uuid.UUID]:
         with pytest.MonkeyPatch.context() as inner:
-            storage = door._file
-            if door._image.header.log_guid != guids.NIL:
-                door._headers.update({"file_write_guid": uuid.uuid4()})
+            storage = transaction._file
+            if transaction._image.header.log_guid != guids.NIL:
+                transaction._headers.update({"file_write_guid": uuid.uuid4()})
                 inner.setattr(storage, "flush", bool)
-                inner.setattr(door._headers, "update", bool)
-            return really(door, changes)
+                inner.setattr(transaction._headers, "update", bool)
+            return really(transaction, changes, end)
 
-    really = Door._begin_session
-    patch.setattr(Door, "_begin_session", begin)
+    really = Transaction._begin_session
+    patch.setattr(Transaction, "_begin_session", begin)
 
 
 @mistake
 def a_ring_that_begins_again_at_its_start_under_the_same_guid(patch: pytest.MonkeyPatch) -> None:
-    def start_log(door: Any, file_size: int) -> None:
-        if door._journal._log_guid is None:
-            really(door, file_size)
+    def start_log(transaction: Any, file_size: int) -> None:
+        if transaction._journal._log_guid is None:
+            really(transaction, file_size)
         else:
-            door._journal._position = 0
+            transaction._journal._position = 0
 
-    really = Door._start_log
-    patch.setattr(Door, "_start_log", start_log)
+    really = Transaction._start_log
+    patch.setattr(Transaction, "_start_log", start_log)
 
 
 @mistake

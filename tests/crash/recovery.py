@@ -15,9 +15,9 @@ def look(session: Session) -> None:
     assert not changes, f"opening and closing changes the file: {changes[0]}"
 
 
-def mend(session: Session) -> None:
+def recover(session: Session) -> None:
     """As `vhdx repair`."""
-    session.mend()
+    session.recover()
 
 
 def write(session: Session) -> None:
@@ -41,12 +41,12 @@ def clear(session: Session) -> None:
 
 
 def again(session: Session) -> None:
-    """Be killed once more in the middle of it, and then mend."""
+    """Be killed once more in the middle of it, and then repair."""
     session.write(_somewhere(session), PAGE)
     session.flush()
     session.write(_somewhere(session), PAGE)
     session.abandon()
-    session.mend_or_close()
+    session.recover_or_close()
 
 
 def compact(session: Session) -> None:
@@ -65,7 +65,7 @@ def _somewhere(session: Session) -> int:
 
 RECOVERIES: tuple[tuple[str, Callable[[Session], None]], ...] = (
     ("look", look),
-    ("mend", mend),
+    ("repair", recover),
     ("write", write),
     ("clear", clear),
     ("again", again),

@@ -14,7 +14,7 @@ from tests.support.soundness import Surveyor
 from tests.support.sparse import Content, ContentStorage, content_of
 from vhdx.disk.chain import Disk
 from vhdx.image import image
-from vhdx.image.resize import resize
+from vhdx.reshape.resize import resize
 
 FILE = "image.vhdx"
 OWN, BELOW, JUNK = 0x4F574E, 0x42454C, 0x4A554E4B

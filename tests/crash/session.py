@@ -19,11 +19,11 @@ from vhdx.disk.chain import Disk
 from vhdx.disk.open import writable_disk
 from vhdx.image import image
 from vhdx.image.image import Image
-from vhdx.image.items import NewItem
-from vhdx.image.session import Session as ImageSession
-from vhdx.image.write import Writer
 from vhdx.ops.compact import Asked, Meter, compact_in_place
 from vhdx.ops.properties import identity_items, make_fixed, put_items, say_dynamic
+from vhdx.write.items import NewItem
+from vhdx.write.session import Session as ImageSession
+from vhdx.write.write import Writer
 
 FILE = "image.vhdx"
 
@@ -111,18 +111,18 @@ class Session:
         if self._killed_at is None or self.record.count("flush", self._killed_at):
             self._settle()
 
-    def mend(self) -> bool:
+    def recover(self) -> bool:
         """Open, put right what can be put right without guessing, and close, as `vhdx repair` does."""
         assert self._disk is None
         self.record.mark(Opened())
-        self._ask("mend")
+        self._ask("repair")
         start = len(self.record.operations)
         writer = Writer(self.storage, image.load(self.storage), on_failure=_ignore)
-        mended = writer.mend()
+        repaired = writer.recover()
         writer.close()
         if self.record.count("flush", start):
             self._settle()
-        return mended
+        return repaired
 
     def compact(
         self,
@@ -203,11 +203,11 @@ class Session:
         assert not leaf.metadata.has_parent
         return None
 
-    def mend_or_close(self) -> None:
+    def recover_or_close(self) -> None:
         """Leave nothing open and nothing dirty."""
         if self._disk is not None:
             self.close()
-        self.mend()
+        self.recover()
 
     def close(self) -> None:
         """Close."""

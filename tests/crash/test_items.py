@@ -9,8 +9,8 @@ import vhdx
 from tests.support.layout import METADATA_ENTRY, METADATA_GUID, METADATA_TABLE, TABLE_SIZE
 from tests.support.lying import Operation, crashes
 from tests.support.soundness import Survey, Surveyor
-from vhdx.image import items, region_move
-from vhdx.image.write import Writer
+from vhdx.write import items, region_move
+from vhdx.write.write import Writer
 
 from .scenarios import ALL
 from .session import FILE, Items
@@ -56,8 +56,8 @@ def value_behind_its_row(patch: pytest.MonkeyPatch) -> None:
     def apply(writer: Any, change: items.ItemChange, *, contents: bool) -> None:
         really(writer, change._replace(direct=()), contents=contents)
         for offset, data in change.direct:
-            writer._session.file.write_at(data, writer._image.metadata.region.file_offset + offset)
-        writer._session.file.flush()
+            writer.session.file.write_at(data, writer._image.metadata.region.file_offset + offset)
+        writer.session.file.flush()
 
     really = Writer._apply
     patch.setattr(Writer, "_apply", apply)

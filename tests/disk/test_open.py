@@ -23,7 +23,7 @@ from tests.support.patterns import pattern
 from tests.support.reading import assert_reads, in_memory, scattered, whole
 from tests.support.vhd import FIXED, VhdBuilder
 from vhdx.disk.open import lone_disk, readable_disk, writable_disk
-from vhdx.disk.parents import ParentPolicy
+from vhdx.disk.places import ParentPolicy
 from vhdx.disk.vhd import vhd_disk
 from vhdx.storage.file import open_for_writing
 

@@ -110,7 +110,6 @@ PLACES = clean().plan().blocks
     [
         (4, (MIB, MIB), 0, "state 4"),
         (PLACES[2] | 4, (MIB, MIB), 0, "state 4"),
-        (PLACES[1 - 1] | 7, None, None, "state 7"),
         (6, (MIB, MIB), 0, "the header section"),
         (MIB | 6, (MIB, MIB), None, "the log"),
         (500 * MIB | 6, (MIB, MIB), 0, "behind the end"),
@@ -127,7 +126,7 @@ def test_one_bad_block(
     right = clean().content()
     assert content[:MIB] == right[:MIB]
     assert content[2 * MIB :] == right[2 * MIB :]
-    assert any(reason.replace("state 7", "no parent") in doubt.reason for doubt in doubts), doubts
+    assert any(reason in doubt.reason for doubt in doubts), doubts
     if doubtful:
         assert where(doubts) == [doubtful]
     if reads is not None:
@@ -141,7 +140,7 @@ def test_a_partially_present_block_without_a_parent_is_read(tmp_path: Path) -> N
     image.blocks[2] = Block(pattern(2, MIB), PARTIALLY_PRESENT)
     content, doubts = salvaged(image.write(tmp_path / "a.vhdx"))
     assert content == clean().content()
-    assert where(doubts) == [(2 * MIB, MIB)]
+    assert doubts == []
 
 
 def test_space_claimed_twice_is_read_for_both(tmp_path: Path) -> None:
@@ -494,7 +493,7 @@ def _bad_entries(image: ImageBuilder, chance: random.Random) -> None:
     places = [*image.plan().blocks.values(), 0, MIB, 2 * MIB, 3 * MIB, 700 * MIB, 1 << 50]
     for _ in range(chance.randrange(1, 5)):
         block = chance.randrange(image.payload_blocks)
-        state = chance.choice((4, FULLY_PRESENT, FULLY_PRESENT, PARTIALLY_PRESENT))
+        state = chance.choice((4, FULLY_PRESENT, FULLY_PRESENT, 4))
         place = chance.choice(places)
         if state == 4 or place != image.plan().blocks.get(block):
             image.bat[image.bat_index(block)] = place | state

@@ -36,7 +36,7 @@ def with_a_dirty_log(folder: Path) -> Path:
     return dirty(ImageBuilder(blocks={1: Block(pattern(1, MIB))})).write(folder / "image.vhdx")
 
 
-def with_damage_that_a_writer_would_mend(folder: Path) -> Path:
+def with_damage_that_a_writer_would_repair(folder: Path) -> Path:
     image = qemu_like(headers={1: Header(checksum=0)}, region_tables={1: RegionTable(checksum=0)})
     return image.write(folder / "image.vhdx")
 
@@ -49,7 +49,7 @@ def a_dirty_chain(folder: Path) -> Path:
     return dirty(child).write(folder / "image.vhdx")
 
 
-IMAGES = [clean, with_a_dirty_log, with_damage_that_a_writer_would_mend, a_dirty_chain]
+IMAGES = [clean, with_a_dirty_log, with_damage_that_a_writer_would_repair, a_dirty_chain]
 
 
 @pytest.fixture(name="flags")

@@ -15,7 +15,7 @@ import vhdx
 from tests.support.layout import KIB, MIB
 from tests.support.vhd import DIFFERENCING, DYNAMIC, FIXED, VhdBuilder, absolute, relative
 from vhdx.disk.open import open_any
-from vhdx.disk.parents import ParentPolicy
+from vhdx.disk.places import ParentPolicy
 from vhdx.disk.vhd import VhdDisk, vhd_disk
 from vhdx.extents import ExtentKind
 from vhdx.storage.stream import StreamStorage
@@ -256,7 +256,12 @@ def test_a_damaged_footer_without_copy(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(vhdx.CorruptImageError, match="footer at file offset 16384: checksum is") as caught:
         opened(path)
-    assert "no sound copy at the beginning" in str(caught.value)
+    assert "no sound copy; its fields agree with the file ([VHD] Hard Disk Footer Format)" in str(
+        caught.value
+    )
+    path.write_bytes(path.read_bytes()[:-464] + b"x" + path.read_bytes()[-463:])  # another size, too
+    with pytest.raises(vhdx.CorruptImageError, match="no sound copy at the beginning"):
+        opened(path)
 
 
 @pytest.mark.parametrize("length", [257, 300, 510])
@@ -290,7 +295,7 @@ def test_the_footer_of_old_files_is_a_byte_shorter(tmp_path: Path) -> None:
         ({"entry_count": 0}, vhdx.CorruptImageError, "1 blocks have only 0 entries"),
         ({"header_changes": {16: b"\xff" * 8}}, vhdx.CorruptImageError, "behind the end of the file"),
         ({"footer_changes": {48: b"\0\0\1" + bytes(5)}}, vhdx.CorruptImageError, "have only 1 entries"),
-        ({"footer_changes": {48: b"\xff" * 6 + b"\0\0"}}, vhdx.UnsupportedImageError, "disk of 16 EiB"),
+        ({"footer_changes": {48: b"\xff" * 6 + b"\0\0"}}, vhdx.CorruptImageError, "have only 1 entries"),
     ],
 )
 def test_what_is_refused(
@@ -311,11 +316,24 @@ def test_a_fixed_disk_larger_than_its_file(tmp_path: Path) -> None:
 def test_blocks_outside_the_file(tmp_path: Path, entry: int) -> None:
     vhd = VhdBuilder(4 * SMALL, DYNAMIC, SMALL, sectors(1, 40), table_changes={1: entry})
     with opened(vhd.write(tmp_path / "a.vhd")) as disk:
-        assert disk.pread(SMALL, 0) == vhd.content()[:SMALL]
-        if entry == 5:  # inside the file: nothing shows that it is wrong
+        if entry == 0:  # the footer's copy stands there: it is an unused one
+            assert disk.pread(SMALL, SMALL) == bytes(SMALL)
+            assert "1 entries of the table are 0" in disk.findings[0]
             return
-        with pytest.raises(vhdx.CorruptImageError, match="block 1 stands at"):
+        if entry == 5:  # inside the file, over another block
+            with pytest.raises(vhdx.CorruptImageError, match="claimed by another block"):
+                disk.pread(SMALL, 0)
+        else:
+            assert disk.pread(SMALL, 0) == vhd.content()[:SMALL]
+        with pytest.raises(vhdx.CorruptImageError, match="block 1 "):
             disk.pread(1, SMALL)
+
+
+def test_the_table_is_no_block(tmp_path: Path) -> None:
+    vhd = VhdBuilder(4 * SMALL, DYNAMIC, SMALL, sectors(1, 40), table_changes={1: 3})
+    stands = pytest.raises(vhdx.CorruptImageError, match="where another structure stands")
+    with opened(vhd.write(tmp_path / "a.vhd")) as disk, stands:
+        disk.pread(1, SMALL)
 
 
 def test_tables_of_several_windows(tmp_path: Path) -> None:

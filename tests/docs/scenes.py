@@ -85,7 +85,7 @@ def wsl(folder: Path) -> None:
 
 
 def damaged(folder: Path) -> None:
-    """One image with what can be mended without loss, and one in which two blocks share their space."""
+    """One image with what can be repaired without loss, and one in which two blocks share their space."""
     for name in ("vm.vhdx", "worse.vhdx"):
         vhdx.create(folder / name, "64M", block_size="8M")
         _write(folder / name, 1, 0, 10 * MIB, 40 * MIB)

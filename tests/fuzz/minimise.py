@@ -1,7 +1,7 @@
 """Choose the inputs worth committing: ``python -m tests.fuzz.minimise TARGET [FILE…]``.
 
 Of what fuzzing grew in `.fuzz/TARGET` and of what was committed before, the shortest inputs are kept that
-together walk every step from line to line of the library that all of them walk. Findings that were mended
+together walk every step from line to line of the library that all of them walk. Findings that were repaired
 belong into the corpus, too: name their files, they are kept whatever they walk, now and later.
 """
 

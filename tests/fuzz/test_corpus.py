@@ -64,11 +64,11 @@ MISTAKES = [
     Mistake("metadata", "vhdx.image.metadata._number_fault", lambda *_: None),
     Mistake("partitions", "vhdx.ops.resize_gpt._take", lambda *_: None),
     Mistake("chain", "vhdx.disk.places.is_below", lambda *_: True),
-    Mistake("look", "vhdx.image.salvage_read.SalvageReader.locate", lambda *_: -2),
+    Mistake("look", "vhdx.examine.salvage_read.SalvageReader.locate", lambda *_: -2),
     Mistake("vhd", "vhdx.format.vhd._damage", lambda *_: None),
     Mistake("nbd", "vhdx.nbd.transmit.Requests.refusal", lambda *_: Error.NONE),
     Mistake("write", "vhdx.disk.chain.Disk.zero", lambda *_: None),
-    Mistake("repair", "vhdx.storage.rehearsal.Rehearsal.perform", lambda *_: None),
+    Mistake("repair", "vhdx.storage.staged.StagedChanges.perform", lambda *_: None),
     Mistake("sizes", "tests.fuzz.targets.sizes.format_size", lambda size: ""),
 ]
 

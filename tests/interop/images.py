@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import vhdx
-from tests.ops.making import raw_bytes, write_raw
+from tests.ops.make.making import raw_bytes, write_raw
 from tests.support.layout import GIB, KIB, MIB
 from tests.support.patterns import pattern
 

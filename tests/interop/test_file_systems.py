@@ -10,7 +10,7 @@ import pytest
 import vhdx
 from tests.support.layout import MIB
 from tests.support.tools import needs
-from tests.writing.checking import guids_of
+from tests.write.checking import guids_of
 
 from .programs import by_seven_zip, dissect_bytes, pyvhdi_bytes, qemu_check, run
 

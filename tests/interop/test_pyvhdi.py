@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
-from tests.ops.making import disk_of
+from tests.ops.make.making import disk_of
 from tests.support.build import ImageBuilder
 from tests.support.layout import MIB, ZERO
 from tests.support.logs import Data, LogBuilder

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import vhdx
-from tests.ops.making import assert_same_bytes, disk_of
+from tests.ops.make.making import assert_same_bytes, disk_of
 from tests.support.build import ImageBuilder
 from tests.support.layout import GIB, KIB, MIB, PARTIALLY_PRESENT, TIB
 from tests.support.parts import Block

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import vhdx
-from tests.ops.making import assert_same_bytes
+from tests.ops.make.making import assert_same_bytes
 
 from .programs import QEMU, SEVEN_ZIP, by_dissect, by_pyvhdi, run
 

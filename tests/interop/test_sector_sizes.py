@@ -7,12 +7,12 @@ import pytest
 
 import vhdx
 from tests.cli.running import run as run_vhdx
-from tests.ops.making import disk_of, write_raw
+from tests.ops.make.making import disk_of, write_raw
 from tests.partitions.tables import mbr_record
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.tools import needs
-from vhdx.ops.resector import BACKUP_MOVED, TAKEN_FOR_512
+from vhdx.ops.make.resector import BACKUP_MOVED, TAKEN_FOR_512
 
 from .programs import run
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
-from tests.ops.making import raw_bytes, write_raw
+from tests.ops.make.making import raw_bytes, write_raw
 from tests.support.layout import GIB, MIB
 from tests.support.patterns import pattern
 from tests.support.tools import needs

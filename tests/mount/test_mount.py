@@ -15,12 +15,12 @@ import vhdx
 from tests.cli.running import COMMAND, run, succeed
 from tests.docs.scenes import chain, dirty
 from tests.interop.programs import run as program
-from tests.ops.making import write_raw
+from tests.ops.make.making import write_raw
 from tests.partitions.tables import gpt_disk
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.tools import needs
-from tests.writing.checking import is_clean, qemu_check
+from tests.write.checking import is_clean, qemu_check
 
 from .mounting import FUSE, LOOP, is_mounted, mounted, opened_to_write, process_of, wait_for_end
 

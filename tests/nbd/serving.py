@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from tests.cli.running import COMMAND
 from vhdx.disk.base import VirtualDisk
 from vhdx.nbd import listen
-from vhdx.nbd.connection import House, Limits
+from vhdx.nbd.connection import Limits, ServerState
 from vhdx.nbd.export import Export
 from vhdx.nbd.server import Server
 
@@ -47,10 +47,10 @@ def served(
     """Serve disks as ``disk0``, ``disk1`` … until the end of the ``with``."""
     log: list[str] = []
     exports = {f"disk{number}": Export(f"disk{number}", disk) for number, disk in enumerate(disks)}
-    house = House(exports, "disk0", tls, limits or Limits(), log.append)
+    state = ServerState(exports, "disk0", tls, limits or Limits(), log.append)
     path = str(folder / "s")
     with listen.unix_socket(path) as listener:
-        server = Server(house, [listener], **options)
+        server = Server(state, [listener], **options)
         thread = threading.Thread(target=server.serve)
         thread.start()
         running = Running(path, server, log, thread)

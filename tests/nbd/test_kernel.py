@@ -11,7 +11,7 @@ import vhdx
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.tools import needs
-from tests.writing.checking import is_clean
+from tests.write.checking import is_clean
 
 from .serving import serving
 

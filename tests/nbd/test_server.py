@@ -17,7 +17,7 @@ import pytest
 import vhdx
 from tests.support.layout import MIB
 from vhdx.nbd import listen
-from vhdx.nbd.connection import House, Limits
+from vhdx.nbd.connection import Limits, ServerState
 from vhdx.nbd.export import SLICE, Export
 from vhdx.nbd.server import Server
 from vhdx.nbd.serving import HELPERS
@@ -548,10 +548,10 @@ def test_a_client_that_is_gone_before_it_is_served_ends_nothing(
     disk: MemoryDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """macOS refuses to set options of a socket whose other end has gone."""
-    house = House({"": Export("", disk)}, "", None, Limits(), print)
+    state = ServerState({"": Export("", disk)}, "", None, Limits(), print)
     with listen.tcp_socket("127.0.0.1", 0) as listener:
         address = listener.getsockname()
-        server = Server(house, [listener], once=True)
+        server = Server(state, [listener], once=True)
         thread = threading.Thread(target=server.serve)
         thread.start()
         with monkeypatch.context() as patch:
@@ -601,9 +601,9 @@ def test_a_stop_does_not_wait_for_who_holds_on(disk: MemoryDisk, tmp_path: Path)
     with (
         served(tmp_path, disk, grace=0.5) as running,
         Client.opened(running.address) as deaf,
-        Client(running.address) as haggling,
+        Client(running.address) as negotiating,
     ):
-        haggling.greet()
+        negotiating.greet()
         deaf.socket.sendall(deaf.packed(READ, 0, MIB, flags=DF) * 20)
         begin = time.monotonic()
         running.stop()

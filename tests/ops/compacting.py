@@ -4,7 +4,7 @@ import sys
 
 import vhdx
 from tests.support.layout import MIB
-from vhdx.image import relocate
+from vhdx.reshape import relocate
 
 
 def tell(done: int, total: int | None) -> None:

@@ -24,10 +24,11 @@ from tests.support.lying import Record
 from tests.support.parts import Bitmap, Block
 from tests.support.patterns import pattern
 from tests.support.sparse import content_of
-from tests.writing.checking import allocated, assert_sound, guids_of, model_of, qemu_check, structure_of
-from tests.writing.images import strange
-from vhdx.image import image, relocate
+from tests.write.checking import allocated, assert_sound, guids_of, model_of, qemu_check, structure_of
+from tests.write.images import strange
+from vhdx.image import image
 from vhdx.ops.compact import Asked, Meter, compact_in_place
+from vhdx.reshape import relocate
 
 
 def some(number: int, length: int = MIB) -> Block:
@@ -174,6 +175,18 @@ def test_full_blocks_that_equal_their_parent_in_part_get_a_bitmap(tmp_path: Path
         own = [(e.offset, e.length) for e in disk.own_extents() if e.kind is vhdx.ExtentKind.DATA]
     unit = 64 * KIB
     assert own == [(n * MIB + MIB // 2, unit) for n in range(4)]
+    chain_is_sound(path)
+
+
+@pytest.mark.parametrize("tail", [1, 512, 614400])
+def test_a_bitmap_in_a_last_mib_that_is_not_whole_lies_in_the_file(tmp_path: Path, tail: int) -> None:
+    path, files, content = thinnable(tmp_path, 4, gap=0)
+    with path.open("ab") as file:
+        file.write(bytes(tail))
+    done = vhdx.compact(path, scan_zeros=True)
+    assert done.file_size_after == path.stat().st_size
+    assert path.stat().st_size % MIB == 0
+    assert others_agree(files, content)
     chain_is_sound(path)
 
 
@@ -386,7 +399,7 @@ def test_many_moves_share_their_flushes() -> None:
     assert done.freed_blocks == 30
     assert done.moved_blocks == 15
     few = record.count("flush")
-    assert few <= 13
+    assert few <= 14  # the close, which cuts the file, says in the log how long it becomes
     blocks = {n: some(n) if n % 2 else Block() for n in range(120)}
     storage = (record := Record()).storage(FILE, content_of(ImageBuilder(128 * MIB, blocks=blocks)))
     compact_in_place(

@@ -13,7 +13,7 @@ import pytest
 import vhdx
 from tests.support.layout import MIB
 from tests.support.tools import needs
-from tests.writing.checking import copied, guids_of, is_clean, qemu_check, structure_of
+from tests.write.checking import copied, guids_of, is_clean, qemu_check, structure_of
 from vhdx.ops.repair import repair
 
 BLOCKS = 96

@@ -14,10 +14,10 @@ from tests.support.layout import IS_REQUIRED, IS_USER, IS_VIRTUAL_DISK, KIB, MIB
 from tests.support.parts import Block, Item
 from tests.support.patterns import pattern
 from tests.support.tools import needs
-from tests.writing.checking import assert_sound, guids_of, model_of, qemu_check
+from tests.write.checking import assert_sound, guids_of, model_of, qemu_check
 from vhdx.format import metadata
-from vhdx.image import region_move
 from vhdx.journal.writer import LogWriter
+from vhdx.write import region_move
 
 IDS = [UUID(int=number + 1) for number in range(1100)]
 

@@ -8,16 +8,16 @@ import pytest
 
 import vhdx
 from tests.chains.files import digest
+from tests.ops.make.making import item_of
 from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, MIB, ZERO
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.tools import needs
-from tests.writing.checking import allocated, assert_sound, guids_of, model_of, qemu_check, structure_of
-from tests.writing.images import strange
+from tests.write.checking import allocated, assert_sound, guids_of, model_of, qemu_check, structure_of
+from tests.write.images import strange
 
 from .conftest import SMALL
-from .making import item_of
 
 ID = UUID("12345678-9abc-def0-1234-56789abcdef0")
 

@@ -21,7 +21,7 @@ from tests.support.layout import MIB, UNDEFINED, UNMAPPED
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.tools import needs
-from tests.writing.checking import guids_of, is_clean
+from tests.write.checking import guids_of, is_clean
 
 EXT4 = needs("mkfs.ext4", "fsck.ext4", "debugfs")
 PLACES = [(2048, 6143), (8192, 20479)]

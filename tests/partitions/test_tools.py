@@ -11,7 +11,7 @@ import pytest
 
 import vhdx
 from tests.interop.programs import run
-from tests.ops.making import write_raw
+from tests.ops.make.making import write_raw
 from tests.real.test_real_images import IMAGES, LISTED, unpack
 from tests.support.layout import MIB
 from tests.support.tools import needs

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
-from tests.ops.making import is_regular, names_in
+from tests.ops.make.making import is_regular, names_in
 from tests.support.tools import needs
 from vhdx.storage.publish import new_file
 

@@ -100,7 +100,7 @@ def check_words(error: Exception) -> None:
 
 
 class Victim:
-    """A file that is changed, judged and mended again, once for each change."""
+    """A file that is changed, judged and repaired again, once for each change."""
 
     def __init__(self, path: Path, parents: Sequence[Path] = ()) -> None:
         self.path, self.parents = path, parents

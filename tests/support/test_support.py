@@ -363,7 +363,7 @@ def test_every_field_can_be_damaged_behind_its_checksum(tmp_path: Path) -> None:
     assert len(kinds) == 14
 
 
-def test_checksums_are_broken_on_demand_and_mended(tmp_path: Path) -> None:
+def test_checksums_are_broken_on_demand_and_repaired(tmp_path: Path) -> None:
     path = ImageBuilder().write(tmp_path / "image.vhdx")
     damage(path, HEADER, "sequence_number", 3, copy=2, reseal=False)
     damage(path, HEADER, "version", 2, copy=1, reseal=False)

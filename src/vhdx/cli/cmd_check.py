@@ -8,7 +8,8 @@ import click
 
 from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
 from vhdx.cli.render import print_json, progress_bar, size_text
-from vhdx.text import printable
+from vhdx.errors import cited
+from vhdx.text import command, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 EXIT_ERRORS = 2
 EXIT_WARNINGS = 3
 _ORDER = ("error", "warning", "note")
+_TOLD = 3
+"""How many findings of one kind have a line each, or are named in the line of all."""
 
 
 @click.command()
@@ -63,22 +66,37 @@ def exit_code(results: tuple[CheckResult, ...]) -> int:
 
 
 def print_result(result: CheckResult, *, notes: bool = True) -> None:
-    """Print the findings of one file, the gravest first, and a line that sums them up."""
+    """Print the findings of one file, the gravest first, many of a kind in one line, and their sums."""
     path = printable(result.path)
-    for finding in sorted(result.findings, key=lambda f: _ORDER.index(f.severity)):
-        if finding.severity == "note" and not notes:
-            break
-        click.echo(f"{path}: {finding_text(finding)}")
-    for sentence in _others(result):
-        click.echo(f"{path}: {sentence}")
+    for severity in _ORDER if notes else _ORDER[:-1]:
+        kinds: dict[str, list[CheckFinding]] = {}
+        for finding in result.findings:
+            if finding.severity == severity:
+                kinds.setdefault(finding.code, []).append(finding)
+        for code, found in kinds.items():
+            for text in _texts(found, result.codes[code]):
+                click.echo(f"{path}: {text}")
+    if result.unchecked:
+        parts = ", ".join(result.unchecked)
+        click.echo(f"{path}: not checked, because what leads there is damaged: {parts}")
     click.echo(f"{path}: {_summary(result)}")
 
 
+def _texts(found: list[CheckFinding], number: int) -> Iterator[str]:
+    """The findings of one kind, of which there are ``number``: a line each if they are few, else one line."""
+    if number <= _TOLD:
+        yield from map(finding_text, found)
+        return
+    others = ", ".join(f"{each.structure} at {each.file_offset}" for each in found[1:_TOLD])
+    more = f"; the same of {others} and {number - _TOLD} more"
+    yield finding_text(found[0]._replace(severity=f"{number} {found[0].severity}s"), more)
+
+
 def print_hints(result: CheckResult) -> None:
-    """Say what to do about errors and warnings."""
+    """Say what to do about the worst findings."""
     path = printable(result.path)
-    for what, command in _hints(result):
-        click.echo(f"{path}: to {what}: vhdx {command.format(path)}")
+    for what, words in _hints(result):
+        click.echo(f"{path}: to {what}: {command(words, result.path)}")
 
 
 def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
@@ -89,29 +107,20 @@ def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
     if parent:
         yield "look for the parent elsewhere", "check --chain --parent-dir DIR {}"
     if errors & {"no", "accept-data-loss"}:
-        yield "try to save what can be read", "convert --salvage {} TARGET"
-    if "no" not in errors and (errors | warnings) - {"no"}:
+        yield "try to save what can be read", "convert --salvage {} SALVAGED.vhdx"
+    if "no" not in errors and (errors or warnings) - {"no"}:
         options = [f" --{word}" for word in ("rebuild", "accept-data-loss") if word in errors]
-        yield "see what can be mended", "repair --dry-run" + "".join(options) + " {}"
+        yield "see what can be repaired", "repair --dry-run" + "".join(options) + " {}"
     if "space.leaked" in result.codes and not grave:
         yield "give leaked space back", "compact {}"
 
 
-def finding_text(finding: CheckFinding) -> str:
-    """One finding as a line; where several files were tried, with a line for each of them."""
+def finding_text(finding: CheckFinding, more: str = "") -> str:
+    """One finding as a line, with ``more`` to say; where several files were tried, with a line for each."""
     place = f"{finding.structure} at file offset {finding.file_offset}"
-    rule = f"[MS-VHDX] {finding.section}, {finding.code}"
-    text = f"{finding.severity}: {place}: {finding.detail} ({rule})"
+    rule = f"{cited(finding.section)}, {finding.code}"
+    text = f"{finding.severity}: {place}: {finding.detail}{more} ({rule})"
     return "\n".join(map(printable, text.split("\n")))
-
-
-def _others(result: CheckResult) -> Iterator[str]:
-    described = [finding.code for finding in result.findings]
-    for code, number in result.codes.items():
-        if number > described.count(code):
-            yield f"and {number - described.count(code)} more of {code}"
-    if result.unchecked:
-        yield f"not checked, because what leads there is damaged: {', '.join(result.unchecked)}"
 
 
 def _summary(result: CheckResult) -> str:

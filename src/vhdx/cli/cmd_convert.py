@@ -24,7 +24,7 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
     from vhdx.extents import Doubt
-    from vhdx.ops.convert import ConvertResult
+    from vhdx.ops.make.convert import ConvertResult
 
 _EXIT_DOUBTS = 3
 
@@ -42,6 +42,11 @@ _EXIT_DOUBTS = 3
 @click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
 )
+@click.option(
+    "--ignore-bitmaps",
+    is_flag=True,
+    help="Take every sector of a VHD's blocks as it stands, as QEMU does; not of a differencing one.",
+)
 @json_option
 def convert(
     source: str,
@@ -55,6 +60,7 @@ def convert(
     force_share: bool,
     force: bool,
     salvage: bool,
+    ignore_bitmaps: bool,
     as_json: bool,
     **options: Any,
 ) -> int:
@@ -69,8 +75,8 @@ def convert(
     With --salvage each range of the disk that may be wrong is listed on standard error (in the output of
     --json), and the exit code is 3 if there is one.
     """
-    from vhdx.ops.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
-    from vhdx.ops.plan import ImageOptions  # noqa: PLC0415
+    from vhdx.ops.make.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
     doubts = JsonList("doubts") if as_json else None
     with making(target), progress_bar("converting") as progress:
@@ -85,6 +91,7 @@ def convert(
             overwrite=force,
             lock=not force_share,
             salvage=salvage,
+            ignore_bitmaps=ignore_bitmaps,
             on_doubt=doubts.add if doubts else _print_doubt,
             progress=progress,
         )

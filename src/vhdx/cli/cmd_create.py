@@ -47,7 +47,7 @@ def create(
     reserves its space on the host. With --parent the size may be left out; disk id, sector sizes and the
     user metadata of the disk are the parent's, blocks have 2M unless told otherwise.
     """
-    from vhdx.ops.create import create as create_image  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.make.create import create as create_image  # noqa: PLC0415  --help needs no library
 
     _refuse_other_suffix(image)
     policy = parent_policy(parent_dirs, any_parent=any_parent)

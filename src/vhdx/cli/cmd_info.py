@@ -8,12 +8,13 @@ import click
 
 from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
 from vhdx.cli.render import print_json, print_rows, progress_bar, size_text
-from vhdx.text import printable
+from vhdx.text import command, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from vhdx.disk.parents import ParentPolicy
+    from vhdx.disk.places import ParentPolicy
+    from vhdx.disk.volumes import FileSystemOn
     from vhdx.ops.info import BlockInfo, ImageInfo, LogInfo, TableInfo
     from vhdx.ops.info_vhd import VhdInfo
 
@@ -38,8 +39,8 @@ def info(
     """Say what IMAGE is, without changing it.
 
     Shows sizes, type, identities, the state of the log, blocks by state and their fragmentation, where
-    the parent is looked for, partitions, and what is unusual. A dirty log is replayed in memory. IMAGE may
-    be a VHD, too.
+    the parent is looked for, partitions, file systems with the space that they say they use, and what is
+    unusual. A dirty log is replayed in memory. IMAGE may be a VHD, too.
     """
     from vhdx.disk.open import is_vhd_file  # noqa: PLC0415  --help needs no library
     from vhdx.ops.info import info as image_info  # noqa: PLC0415
@@ -75,6 +76,7 @@ def _print_vhd(image: str, policy: ParentPolicy, *, chain: bool, as_json: bool, 
         click.echo(f"  {depth}. {printable(path)}")
     if found.partition_table is not None:
         print_table(found.partition_table)
+    print_file_systems(found.file_systems or ())
     for note in found.notes:
         click.echo(f"note: {printable(note)}")
 
@@ -111,6 +113,7 @@ def _print_text(found: ImageInfo) -> None:
             click.echo(f"  {depth}. {printable(layer.path)}: {about}")
     if found.partition_table is not None:
         print_table(found.partition_table)
+    print_file_systems(found.file_systems or ())
     for note in found.notes:
         click.echo(f"{note.severity}: {note.structure} at file offset {note.file_offset}: {note.text}")
     _print_hint(found)
@@ -118,11 +121,11 @@ def _print_text(found: ImageInfo) -> None:
 
 def _print_hint(found: ImageInfo) -> None:
     """Say what to do about an image that is not as it should be left behind."""
-    path = printable(found.path)
     if found.log.state == "dirty":
-        click.echo(f"the log was replayed in memory; to replay it in the file: vhdx repair {path}")
+        repair = command("repair {}", found.path)
+        click.echo(f"the log was replayed in memory; to replay it in the file: {repair}")
     if any(note.severity == "warning" for note in found.notes):
-        click.echo(f"for all that is wrong: vhdx check {path}")
+        click.echo(f"for all that is wrong: {command('check {}', found.path)}")
 
 
 def print_table(table: TableInfo) -> None:
@@ -138,6 +141,22 @@ def print_table(table: TableInfo) -> None:
         click.echo(f"  {partition.number}. at {partition.offset}: {size}, {kind}{name}{boot}")
     for finding in table.findings:
         click.echo(f"note: partitions: {printable(finding)}")
+
+
+def print_file_systems(found: Iterable[FileSystemOn]) -> None:
+    """Print what stands in each volume, how full it is by its own count, and in which state."""
+    rows = [f"  {printable(each.name)}: {_file_system_text(each)}" for each in found]
+    for line in ("file systems:", *rows) if rows else ():
+        click.echo(line)
+
+
+def _file_system_text(found: FileSystemOn) -> str:
+    parts = [found.kind + (f" {printable(found.label)!r}" if found.label else "")]
+    if found.free is not None and found.used is not None:
+        parts += [f"{size_text(found.used)} used", f"{size_text(found.free)} free"]
+    reasons = "; ".join(map(printable, found.reasons))
+    parts.append(f"{found.state}: {reasons}" if reasons else found.state)
+    return ", ".join(parts)
 
 
 def _rows(found: ImageInfo) -> Iterator[tuple[str, str]]:
@@ -161,6 +180,8 @@ def _rows(found: ImageInfo) -> Iterator[tuple[str, str]]:
         yield "blocks", _block_text(found.blocks)
         if found.blocks.fragmentation is not None:
             yield "fragmentation", f"{found.blocks.fragmentation:.1%}"
+        if found.blocks.free_size:
+            yield "free in the file", f"{size_text(found.blocks.free_size)}, which vhdx compact gives back"
 
 
 def _log_text(log: LogInfo) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.disk.open import Format
-    from vhdx.ops.measure import MeasureResult
+    from vhdx.ops.make.measure import MeasureResult
 
 
 @click.command()
@@ -56,8 +56,8 @@ def measure(
     nothing. Without --scan-zeros stored zeros count as contents, so the file may become smaller than
     said, never larger.
     """
-    from vhdx.ops.measure import measure as measure_disk  # noqa: PLC0415  --help needs no library
-    from vhdx.ops.plan import ImageOptions  # noqa: PLC0415
+    from vhdx.ops.make.measure import measure as measure_disk  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
     with progress_bar("reading") as progress:
         found = measure_disk(

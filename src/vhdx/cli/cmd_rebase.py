@@ -33,7 +33,7 @@ def rebase(
     with --safe, for another one. Without --safe or --ignore-identity the parent must be the one that
     CHILD knows by its identity.
     """
-    from vhdx.ops.child import NOT_FOUND_BY_DEFAULT  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT  # noqa: PLC0415  --help needs no library
     from vhdx.ops.rebase import rebase as rebase_image  # noqa: PLC0415
 
     with changing(image=child), progress_bar("comparing") as progress:
@@ -52,6 +52,12 @@ def rebase(
     if safe:
         click.echo(
             f"{printable(child)}: {size_text(done.copied_size)} copied that the new parent has otherwise"
+        )
+    if done.hidden_size:
+        click.echo(
+            f"vhdx: the parent is {size_text(done.hidden_size)} larger than its child, "
+            "which does not show what stands behind its own end",
+            err=True,
         )
     if not done.found_by_default:
         click.echo(f"vhdx: {NOT_FOUND_BY_DEFAULT}", err=True)

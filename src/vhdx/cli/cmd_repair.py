@@ -11,7 +11,7 @@ from vhdx.cli.cmd_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_re
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import FILE, json_option
 from vhdx.cli.render import print_json, progress_bar, size_text
-from vhdx.text import printable
+from vhdx.text import command, printable, shell_word
 
 if TYPE_CHECKING:
     from vhdx.ops.repair import RepairResult
@@ -34,7 +34,9 @@ _NOT_YET = "the image may be neither as it was nor as the repair left it"
     "--undo", type=FILE, metavar="FILE", help="Bring back what --backup saved, and do nothing else."
 )
 @click.option(
-    "--accept-data-loss", is_flag=True, help="Also mend what costs contents that are lost or doubtful anyway."
+    "--accept-data-loss",
+    is_flag=True,
+    help="Also repair what costs contents that are lost or in doubt anyway.",
 )
 @click.option("--rebuild", is_flag=True, help="Search for metadata and BAT if both region tables are gone.")
 @json_option
@@ -48,7 +50,7 @@ def repair(
     rebuild: bool,
     as_json: bool,
 ) -> int:
-    """Mend IMAGE where nothing has to be guessed.
+    """Repair IMAGE where nothing has to be guessed.
 
     Replays the log, puts right damaged copies, reserved bits, needless offsets, and cuts a leaked tail. What
     a read of the disk returns stays as it is, unless --accept-data-loss is given; the ranges of the disk
@@ -84,7 +86,7 @@ def _advice(backup: str | None) -> str:
     """What to do after Ctrl-C. A backup that is there may be needed: it is not written again."""
     if backup is None or not os.path.lexists(backup):
         return "; run it again"
-    return f"; --undo {backup} brings back what was, or run it again with another --backup"
+    return f"; --undo {shell_word(backup)} brings back what was, or run it again with another --backup"
 
 
 def _undo(image: str, backup: str, *, alone: bool, as_json: bool) -> int:
@@ -92,7 +94,8 @@ def _undo(image: str, backup: str, *, alone: bool, as_json: bool) -> int:
 
     if not alone:
         raise click.UsageError("--undo brings back what was; it goes with no other option")
-    with changing(f"; run vhdx repair --undo {backup} {image} again before anything else", fate=_NOT_YET):
+    again = command("repair --undo {} {}", backup, image)
+    with changing(f"; run {again} again before anything else", fate=_NOT_YET):
         restored = undo_repair(image, backup)
     if as_json:
         print_json(restored)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.children import Families
     from vhdx.disk.open import Format
-    from vhdx.disk.parents import ParentPolicy
+    from vhdx.disk.places import ParentPolicy
     from vhdx.nbd.export import Export
     from vhdx.nbd.server import Server
 
@@ -123,7 +123,7 @@ def serve(
     """
     from vhdx.disk.children import Families  # noqa: PLC0415  --help needs no library
     from vhdx.nbd import listen  # noqa: PLC0415
-    from vhdx.nbd.connection import House, Limits  # noqa: PLC0415
+    from vhdx.nbd.connection import Limits, ServerState  # noqa: PLC0415
     from vhdx.nbd.server import Server  # noqa: PLC0415
 
     if write and snapshot:
@@ -141,8 +141,8 @@ def serve(
             _check_handed_over(listeners, place, private=bool(tls) or insecure)
         listeners = listeners or [held.enter_context(_listener(place))]
         by_name = {export.offer.name: export for export in exports}
-        house = House(by_name, exports[0].offer.name, context, Limits(), _log)
-        server = Server(house, listeners, maximum_connections=max_connections, once=once)
+        state = ServerState(by_name, exports[0].offer.name, context, Limits(), _log)
+        server = Server(state, listeners, maximum_connections=max_connections, once=once)
         if not handed_over:  # else whoever did it knows the address, and owns our standard output
             for export_name in by_name:
                 click.echo(listen.uri(listeners[0], export_name, tls=context is not None))

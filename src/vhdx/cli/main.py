@@ -1,4 +1,4 @@
-"""The command's front door: verbs, exit codes, and the one place where exceptions become sentences."""
+"""The command's entry point: verbs, exit codes, and the one place where exceptions become sentences."""
 
 from __future__ import annotations
 

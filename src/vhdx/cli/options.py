@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.chain import Disk
     from vhdx.disk.children import Families
-    from vhdx.disk.parents import ParentPolicy
+    from vhdx.disk.places import ParentPolicy
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -179,6 +179,6 @@ def refuse_to_orphan(image: str, disk: Disk, *, force: bool, families: Families 
 
 def parent_policy(parent_dirs: tuple[str, ...], *, any_parent: bool) -> ParentPolicy:
     """The policy that the options stand for."""
-    from vhdx.disk.parents import ParentPolicy  # noqa: PLC0415  parsing options needs no library
+    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  parsing options needs no library
 
     return ParentPolicy(directories=parent_dirs, any_parent=any_parent)

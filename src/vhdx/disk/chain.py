@@ -7,17 +7,19 @@ import os
 import warnings
 import weakref
 from itertools import accumulate
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
 from vhdx.disk.contexts import BLOCK_CONTEXTS
-from vhdx.disk.doubts import doubts_of
+from vhdx.disk.doubts import DoubtfulLayer, doubts_of
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.opened import OpenedDisk
 from vhdx.errors import ImageFailedError
 from vhdx.extents import ExtentKind, merged
 from vhdx.format import guids, locator
 from vhdx.image.read import ASK_BELOW, SPLIT, ZEROS
+from vhdx.reentry import Entrance, one_entrance
 from vhdx.storage.base import fill_zeros
 from vhdx.storage.file import identity_of
 
@@ -29,12 +31,13 @@ if TYPE_CHECKING:
 
     from vhdx.disk.base import Contexts
     from vhdx.disk.layers import Answers
+    from vhdx.disk.volumes import FileSystemOn
     from vhdx.extents import Doubt, Extent
     from vhdx.image.image import Image
     from vhdx.image.read import Reader
-    from vhdx.image.write import Writer
     from vhdx.partitions.table import Partition, PartitionTable
     from vhdx.storage.base import ReadableStorage
+    from vhdx.write.write import Writer
 
     Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
 
@@ -45,6 +48,9 @@ class Disk(OpenedDisk):
     Reads of a path run in parallel, and so do writes into blocks that are present. Raises
     CorruptImageError for a range whose bytes the file cannot give, ValueError after `close`,
     ImageFailedError after a failure that could not be undone, and in a child process after a fork.
+
+    A thread that is inside a call may read once more, in a signal handler or finaliser. Every call that
+    changes something, `flush` and `close` raise RuntimeError there.
     """
 
     def __init__(
@@ -60,6 +66,7 @@ class Disk(OpenedDisk):
         self._size = self._leaf.geometry.disk_size
         self._closed = False
         self._forked = False
+        self._entrance = Entrance(self._leaf.name, self._leaf.pages.lock)
         self._answers: tuple[Answer, ...] = tuple(
             (layer.reader.locate, layer.reader, layer.storage) for layer in self._layers
         )
@@ -183,7 +190,8 @@ class Disk(OpenedDisk):
         Of any other disk nothing: what it cannot read right raises. Bounded memory, whatever the damage.
         """
         self._check()
-        return doubts_of(self, self._ends_early)
+        layers = [DoubtfulLayer(layer.name, layer.doubts, layer.reader.extents) for layer in self._layers]
+        return doubts_of(layers, self._size, self.resolved, self._ends_early)
 
     def changed_extents(self, *, since: int | str | os.PathLike[str] | None = None) -> Iterator[Extent]:
         """What the image, or a run of layers from it downwards, changed: extents of data and of zeros.
@@ -264,9 +272,18 @@ class Disk(OpenedDisk):
         writer = self._writer
         if writer is None or self._forked:
             writer = self._writable()
-        if length:
-            writer.pwrite(view, offset)
+        entrance, me = self._entrance, get_ident()  # as `one_entrance`, which takes longer
+        inside = entrance.inside
+        if me in inside or entrance.is_locked():
+            raise entrance.refusal("pwrite")
+        try:
+            inside.add(me)
+            if length:
+                writer.pwrite(view, offset)
+        finally:
+            inside.discard(me)
 
+    @one_entrance
     def zero(
         self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
     ) -> None:
@@ -278,6 +295,7 @@ class Disk(OpenedDisk):
         check_range(offset, length, self._size)
         self._writable().zero(length, offset, keep_allocated=keep_allocated, fast_only=fast_only)
 
+    @one_entrance
     def trim(self, length: int, offset: int) -> None:
         """Say that nobody needs the contents of a range any more. Advisory.
 
@@ -287,24 +305,29 @@ class Disk(OpenedDisk):
         check_range(offset, length, self._size)
         self._writable().trim(length, offset)
 
+    @one_entrance
     def flush(self) -> None:
         """Return when everything written before is durable. Costs nothing when nothing was written."""
         self._check()
         if self._writer is not None:
             self._writer.flush()
 
+    @one_entrance
     def keep_identity(self) -> None:
         """Before the first write: say that no read will ever tell the difference; the DataWriteGuid stays."""
         self._writable().keep_identity()
 
+    @one_entrance
     def take_identity(self, data_write_guid: UUID) -> None:
         """Before the first write: give the contents this DataWriteGuid, durably."""
         self._writable().take_identity(data_write_guid)
 
+    @one_entrance
     def replay(self) -> bool:
         """Replay a dirty log in its place now, and not with the first change; whether there was one."""
-        return self._writable().mend()
+        return self._writable().recover()
 
+    @one_entrance
     def replace_locator(self, values: dict[str, str]) -> None:
         """Rewrite the parent locator of the image, durably; its contents keep their identity."""
         self._writable().replace_item(guids.PARENT_LOCATOR, locator.pack(values))
@@ -330,10 +353,22 @@ class Disk(OpenedDisk):
         """The partitions of the disk; none where there is no table."""
         return self.partition_table().partitions
 
+    def file_systems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
+        """What stands on the disk, in its partitions and in logical volumes, and how much of it is free.
+
+        Reads all that the file systems keep of their space, nothing of files. With ``quick`` only a few
+        sectors of each: the numbers are then what it says of itself, and damage may not be seen.
+        """
+        from vhdx.disk.volumes import file_systems  # noqa: PLC0415  most uses of a disk need none
+
+        return file_systems(self, quick=quick)
+
+    @one_entrance
     def close(self) -> None:
         """Make everything durable, leave the image clean, and let go of all files.
 
-        Reads and writes from then on raise ValueError. Closing twice does no harm.
+        Reads and writes from then on raise ValueError. Closing twice does no harm. Raises ImageFailedError,
+        once, after a failure that could not be undone: what was not flushed before it is lost.
         """
         writer = None if self._closed or self._forked else self._writer
         self._closed = True
@@ -367,9 +402,16 @@ class Disk(OpenedDisk):
             self._writer.check()
 
     def _abandon(self) -> None:
-        """In the child of a fork: refuse everything, touch no lock and no file."""
+        """In the child of a fork: refuse everything, touch no lock and no file.
+
+        A fork inside a call, by a signal handler, lets that call go on in the child, too: it finds no file.
+        """
         self._forked = True
         self._refuse_everything()
+        if get_ident() in self._entrance.inside:
+            for layer in self._layers:
+                layer.storage.close()
+        self._entrance.inside.clear()
 
     def __del__(self) -> None:
         if getattr(self, "_writer", None) is not None and not self._closed and not self._forked:

@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.extents import Doubt, ExtentKind, merged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.layers import Answers
+    from vhdx.extents import Extent
+
+    Resolve = Callable[[int, int, Sequence[Answers]], Iterator[Extent]]
+    """The extents of a range, asked of some layers from the top on."""
 
 
-def doubts_of(disk: Disk, ends_early: str | None) -> Iterator[Doubt]:
-    """Layer by layer; ``ends_early`` says why a layer's parent is missing."""
-    for above, layer in enumerate(disk.layers):
+class DoubtfulLayer(NamedTuple):
+    """One file of a chain: its name, its own doubts if it was salvaged, and what it says of a range."""
+
+    name: str
+    doubts: Callable[[], Iterator[Doubt]] | None
+    extents: Answers
+
+
+def doubts_of(
+    layers: Sequence[DoubtfulLayer], size: int, resolve: Resolve, ends_early: str | None
+) -> Iterator[Doubt]:
+    """Layer by layer, from the top; ``ends_early`` says why a layer's parent is missing."""
+    for above, layer in enumerate(layers):
         for doubt in layer.doubts() if layer.doubts else ():
-            for offset, length in _seen(disk, above, doubt.offset, doubt.length):
-                yield Doubt(offset, length, f"{layer.name}: {doubt.reason}")
+            length = min(doubt.length, size - doubt.offset)
+            for offset, seen in _seen(layers[:above], resolve, doubt.offset, length):
+                yield Doubt(offset, seen, f"{layer.name}: {doubt.reason}")
     if ends_early is not None:
-        last = disk.layers[-1].name
-        for offset, length in _seen(disk, len(disk.layers), 0, disk.size):
-            yield Doubt(offset, length, f"{last}: {ends_early}; zeros are read")
+        for offset, seen in _seen(layers, resolve, 0, size):
+            yield Doubt(offset, seen, f"{layers[-1].name}: {ends_early}; zeros are read")
 
 
-def _seen(disk: Disk, above: int, offset: int, length: int) -> Iterator[tuple[int, int]]:
-    """The parts of a range about which the first ``above`` layers say nothing."""
-    length = min(length, disk.size - offset)
+def _seen(
+    above: Sequence[DoubtfulLayer], resolve: Resolve, offset: int, length: int
+) -> Iterator[tuple[int, int]]:
+    """The parts of a range about which the layers above say nothing."""
     if not above:
         if length > 0:
             yield offset, length
         return
-    asks = [layer.reader.extents for layer in disk.layers[:above]]
-    for extent in merged(disk.resolved(offset, max(0, length), asks)):
+    for extent in merged(resolve(offset, max(0, length), [layer.extents for layer in above])):
         if extent.kind is ExtentKind.UNALLOCATED:
             yield extent.offset, extent.length

@@ -10,7 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from vhdx.disk.chain import Disk
-from vhdx.disk.parents import closing_parents, open_chain, policy_from, salvaged_chain
+from vhdx.disk.parents import closing_parents, open_chain, salvaged_chain
+from vhdx.disk.places import policy_from
 from vhdx.disk.raw import RawDisk
 from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.format.foreign import PREFIX_SIZE, foreign
@@ -19,11 +20,12 @@ from vhdx.image import image
 from vhdx.rules import IDENTIFIER_SIGNATURE
 from vhdx.storage.file import open_for_reading, open_for_writing
 from vhdx.storage.stream import SeekableFile, StreamStorage
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.parents import ParentPolicy, Parents
+    from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.disk.vhd import VhdDisk
     from vhdx.image.image import Image
     from vhdx.storage.base import ReadableStorage, Storage
@@ -82,7 +84,7 @@ def open_disk(
 
 def _salvaged_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> Disk:
     """What can be read of a damaged image and its parents. Takes the storage over."""
-    from vhdx.image import salvage  # noqa: PLC0415  sound images need not wait for it
+    from vhdx.examine import salvage  # noqa: PLC0415  sound images need not wait for it
 
     with closing_on_failure(storage):
         layers, ends_early = salvaged_chain(salvage.load(storage), policy, lock=lock)
@@ -97,7 +99,7 @@ def readable_disk(storage: ReadableStorage, parents: Parents = None, *, lock: bo
 
 def writable_disk(storage: Storage, parents: Parents = None, *, lock: bool = True) -> Disk:
     """The disk of the image in a storage, to be written to. Takes the storage over."""
-    from vhdx.image.write import Writer  # noqa: PLC0415  readers need not wait for it
+    from vhdx.write.write import Writer  # noqa: PLC0415  readers need not wait for it
 
     with closing_on_failure(storage):
         with _knowing_vhd(storage):
@@ -131,14 +133,14 @@ def _knowing_vhd(storage: ReadableStorage) -> Iterator[None]:
     try:
         yield
     except CorruptImageError as error:
-        from vhdx.image.vhd import has_sound_footer  # noqa: PLC0415  only on the way to an error
+        from vhdx.image.vhd_load import has_sound_footer  # noqa: PLC0415  only on the way to an error
 
         if error.rule != IDENTIFIER_SIGNATURE.section or not has_sound_footer(storage):
             raise
         raise UnsupportedImageError(
             "this is a VHD, the older format, which is only converted, compared, measured and looked into",
             image=storage.name,
-            next_command=f"vhdx convert {storage.name} NEW.vhdx",
+            next_command=command("convert {} NEW.vhdx", storage.name),
         ) from None
 
 
@@ -159,7 +161,7 @@ def _storage_of(file: str | os.PathLike[str] | SeekableFile, *, lock: bool) -> R
 
 def lone_disk(storage: Storage) -> Disk:
     """The image in a storage without its parents: for changes of its metadata. Takes the storage over."""
-    from vhdx.image.write import Writer  # noqa: PLC0415  readers need not wait for it
+    from vhdx.write.write import Writer  # noqa: PLC0415  readers need not wait for it
 
     with closing_on_failure(storage):
         leaf = image.load(storage)
@@ -174,8 +176,12 @@ def open_any(
     parents: Parents = None,
     lock: bool = True,
     salvage: bool = False,
+    ignore_bitmaps: bool = False,
 ) -> Disk | RawDisk | VhdDisk:
     """Open a raw disk, or a VHDX or VHD with its parents; None as ``name`` tells by the contents.
+
+    ``ignore_bitmaps`` takes every sector of a stored block of a VHD without a parent as it stands, as
+    QEMU does.
 
     Raises what `open_disk` raises, and ValueError where the format cannot be told without doubt and for
     what is not written to: raw disks that are no file of whole sectors, and every VHD.
@@ -190,7 +196,8 @@ def open_any(
         if found == "vhd":
             from vhdx.disk.vhd import vhd_disk  # noqa: PLC0415  the older format is the rarer one
 
-            return vhd_disk(storage, policy_from(parents), lock=lock)
+            policy = policy_from(parents)
+            return vhd_disk(storage, policy, lock=lock, salvage=salvage, uses_bitmaps=not ignore_bitmaps)
     storage.close()
     return open_disk(path, parents=parents, lock=lock, salvage=salvage)
 
@@ -218,14 +225,14 @@ def is_vhd_file(path: str) -> bool:
     """Whether a file looks like a VHD, the older format; by its contents."""
     storage = open_for_reading(path, lock=False)
     try:
-        return _signature_of(storage) == "vhd"
+        return format_of_file(storage) == "vhd"
     finally:
         storage.close()
 
 
-def _signature_of(storage: ReadableStorage) -> Format:
+def format_of_file(storage: ReadableStorage) -> Format:
     """What a file begins or ends like; anything may be raw."""
-    from vhdx.image.vhd import is_vhd  # noqa: PLC0415  whoever names the format need not wait for it
+    from vhdx.image.vhd_load import is_vhd  # noqa: PLC0415  whoever names the format need not wait for it
 
     if storage.size() >= len(SIGNATURE) and storage.read(len(SIGNATURE), 0) == SIGNATURE:
         return "vhdx"
@@ -234,7 +241,7 @@ def _signature_of(storage: ReadableStorage) -> Format:
 
 def _format_of_contents(path: str, storage: ReadableStorage) -> Format:
     by_suffix = SUFFIXES.get(os.path.splitext(path)[1].lower())
-    found = _signature_of(storage)
+    found = format_of_file(storage)
     if found == "raw":
         refuse_foreign(path, storage.read(min(storage.size(), PREFIX_SIZE), 0))
     if found != "raw" and (by_suffix == "raw" or stat.S_ISBLK(os.stat(path).st_mode)):

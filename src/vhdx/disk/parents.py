@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
+from vhdx import rules
 from vhdx.disk.places import Places
 from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
 from vhdx.format import locator
 from vhdx.image import image, metadata
-from vhdx.storage.file import open_for_reading
+from vhdx.rules import Finding, Place
+from vhdx.text import command, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from uuid import UUID
 
+    from vhdx.disk.places import ParentPolicy
     from vhdx.image.image import Image
     from vhdx.image.vhd import VhdImage
     from vhdx.storage.base import ReadableStorage
@@ -25,45 +25,6 @@ if TYPE_CHECKING:
     Load = Callable[[ReadableStorage], Image]
 
 MAXIMUM_DEPTH = 256
-
-
-def open_regular_file(path: str, lock: bool) -> ReadableStorage:
-    """Open a regular file to read it. Raises OSError and ValueError."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("is not a regular file")
-    return open_for_reading(path, lock=lock)
-
-
-@dataclass(frozen=True, slots=True)
-class ParentPolicy:
-    """Where parents are looked for beside the child's own directory.
-
-    ``files`` are tried as they are; in ``directories`` a parent is recognised by its identity, whatever
-    its name; ``any_parent`` follows every path that an image names, wherever it leads. ``open_file`` opens
-    what may be a parent, with a lock or without; whoever names other things than paths brings another one.
-    """
-
-    files: tuple[str, ...] = ()
-    directories: tuple[str, ...] = ()
-    any_parent: bool = False
-    open_file: Callable[[str, bool], ReadableStorage] = open_regular_file
-
-
-Parents: TypeAlias = "ParentPolicy | str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | None"
-
-
-def policy_from(parents: Parents) -> ParentPolicy:
-    """The policy that a path, several paths (files or directories), a policy or None stand for."""
-    if isinstance(parents, ParentPolicy):
-        return parents
-    if parents is None:
-        return ParentPolicy()
-    named = [parents] if isinstance(parents, str | os.PathLike) else parents
-    paths = [os.fspath(path) for path in named]
-    return ParentPolicy(
-        files=tuple(path for path in paths if not os.path.isdir(path)),
-        directories=tuple(path for path in paths if os.path.isdir(path)),
-    )
 
 
 def open_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> list[Image]:
@@ -76,14 +37,14 @@ def open_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> list[Image]:
 
 def salvaged_chain(leaf: Image, policy: ParentPolicy, *, lock: bool) -> tuple[list[Image], str | None]:
     """The image and its parents as far as they are there, damaged ones too; and why the chain ends early."""
-    from vhdx.image import salvage  # noqa: PLC0415  sound images need not wait for it
+    from vhdx.examine import salvage  # noqa: PLC0415  sound images need not wait for it
 
     layers = [leaf]
     with closing_parents(layers):
         try:
             _add_parents(layers, policy, lock=lock, load=salvage.load)
         except (VhdxError, OSError) as error:
-            return layers, _first_sentence(error)
+            return layers, first_sentence(error)
     return layers, None
 
 
@@ -98,7 +59,7 @@ def closing_parents(layers: list[Image] | list[VhdImage]) -> Iterator[None]:
         raise
 
 
-def _first_sentence(error: VhdxError | OSError) -> str:
+def first_sentence(error: VhdxError | OSError) -> str:
     """What happened, without the list of what was tried."""
     message = error.message if isinstance(error, VhdxError) else error.strerror or str(error)
     return message.partition("\n")[0].removesuffix(" Tried:").removesuffix(".")
@@ -119,10 +80,19 @@ def open_parent(layers: list[Image], policy: ParentPolicy, *, lock: bool, load: 
     return _Search(layers, policy, lock=lock, load=load).parent()
 
 
-_WRITTEN_TO = (
-    "Where one of them is the parent and somebody wrote to it, vhdx rebase --parent FILE --ignore-identity "
-    "takes it as it is: the child then shows what was written, too.\n"
-)
+def others_of(found: list[str]) -> str:
+    """A remark on files that were not taken although they have the parent's identity."""
+    others = ", ".join(map(quoted, found[1:_TOLD_OTHERS]))
+    others += " …" if len(found) > _TOLD_OTHERS else ""
+    return f"{quoted(found[0])} was taken for the parent; the same identity have {others}"
+
+
+_TOLD_OTHERS = 6
+
+
+def _remarked(parent: Image, remark: str) -> Image:
+    finding = Finding(rules.PARENT_SEVERAL, Place("parent", 0), remark)
+    return parent._replace(findings=(*parent.findings, finding))
 
 
 class _Search:
@@ -141,13 +111,16 @@ class _Search:
 
     def parent(self) -> Image:
         """The parent, opened. Raises ParentNotFoundError or ParentMismatchError with every path tried."""
-        named = ((self._values.get(key, ""), key == locator.RELATIVE_PATH) for key in locator.PATH_KEYS)
+        named = [(self._values.get(key, ""), key == locator.RELATIVE_PATH) for key in locator.PATH_KEYS]
         for path in self._places.candidates(named):
             if self._is_parent(path):
                 return self._opened(path)
-        for path in self._places.in_directories(lambda path: self._identity_of(path) in self._linkages):
-            return self._opened(path)
-        raise self._failure()
+        values = [value for value, _ in named]
+        found = [*self._places.in_directories(lambda path: self._identity_of(path) in self._linkages, values)]
+        if not found:
+            raise self._failure()
+        parent = self._opened(found[0])
+        return _remarked(parent, others_of(found)) if len(found) > 1 else parent
 
     def _is_parent(self, path: str) -> bool:
         identity = self._identity_of(path)
@@ -197,7 +170,11 @@ class _Search:
     def _failure(self) -> VhdxError:
         kind = ParentMismatchError if self._mismatch else ParentNotFoundError
         wanted = " or ".join(str(guid) for guid in sorted(self._linkages))
-        hint = _WRITTEN_TO if self._mismatch else ""
+        hint = ""
+        if self._mismatch:
+            rebase = command("rebase {} --parent FILE --ignore-identity", self._child.name)
+            hint = f"Where one of them is the parent and somebody wrote to it, {rebase} "
+            hint += "takes it as it is: the child then shows what was written, too.\n"
         return kind(
             f"the parent with DataWriteGuid {wanted} was not found. Tried:{self._places.tried()}\n{hint}",
             image=self._child.name,
@@ -210,7 +187,7 @@ class _Search:
         """The next command, by what became of the paths that were named."""
         child = self._child.name
         if self._places.outside:
-            return f"vhdx info {child} --chain --any-parent"
+            return command("info {} --chain --any-parent", child)
         if self._mismatch:  # the right one may be elsewhere, under another name
-            return f"vhdx info {child} --chain --parent-dir DIR"
-        return f"vhdx rebase {child} --parent FILE"
+            return command("info {} --chain --parent-dir DIR", child)
+        return command("rebase {} --parent FILE", child)

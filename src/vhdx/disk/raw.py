@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_range
 from vhdx.disk.opened import OpenedDisk
+from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
 from vhdx.storage.base import fill_zeros
 
@@ -28,6 +29,8 @@ class RawDisk(OpenedDisk):
 
     ``writable`` is the same storage where it may be changed. Then the file's length must be whole sectors:
     ValueError, as a write into what was filled up would make it longer.
+
+    Nothing here is half done between two calls of the host, so a signal handler may do whatever it likes.
     """
 
     logical_sector_size = SECTOR_SIZE
@@ -37,6 +40,7 @@ class RawDisk(OpenedDisk):
         self._storage = storage
         self._writer = writable
         self._closed = False
+        self._failure: OSError | None = None
         self.stored_size = storage.size()
         """The length of the file in bytes, its last sector not filled up."""
         self.size = -(-self.stored_size // SECTOR_SIZE) * SECTOR_SIZE
@@ -103,13 +107,30 @@ class RawDisk(OpenedDisk):
             storage.punch(offset, length)
 
     def flush(self) -> None:
-        """Return when everything written before is durable."""
+        """Return when everything written before is durable.
+
+        Once that has failed nothing is written any more: a host drops what it could not write, and answers
+        the next time as if nothing had been.
+        """
+        self._check()
         if self._writer is not None:
-            self._writer.flush()
+            try:
+                self._writer.flush()
+            except OSError as error:
+                self._failure = error
+                raise
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise ImageFailedError(
+                f"an earlier flush failed ({self._failure!r}); what was written before it may be lost",
+                image=self._storage.name,
+            ) from self._failure
 
     def _writable(self) -> Storage:
         if self._closed:
             raise ValueError("the disk is closed")
+        self._check()
         if self._writer is None:
             raise io.UnsupportedOperation('the disk was opened for reading; open it with mode "r+"')
         return self._writer
@@ -154,7 +175,10 @@ class RawDisk(OpenedDisk):
         return () if identity is None else (identity,)
 
     def close(self) -> None:
-        """Make everything durable and let go of the file. Closing twice does no harm."""
+        """Make everything durable and let go of the file. Closing twice does no harm.
+
+        Raises ImageFailedError, once, if an earlier `flush` has failed.
+        """
         if self._closed:
             return
         self._closed = True

@@ -11,13 +11,14 @@ from urllib.parse import unquote
 from vhdx.disk.base import bytes_of, check_range
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.opened import OpenedDisk
-from vhdx.disk.parents import MAXIMUM_DEPTH, closing_parents
+from vhdx.disk.parents import MAXIMUM_DEPTH, closing_parents, first_sentence, others_of
 from vhdx.disk.places import Places
 from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
 from vhdx.extents import ExtentKind, merged
 from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
 from vhdx.storage.base import fill_zeros
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from vhdx.disk.base import Contexts
-    from vhdx.disk.parents import ParentPolicy
-    from vhdx.disk.places import Named
+    from vhdx.disk.layers import Answers
+    from vhdx.disk.places import Named, ParentPolicy
     from vhdx.extents import Doubt, Extent
     from vhdx.storage.base import ReadableStorage
 
@@ -44,7 +45,7 @@ class VhdDisk(OpenedDisk):
     physical_sector_size = vhd.SECTOR_SIZE
     read_only = True
 
-    def __init__(self, layers: Sequence[VhdImage]) -> None:
+    def __init__(self, layers: Sequence[VhdImage], ends_early: str | None = None) -> None:
         self.layers = tuple(layers)
         """The opened files, from the image itself to its base."""
         self.size = layers[0].size
@@ -52,6 +53,7 @@ class VhdDisk(OpenedDisk):
         self._answers = tuple(layer.extents for layer in layers)
         self._storages = tuple(layer.storage for layer in layers)
         self._visible = tuple(accumulate((layer.size for layer in layers), min))
+        self._ends_early = ends_early
 
     @property
     def contexts(self) -> Contexts:
@@ -65,13 +67,30 @@ class VhdDisk(OpenedDisk):
 
     @property
     def doubts(self) -> Iterator[Doubt]:
-        """None: a damaged VHD is not salvaged."""
-        return iter(())
+        """What may read wrong of a VHD that was opened to be salvaged, by its structures alone."""
+        from vhdx.disk.doubts import DoubtfulLayer, doubts_of  # noqa: PLC0415  sound images need not wait for it
+
+        layers = [DoubtfulLayer(layer.name, layer.doubts, layer.extents) for layer in self.layers]
+        return doubts_of(layers, self.size, self._resolve, self._ends_early)
+
+    def _resolve(self, offset: int, length: int, asks: Sequence[Answers]) -> Iterator[Extent]:
+        return resolved(asks, self._visible, offset, length)
 
     @property
     def findings(self) -> tuple[str, ...]:
         """What is unusual about the image or its parents."""
-        return tuple(finding for layer in self.layers for finding in layer.findings)
+        return tuple(finding for layer in self.layers for finding in layer.all_findings())
+
+    def hidden_bytes(self, most_blocks: int | None = None) -> int:
+        """Bytes that are not zeros behind clear bits of an image without a parent, which read as zeros here.
+
+        Reads what stands there, in the first ``most_blocks`` blocks if given.
+        """
+        from vhdx.examine.vhd_hidden import hidden_runs  # noqa: PLC0415  only some ask
+
+        base = self.layers[-1]
+        runs = hidden_runs(base, most_blocks=most_blocks) if base.uses_bitmaps else ()
+        return sum(run.length for run in runs)
 
     def pread(self, length: int, offset: int) -> bytes:
         """Exactly ``length`` bytes."""
@@ -137,29 +156,65 @@ class VhdDisk(OpenedDisk):
             layer.storage.close()
 
 
-def vhd_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> VhdDisk:
-    """The disk of the VHD in a storage, which it takes over. Raises as opening a VHDX does."""
+def vhd_disk(
+    storage: ReadableStorage,
+    policy: ParentPolicy,
+    *,
+    lock: bool,
+    salvage: bool = False,
+    uses_bitmaps: bool = True,
+) -> VhdDisk:
+    """The disk of the VHD in a storage, which it takes over. Raises as opening a VHDX does.
+
+    With ``salvage`` what is there is read of damaged files and of chains that end early. Without
+    ``uses_bitmaps`` every sector of a block of an image without a parent counts as stored.
+    """
     try:
-        layers = [VhdImage(storage)]
-        with closing_parents(layers):
-            while layers[-1].has_parent:
-                layers.append(_parent_of(layers, policy, lock=lock))
+        leaf = _loader(salvage)(storage, uses_bitmaps=uses_bitmaps)
+        layers, failure = vhd_layers(leaf, policy, lock=lock, salvage=salvage)
     except BaseException:
         storage.close()
         raise
-    return VhdDisk(layers)
+    return VhdDisk(layers, None if failure is None else first_sentence(failure))
 
 
-def _parent_of(layers: list[VhdImage], policy: ParentPolicy, *, lock: bool) -> VhdImage:
+def vhd_layers(
+    leaf: VhdImage, policy: ParentPolicy, *, lock: bool, salvage: bool
+) -> tuple[list[VhdImage], VhdxError | OSError | None]:
+    """The image and its parents, opened and verified; with ``salvage`` as far as they can be had, and why."""
+    layers = [leaf]
+    with closing_parents(layers):
+        try:
+            while layers[-1].has_parent:
+                layers.append(_parent_of(layers, policy, lock=lock, salvage=salvage))
+        except (VhdxError, OSError) as error:
+            if not salvage:
+                raise
+            return layers, error
+    return layers, None
+
+
+def _loader(salvage: bool) -> type[VhdImage]:
+    if not salvage:
+        return VhdImage
+    from vhdx.examine.vhd_salvage import SalvagedVhd  # noqa: PLC0415  sound images need not wait for it
+
+    return SalvagedVhd
+
+
+def _parent_of(layers: list[VhdImage], policy: ParentPolicy, *, lock: bool, salvage: bool) -> VhdImage:
     if len(layers) >= MAXIMUM_DEPTH:
         raise UnsupportedImageError(f"the chain has more than {MAXIMUM_DEPTH} images", image=layers[0].name)
-    return _Search(layers, policy, lock=lock).parent()
+    return _Search(layers, policy, lock=lock, load=_loader(salvage)).parent()
 
 
 class _Search:
     """One search for the parent of the last layer: a VHD whose unique id the child names."""
 
-    def __init__(self, layers: list[VhdImage], policy: ParentPolicy, *, lock: bool) -> None:
+    def __init__(
+        self, layers: list[VhdImage], policy: ParentPolicy, *, lock: bool, load: type[VhdImage]
+    ) -> None:
+        self._load = load
         self._child = layers[-1]
         self._lock = lock
         assert self._child.header is not None
@@ -174,14 +229,21 @@ class _Search:
         for path in self._places.candidates(self._named()):
             if self._is_parent(path):
                 return self._opened(path)
-        for path in self._places.in_directories(self._is_parent):
-            return self._opened(path)
+        found = [*self._places.in_directories(self._is_parent, [name for name, _ in self._named()])]
+        if found:
+            if len(found) > 1:
+                self._child.findings.append(others_of(found))
+            return self._opened(found[0])
         kind = ParentMismatchError if self._mismatch else ParentNotFoundError
         raise kind(
             f"the parent with unique id {self._header.parent_id} was not found. "
             f"Tried:{self._places.tried()}\n",
             image=self._child.name,
             structure="parent locators",
+            next_command=command(
+                "info {} --chain " + ("--any-parent" if self._places.outside else "--parent-dir DIR"),
+                self._child.name,
+            ),
         )
 
     def _named(self) -> Iterator[Named]:
@@ -200,7 +262,7 @@ class _Search:
             if file.identity() in self._in_chain:
                 self._places.refused[path] = "is in the chain already"
                 return False
-            found = VhdImage(file).footer.unique_id
+            found = self._load(file).footer.unique_id
         except (OSError, VhdxError) as error:
             self._places.note_failure(path, error)
             return False
@@ -216,7 +278,7 @@ class _Search:
         """Open what was recognised, with a lock now, and verify it again under the lock."""
         file = self._open_file(path, self._lock)
         try:
-            parent = VhdImage(file)
+            parent = self._load(file)
             if parent.footer.unique_id != self._header.parent_id:
                 raise ParentMismatchError("the file changed while it was opened", image=path)
             # Some write the time of the parent's footer, some that of its file, which copying changes:

@@ -8,11 +8,39 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Bitmap = NDArray[np.uint8]
 
-def clear_runs(bitmap: NDArray[np.uint8], count: int) -> NDArray[np.int64]:
+
+def clear_runs(bitmap: Bitmap, count: int) -> NDArray[np.int64]:
     """The runs of clear bits among the first ``count``: rows of (first bit, number of bits), ascending."""
     import numpy as np  # noqa: PLC0415  whoever only looks at a disk need not wait for it
 
-    bits = np.unpackbits(bitmap, count=count, bitorder="little")
-    edges = np.flatnonzero(np.diff(bits, prepend=1, append=1))
-    return np.stack((edges[0::2], edges[1::2] - edges[0::2]), axis=1).astype(np.int64, copy=False)
+    # Each bit is compared with the one before it, 64 at once; what has no edge is not taken apart.
+    words = np.full(-(-count // 64), ~np.uint64(0), dtype="<u8")
+    words.view(np.uint8)[: -(-count // 8)] = bitmap[: -(-count // 8)]
+    before = np.concatenate((words[:1] | ~np.uint64(0), words[:-1])) >> np.uint64(63)
+    edges = words ^ (words << np.uint64(1)) ^ before
+    touched = np.flatnonzero(edges)
+    octets = edges[touched].view(np.uint8)
+    octet = np.flatnonzero(octets)
+    row, bit = np.nonzero(np.unpackbits(octets[octet], bitorder="little").reshape(-1, 8))
+    octet = octet[row]
+    places = touched[octet // 8] * 64 + octet % 8 * 8 + bit
+    places = places[: np.searchsorted(places, count)]
+    if len(places) % 2:
+        places = np.append(places, count)
+    return np.stack((places[0::2], places[1::2] - places[0::2]), axis=1).astype(np.int64, copy=False)
+
+
+def set_bits(bitmap: Bitmap, first: int, end: int) -> None:
+    """Set the bits from ``first`` to before ``end``."""
+    if first >= end:
+        return
+    low, high = 0xFF << first % 8 & 0xFF, 0xFF >> -end % 8
+    first_byte, last_byte = first // 8, (end - 1) // 8
+    if first_byte == last_byte:
+        bitmap[first_byte] |= low & high
+    else:
+        bitmap[first_byte] |= low
+        bitmap[first_byte + 1 : last_byte] = 0xFF
+        bitmap[last_byte] |= high

@@ -61,6 +61,11 @@ class RegionEntry(NamedTuple):
         return bool(self.required & 1)
 
 
+def aligned(length: int) -> int:
+    """``length`` rounded up to whole MiB, the unit in which every structure and block is placed."""
+    return -(-length // ALIGNMENT) * ALIGNMENT
+
+
 def entry_offset(index: int) -> int:
     """Where entry ``index`` stands, in bytes from the start of a table."""
     return _HEADER.size + index * _ENTRY.size

@@ -122,6 +122,16 @@ def _sealed(structure: bytes, checksum_offset: int) -> bytes:
     return structure[:checksum_offset] + stored + structure[checksum_offset + 4 :]
 
 
+def sealed_footer(data: bytes) -> bytes:
+    """The 512 bytes of a footer with their checksum filled in."""
+    return _sealed(data, _FOOTER_CHECKSUM_OFFSET)
+
+
+def sealed_header(data: bytes) -> bytes:
+    """The 1024 bytes of a header with their checksum filled in."""
+    return _sealed(data, _HEADER_CHECKSUM_OFFSET)
+
+
 def footer_damage(data: bytes) -> str | None:
     """Why these 512 bytes are no valid footer, or None if they are one."""
     return _damage(data, FOOTER_SIZE, FOOTER_COOKIE, _FOOTER_CHECKSUM_OFFSET)

@@ -1,4 +1,7 @@
-"""The block allocation table of one image, read in pieces [MS-VHDX 2.5]. Knows slots, not what they mean."""
+"""The block allocation table of one image, read in pieces [MS-VHDX 2.5]. Knows slots, not what they mean.
+
+Entries come out as they are read: where state 7 is taken for FULLY_PRESENT nobody above sees or writes it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.extents import BlockState
 from vhdx.format.bat import ENTRY_SIZE, STATE_MASK
+from vhdx.image.states import TAKEN_FOR_PRESENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +24,11 @@ WINDOW = 128 * 1024
 """Slots looked at in one go: 1 MiB of table."""
 _FEW = 64
 _FULL, _PARTIAL = BlockState.FULLY_PRESENT.value, BlockState.PARTIALLY_PRESENT.value
+_LOW_BYTE = 0 if sys.byteorder == "little" else ENTRY_SIZE - 1
+_AS_READ = bytes(
+    _FULL | low & ~STATE_MASK if low & STATE_MASK == TAKEN_FOR_PRESENT else low for low in range(256)
+)
+"""The lowest byte of an entry to what it is taken for where there are no bits to ask."""
 
 
 class BlockRun(NamedTuple):
@@ -43,16 +52,17 @@ class Bat:
         return self._file_offset + index * ENTRY_SIZE
 
     def entry(self, index: int) -> int:
-        """The entry in a slot."""
+        """The entry in a slot, as it stands there."""
         return int.from_bytes(self._pages.read(ENTRY_SIZE, self.slot_offset(index)), "little")
 
     def payload(self, block: int) -> int:
         """The entry of a payload block."""
-        return self.entry(self._geometry.payload_index(block))
+        entry = self.entry(self._geometry.payload_index(block))
+        return entry if self._geometry.differencing else _as_read(entry)
 
     def bitmap(self, chunk: int) -> int:
         """The entry of the sector bitmap block of a chunk."""
-        return self.entry(self._geometry.bitmap_index(chunk))
+        return _as_read(self.entry(self._geometry.bitmap_index(chunk)))
 
     def payloads(self, block: int, count: int) -> array[int]:
         """The entries of ``count`` payload blocks from ``block`` on, bitmap slots left out."""
@@ -68,6 +78,15 @@ class Bat:
         entries = array("Q", self._pages.read_many(count * ENTRY_SIZE, self.slot_offset(index)))
         if sys.byteorder == "big":
             entries.byteswap()
+        if self._geometry.differencing:
+            first = self._geometry.first_bitmap_index_from(index) - index
+            for slot in range(first, count, self._geometry.chunk_ratio + 1):
+                entries[slot] = _as_read(entries[slot])
+        else:
+            low_bytes = memoryview(entries).cast("B")[_LOW_BYTE::ENTRY_SIZE]
+            stored = bytes(low_bytes)
+            if (read := stored.translate(_AS_READ)) != stored:
+                low_bytes[:] = read
         return entries
 
     def stored_entries(self, index: int, count: int) -> Iterator[array[int]]:
@@ -104,6 +123,11 @@ class Bat:
         for start in range(block, block + count, WINDOW):
             entries = self.payloads(start, min(WINDOW, block + count - start))
             yield from find_runs(start, entries, step)
+
+
+def _as_read(entry: int) -> int:
+    """An entry where there are no bits to ask."""
+    return entry - 1 if entry & STATE_MASK == TAKEN_FOR_PRESENT else entry
 
 
 def packed(entries: array[int]) -> bytes:

@@ -58,10 +58,10 @@ class Image(NamedTuple):
         return self.headers.current
 
     @property
-    def needs_mending(self) -> bool:
+    def needs_recovery(self) -> bool:
         """Whether the log is dirty, or one of two copies is damaged or disagrees with the other."""
         damaged = any(finding.rule is rules.HEADER_DAMAGED for finding in self.findings)
-        return self.header.log_guid != guids.NIL or damaged or bool(self.regions.to_mend)
+        return self.header.log_guid != guids.NIL or damaged or bool(self.regions.to_repair)
 
     @property
     def name(self) -> str:

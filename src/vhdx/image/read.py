@@ -61,6 +61,9 @@ class Reader:
         self._block_size = geometry.block_size
         self._block_mask = geometry.block_size - 1
         self._disk_size = geometry.disk_size
+        self.remembers = True
+        """Whether places are remembered: not while the entries that name them change. A signal handler may
+        read in the middle of that, in the thread that holds the lock."""
         self._located: dict[int, int] = {}
         """Per block what `locate` answers; less than SPLIT: minus the place of a partially present block."""
         self._bitmap_places: dict[int, int] = {}
@@ -141,7 +144,8 @@ class Reader:
             place = self._place_of_block(block)
             if len(self._located) >= _REMEMBERED_BLOCKS:
                 self._located.clear()
-            self._located[block] = place
+            if self.remembers:
+                self._located[block] = place
             return place
 
     def _place_of_block(self, block: int) -> int:
@@ -155,7 +159,7 @@ class Reader:
             return ASK_BELOW
         if answer is Answer.ZEROS:
             return ZEROS
-        if answer is Answer.INVALID or not self._geometry.differencing:
+        if answer is Answer.INVALID:
             return SPLIT
         place = file_offset_of(entry)
         self._check_run(block, 1, place)
@@ -189,14 +193,14 @@ class Reader:
             yield Extent(start, length, ExtentKind.UNALLOCATED, state, 0, None)
         elif answer is Answer.ZEROS:
             yield Extent(start, length, ExtentKind.ZERO, state, 1, self._kept_space(run, state))
-        elif answer is Answer.BITMAP and self._geometry.differencing:
+        elif answer is Answer.BITMAP:
             yield from self._partial_extents(run.first_block, place, offset, end)
         else:
             self.refuse_state(run.entry, run.first_block)
 
     def refuse_state(self, entry: int, block: int) -> NoReturn:
         """Raise CorruptImageError for a block in a state that this kind of image cannot have."""
-        fault = invalidity(state_of(entry), differencing=self._geometry.differencing)
+        fault = invalidity(state_of(entry))
         self._fail(rules.BAT_STATE, block, f"block {block} {fault}")
 
     def _kept_space(self, run: BlockRun, state: BlockState) -> int | None:
@@ -237,12 +241,14 @@ class Reader:
         place = self._bitmap_places.get(chunk)
         if place is None:
             with self._pages.lock:  # what is remembered must not be older than the table
-                place = self._bitmap_places[chunk] = self._checked_bitmap_place(block, chunk)
+                place = self._checked_bitmap_place(block, chunk)
+                if self.remembers:
+                    self._bitmap_places[chunk] = place
         return place
 
     def _checked_bitmap_place(self, block: int, chunk: int) -> int:
         index = self._geometry.bitmap_index(chunk)
-        entry = self._bat.entry(index)
+        entry = self._bat.bitmap(chunk)
         place = file_offset_of(entry)
         where = self._place_of_bitmap_slot(chunk)
         if entry & STATE_MASK != BITMAP_PRESENT:

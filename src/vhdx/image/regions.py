@@ -34,9 +34,9 @@ class Regions:
         self,
         entries: tuple[RegionEntry, ...],
         current: Header | None,
-        to_mend: tuple[tuple[int, bytes], ...] = (),
+        to_repair: tuple[tuple[int, bytes], ...] = (),
     ) -> None:
-        self.to_mend = to_mend
+        self.to_repair = to_repair
         """(file offset, right bytes) of a table copy that is damaged or disagrees."""
         self.entries = entries
         self.by_guid = {entry.guid: entry for entry in entries}
@@ -91,10 +91,10 @@ def load(storage: ReadableStorage, current: Header | None, report: Report) -> Re
     used = 0 if damages[0] is None else 1
     entries = region.unpack(copies[used])
     _check_entries(entries, used, size, report)
-    to_mend = tuple(
+    to_repair = tuple(
         (region.TABLE_OFFSETS[copy], copies[used]) for copy in (0, 1) if copies[copy] != copies[used]
     )
-    regions = Regions(entries, current, to_mend)
+    regions = Regions(entries, current, to_repair)
     _check_overlaps(regions, _table_place(used), report)
     return regions
 

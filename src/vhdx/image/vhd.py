@@ -1,4 +1,4 @@
-"""One VHD file, fixed, dynamic or differencing: which footer counts, and what a range is made of.
+"""One VHD file, fixed, dynamic or differencing: what a range of its disk is made of.
 
 A block is a sector bitmap and the data behind it. A clear bit asks the parent, or is zeros where there is
 none. Nothing is trusted before it is bounded; the table and the bitmaps are read when they are needed.
@@ -6,39 +6,61 @@ none. Nothing is trusted before it is bounded; the table and the bitmaps are rea
 
 from __future__ import annotations
 
+import sys
+from array import array
+from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from vhdx.errors import CorruptImageError, UnsupportedImageError
-from vhdx.extents import BlockState, Extent, ExtentKind
+from vhdx import rules
+from vhdx.errors import CorruptImageError
+from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
 from vhdx.format import vhd
 from vhdx.image.bitmap import bit_runs
-from vhdx.units import format_size
+from vhdx.image.vhd_load import bitmap_length, block_count, load_footer, load_header, table_length
+from vhdx.rules import Finding, OpeningReport, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.format.vhd import DynamicHeader, Footer
+    from vhdx.format.vhd import DynamicHeader
+    from vhdx.rules import Report
     from vhdx.storage.base import ReadableStorage
 
-_MINIMUM_BLOCK_SIZE = 4096
-_MAXIMUM_BLOCK_SIZE = 256 * 1024 * 1024
-_MAXIMUM_DYNAMIC_SIZE = 2 << 40
-"""What the 32-bit sector numbers of a table reach; Hyper-V stops at 2040 GiB."""
 _WINDOW = 16 * 1024
 """Entries of the table that are kept: of blocks of 2 MiB, those of 32 GiB."""
+_COMPARED_TABLE = 1024 * 1024
+"""The longest table, in bytes, whose blocks are compared with each other when the first one is read."""
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 """Bitmaps of a VHD begin with the most significant bit of a byte, those of a VHDX with the least."""
 
 
 class VhdImage:
-    """One opened file. Raises CorruptImageError or UnsupportedImageError for what cannot be read right."""
+    """One opened file.
 
-    def __init__(self, storage: ReadableStorage) -> None:
+    ``report`` hears what is wrong with its structures: the one of opening, which is the default, raises
+    CorruptImageError or UnsupportedImageError. Without ``uses_bitmaps`` every sector of a block counts as
+    stored, as QEMU reads images without a parent.
+    """
+
+    def __init__(
+        self, storage: ReadableStorage, report: Report | None = None, *, uses_bitmaps: bool = True
+    ) -> None:
+        opening = OpeningReport(storage.name)
+        heard = opening if report is None else report
+        footer = load_footer(storage, heard)
+        if footer is None:
+            raise CorruptImageError("nothing says what it is", image=storage.name, structure="footer")
         self.storage = storage
-        self.findings: list[str] = []
-        self.footer = self._footer()
-        self._check_footer()
-        self.header = None if self.footer.disk_type == vhd.FIXED else self._header()
+        self.footer = footer
+        self.header = None if footer.disk_type == vhd.FIXED else load_header(storage, footer, heard)
+        if self.header is None and footer.disk_type != vhd.FIXED:
+            raise CorruptImageError(
+                "nothing says where its blocks are", image=storage.name, structure="dynamic disk header"
+            )
+        self.findings = [finding.detail for finding in opening.findings]
+        """What is unusual, in words."""
+        self.uses_bitmaps = uses_bitmaps or self.has_parent
         self._window = (-1, b"")
         """The part of the table that was read last: its first block, its bytes. Replaced as a whole."""
 
@@ -66,57 +88,6 @@ class VhdImage:
         """Whether clear bits ask a parent."""
         return self.footer.disk_type == vhd.DIFFERENCING
 
-    def _footer(self) -> Footer:
-        """The footer at the end; its copy at the beginning if that is damaged."""
-        end = self.storage.size()
-        last = footer_bytes(self.storage)
-        damage = vhd.footer_damage(last)
-        if damage is None:
-            return vhd.unpack_footer(last)
-        first = self.storage.read(min(end, vhd.FOOTER_SIZE), 0)
-        if vhd.footer_damage(first) is not None:
-            raise self._corrupt(f"{damage}, and there is no sound copy at the beginning", "footer", end - 512)
-        self.findings.append(f"the footer at the end is damaged ({damage}), its copy is used")
-        return vhd.unpack_footer(first)
-
-    def _check_footer(self) -> None:
-        footer, end = self.footer, self.storage.size()
-        if footer.version >> 16 != vhd.VERSION >> 16:
-            raise self._unsupported(f"version {footer.version >> 16} of the format")
-        if footer.disk_type not in vhd.DISK_TYPES:
-            raise self._unsupported(f"disk type {footer.disk_type}")
-        if footer.current_size % vhd.SECTOR_SIZE or not footer.current_size:
-            raise self._corrupt(f"the size is {footer.current_size} bytes, no whole sectors", "footer")
-        if footer.disk_type == vhd.FIXED and footer.current_size > end:
-            raise self._corrupt(f"the file has {end} bytes, the disk {footer.current_size}", "footer")
-        if footer.saved_state:
-            self.findings.append("the disk belongs to a virtual machine whose state was saved")
-
-    def _header(self) -> DynamicHeader:
-        offset, end = self.footer.header_offset, self.storage.size()
-        if offset + vhd.HEADER_SIZE > end:
-            raise self._corrupt("it stands behind the end of the file", "dynamic disk header", offset)
-        data = self.storage.read(vhd.HEADER_SIZE, offset)
-        damage = vhd.header_damage(data)
-        if damage is not None:
-            raise self._corrupt(damage, "dynamic disk header", offset)
-        header = vhd.unpack_header(data)
-        if header.version >> 16 != vhd.VERSION >> 16:
-            raise self._unsupported(f"version {header.version >> 16} of the dynamic disk header")
-        if self.footer.current_size > _MAXIMUM_DYNAMIC_SIZE:
-            raise self._unsupported(f"a dynamic disk of {format_size(self.footer.current_size)}")
-        size = header.block_size
-        if not _MINIMUM_BLOCK_SIZE <= size <= _MAXIMUM_BLOCK_SIZE or size & (size - 1):
-            raise self._corrupt(f"the block size is {size}", "dynamic disk header", offset)
-        blocks = -(-self.footer.current_size // size)
-        if header.entry_count < blocks:
-            raise self._corrupt(
-                f"{blocks} blocks have only {header.entry_count} entries", "dynamic disk header", offset
-            )
-        if header.table_offset + blocks * vhd.ENTRY_SIZE > end:
-            raise self._corrupt("it reaches behind the end of the file", "BAT", header.table_offset)
-        return header
-
     def parent_names(self) -> Iterator[tuple[bytes, str]]:
         """(platform, name) of every locator that can be read as text; at most 64 KiB each are."""
         for locator in self.header.locators if self.header else ():
@@ -136,33 +107,123 @@ class VhdImage:
         while offset < end:
             block, in_block = divmod(offset, header.block_size)
             count = min(header.block_size - in_block, end - offset)
-            place = self._place(header, block)
-            if place is None:
-                yield _nothing(offset, count)
-            else:
-                yield from self._in_block(header, place, offset, count)
+            yield from self._block_extents(header, block, offset, count)
             offset += count
 
+    def _block_extents(self, header: DynamicHeader, block: int, offset: int, length: int) -> Iterator[Extent]:
+        """What a range inside one block is made of."""
+        place = self._place(header, block)
+        if place is None:
+            yield _nothing(offset, length)
+        else:
+            yield from self._in_block(header, place, offset, length)
+
     def _place(self, header: DynamicHeader, block: int) -> int | None:
-        """The file offset of a block's bitmap, None if the block is not there."""
-        entry = self._entry(header, block)
-        if entry == vhd.UNUSED_ENTRY:
+        """The file offset of a block's bitmap, None if the block is not there. Raises CorruptImageError."""
+        place = self.named_place(header, block)
+        if place is None:
             return None
-        place = entry * vhd.SECTOR_SIZE
-        needed = min(header.block_size, self.size - block * header.block_size)
-        if place < vhd.FOOTER_SIZE or place + _bitmap_length(header) + needed > self.storage.size():
-            raise self._corrupt(
-                f"block {block} stands at {place}, not inside the file", "BAT", header.table_offset
-            )
+        fault = self.fault(header, block, place)
+        if fault is not None:
+            raise fault.error(self.name)
         return place
+
+    def named_place(self, header: DynamicHeader, block: int) -> int | None:
+        """The file offset that the entry of a block names, whatever is there; None if it is unused.
+
+        An entry of 0 is one, too: the copy of the footer stands there, and tools that made a table longer
+        left such entries.
+        """
+        entry = self._entry(header, block)
+        return None if entry in (vhd.UNUSED_ENTRY, 0) else entry * vhd.SECTOR_SIZE
+
+    def fault(self, header: DynamicHeader, block: int, place: int) -> Finding | None:
+        """Why a place can be no block's, or is not this block's alone; None if it can be."""
+        where = Place("BAT", header.table_offset + block * vhd.ENTRY_SIZE)
+        if any(start < place + self.stored_length(header) and place < end for start, end in self.structures):
+            detail = f"block {block} stands at {place}, where another structure stands"
+            return Finding(rules.VHD_ENTRY_PLACE, where, detail)
+        needed = bitmap_length(header) + min(header.block_size, self.size - block * header.block_size)
+        if place + needed > self.storage.size():
+            detail = f"block {block} stands at {place}, not inside the file"
+            return Finding(rules.VHD_ENTRY_PAST_END, where, detail)
+        if place in self._overlapping:
+            detail = f"block {block} at {place}: the space is claimed by another block, too"
+            return Finding(rules.VHD_BLOCK_OVERLAP, where, detail)
+        return None
+
+    def stored_length(self, header: DynamicHeader) -> int:
+        """The bytes of a block in the file: its bitmap and its data."""
+        return bitmap_length(header) + header.block_size
+
+    @cached_property
+    def structures(self) -> tuple[tuple[int, int], ...]:
+        """Where (start, end) no block can be: the copy of the footer, the header, the table."""
+        if self.header is None:
+            return ()
+        header, table = self.footer.header_offset, self.header.table_offset
+        return (
+            (0, vhd.FOOTER_SIZE),
+            (header, header + vhd.HEADER_SIZE),
+            (table, table + table_length(self.header, self.footer)),
+        )
+
+    def doubts(self) -> Iterator[Doubt]:
+        """None: what cannot be read right raises."""
+        return iter(())
+
+    def all_findings(self) -> list[str]:
+        """What is unusual, with what the entries of a short table say."""
+        header = self.header
+        if header is None or table_length(header, self.footer) > _COMPARED_TABLE:
+            return self.findings
+        found = list(self.findings)
+        if zeros := sum(not entry for entry in self._entries(header)):
+            found.append(
+                f"{zeros} entries of the table are 0, which can be no block: they are taken for unused"
+            )
+        if self._overlapping:
+            found.append(f"{len(self._overlapping)} blocks share space with another: vhdx check {self.name}")
+        return found
+
+    @cached_property
+    def _overlapping(self) -> frozenset[int]:
+        """The places of blocks that share bytes with another; not looked for in long tables."""
+        header = self.header
+        if header is None or table_length(header, self.footer) > _COMPARED_TABLE:
+            return frozenset()
+        length = self.stored_length(header)
+        unused = (0, vhd.UNUSED_ENTRY)
+        entries = self._entries(header)
+        sectors = sorted(entry for entry in entries if entry not in unused)
+        last = entries[-1]  # its block may be stored as far as the disk has it
+        short = bitmap_length(header) + self.size - (len(entries) - 1) * header.block_size
+        pairs = (
+            (one, other)
+            for one, other in pairwise(sectors)
+            if (other - one) * vhd.SECTOR_SIZE < (short if one == last else length)
+        )
+        return frozenset(sector * vhd.SECTOR_SIZE for pair in pairs for sector in pair)
+
+    def _entries(self, header: DynamicHeader) -> array[int]:
+        """The whole of a short table."""
+        entries = array("I", self.table_bytes(header, 0, block_count(header, self.footer)))
+        if sys.byteorder == "little":
+            entries.byteswap()
+        return entries
+
+    def table_bytes(self, header: DynamicHeader, first: int, count: int) -> bytes:
+        """The entries of ``count`` blocks as they stand; those behind the end of the file read as unused."""
+        offset, length = header.table_offset + first * vhd.ENTRY_SIZE, count * vhd.ENTRY_SIZE
+        there = max(0, min(length, self.storage.size() - offset))
+        return self.storage.read(there, offset).ljust(length, b"\xff") if there else b"\xff" * length
 
     def _entry(self, header: DynamicHeader, block: int) -> int:
         first = block - block % _WINDOW
         start, entries = self._window
         if start != first:
-            count = min(_WINDOW, -(-self.size // header.block_size) - first)
-            place = header.table_offset + first * vhd.ENTRY_SIZE
-            entries = self.storage.read(count * vhd.ENTRY_SIZE, place)
+            count = min(_WINDOW, block_count(header, self.footer) - first)
+            entries = self.table_bytes(header, first, count)
             self._window = (first, entries)
         index = (block - first) * vhd.ENTRY_SIZE
         return int.from_bytes(entries[index : index + vhd.ENTRY_SIZE], "big")
@@ -170,7 +231,10 @@ class VhdImage:
     def _in_block(self, header: DynamicHeader, place: int, offset: int, length: int) -> Iterator[Extent]:
         """The runs of one block, by its bitmap."""
         start_of_block = offset - offset % header.block_size
-        data = place + _bitmap_length(header)
+        data = place + bitmap_length(header)
+        if not self.uses_bitmaps:
+            yield _data(offset, length, data + offset - start_of_block, BlockState.FULLY_PRESENT)
+            return
         first = (offset - start_of_block) // vhd.SECTOR_SIZE
         last = -(-(offset - start_of_block + length) // vhd.SECTOR_SIZE)
         bitmap = self.storage.read(-(-last // 8), place).translate(_REVERSED)
@@ -184,40 +248,6 @@ class VhdImage:
                 yield _data(start, count, data + start - start_of_block, state)
             else:
                 yield _nothing(start, count)
-
-    def _corrupt(self, text: str, structure: str, file_offset: int | None = None) -> CorruptImageError:
-        return CorruptImageError(text, image=self.name, structure=structure, file_offset=file_offset)
-
-    def _unsupported(self, what: str) -> UnsupportedImageError:
-        return UnsupportedImageError(f"{what} is not supported", image=self.name, structure="footer")
-
-
-def footer_bytes(storage: ReadableStorage) -> bytes:
-    """The bytes at the end of a file where a footer would be; those of old files are filled up."""
-    end = storage.size()
-    if end < vhd.OLD_FOOTER_SIZE:
-        return b""
-    tail = storage.read(min(end, vhd.FOOTER_SIZE), max(0, end - vhd.FOOTER_SIZE))
-    old = tail[-vhd.OLD_FOOTER_SIZE :]
-    return old + b"\0" if old.startswith(vhd.FOOTER_COOKIE) else tail
-
-
-def has_sound_footer(storage: ReadableStorage) -> bool:
-    """Whether a file ends with a footer whose checksum is right."""
-    return vhd.footer_damage(footer_bytes(storage)) is None
-
-
-def is_vhd(storage: ReadableStorage) -> bool:
-    """Whether a file ends like a VHD, or begins like one that has lost its end."""
-    cookie = vhd.FOOTER_COOKIE
-    if footer_bytes(storage).startswith(cookie):
-        return True
-    return storage.size() >= vhd.FOOTER_SIZE and storage.read(len(cookie), 0) == cookie
-
-
-def _bitmap_length(header: DynamicHeader) -> int:
-    """Bytes of a block's bitmap, whole sectors."""
-    return -(-header.block_size // (vhd.SECTOR_SIZE * 8 * vhd.SECTOR_SIZE)) * vhd.SECTOR_SIZE
 
 
 def _data(offset: int, length: int, file_offset: int, state: BlockState) -> Extent:

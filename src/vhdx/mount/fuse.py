@@ -15,6 +15,7 @@ from ctypes.util import find_library
 from typing import TYPE_CHECKING, Any
 
 from vhdx.mount.directory import DiskDirectory
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +32,7 @@ def check_directory(directory: str) -> None:
         names = os.listdir(directory)
     except OSError as error:
         if error.errno == errno.ENOTCONN:
-            said = f"the process of an earlier mount died; try: vhdx unmount {directory}"
+            said = f"the process of an earlier mount died; try: {command('unmount {}', directory)}"
             raise OSError(errno.ENOTCONN, said, directory) from None
         raise
     if names:

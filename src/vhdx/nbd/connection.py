@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.nbd.answers import Answers, CutShortError
 from vhdx.nbd.negotiate import Negotiation, Then
 from vhdx.nbd.serving import Serving
-from vhdx.nbd.transport import Haggling, TooSlowError
+from vhdx.nbd.transport import HandshakeSocket, TooSlowError
 from vhdx.nbd.wire import CLIENT_FLAGS, OPTION, ProtocolError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Limits(NamedTuple):
     frame: float = 60.0
 
 
-class House(NamedTuple):
+class ServerState(NamedTuple):
     """What all connections of a server share. ``exports`` by name; ``default`` is one of these names."""
 
     exports: Mapping[str, Export]
@@ -40,10 +40,10 @@ class House(NamedTuple):
 class Connection:
     """One client; `run` is the life of it."""
 
-    def __init__(self, accepted: socket.socket, peer: str, house: House) -> None:
-        self._house = house
+    def __init__(self, accepted: socket.socket, peer: str, state: ServerState) -> None:
+        self._state = state
         self._peer = peer
-        self._haggling = Haggling(accepted, house.limits.handshake)
+        self._handshake = HandshakeSocket(accepted, state.limits.handshake)
         self._serving: Serving | None = None
         self._stopping = False
 
@@ -52,25 +52,25 @@ class Connection:
         try:
             self._serve()
         except (ProtocolError, TooSlowError) as error:
-            self._house.log(f"{self._peer} was dropped: {error}")
+            self._state.log(f"{self._peer} was dropped: {error}")
         except CutShortError as error:
-            self._house.log(f"{self._peer} was dropped in the middle of an answer: {error.__cause__}")
+            self._state.log(f"{self._peer} was dropped in the middle of an answer: {error.__cause__}")
         except OSError as error:
             if not self._stopping:
-                self._house.log(f"{self._peer} was lost: {error.strerror or error}")
+                self._state.log(f"{self._peer} was lost: {error.strerror or error}")
         except Exception as error:  # noqa: BLE001  one client must not harm the others
-            self._house.log(f"{self._peer} was dropped: {error!r}")
+            self._state.log(f"{self._peer} was dropped: {error!r}")
         finally:
-            self._haggling.close()
+            self._handshake.close()
 
     def _serve(self) -> None:
-        agreement = self._haggle()
+        agreement = self._negotiate()
         if agreement is None:
             return
-        transport = self._haggling.transport(self._house.limits.frame)
-        export = self._house.exports[agreement.offer.name]
+        transport = self._handshake.transport(self._state.limits.frame)
+        export = self._state.exports[agreement.offer.name]
         answers = Answers(export, agreement, self._complain)
-        serving = Serving(transport, answers, self._house.limits.frame)
+        serving = Serving(transport, answers, self._state.limits.frame)
         self._serving = serving
         if self._stopping:
             serving.stop()
@@ -80,13 +80,13 @@ class Connection:
             transport.close()
 
     def _complain(self, error: Exception) -> None:
-        self._house.log(f"{self._peer}: {error}")
+        self._state.log(f"{self._peer}: {error}")
 
-    def _haggle(self) -> Agreement | None:
+    def _negotiate(self) -> Agreement | None:
         """What was agreed upon; None if the client left."""
-        socket, house = self._haggling, self._house
-        offers = {name: export.offer for name, export in house.exports.items()}
-        negotiation = Negotiation(offers, house.default, tls=house.tls is not None)
+        socket, state = self._handshake, self._state
+        offers = {name: export.offer for name, export in state.exports.items()}
+        negotiation = Negotiation(offers, state.default, tls=state.tls is not None)
         flags = b""
         with contextlib.suppress(ConnectionError):  # somebody looked whether we are here
             socket.send(negotiation.greeting())
@@ -105,8 +105,8 @@ class Connection:
                     socket.send(answer.reply)
                 return None
             socket.send(answer.reply)
-            if answer.then is Then.TLS and house.tls is not None:
-                socket.start_tls(house.tls)
+            if answer.then is Then.TLS and state.tls is not None:
+                socket.start_tls(state.tls)
                 negotiation.secured()
             elif answer.then is Then.SERVE:
                 return negotiation.agreement
@@ -118,11 +118,11 @@ class Connection:
         if self._serving is not None:
             self._serving.stop()
         else:
-            self._haggling.shut()
+            self._handshake.shut()
 
     def cut(self) -> None:
         """End at once. From any thread."""
         self._stopping = True
         if self._serving is not None:
             self._serving.cut()
-        self._haggling.shut()
+        self._handshake.shut()

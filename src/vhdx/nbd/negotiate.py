@@ -51,7 +51,7 @@ class Agreement(NamedTuple):
 class Then(Enum):
     """What follows an answer."""
 
-    HAGGLE = "the next option"
+    NEXT_OPTION = "the next option"
     TLS = "the handshake of TLS"
     SERVE = "requests"
     CLOSE = "nothing"
@@ -61,7 +61,7 @@ class Answer(NamedTuple):
     """Bytes for the client, and what follows them."""
 
     reply: bytes
-    then: Then = Then.HAGGLE
+    then: Then = Then.NEXT_OPTION
 
 
 class _RefusedError(Exception):
@@ -237,7 +237,7 @@ class Negotiation:
         replies = [_reply(option, OptionReply.INFO, body) for kind, body in found.items() if kind in wanted]
         if option == Option.GO:
             self.agreement = agreement
-        then = Then.SERVE if option == Option.GO else Then.HAGGLE
+        then = Then.SERVE if option == Option.GO else Then.NEXT_OPTION
         return Answer(b"".join(replies) + _reply(option, OptionReply.ACK), then)
 
     def _structured_reply(self, option: int, data: bytes) -> Answer:

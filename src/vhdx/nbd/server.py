@@ -16,7 +16,7 @@ from vhdx.nbd.connection import Connection
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from vhdx.nbd.connection import House
+    from vhdx.nbd.connection import ServerState
 
 MAXIMUM_CONNECTIONS = 100
 GRACE = 10.0
@@ -30,21 +30,21 @@ _NO_LISTENER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNO
 
 
 class Server:
-    """Serves the exports of a house on sockets that listen already. The caller closes both at the end.
+    """Serves the exports of a server on sockets that listen already. The caller closes both at the end.
 
     ``once`` ends it when the last client has left.
     """
 
     def __init__(
         self,
-        house: House,
+        state: ServerState,
         listeners: Sequence[socket.socket],
         *,
         maximum_connections: int = MAXIMUM_CONNECTIONS,
         once: bool = False,
         grace: float = GRACE,
     ) -> None:
-        self._house = house
+        self._state = state
         self._listeners = tuple(listeners)
         self._maximum = maximum_connections
         self._once = once
@@ -109,7 +109,7 @@ class Server:
         except OSError as error:
             if error.errno in _NO_LISTENER:
                 raise
-            self._house.log(f"no client is accepted for a moment: {error.strerror}")
+            self._state.log(f"no client is accepted for a moment: {error.strerror}")
             time.sleep(_PAUSE)
             return
         try:
@@ -119,7 +119,7 @@ class Server:
         except OSError:
             accepted.close()  # macOS says so of a client that has gone already
             return
-        self._start(Connection(accepted, _peer(address), self._house), accepted)
+        self._start(Connection(accepted, _peer(address), self._state), accepted)
 
     def _start(self, connection: Connection, accepted: socket.socket) -> None:
         thread = threading.Thread(target=self._run, args=(connection,), name="nbd-client", daemon=True)
@@ -132,7 +132,7 @@ class Server:
             with self._lock:
                 del self._connections[connection]
             accepted.close()
-            self._house.log("a client was turned away: the host gives no more threads")
+            self._state.log("a client was turned away: the host gives no more threads")
             time.sleep(_PAUSE)
 
     def _run(self, connection: Connection) -> None:
@@ -151,14 +151,14 @@ class Server:
 
     def _flush(self) -> None:
         """Nobody is left who could ask for it."""
-        for export in self._house.exports.values():
+        for export in self._state.exports.values():
             try:
                 export.flush()
             except Exception as error:  # noqa: BLE001  any way it failed, this is where it is told
-                self._house.log(f"export {export.offer.name}: {error}")
+                self._state.log(f"export {export.offer.name}: {error}")
 
     def _end(self) -> None:
-        for export in self._house.exports.values():
+        for export in self._state.exports.values():
             export.stopping.set()
         self._for_all(Connection.stop)
         self._join(self._grace)

@@ -77,7 +77,7 @@ def _receive_exactly(connection: socket.socket, length: int, deadline: float) ->
     return b"".join(pieces)
 
 
-class Haggling:
+class HandshakeSocket:
     """The socket during the handshake, all of which has one deadline. Reads nothing ahead."""
 
     def __init__(self, connection: socket.socket, seconds: float) -> None:

@@ -47,7 +47,7 @@ class HandshakeFlag(IntFlag):
 
 
 class Option(IntEnum):
-    """What a client may ask for while it haggles."""
+    """What a client may ask for during the negotiation."""
 
     EXPORT_NAME = 1
     ABORT = 2

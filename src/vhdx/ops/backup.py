@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from vhdx.storage.base import ReadableStorage, Storage
-    from vhdx.storage.rehearsal import Rehearsal
+    from vhdx.storage.staged import StagedChanges
 
 _FORMAT, _VERSION = "vhdx repair backup", 1
 _REPAIRED, _BEGUN, _DONE = b"\nrepaired\n", b"\nundo begun\n", b"\nundone\n"
@@ -56,17 +56,17 @@ class Backup(NamedTuple):
         return sum(length for _, length in self.ranges)
 
 
-def save(path: str, image: ReadableStorage, rehearsal: Rehearsal) -> None:
-    """Write the backup of what a rehearsed repair will change, durably. Raises FileExistsError, OSError."""
-    ranges = tuple(rehearsal.changed_ranges())
+def save(path: str, image: ReadableStorage, staged: StagedChanges) -> None:
+    """Write the backup of what a repair will change, durably. Raises FileExistsError, OSError."""
+    ranges = tuple(staged.changed_ranges())
     backup = Backup(
         image=os.path.basename(image.name),
         size_before=image.size(),
-        size_after=rehearsal.size(),
+        size_after=staged.size(),
         ranges=ranges,
         sha256_before=_digest(image, ranges),
-        sha256_after=_digest(rehearsal, ranges),
-        headers=_header_sectors(rehearsal),
+        sha256_after=_digest(staged, ranges),
+        headers=_header_sectors(staged),
     )
     line = json.dumps({"format": _FORMAT, "version": _VERSION, **backup._asdict()}).encode() + b"\n"
     if len(line) > _LONGEST_LINE:
@@ -86,9 +86,9 @@ def finish(path: str) -> None:
         _append(file, _REPAIRED)
 
 
-def _header_sectors(rehearsal: Rehearsal) -> tuple[tuple[int, tuple[str, ...]], ...]:
+def _header_sectors(staged: StagedChanges) -> tuple[tuple[int, tuple[str, ...]], ...]:
     """The sectors of the headers that change: file offset, and digests of all that each ever holds."""
-    states = list(rehearsal.states_of(_HEADERS_END))
+    states = list(staged.states_of(_HEADERS_END))
     found = []
     for at in range(0, _HEADERS_END, _SECTOR):
         held = {state[at : at + _SECTOR] for state in states}

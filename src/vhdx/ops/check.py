@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vhdx import rules
-from vhdx.disk.parents import open_parent, policy_from
+from vhdx.disk.open import format_of_file
+from vhdx.disk.parents import open_parent
+from vhdx.disk.places import policy_from
 from vhdx.errors import CorruptImageError, ParentMismatchError, ParentNotFoundError, UnsupportedImageError
+from vhdx.examine.check import examine
 from vhdx.image import image
-from vhdx.image.check import examine
 from vhdx.rules import Finding, Place, Severity
 from vhdx.storage.file import open_for_reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from vhdx.disk.parents import ParentPolicy, Parents
+    from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.errors import VhdxError
-    from vhdx.image.check import Examined
+    from vhdx.examine.check import Examined
     from vhdx.image.image import Image
+    from vhdx.progress import Progress
+    from vhdx.rules import CollectingReport
     from vhdx.storage.base import ReadableStorage
-
-    Progress = Callable[[int, int | None], None] | None
 
 
 class CheckFinding(NamedTuple):
@@ -46,6 +48,7 @@ class CheckResult(NamedTuple):
     """What the check of one file found.
 
     The numbers are exact; of each code at most 100 ``findings`` are described, ``codes`` counts all of them.
+    ``leaked_bytes`` belong to nothing and are not zeros, ``free_bytes`` are.
     ``unchecked`` names what could not be looked at. ``parents`` are the results of the parents that were
     checked, too, from the nearest to the base.
     """
@@ -59,6 +62,9 @@ class CheckResult(NamedTuple):
     findings: tuple[CheckFinding, ...]
     unchecked: tuple[str, ...]
     parents: tuple[CheckResult, ...] = ()
+    format: str = "vhdx"
+    """``"vhdx"`` or ``"vhd"``."""
+    free_bytes: int = 0
 
     @property
     def is_clean(self) -> bool:
@@ -72,7 +78,7 @@ def check(
     chain: bool = False,
     parents: Parents = None,
     lock: bool = True,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> CheckResult:
     """Check an image against every rule of the format. Nothing is written; a dirty log is replayed in memory.
 
@@ -82,6 +88,8 @@ def check(
     """
     storage = open_for_reading(os.fspath(path), lock=lock)
     try:
+        if format_of_file(storage) == "vhd":
+            return _checked_vhd(storage, policy_from(parents), chain=chain, lock=lock, progress=progress)
         examined = examine(storage, progress)
         leaf = _leaf(storage) if chain else None
         if chain and leaf is None and (examined.metadata is None or examined.metadata.has_parent):
@@ -92,8 +100,30 @@ def check(
     return result_of(os.fspath(path), examined, above)
 
 
-def result_of(path: str, examined: Examined, parents: tuple[CheckResult, ...] = ()) -> CheckResult:
-    """What an examination found, as the public result."""
+class FoundInFile(Protocol):
+    """What an examination of one file found, of whatever format."""
+
+    @property
+    def report(self) -> CollectingReport:
+        """The findings."""
+
+    @property
+    def unchecked(self) -> tuple[str, ...]:
+        """What could not be looked at."""
+
+    @property
+    def leaked_bytes(self) -> int:
+        """Bytes of the file that belong to nothing and are not zeros."""
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes of the file that belong to nothing and are zeros."""
+
+
+def result_of(
+    path: str, examined: FoundInFile, parents: tuple[CheckResult, ...] = (), name: str = "vhdx"
+) -> CheckResult:
+    """What an examination found, as the public result; ``name`` is the format."""
     counts = examined.report.counts
     total = {s: sum(n for rule, n in counts.items() if rule.severity is s) for s in Severity}
     return CheckResult(
@@ -101,11 +131,13 @@ def result_of(path: str, examined: Examined, parents: tuple[CheckResult, ...] = 
         errors=total[Severity.ERROR],
         warnings=total[Severity.WARNING],
         notes=total[Severity.NOTE],
-        leaked_bytes=examined.table.leaked_bytes if examined.table else 0,
+        leaked_bytes=examined.leaked_bytes,
         codes={rule.code: number for rule, number in counts.items() if number},
         findings=tuple(map(_public, examined.report.findings)),
         unchecked=examined.unchecked,
         parents=parents,
+        format=name,
+        free_bytes=examined.free_bytes,
     )
 
 
@@ -152,6 +184,35 @@ def _checked_parents(
         for layer in layers[1:]:
             layer.file.close()
     return tuple(result_of(path, examined) for path, examined in found)
+
+
+def _checked_vhd(
+    storage: ReadableStorage, policy: ParentPolicy, *, chain: bool, lock: bool, progress: Progress | None
+) -> CheckResult:
+    """Check a VHD and, if asked, the parents that can be found."""
+    from vhdx.disk.vhd import vhd_layers  # noqa: PLC0415  the older format is the rarer one
+    from vhdx.examine.vhd_check import examine_vhd  # noqa: PLC0415
+
+    found = examine_vhd(storage, progress)
+    if not chain or found.image is None:
+        found = found._replace(unchecked=(*found.unchecked, "parents")) if chain else found
+        return result_of(storage.name, found, name="vhd")
+    layers, failure = vhd_layers(found.image, policy, lock=lock, salvage=True)
+    try:
+        if failure is not None:
+            last = layers[-1]
+            rule = (
+                rules.PARENT_MISMATCH if isinstance(failure, ParentMismatchError) else rules.PARENT_NOT_FOUND
+            )
+            place = Place("parent locators", last.footer.header_offset)
+            found.report(Finding(rule, place, f"{last.name}: {failure.args[0]}".strip()))
+        above = tuple(
+            result_of(layer.name, examine_vhd(layer.storage, progress), name="vhd") for layer in layers[1:]
+        )
+    finally:
+        for layer in layers[1:]:
+            layer.storage.close()
+    return result_of(storage.name, found, above, "vhd")
 
 
 def _examined_at(path: str, *, lock: bool) -> tuple[str, Examined]:

@@ -8,24 +8,25 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.base import check_range
 from vhdx.disk.chain import Disk
 from vhdx.disk.open import closing_on_failure
-from vhdx.disk.parents import open_chain, policy_from
+from vhdx.disk.parents import open_chain
+from vhdx.disk.places import policy_from
 from vhdx.image import image
-from vhdx.image.compact import Compaction, Given
-from vhdx.image.estimate import Estimate
-from vhdx.image.holes import free_ranges, punch_all, zero_ranges
-from vhdx.image.relocate import Relocator
-from vhdx.image.session import Session
 from vhdx.image.states import is_present
+from vhdx.reshape.compact import Compaction, Given
+from vhdx.reshape.estimate import Estimate
+from vhdx.reshape.holes import free_ranges, punch_all, zero_ranges
+from vhdx.reshape.relocate import Relocator
+from vhdx.storage.dry_run import DryRunStorage
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
+from vhdx.write.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.image.image import Image
+    from vhdx.progress import Progress
     from vhdx.storage.base import ReadableStorage, Storage
-
-    Progress = Callable[[int, int | None], None]
 
 
 class CompactResult(NamedTuple):
@@ -76,7 +77,8 @@ def compact(
     asked = Asked(scan_zeros=scan_zeros, punch=punch, free=tuple(free))
     storage = open_for_reading(path, lock=lock) if dry_run else open_for_writing(path, lock=lock)
     with closing_on_failure(storage):
-        leaf = image.load(storage)
+        tried = DryRunStorage(storage)
+        leaf = image.load(tried if dry_run else storage)
         needs_parents = scan_zeros and leaf.metadata.has_parent
         layers = open_chain(leaf, policy_from(parents), lock=lock) if needs_parents else [leaf]
     with Disk(layers) as disk:
@@ -88,7 +90,7 @@ def compact(
             done = compact_in_place(storage, leaf, below, asked, Meter(progress))
             after = storage.size()
         else:
-            done, after = estimate(leaf, below, asked, Meter(progress))
+            done, after = estimate(tried, leaf, below, asked, Meter(progress))
         return CompactResult(
             path,
             disk.disk_type,
@@ -137,27 +139,30 @@ class Meter:
 
 def compact_in_place(storage: Storage, leaf: Image, below: Disk | None, asked: Asked, meter: Meter) -> Done:
     """Compact the image in a storage and close the session, not the storage."""
-    session = Session(storage, leaf)
-    try:
-        with session.lock:
-            done = _work(Relocator(session, below), below, asked, meter)
-            if not session.keeps_blocks and session.space.used_end < storage.size():
-                session.begin(contents=False)  # closing cuts
-    finally:
-        session.close()
+    with Session(storage, leaf) as session, session.lock:
+        return _compacted(session, Relocator(session, below), below, asked, meter)
+
+
+def estimate(
+    storage: DryRunStorage, leaf: Image, below: Disk | None, asked: Asked, meter: Meter
+) -> tuple[Done, int]:
+    """What compacting would do, and how long the file would be."""
+    changes = Estimate(storage, leaf, below)
+    session = changes.session
+    done = _compacted(session, changes, below, asked, meter)
+    size = storage.size()
+    return done, size if session.keeps_blocks else min(size, session.space.used_end)
+
+
+def _compacted(session: Session, changes: Relocator, below: Disk | None, asked: Asked, meter: Meter) -> Done:
+    done = _work(changes, below, asked, meter)
+    if not session.keeps_blocks and session.space.used_end < session.file.size():
+        session.begin(contents=False)  # closing cuts
     return done
 
 
-def estimate(leaf: Image, below: Disk | None, asked: Asked, meter: Meter) -> tuple[Done, int]:
-    """What compacting would do, and how long the file would be."""
-    changes = Estimate(leaf)
-    done = _work(changes, below, asked, meter)
-    size = leaf.reader.file_size
-    return done, size if leaf.metadata.disk_type == "fixed" else min(size, changes.space.used_end)
-
-
 def _work(
-    changes: Relocator | Estimate,
+    changes: Relocator,
     below: Disk | None,
     asked: Asked,
     meter: Meter,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.open import Format
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
 
 
 class CompareResult(NamedTuple):

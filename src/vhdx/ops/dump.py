@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.examine.remains import Remains
 from vhdx.format import guids, header, identifier, region
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of
 from vhdx.geometry import BITMAP_BLOCK_SIZE
-from vhdx.image.remains import Remains
 from vhdx.ops.structures import STRUCTURES
 from vhdx.storage.file import open_for_reading
 

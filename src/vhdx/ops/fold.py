@@ -8,7 +8,6 @@ folded can be told from others.
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,22 +18,20 @@ from vhdx.extents import ExtentKind
 from vhdx.format import guids, locator
 from vhdx.format.metadata import KNOWN_ITEMS
 from vhdx.image import image, metadata
-from vhdx.image.items import NewItem
-from vhdx.image.write import Writer
-from vhdx.ops.child import braced, user_items_of
+from vhdx.ops.make.child import braced, user_items_of
 from vhdx.ops.resize import resize_storage
 from vhdx.units import MIB
+from vhdx.write.items import NewItem
+from vhdx.write.write import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from uuid import UUID
 
     from vhdx.disk.chain import Disk
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.image.image import Image
+    from vhdx.progress import Progress
     from vhdx.storage.file import FileStorage
-
-    Progress = Callable[[int, int | None], None]
 
 
 class Folded(NamedTuple):
@@ -124,7 +121,7 @@ def _replace_items(parent: FileStorage, items: tuple[NewItem, ...]) -> None:
     """Let these be the parent's items of the virtual disk, all in one log entry."""
     moved = True
     while moved:  # a region that has no room for them moves first, and the image is opened anew
-        with contextlib.closing(Writer(parent, image.load(parent))) as writer:
+        with Writer(parent, image.load(parent)) as writer:
             writer.keep_identity()  # the contents have the new one already
             moved = writer.grow_for(items)
             if not moved:

@@ -6,26 +6,30 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx import rules
 from vhdx.disk.open import open_image, with_parents
 from vhdx.disk.partitions import partition_table
+from vhdx.disk.volumes import WHOLE_DISK, FileSystemOn, file_systems
 from vhdx.errors import VhdxError
 from vhdx.extents import BlockState, ExtentKind
+from vhdx.filesystems.base import FileSystem
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
 from vhdx.image.states import PRESENT
 from vhdx.storage.file import FileStorage
+from vhdx.write.space import Conflict, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from uuid import UUID
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.chain import Disk
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.image.image import Image
     from vhdx.partitions.table import Partition
-
-    Progress = Callable[[int, int | None], None]
+    from vhdx.progress import Progress
+    from vhdx.rules import Finding
 
 
 class LogInfo(NamedTuple):
@@ -43,13 +47,15 @@ class BlockInfo(NamedTuple):
     """Payload blocks by state, present sector bitmap blocks, and how scattered the blocks are.
 
     ``fragmentation`` is the share of neighbouring present blocks that are not neighbours in the file,
-    None if there are no two neighbouring blocks.
+    None if there are no two neighbouring blocks. ``free_size`` are bytes of the file that nothing owns, None
+    of fixed images, which keep them, and where two claim the same space.
     """
 
     total: int
     by_state: Mapping[str, int]
     sector_bitmaps: int
     fragmentation: float | None
+    free_size: int | None
 
 
 class LayerInfo(NamedTuple):
@@ -89,7 +95,7 @@ class TableInfo(NamedTuple):
 class ImageInfo(NamedTuple):
     """What an image is; sizes in bytes. ``blocks`` and ``chain`` are None where they were not asked for.
 
-    ``partition_table`` is None for a child whose parents were not asked for.
+    ``partition_table`` and ``file_systems`` are None for a child whose parents were not asked for.
     """
 
     path: str
@@ -111,6 +117,7 @@ class ImageInfo(NamedTuple):
     parent_locator: Mapping[str, str] | None
     chain: tuple[LayerInfo, ...] | None
     partition_table: TableInfo | None
+    file_systems: tuple[FileSystemOn, ...] | None
     notes: tuple[Note, ...]
 
 
@@ -139,8 +146,9 @@ def info(
         try:
             return _image_info(
                 image,
+                [*image.findings, *_remarks(layers)],
                 _layer_infos(disk, progress) if disk is not None and chain else None,
-                None if disk is None else table_info(disk),
+                disk,
                 _block_info(image, progress) if (small if blocks is None else blocks) else None,
             )
         finally:
@@ -157,6 +165,16 @@ def table_info(disk: VirtualDisk) -> TableInfo:
     except (VhdxError, OSError) as error:
         finding = f"the partition table cannot be read: {error}"
         return TableInfo("none", disk.logical_sector_size, None, (), (finding,))
+
+
+def file_systems_info(disk: VirtualDisk) -> tuple[FileSystemOn, ...]:
+    """What stands on a disk, by a look at a few sectors; that it cannot be read is a reason like others."""
+    try:
+        return file_systems(disk, quick=True)
+    except (VhdxError, OSError) as error:
+        reason = f"the disk cannot be read: {error}"
+        nothing = FileSystem("unknown", None, None, disk.size, 0, None, None, "unknown", (reason,))
+        return (FileSystemOn(None, WHOLE_DISK, 0, *nothing),)
 
 
 def _layer_infos(disk: Disk, progress: Progress | None) -> tuple[LayerInfo, ...]:
@@ -182,10 +200,17 @@ def _layer_info(layer: Image, data_size: int) -> LayerInfo:
     )
 
 
+def _remarks(layers: Sequence[Image]) -> Iterator[Finding]:
+    """What was found out about the parents that were opened."""
+    for parent in layers[1:]:
+        yield from (finding for finding in parent.findings if finding.rule is rules.PARENT_SEVERAL)
+
+
 def _image_info(
     image: Image,
+    findings: Sequence[Finding],
     layers: tuple[LayerInfo, ...] | None,
-    table: TableInfo | None,
+    disk: VirtualDisk | None,
     blocks: BlockInfo | None,
 ) -> ImageInfo:
     header, items = image.header, image.metadata
@@ -208,10 +233,11 @@ def _image_info(
         blocks=blocks,
         parent_locator=items.locator,
         chain=layers,
-        partition_table=table,
+        partition_table=None if disk is None else table_info(disk),
+        file_systems=None if disk is None else file_systems_info(disk),
         notes=tuple(
             Note(f.rule.code, f.rule.severity.value, f.place.structure, f.place.file_offset, f.detail)
-            for f in image.findings
+            for f in findings
         ),
     )
 
@@ -251,7 +277,18 @@ def _block_info(image: Image, progress: Progress | None) -> BlockInfo:
         by_state={state.name.lower(): counts[state] for state in BlockState if counts[state]},
         sector_bitmaps=_bitmap_count(image),
         fragmentation=apart / neighbours if neighbours else None,
+        free_size=_free_size(image),
     )
+
+
+def _free_size(image: Image) -> int | None:
+    if image.metadata.disk_type == "fixed":
+        return None
+    try:
+        space = survey(image.regions, image.bat, image.geometry, image.storage.size())
+    except Conflict:  # which check tells
+        return None
+    return max(0, space.end - space.used_size)
 
 
 def _bitmap_count(image: Image) -> int:

@@ -6,17 +6,18 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.parents import policy_from
+from vhdx.disk.places import policy_from
 from vhdx.disk.vhd import VhdDisk, vhd_disk
 from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
-from vhdx.ops.info import table_info
+from vhdx.ops.info import file_systems_info, table_info
 from vhdx.storage.file import open_for_reading
 
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
+    from vhdx.disk.volumes import FileSystemOn
     from vhdx.format.vhd import Geometry
     from vhdx.ops.info import TableInfo
     from vhdx.storage.base import ReadableStorage
@@ -24,11 +25,14 @@ if TYPE_CHECKING:
 _TAKEN_AT_THEIR_WORD = frozenset((b"win ", b"qem2", b"d2v ", b"CTXS", b"tap\0"))
 """Creators whose size QEMU takes from the footer; for all others it takes the geometry."""
 
+_LOOKED_AT = 8
+"""Blocks that are looked at for what their bitmaps hide: `info` is to answer at once."""
+
 
 class VhdInfo(NamedTuple):
     """What a VHD is; sizes in bytes. ``chain`` is None where it was not asked for.
 
-    ``partition_table`` is None for a child whose parents were not asked for.
+    ``partition_table`` and ``file_systems`` are None for a child whose parents were not asked for.
     """
 
     path: str
@@ -45,6 +49,7 @@ class VhdInfo(NamedTuple):
     parent_names: tuple[str, ...]
     chain: tuple[str, ...] | None
     partition_table: TableInfo | None
+    file_systems: tuple[FileSystemOn, ...] | None
     notes: tuple[str, ...]
 
 
@@ -87,7 +92,8 @@ def _vhd_info(image: VhdImage, disk: VhdDisk | None, *, chain: bool) -> VhdInfo:
         parent_names=tuple(name for _, name in image.parent_names()) if image.has_parent else (),
         chain=tuple(layer.name for layer in disk.layers) if disk is not None and chain else None,
         partition_table=None if disk is None else table_info(disk),
-        notes=(*(image.findings if disk is None else disk.findings), *_notes(image)),
+        file_systems=None if disk is None else file_systems_info(disk),
+        notes=(*(image.all_findings() if disk is None else disk.findings), *_notes(image), *_hidden(disk)),
     )
 
 
@@ -97,3 +103,12 @@ def _notes(image: VhdImage) -> list[str]:
     if geometry == vhd.LARGEST_GEOMETRY or creator in _TAKEN_AT_THEIR_WORD or geometry.size >= image.size:
         return []
     return [f"Virtual PC and QEMU show only {geometry.size} bytes of the disk, what its geometry addresses"]
+
+
+def _hidden(disk: VhdDisk | None) -> list[str]:
+    """What bitmaps hide, as far as the first blocks show."""
+    hidden = 0 if disk is None else disk.hidden_bytes(_LOOKED_AT)
+    if not hidden:
+        return []
+    where = f"its first blocks hold {hidden} bytes where bitmaps say that nothing is stored"
+    return [f"{where}: QEMU and others show them, and vhdx convert --ignore-bitmaps; vhdx check counts all"]

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from vhdx.errors import CorruptImageError
+from vhdx.examine.owners import Owners
+from vhdx.examine.remains import Remains
 from vhdx.format import guids
-from vhdx.image.owners import Owners
-from vhdx.image.remains import Remains
 from vhdx.journal.scan import active_sequence, entry_fault, entry_headers, readable_targets
 from vhdx.ops.replay_changes import Change, replay_changes
 from vhdx.storage.file import open_for_reading
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,8 +150,8 @@ def _guid_of(remains: Remains) -> UUID:
 
 
 def _no_log(remains: Remains, detail: str, verb: str) -> CorruptImageError:
-    command = f"vhdx {verb} {remains.name}"
-    return CorruptImageError(detail, image=remains.name, structure="log", rule="2.3", next_command=command)
+    advice = command(f"{verb} {{}}", remains.name)
+    return CorruptImageError(detail, image=remains.name, structure="log", rule="2.3", next_command=advice)
 
 
 def _obstacle(remains: Remains, sequence: ActiveSequence | None) -> str | None:

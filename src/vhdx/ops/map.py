@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from vhdx.disk.raw import RawDisk
     from vhdx.disk.vhd import VhdDisk
     from vhdx.extents import Extent
+    from vhdx.progress import Progress
 
-    Progress = Callable[[int, int | None], None]
     MappedDisk = Disk | RawDisk | VhdDisk
     Counter = Callable[[Tally, int, int], None]
     """Adds a range, given by offset and length, to a tally."""

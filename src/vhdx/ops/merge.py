@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.chain import Disk
 from vhdx.disk.children import Families
 from vhdx.disk.open import open_disk
-from vhdx.disk.parents import policy_from
+from vhdx.disk.places import policy_from
 from vhdx.errors import UnsupportedImageError
 from vhdx.extents import ExtentKind, merged, side_by_side
 from vhdx.image import image
 from vhdx.ops.fold import fold, is_folded
 from vhdx.ops.rebase import relink
+from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.storage.file import identity_of, open_for_reading, open_for_writing
 from vhdx.storage.publish import remove_file
 from vhdx.units import MIB, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from uuid import UUID
 
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.extents import Extent
     from vhdx.image.image import Image
     from vhdx.ops.fold import Folded
-
-    Progress = Callable[[int, int | None], None]
+    from vhdx.progress import Progress
 
 _HOST_BLOCK = 4096
 """What a host takes for a single byte, as a rule."""
@@ -43,7 +43,8 @@ class MergeResult(NamedTuple):
 
     ``relinked`` have ``path`` for their parent now, ``still_needed`` are images that have one of the merged
     ones for theirs; ``not_found_by_default`` are those of the relinked that --parent-dir opens.
-    ``copied_size`` counts bytes of data, ``zeroed_size`` bytes that a child hid behind zeros.
+    ``copied_size`` counts bytes of data, ``zeroed_size`` bytes that a child hid behind zeros, ``cut_size``
+    by how much the disk of ``path`` has become smaller.
     """
 
     path: str
@@ -54,6 +55,7 @@ class MergeResult(NamedTuple):
     not_found_by_default: tuple[str, ...]
     copied_size: int
     zeroed_size: int
+    cut_size: int
 
 
 def merge(
@@ -62,6 +64,7 @@ def merge(
     into: str | os.PathLike[str] | None = None,
     children: Sequence[str | os.PathLike[str]] = (),
     delete_child: bool = False,
+    shrink: bool = False,
     force: bool = False,
     parents: Parents = None,
     progress: Progress | None = None,
@@ -81,6 +84,9 @@ def merge(
     with open_disk(os.fspath(child), parents=parents) as disk:
         layers = [os.path.realpath(path) for path in disk.chain]
         depth = _depth(disk, into)
+        cut_size = max(0, disk.layers[depth].geometry.disk_size - disk.size)
+        if not shrink:
+            _refuse_data_loss(disk.layers[: depth + 1], progress)
         _refuse_without_space(disk, depth)
     target = layers[depth]
     _check_children(layers, depth, above, parents)
@@ -104,7 +110,19 @@ def merge(
         not_found_by_default=tuple(unfound),
         copied_size=sum(folded.copied_size for folded in done),
         zeroed_size=sum(folded.zeroed_size for folded in done),
+        cut_size=cut_size,
     )
+
+
+def _refuse_data_loss(layers: Sequence[Image], progress: Progress | None) -> None:
+    """Each layer that is merged cuts what lies below it at its own end.
+
+    What stands there nobody sees who opens the child: it would be gone without a word.
+    """
+    for number in range(1, len(layers)):
+        below, end = Disk(layers[number:]), layers[number - 1].geometry.disk_size
+        if below.size > end:
+            refuse_data_loss(below, range(end, below.size), progress=progress)
 
 
 def _depth(disk: Disk, into: str | os.PathLike[str] | None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import uuid
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -11,20 +10,19 @@ from vhdx.disk.children import refuse_orphans
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, metadata
 from vhdx.image import image
-from vhdx.image.items import NewItem
-from vhdx.image.write import Writer
 from vhdx.ops.compact import Asked, Meter, compact_in_place
-from vhdx.ops.create import NOT_RESERVED
+from vhdx.ops.make.create import NOT_RESERVED
+from vhdx.reshape.allocate import become_dynamic, become_fixed
 from vhdx.storage.file import open_for_writing
+from vhdx.write.items import NewItem
+from vhdx.write.write import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from uuid import UUID
 
     from vhdx.image.image import Image
+    from vhdx.progress import Progress
     from vhdx.storage.base import Storage
-
-    Progress = Callable[[int, int | None], None]
 
 NEW_IDENTITY = (
     "children in other folders, if there are any, do not know this image any more: "
@@ -117,14 +115,14 @@ def identity_items(
 def put_items(storage: Storage, opened: Image, items: tuple[NewItem, ...]) -> None:
     """Change what a guest knows the disk by, in one log entry; without items nothing is written."""
     if items:
-        with contextlib.closing(Writer(storage, opened)) as writer:
+        with Writer(storage, opened) as writer:
             writer.put_items(items, contents=True)
 
 
 def make_fixed(storage: Storage, meter: Meter) -> bool:
     """Allocate every block, and say so last; whether the host reserved the space."""
-    with contextlib.closing(Writer(storage, image.load(storage))) as writer:
-        return writer.become_fixed(meter.advance)
+    with Writer(storage, image.load(storage)) as writer:
+        return become_fixed(writer, meter.advance)
 
 
 def make_dynamic(storage: Storage, meter: Meter) -> bool:
@@ -137,8 +135,8 @@ def make_dynamic(storage: Storage, meter: Meter) -> bool:
 
 def say_dynamic(storage: Storage) -> None:
     """Blocks need no space of their own from now on."""
-    with contextlib.closing(Writer(storage, image.load(storage))) as writer:
-        writer.become_dynamic()
+    with Writer(storage, image.load(storage)) as writer:
+        become_dynamic(writer)
 
 
 def _result(

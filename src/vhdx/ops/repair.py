@@ -1,6 +1,6 @@
 """Put an image right: without guessing, or with the loss of data that the caller accepts.
 
-A repair is rehearsed first, its result is checked, and only if that is better than what there was the same
+A repair is staged first, its result is checked, and only if that is better than what there was the same
 writes are made in the file, in the same order.
 """
 
@@ -12,37 +12,37 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
+from vhdx.disk.open import format_of_file
 from vhdx.errors import VhdxError
-from vhdx.image import mend
-from vhdx.image.check import examine
-from vhdx.image.doubts import Concerned
-from vhdx.image.rebuild import rebuild as rebuild_regions
+from vhdx.examine import repair as image_repair
+from vhdx.examine.check import examine
+from vhdx.examine.doubts import Concerned
+from vhdx.examine.rebuild import rebuild as rebuild_regions
 from vhdx.ops import backup as backups
 from vhdx.ops.check import result_of
 from vhdx.rules import Remedy, Severity
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
-from vhdx.storage.rehearsal import Rehearsal
+from vhdx.storage.staged import StagedChanges
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from collections.abc import Set as AbstractSet
 
-    from vhdx.image.check import Examined
-    from vhdx.image.doubts import DiskRange
+    from vhdx.examine.check import Examined
+    from vhdx.examine.doubts import DiskRange
     from vhdx.ops.check import CheckResult
+    from vhdx.progress import Progress
     from vhdx.rules import CollectingReport
     from vhdx.storage.base import ReadableStorage
 
-    Progress = Callable[[int, int | None], None] | None
-
 _HINTS = {
     Remedy.REBUILD: "both copies of the region table are gone: add --rebuild to search for what they named",
-    Remedy.ACCEPT_DATA_LOSS: "contents are lost or doubtful: add --accept-data-loss to mend the image anyway",
+    Remedy.ACCEPT_DATA_LOSS: "contents are lost or in doubt: add --accept-data-loss to repair it anyway",
 }
-_UNMENDABLE = "there are errors that cannot be mended without knowing what was meant"
-_DOUBTFUL = mend.LOSSY | {rules.BAT_OVERLAP}
+_UNREPAIRABLE = "there are errors that cannot be repaired without knowing what was meant"
+_DOUBTFUL = image_repair.LOSSY | {rules.BAT_OVERLAP}
 _LEAVES_THE_REST_SOUND = frozenset({rules.BAT_STATE, rules.BAT_BITMAP_MISSING})
-"""Errors of single blocks that cannot be mended, but do not keep the rest from being mended."""
+"""Errors of single blocks that cannot be repaired, but do not keep the rest from being repaired."""
 _MISPLACED = frozenset({rules.BAT_PLACE, rules.BAT_PAST_END, rules.BAT_OVERLAP})
 NOTHING = Concerned((), 0)
 
@@ -81,17 +81,17 @@ def repair(
     accept_data_loss: bool = False,
     rebuild: bool = False,
     lock: bool = True,
-    progress: Progress = None,
+    progress: Progress | None = None,
 ) -> RepairResult:
-    """Mend an image: replay a dirty log in place, put damaged copies, reserved bits and the like right.
+    """Repair an image: replay a dirty log in place, put damaged copies, reserved bits and the like right.
 
     What a read of the disk returns stays as it is, and so does the identity that children know it by, unless
     ``accept_data_loss`` lets go what is lost anyway: a log that cannot be replayed, blocks that the file does
     not have any more; blocks that share space get space of their own. ``rebuild`` searches for the only
     places that can be metadata and BAT when both copies of the region table are gone. ``backup`` is a new
     file for the bytes that will be changed; `undo_repair` brings them back, also after a crash in the middle.
-    Parents are not looked for. An image that cannot be mended, or needs nothing, is not touched. ``progress``
-    is called as by `check`, before and after.
+    Parents are not looked for. An image that cannot be repaired, or needs nothing, is not touched.
+    ``progress`` is called as by `check`, before and after.
 
     Raises CorruptImageError for a file that is no VHDX at all, FileExistsError for a ``backup`` that exists,
     ImageLockedError, OSError, ValueError.
@@ -104,12 +104,12 @@ def repair(
     accepted |= {Remedy.REBUILD} if rebuild else set()
     file = open_for_reading(name, lock=lock) if dry_run else open_for_writing(name, lock=lock)
     try:
-        with contextlib.closing(Rehearsal(file)) as rehearsal:
-            result = rehearsed(name, file, rehearsal, accepted, progress)._replace(dry_run=dry_run)
+        with contextlib.closing(StagedChanges(file)) as staged:
+            result = staged_repair(name, file, staged, accepted, progress)._replace(dry_run=dry_run)
             if result.done and isinstance(file, FileStorage) and not dry_run:
                 if backup is not None:
-                    backups.save(os.fspath(backup), file, rehearsal)
-                rehearsal.perform(file)
+                    backups.save(os.fspath(backup), file, staged)
+                staged.perform(file)
                 if backup is not None:
                     backups.finish(os.fspath(backup))
         return result
@@ -117,20 +117,49 @@ def repair(
         file.close()
 
 
-def rehearsed(
-    name: str, file: ReadableStorage, rehearsal: Rehearsal, accepted: AbstractSet[Remedy], progress: Progress
+def staged_repair(
+    name: str,
+    file: ReadableStorage,
+    staged: StagedChanges,
+    accepted: AbstractSet[Remedy],
+    progress: Progress | None,
 ) -> RepairResult:
-    """What a repair that may use the ``accepted`` remedies does to a rehearsal of ``file``."""
+    """What a repair that may use the ``accepted`` remedies does to a staged copy of ``file``."""
+    if format_of_file(file) == "vhd":
+        return _staged_vhd_repair(name, file, staged, accepted, progress)
     found = examine(file, progress)
     before = result_of(name, found)
-    doubtful = mend.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
+    doubtful = image_repair.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
     result = RepairResult(name, (), None, doubtful.ranges, doubtful.length, before, before, dry_run=False)
     hint = _hint(found.report, accepted)
     if not any(rule.remedy in accepted for rule in found.report.counts):
-        return result._replace(refused=hint or (_UNMENDABLE if found.report.has_errors else None))
+        return result._replace(refused=hint or (_UNREPAIRABLE if found.report.has_errors else None))
     if hint is not None:
         return result._replace(refused=hint)
-    return _mended(result, rehearsal, found, accepted, progress)
+    return _repaired(result, staged, found, accepted, progress)
+
+
+def _staged_vhd_repair(
+    name: str,
+    file: ReadableStorage,
+    staged: StagedChanges,
+    accepted: AbstractSet[Remedy],
+    progress: Progress | None,
+) -> RepairResult:
+    """The same for a VHD: the footer from its copy and back, checksums, entries that are 0."""
+    from vhdx.examine.vhd_check import examine_vhd  # noqa: PLC0415  the older format is the rarer one
+    from vhdx.examine.vhd_repair import repair_vhd  # noqa: PLC0415
+
+    found = examine_vhd(file, progress)
+    before = result_of(name, found, name="vhd")
+    result = RepairResult(name, (), None, (), 0, before, before, dry_run=False)
+    hint = _hint(found.report, accepted)
+    if hint is not None or not any(rule.remedy in accepted for rule in found.report.counts):
+        return result._replace(refused=hint)
+    repair_vhd(staged)
+    after = examine_vhd(staged, progress)
+    done = tuple(_done(found.report, after.report))
+    return result._replace(done=done, left=result_of(name, after, name="vhd"))
 
 
 def keeps_length(report: CollectingReport) -> bool:
@@ -142,24 +171,24 @@ def keeps_length(report: CollectingReport) -> bool:
     return not _MISPLACED.isdisjoint(report.counts) or rules.REGION_TABLE_NONE in report.counts
 
 
-def _mended(
+def _repaired(
     result: RepairResult,
-    rehearsal: Rehearsal,
+    staged: StagedChanges,
     found: Examined,
     accepted: AbstractSet[Remedy],
-    progress: Progress,
+    progress: Progress | None,
 ) -> RepairResult:
     """Try what may be done, and say what came of it."""
     try:
         if rules.REGION_TABLE_NONE in found.report.counts:
-            rebuild_regions(rehearsal, found)
+            rebuild_regions(staged, found)
         lossy = Remedy.ACCEPT_DATA_LOSS in accepted
-        mend.mend(rehearsal, accept_data_loss=lossy, keep_length=keeps_length(found.report))
+        image_repair.repair_image(staged, accept_data_loss=lossy, keep_length=keeps_length(found.report))
     except VhdxError as error:
         return result._replace(refused=error.message)
-    after = examine(rehearsal, progress)
+    after = examine(staged, progress)
     left = result_of(result.path, after)
-    done = tuple(_done(found, after.report))
+    done = (*_replayed(found), *_done(found.report, after.report))
     if left.errors > result.before.errors or left.unchecked or not done:
         return result._replace(refused="what can be tried would not make the image better")
     return result._replace(done=done, left=left)
@@ -172,20 +201,23 @@ def _hint(report: CollectingReport, accepted: AbstractSet[Remedy]) -> str | None
         if remedy not in accepted and any(rule.remedy is remedy for rule in errors):
             return hint
     if any(rule.remedy is Remedy.NONE and rule not in _LEAVES_THE_REST_SOUND for rule in errors):
-        return _UNMENDABLE
+        return _UNREPAIRABLE
     return None
 
 
-def _done(found: Examined, after: CollectingReport) -> Iterator[str]:
+def _replayed(found: Examined) -> Iterator[str]:
     if rules.LOG_DIRTY in found.report.counts and found.sequence is not None:
         count = len(found.sequence.positions)
         yield f"log: replayed {count} {'entry' if count == 1 else 'entries'}"
-    for rule, number in found.report.counts.items():
-        mended = number - after.counts[rule]
-        if rule is not rules.LOG_DIRTY and rule.remedy is not Remedy.NONE and mended > 0:
-            first = next(finding for finding in found.report.findings if finding.rule is rule)
-            others = f" (and {mended - 1} more of {rule.code})" if mended > 1 else ""
-            yield f"{first.place.structure}: mended: {first.detail}{others}"
+
+
+def _done(before: CollectingReport, after: CollectingReport) -> Iterator[str]:
+    for rule, number in before.counts.items():
+        repaired = number - after.counts[rule]
+        if rule is not rules.LOG_DIRTY and rule.remedy is not Remedy.NONE and repaired > 0:
+            first = next(finding for finding in before.findings if finding.rule is rule)
+            others = f" (and {repaired - 1} more of {rule.code})" if repaired > 1 else ""
+            yield f"{first.place.structure}: repaired: {first.detail}{others}"
 
 
 def undo_repair(

@@ -7,12 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
+from vhdx.examine.owners import Owners
+from vhdx.examine.remains import Remains, filled_up
 from vhdx.format import fields, guids, metadata, region
 from vhdx.format.bat import ENTRY_SIZE, described
 from vhdx.format.log import SECTOR_SIZE
 from vhdx.image.bitmap import bit_runs
-from vhdx.image.owners import Owners
-from vhdx.image.remains import Remains, filled_up
 from vhdx.journal.replay import OVERLAY_LIMIT, GrowthError, replayed_overlay
 from vhdx.rules import Finding, Place
 from vhdx.storage.overlay import OverlayFullError
@@ -21,8 +21,8 @@ from vhdx.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vhdx.examine.owners import Owner
     from vhdx.format.fields import Table
-    from vhdx.image.owners import Owner
     from vhdx.journal.ring import Ring
     from vhdx.journal.scan import ActiveSequence
     from vhdx.storage.overlay import Overlay

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.chain import Disk
 from vhdx.disk.children import refuse_orphans
 from vhdx.disk.open import writable_disk
-from vhdx.disk.parents import open_chain, policy_from
+from vhdx.disk.parents import open_chain
 from vhdx.disk.partitions import partition_table
+from vhdx.disk.places import policy_from
 from vhdx.errors import UnsupportedImageError
 from vhdx.image import image
-from vhdx.image.resize import resize as resize_image
 from vhdx.ops import resize_gpt
-from vhdx.ops.plan import Rounding, disk_size_from
+from vhdx.ops.make.plan import Rounding, disk_size_from
+from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.partitions.relocate import free_behind, minimum_size
+from vhdx.reshape.resize import resize as resize_image
 from vhdx.storage.file import open_for_writing
-from vhdx.units import MIB, format_size, parse_size
+from vhdx.units import format_size, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from uuid import UUID
 
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.partitions.table import Partition, PartitionTable
+    from vhdx.progress import Progress
     from vhdx.storage.file import FileStorage
-
-    Progress = Callable[[int, int | None], None]
 
 
 class ResizeResult(NamedTuple):
@@ -79,7 +80,8 @@ def resize(
             if not force and (move.steps or new_size != old_size):
                 refuse_orphans(path, disk.layers[0].header.data_write_guid, "another size")
             if not shrink:
-                _refuse_data_loss(disk, table, move.looked_at(new_size, old_size), progress)
+                backup = partial(resize_gpt.backup_around, disk, table)
+                refuse_data_loss(disk, move.looked_at(new_size, old_size), may_go=backup, progress=progress)
             move.before(disk, growing=new_size > old_size)
         resize_storage(storage, new_size, parents=parents)
         with writable_disk(storage.lent(), parents) as disk:
@@ -138,35 +140,3 @@ def _minimum(table: PartitionTable, disk: Disk) -> int:
             f"partition {last.number} needs {minimum} bytes, more than the disk has", image=disk.chain[0]
         )
     return minimum
-
-
-def _refuse_data_loss(disk: Disk, table: PartitionTable, lost: range, progress: Progress | None) -> None:
-    """Raise if anything but zeros and backups of the disk's GPT would be cut or overwritten."""
-    at = lost.start
-    while (first := _first_byte(disk, range(at, lost.stop), progress)) is not None:
-        backup = resize_gpt.backup_around(disk, table, first)
-        if first not in backup:
-            raise _loss(disk, table, first, lost.start)
-        at = backup.stop
-
-
-def _first_byte(disk: Disk, places: range, progress: Progress | None) -> int | None:
-    """The first disk offset at which something stands that is not zero."""
-    for start, length in disk.data_ranges(offset=places.start, length=len(places)):
-        for offset in range(start, start + length, MIB):
-            piece = disk.pread(min(MIB, start + length - offset), offset)
-            if progress is not None:
-                progress(offset - places.start, len(places))
-            if piece.count(0) != len(piece):
-                return offset + len(piece) - len(piece.lstrip(b"\0"))
-    return None
-
-
-def _loss(disk: Disk, table: PartitionTable, first: int, lost_from: int) -> UnsupportedImageError:
-    inside = [str(p.number) for p in table.partitions if p.offset <= first < p.end]
-    where = f", in partition {inside[0]}" if inside else ""
-    return UnsupportedImageError(
-        f"nothing but zeros may stand from disk offset {lost_from} on, but there is data at {first}{where}; "
-        "shrink what is there first, or lose it with --shrink",
-        image=disk.chain[0],
-    )

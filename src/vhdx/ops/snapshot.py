@@ -5,18 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from vhdx.build.build import ImageBuilder, ImagePlan
 from vhdx.disk.chain import Disk
 from vhdx.disk.open import closing_on_failure, open_image, with_parents
 from vhdx.format import locator
 from vhdx.image import image
-from vhdx.image.build import ImageBuilder, ImagePlan
-from vhdx.image.write import Writer
-from vhdx.ops.child import DEFAULT_BLOCK_SIZE, braced
+from vhdx.ops.make.child import DEFAULT_BLOCK_SIZE, braced
 from vhdx.storage.file import temporary_file
 from vhdx.units import MIB
+from vhdx.write.write import Writer
 
 if TYPE_CHECKING:
-    from vhdx.disk.parents import Parents
+    from vhdx.disk.places import Parents
     from vhdx.image.image import Image
 
 

@@ -11,16 +11,16 @@ from vhdx.format import bat, fields, guids, header, identifier, locator, log, me
 from vhdx.geometry import BITMAP_BLOCK_SIZE, SECTORS_PER_CHUNK
 from vhdx.image.bitmap import bit_runs
 from vhdx.journal.scan import descriptor_bytes, entry_fault
-from vhdx.text import quoted
+from vhdx.text import command, quoted
 from vhdx.units import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from uuid import UUID
 
+    from vhdx.examine.remains import Remains
     from vhdx.format.fields import Table, Value
     from vhdx.geometry import Geometry
-    from vhdx.image.remains import Remains
     from vhdx.journal.ring import Ring
 
 _LONGEST_RAW = 32
@@ -76,8 +76,8 @@ def _refuse_part(part: str) -> None:
 
 
 def _unknown(remains: Remains, why: str, look_at: str) -> CorruptImageError:
-    command = f"vhdx dump {remains.name} {look_at}"
-    return CorruptImageError(why, image=remains.name, next_command=command)
+    advice = command(f"dump {{}} {look_at}", remains.name)
+    return CorruptImageError(why, image=remains.name, next_command=advice)
 
 
 def _region_start(remains: Remains, guid: UUID) -> int:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from vhdx.partitions import filesystem, gpt, mbr
+from vhdx.filesystems import sectors
+from vhdx.partitions import gpt, mbr
 from vhdx.partitions.gpt import Gpt, GptHeader
 from vhdx.partitions.table import Partition, PartitionTable
 from vhdx.partitions.types import GPT_TYPES, MBR_TYPES
@@ -54,7 +55,7 @@ def read_table(read: Read, size: int, sector_size: int) -> PartitionTable:
     disk = _Disk(read, size, sector_size)
     front = read(min(_FRONT, size), 0)
     record = mbr.unpack(front[: mbr.RECORD_SIZE])
-    if record is not None and filesystem.recognised(front[: mbr.RECORD_SIZE]) is not None:
+    if record is not None and sectors.recognised(front[: mbr.RECORD_SIZE]) is not None:
         record = None  # the boot sector of a file system without partitions, which has the same signature
     found = _find_gpt(disk, front) if record is None or record.is_protective else None
     if found is not None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from vhdx.partitions import filesystem, gpt, logical, mbr
+from vhdx.filesystems import sectors
+from vhdx.partitions import gpt, logical, mbr
 from vhdx.partitions.gpt import PRIMARY_SECTOR
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _misfits(read: Read, table: PartitionTable, sector_size: int) -> Iterator[st
     else:
         places = [(f"partition {p.number}", p.offset) for p in table.partitions]
     for name, offset in places:
-        found = filesystem.recognised(read(filesystem.PROBE_LENGTH, offset))
+        found = sectors.recognised(read(sectors.PROBE_LENGTH, offset))
         if found is not None and not found.works_on(sector_size):
             made_for = "blocks" if found.any_up_to_unit else "sectors"
             yield (

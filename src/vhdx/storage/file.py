@@ -7,6 +7,7 @@ Windows: functions of the same names, all of them in `vhdx.storage.windows`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -24,6 +25,9 @@ else:
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def open_for_reading(path: str, *, lock: bool = True) -> FileStorage:
@@ -114,7 +118,7 @@ class FileStorage:
             while done < len(data):
                 done += system.pwrite(self._descriptor, memoryview(data)[done:], file_offset + done)
         except OSError as error:
-            raise self._named(error) from None
+            raise self._named(error, len(data)) from None
 
     def flush(self) -> None:
         """Return when everything written before is durable."""
@@ -132,7 +136,7 @@ class FileStorage:
 
     def zero(self, file_offset: int, length: int) -> None:
         """Make a range inside the file read as zeros, keeping its space."""
-        with self._naming():
+        with self._naming(length):
             if host.zero_range(self._descriptor, file_offset, length):
                 return
         for start, count in pieces(file_offset, length, len(ZEROS)):
@@ -148,18 +152,28 @@ class FileStorage:
 
         False where the host cannot. Raises OSError (ENOSPC) when the disk is full.
         """
-        with self._naming():
+        with self._naming(length):
             return host.reserve(self._descriptor, file_offset, length)
 
     @contextlib.contextmanager
-    def _naming(self) -> Iterator[None]:
+    def _naming(self, wanted: int = 0) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise self._named(error) from None
+            raise self._named(error, wanted) from None
 
-    def _named(self, error: OSError) -> OSError:
-        """The error with the file's name, which calls on a descriptor do not know."""
+    def _named(self, error: OSError, wanted: int = 0) -> OSError:
+        """The error with the file's name, which calls on a descriptor do not know.
+
+        Where the host is full it says how many bytes were ``wanted``, and how many there are.
+        """
+        if error.errno in _FULL and wanted:
+            free = host.free_space(self._descriptor)
+            there = "" if free is None or error.errno != errno.ENOSPC else f" where {free} are free"
+            error.strerror = (
+                f"{error.strerror}: {wanted} bytes were wanted{there}; "
+                "vhdx compact gives back what images keep for nothing"
+            )
         error.filename = self._name
         return error
 

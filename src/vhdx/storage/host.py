@@ -197,6 +197,17 @@ def synchronize_directory(path: str) -> None:
         os.close(descriptor)
 
 
+def free_space(descriptor: int) -> int | None:
+    """How many bytes the file system of a file has left for us, None where that is not known."""
+    if not hasattr(os, "fstatvfs"):
+        return None
+    try:
+        status = os.fstatvfs(descriptor)
+    except OSError:
+        return None
+    return status.f_bavail * status.f_frsize
+
+
 def reserve(descriptor: int, file_offset: int, length: int) -> bool:
     """Claim space for a range without changing the file's length; False where the host cannot."""
     if sys.platform == "darwin":

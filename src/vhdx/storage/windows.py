@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 1 << 30  # bytes that one call moves; its counts have 32 bits
 _RANGES_AT_ONCE = 512
+_LONGEST_PATH = 32768  # characters, as Windows has it
 _FIRST_BYTE = ctypes.c_char * 1
 _ANYBODY = api.SHARE_READ | api.SHARE_WRITE | api.SHARE_DELETE
 
@@ -417,6 +418,20 @@ def rename(path: str, final: str, *, overwrite: bool) -> None:
         ):  # all that Windows says of it
             raise windows_locks.locked(final)
         raise _said(error, final)
+
+
+def free_space(descriptor: Descriptor) -> int | None:
+    """How many bytes the file system of a file has left for us, None where that is not known."""
+    path, free = ctypes.create_unicode_buffer(_LONGEST_PATH), ctypes.c_uint64()
+    try:
+        with descriptor as handle:
+            known = api.kernel32.GetFinalPathNameByHandleW(handle, path, _LONGEST_PATH, 0)
+    except OSError:
+        return None
+    folder = os.path.dirname(path.value)
+    if known and api.kernel32.GetDiskFreeSpaceExW(folder, ctypes.byref(free), None, None):
+        return free.value
+    return None
 
 
 def reserve(descriptor: Descriptor, file_offset: int, length: int) -> bool:

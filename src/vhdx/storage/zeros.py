@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from vhdx.storage.base import ZEROS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.storage.base import ReadableStorage
 
 UNIT = 16 * 1024
 """What is tested in one go within a piece that is not all zeros."""
 _PROBE = bytes(32)
+_PIECE = 1024 * 1024
 
 
 def is_zero(piece: memoryview | bytes | bytearray) -> bool:
@@ -32,3 +40,18 @@ def nonzero_runs(piece: bytearray, unit: int = UNIT) -> list[tuple[int, int]]:
         else:
             runs.append((start, stop))
     return runs
+
+
+def stored_nonzero_runs(
+    storage: ReadableStorage, file_offset: int, length: int, unit: int = UNIT
+) -> Iterator[tuple[int, int]]:
+    """The (file offset, length) runs of a range of a file that are not zeros, in units of ``unit`` bytes.
+
+    Reads 1 MiB at a time; holes of the host's file are passed over.
+    """
+    for start, count in storage.data_ranges(file_offset, length):
+        for place in range(start, start + count, _PIECE):
+            piece = bytearray(min(_PIECE, start + count - place))
+            storage.read_into(memoryview(piece), place)
+            for first, stop in nonzero_runs(piece, unit):
+                yield place + first, stop - first

@@ -9,7 +9,7 @@ FILE, DATA = "file_write_guid", "data_write_guid"
 
 
 def watch(scene: Scene, operation: Operation) -> None:
-    """Headers first; a replay and the mending of copies need no new identity of the contents."""
+    """Headers first; a replay and the repairing of copies need no new identity of the contents."""
     before, now = scene.at_opening, scene.survey
     is_first = now.guid(FILE) == before.guid(FILE)
     header = header_of(operation)
@@ -20,9 +20,9 @@ def watch(scene: Scene, operation: Operation) -> None:
     if now.guid(DATA) == before.guid(DATA):
         in_header_section = operation.kind != "resize" and operation.start < HEADER_SECTION
         harmless = in_log(scene, operation) or in_header_section
-        only_mended = scene.request.what == "mend" and (harmless or _is_the_cut(scene, operation))
+        only_repaired = scene.request.what == "repair" and (harmless or _is_the_cut(scene, operation))
         # That no read tells the difference is for promises 6 and 10 to say.
-        assert only_mended or scene.request.what == "compact" or scene.is_replay(operation), (
+        assert only_repaired or scene.request.what == "compact" or scene.is_replay(operation), (
             "contents change before the DataWriteGuid"
         )
 

@@ -7,7 +7,7 @@ from tests.crash.session import Session
 from tests.support.build import ImageBuilder
 from tests.support.layout import GIB, MIB
 from tests.support.parts import Block
-from vhdx.image import relocate
+from vhdx.reshape import relocate
 
 from .allocating import with_anchors, with_gaps
 from .foreign import fixed, qemu_dynamic

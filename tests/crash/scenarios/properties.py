@@ -40,8 +40,11 @@ def there_and_back(session: Session) -> None:
 def in_many_commits(session: Session) -> None:
     """As if a page of the table had four entries, and the log took one page a commit."""
     with (
-        mock.patch("vhdx.image.allocate.SLOTS_IN_PAGE", 4),
-        mock.patch("vhdx.image.transaction.Door.has_room", lambda door, pages: not door._pages.dirty_count),
+        mock.patch("vhdx.reshape.allocate.SLOTS_IN_PAGE", 4),
+        mock.patch(
+            "vhdx.write.transaction.Transaction.has_room",
+            lambda self, pages: not self._pages.dirty_count,
+        ),
     ):
         session.set_type("fixed")
         session.set_type("dynamic")

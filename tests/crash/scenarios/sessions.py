@@ -19,17 +19,17 @@ def killed(session: Session) -> None:
         session.write((3 + number) * MIB + 1024, 1024)
         session.abandon()
     session.close()
-    session.mend_or_close()
+    session.recover_or_close()
 
 
-def killed_and_mended(session: Session) -> None:
+def killed_and_repaired(session: Session) -> None:
     session.write(5 * MIB, 4096)
     session.zero(0, MIB)
     session.flush()
     session.write(6 * MIB, 4096)
     session.abandon()
     session.close()
-    session.mend()
+    session.recover()
     session.write(7 * MIB, 4096)
     session.close()
 
@@ -60,7 +60,7 @@ def replayed(session: Session) -> None:
 
 
 def replayed_only(session: Session) -> None:
-    session.mend()
+    session.recover()
 
 
 def dirty(position: int, length: int = MIB) -> ImageBuilder:
@@ -82,7 +82,7 @@ def dirty(position: int, length: int = MIB) -> ImageBuilder:
 
 SCENARIOS = (
     Scenario("killed, replayed, killed again", dynamic, killed, 600),
-    Scenario("killed and mended", dynamic, killed_and_mended, 170),
+    Scenario("killed and repaired", dynamic, killed_and_repaired, 170),
     Scenario("the file cut at its end", dynamic, the_cut, 620),
     Scenario("the log of another writer", lambda: dirty(3 * SECTOR), replayed, 280),
     Scenario("a log that wraps", lambda: dirty(MIB - 3 * SECTOR), replayed, 350),

@@ -13,7 +13,7 @@ def wander(session: Session, steps: int = 25) -> None:
     chance = session.chance
     for _ in range(steps):
         what = chance.choices(
-            ("write", "small", "zero", "keep", "trim", "part", "flush", "close", "kill", "mend"),
+            ("write", "small", "zero", "keep", "trim", "part", "flush", "close", "kill", "repair"),
             (6, 3, 3, 1, 3, 2, 6, 1, 1, 1),
         )[0]
         size = session.survey.disk.block_size
@@ -39,8 +39,8 @@ def wander(session: Session, steps: int = 25) -> None:
         elif what == "kill":
             session.abandon()
         else:
-            session.mend_or_close()
-    session.mend_or_close()
+            session.recover_or_close()
+    session.recover_or_close()
 
 
 SCENARIOS = (

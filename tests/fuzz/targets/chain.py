@@ -23,7 +23,8 @@ from tests.support.naive import NaiveDisk
 from tests.support.parts import Item
 from tests.support.sparse import Content, ContentStorage, content_of
 from vhdx.disk.chain import Disk
-from vhdx.disk.parents import ParentPolicy, open_chain
+from vhdx.disk.parents import open_chain
+from vhdx.disk.places import ParentPolicy
 from vhdx.image import image
 
 __all__ = ["corpus", "mutated", "run"]

@@ -12,18 +12,18 @@ from tests.support.layout import GIB
 from tests.support.sparse import Content, ContentStorage
 from vhdx.disk.base import VirtualDisk
 from vhdx.disk.chain import Disk
+from vhdx.examine import salvage
+from vhdx.examine.check import Examined, examine
+from vhdx.examine.owners import Owners
+from vhdx.examine.remains import Remains
 from vhdx.extents import Doubt
 from vhdx.format import guids
-from vhdx.image import salvage
-from vhdx.image.check import Examined, examine
 from vhdx.image.image import Image
-from vhdx.image.owners import Owners
-from vhdx.image.remains import Remains
 from vhdx.journal.scan import active_sequence
 from vhdx.ops import dump as dump_of_image
 from vhdx.ops import log
 from vhdx.ops.check import result_of
-from vhdx.ops.info import ImageInfo, _block_info, _image_info, table_info
+from vhdx.ops.info import ImageInfo, _block_info, _image_info
 from vhdx.ops.map import cells, map_rows, summary
 from vhdx.ops.replay_changes import replay_changes
 from vhdx.ops.structures import STRUCTURES
@@ -108,7 +108,7 @@ def _log(content: Content, parent: Content | None) -> None:
 
 def _info(layer: Image, disk: VirtualDisk) -> ImageInfo:
     return _image_info(
-        layer, None, table_info(disk), _block_info(layer, None) if disk.size < _LARGEST else None
+        layer, layer.findings, None, disk, _block_info(layer, None) if disk.size < _LARGEST else None
     )
 
 

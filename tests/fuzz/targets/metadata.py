@@ -23,11 +23,11 @@ from tests.support.layout import (
 from tests.support.metadata import metadata_pieces
 from tests.support.parts import Item
 from tests.support.sparse import Content
+from vhdx.examine.corrections import metadata_corrections
 from vhdx.format import guids, locator
 from vhdx.format.region import RegionEntry
 from vhdx.geometry import Geometry
 from vhdx.image import metadata
-from vhdx.image.corrections import metadata_corrections
 from vhdx.rules import CollectingReport, OpeningReport
 
 __all__ = ["corpus", "mutated", "run"]

@@ -166,7 +166,7 @@ def run(data: bytes) -> None:
     wire = _Wire(data)
     model = bytearray(disk.bytes)
     try:
-        agreement = _haggled(export, wire)
+        agreement = _negotiated(export, wire)
         if agreement is None:
             return
         begin, failures = wire.at, list[Exception]()
@@ -183,7 +183,7 @@ def run(data: bytes) -> None:
     assert model == disk.bytes, "what was answered is not what was done"
 
 
-def _haggled(export: Export, wire: _Wire) -> Agreement | None:
+def _negotiated(export: Export, wire: _Wire) -> Agreement | None:
     negotiation = Negotiation({"e": export.offer}, "e", tls=False)
     assert len(negotiation.greeting()) == 18
     flags = wire.take(4)

@@ -12,8 +12,8 @@ from tests.partitions.tables import gpt_disk, mbr_record
 from tests.support.layout import KIB, MIB, Layout
 from tests.support.sparse import Content
 from vhdx.errors import UnsupportedImageError
+from vhdx.filesystems import sectors
 from vhdx.ops import resize_gpt
-from vhdx.partitions import filesystem
 from vhdx.partitions.read import read_table
 from vhdx.partitions.relocate import free_behind, minimum_size
 from vhdx.partitions.table import PartitionTable
@@ -155,7 +155,7 @@ def _look_at(table: PartitionTable, content: Content) -> None:
         assert partition.length >= 0
         quoted(partition.name or "")
         if partition.offset < content.size:
-            filesystem.recognised(content.read(min(4096, content.size - partition.offset), partition.offset))
+            sectors.recognised(content.read(min(4096, content.size - partition.offset), partition.offset))
     assert free_behind(table, content.size) >= 0
     assert minimum_size(table) >= table.end_of_last
 

@@ -10,11 +10,11 @@ from tests.support.layout import GIB
 from tests.support.sparse import Content, ContentStorage
 from vhdx import rules
 from vhdx.disk.chain import Disk
-from vhdx.image.check import examine
+from vhdx.examine.check import examine
 from vhdx.ops.check import result_of
-from vhdx.ops.repair import keeps_length, rehearsed
+from vhdx.ops.repair import keeps_length, staged_repair
 from vhdx.rules import Remedy
-from vhdx.storage.rehearsal import Rehearsal
+from vhdx.storage.staged import StagedChanges
 
 __all__ = ["corpus", "mutated", "run"]
 
@@ -35,34 +35,34 @@ def run(data: bytes) -> None:
     if isinstance(found, Refused):
         return
     after = Written(content)
-    with contextlib.closing(Rehearsal(file)) as rehearsal:
-        result = rehearsed(_NAME, file, rehearsal, allowed, None)
-        assert file.content.digest == content.digest, "a rehearsal changed the file"
+    with contextlib.closing(StagedChanges(file)) as staged:
+        result = staged_repair(_NAME, file, staged, allowed, None)
+        assert file.content.digest == content.digest, "staged changes changed the file"
         if not result.done:
             assert result.refused or not any(rule.remedy in allowed for rule in found.report.counts), result
             return
-        rehearsal.perform(after)
-    assert result_of(_NAME, examine(after)) == result.left, "what was done is not what was rehearsed"
+        staged.perform(after)
+    assert result_of(_NAME, examine(after)) == result.left, "what was done is not what was staged"
     _compare(content, after.content, seed.parent, harmless=allowed == _HARMLESS)
     if not result.left.errors:
         kept = {rules.SPACE_LEAKED_TAIL} if keeps_length(found.report) else set()
         left = examine(ContentStorage(after.content)).report.counts.keys() - kept
         assert not any(rule.remedy in allowed for rule in left if rule.severity != "note"), (
-            f"not everything was mended: {list(left)}"
+            f"not everything was repaired: {list(left)}"
         )
 
 
 def _compare(before: Content, after: Content, parent: Content | None, *, harmless: bool) -> None:
     """What could be read before reads as it did; with losses allowed at least something opens."""
-    mended = opened(after, parent)
+    repaired = opened(after, parent)
     found = opened(before, parent)
     if isinstance(found, Refused):
         return
-    assert not isinstance(mended, Refused), f"it opened before the repair, and now {mended.words}"
-    with found.disk, mended.disk:
+    assert not isinstance(repaired, Refused), f"it opened before the repair, and now {repaired.words}"
+    with found.disk, repaired.disk:
         for offset, length in samples(found.disk):
             was = _read(found.disk, offset, length)
-            now = _read(mended.disk, offset, length)
+            now = _read(repaired.disk, offset, length)
             if not isinstance(was, Refused):
                 assert was == now, f"{length} bytes at {offset} changed"
             assert not (harmless and isinstance(now, Refused) and not isinstance(was, Refused))

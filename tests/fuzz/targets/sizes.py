@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from vhdx.format.metadata import MAXIMUM_DISK_SIZE
-from vhdx.ops.plan import Rounding, disk_size_from
+from vhdx.ops.make.plan import Rounding, disk_size_from
 from vhdx.ops.resize import _wanted
 from vhdx.units import TIB, format_size, parse_size
 

@@ -13,7 +13,8 @@ from tests.support.patterns import pattern
 from tests.support.sparse import Content
 from vhdx.disk.vhd import VhdDisk
 from vhdx.extents import ExtentKind
-from vhdx.image.vhd import VhdImage, is_vhd
+from vhdx.image.vhd import VhdImage
+from vhdx.image.vhd_load import is_vhd
 from vhdx.ops.info_vhd import _vhd_info
 
 __all__ = ["corpus", "mutated", "run"]
@@ -188,6 +189,6 @@ def _byte(disk: VhdDisk, files: list[Content], layer: int, at: int) -> int:
     entry = int.from_bytes(content.read(4, header.table_offset + 4 * block), "big")
     bitmap = -(-header.block_size // (512 * 8 * 512)) * 512
     sector = inside // 512
-    if entry == 0xFFFFFFFF or not content.read(1, entry * 512 + sector // 8)[0] >> (7 - sector % 8) & 1:
+    if entry in (0, 0xFFFFFFFF) or not content.read(1, entry * 512 + sector // 8)[0] >> (7 - sector % 8) & 1:
         return _byte(disk, files, layer + 1, at)
     return content.read(1, entry * 512 + bitmap + inside)[0]

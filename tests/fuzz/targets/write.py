@@ -14,9 +14,9 @@ from tests.support.layout import GIB, MIB
 from tests.support.sparse import Content, ContentStorage
 from vhdx.disk.chain import Disk
 from vhdx.errors import ImageFailedError, VhdxError
+from vhdx.examine.check import examine
 from vhdx.image import image
-from vhdx.image.check import examine
-from vhdx.image.write import Writer
+from vhdx.write.write import Writer
 
 __all__ = ["corpus", "mutated", "run"]
 

@@ -1,0 +1,1 @@
+"""A new VHDX file, front to back."""

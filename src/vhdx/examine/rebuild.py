@@ -1,0 +1,198 @@
+"""Finding the metadata and the BAT of an image that lost both copies of its region table [MS-VHDX 2.2.3].
+
+Only places are taken that can be nothing else: a metadata table whose items say how large a disk is, and a
+table of exactly the size that this disk needs, of which every entry is legal, inside the file and disjoint
+from all others. If more than one place fits, somebody else must decide.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx import rules
+from vhdx.errors import CorruptImageError
+from vhdx.examine.claims import ClaimCheck
+from vhdx.examine.entries import check_entries
+from vhdx.examine.findings import FindingReporter
+from vhdx.examine.slots import Slots
+from vhdx.format import guids, metadata, region
+from vhdx.format.bat import RESERVED_MASK
+from vhdx.format.region import RegionEntry, aligned
+from vhdx.image import metadata as items
+from vhdx.image.pages import PAGE_SIZE
+from vhdx.image.regions import Area, Regions
+from vhdx.rules import CollectingReport, Severity
+from vhdx.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.examine.check import Examined
+    from vhdx.format.header import Header
+    from vhdx.geometry import Geometry
+    from vhdx.storage.base import ReadableStorage, Storage
+
+_REQUIRED = 1
+_LISTED = 20
+_METADATA_PLACES = 16
+"""For each of them the whole file is searched for a table: only a hostile file has so many."""
+
+
+class Candidate(NamedTuple):
+    """Two places that can be the metadata region and the BAT region. ``is_empty``: the table is all zeros."""
+
+    metadata: RegionEntry
+    bat: RegionEntry
+    is_empty: bool
+
+
+def rebuild(file: Storage, examined: Examined) -> None:
+    """Write both copies of a region table for the only places that can be meant, durably.
+
+    Raises CorruptImageError if there is no place or more than one. Regions that were optional are forgotten:
+    nothing tells of them any more.
+    """
+    if examined.header is None:
+        raise CorruptImageError("the region table cannot be rebuilt without a header", image=file.name)
+    found = candidates(examined.storage, examined.header)
+    # A run of zeros is a legal table of an empty disk, and any unused space is one: it counts only alone.
+    telling = [candidate for candidate in found if not candidate.is_empty] or found
+    if len(telling) != 1:
+        listed = "".join(
+            f"\n  metadata at {each.metadata.file_offset}, BAT at {each.bat.file_offset}"
+            for each in telling[:_LISTED]
+        )
+        detail = f"{len(telling)} places can be meant:{listed}" if telling else "no place can be meant"
+        raise _refused(file, detail)
+    if telling[0].is_empty and _has_contents(examined.storage, examined.header, telling[0]):
+        # Whatever stands there was some block's: the zeros are not the table, which must be damaged.
+        place = telling[0].bat.file_offset
+        raise _refused(file, f"the zeros at {place} can be the BAT of an empty disk, but the file holds data")
+    table = region.pack([telling[0].bat, telling[0].metadata])
+    for offset in region.TABLE_OFFSETS:
+        file.write_at(table, offset)
+    file.flush()
+
+
+def _refused(file: ReadableStorage, detail: str) -> CorruptImageError:
+    detail = f"the region table cannot be rebuilt: {detail}"
+    return CorruptImageError(detail, image=file.name, rule=rules.REGION_TABLE_NONE.section)
+
+
+def _has_contents(storage: ReadableStorage, current: Header, found: Candidate) -> bool:
+    """Whether anything but zeros stands where it belongs to no structure."""
+    size, start = storage.size(), 0
+    for area in [*Regions((found.metadata, found.bat), current).areas, Area(size, size, "the end")]:
+        for at, length in storage.data_ranges(start, max(0, min(area.start, size) - start)):
+            for piece in range(at, at + length, MIB):
+                if storage.read(min(MIB, at + length - piece), piece).strip(b"\0"):
+                    return True
+        start = max(start, area.end)
+    return False
+
+
+def candidates(storage: ReadableStorage, current: Header) -> list[Candidate]:
+    """Every pair of places that can be the metadata and the BAT.
+
+    Raises CorruptImageError if more than _METADATA_PLACES can be the metadata.
+    """
+    places = list(islice(_metadata_places(storage, current), _METADATA_PLACES + 1))
+    if len(places) > _METADATA_PLACES:
+        raise _refused(storage, f"more than {_METADATA_PLACES} places can be the metadata")
+    return [
+        Candidate(place, bat, is_empty)
+        for place, geometry in places
+        for bat, is_empty in _bat_places(storage, current, place, geometry)
+    ]
+
+
+def _aligned_data(storage: ReadableStorage) -> Iterator[int]:
+    """The whole MiB behind the header section that begin in data, not in a hole of the file."""
+    last = MIB
+    size = storage.size()
+    for start, length in storage.data_ranges(MIB, max(0, size - MIB)):
+        for offset in range(max(last, start // MIB * MIB), min(start + length, size), MIB):
+            yield offset
+            last = offset + MIB
+
+
+def _metadata_places(storage: ReadableStorage, current: Header) -> Iterator[tuple[RegionEntry, Geometry]]:
+    size = storage.size()
+    for offset in _aligned_data(storage):
+        if offset + MIB > size or storage.read(len(metadata.SIGNATURE), offset) != metadata.SIGNATURE:
+            continue
+        table = storage.read(metadata.TABLE_SIZE, offset)
+        if metadata.table_count(table) > metadata.MAXIMUM_ENTRIES:
+            continue
+        end = max([metadata.TABLE_SIZE, *(entry.end for entry in metadata.unpack_table(table))])
+        length = aligned(end)
+        place = RegionEntry(guids.METADATA_REGION, offset, length, _REQUIRED)
+        if place.end > size or _touches(place, current):
+            continue
+        report = CollectingReport()
+        found = items.load(storage, place, report)
+        if found.metadata is not None and found.geometry is not None:
+            yield place, found.geometry
+
+
+def _touches(place: RegionEntry, current: Header) -> bool:
+    log_end = current.log_offset + current.log_length
+    return place.file_offset < log_end and place.end > current.log_offset
+
+
+def _bat_places(
+    storage: ReadableStorage, current: Header, place: RegionEntry, geometry: Geometry
+) -> Iterator[tuple[RegionEntry, bool]]:
+    length = geometry.bat_length
+    for offset in _aligned_data(storage):
+        if offset + length > storage.size() or not _begins_like_a_table(storage, offset):
+            continue
+        bat = RegionEntry(guids.BAT_REGION, offset, length, _REQUIRED)
+        apart = bat.end <= place.file_offset or bat.file_offset >= place.end
+        if apart and not _touches(bat, current):
+            is_empty = _fits(storage, current, place, bat, geometry)
+            if is_empty is not None:
+                yield bat, is_empty
+
+
+def _begins_like_a_table(storage: ReadableStorage, offset: int) -> bool:
+    """Whether the first entries have no reserved bits: so most places are passed over quickly."""
+    entries = array("Q", storage.read(PAGE_SIZE, offset))
+    if sys.byteorder == "big":
+        entries.byteswap()
+    return not any(entry & RESERVED_MASK for entry in entries)
+
+
+def _fits(
+    storage: ReadableStorage, current: Header, place: RegionEntry, bat: RegionEntry, geometry: Geometry
+) -> bool | None:
+    """Whether a table that can be the right one is empty; None for a place that cannot be one.
+
+    Looks no further than the first window that is wrong, so a file of any size is searched quickly.
+    """
+    report = CollectingReport()
+    slots = Slots(storage, bat, geometry)
+    reporter = FindingReporter(slots, geometry, report)
+    claims = ClaimCheck(slots, geometry, Regions((bat, place), current), storage.size(), reporter)
+    is_empty = True
+    for window in slots.windows():
+        check_entries(window, geometry, reporter)
+        claims.add(window, None)
+        is_empty = is_empty and not (window.blocks.any() or window.bitmaps.any())
+        if not _is_sound(report):
+            return None
+    if any(entries.any() for _, entries in slots.behind()):
+        return None  # a region is zero behind its table
+    claims.complete()
+    return is_empty if _is_sound(report) else None
+
+
+def _is_sound(report: CollectingReport) -> bool:
+    """Whether nothing but notes was found: notes are about what real tables have, too."""
+    leftovers = report.counts[rules.BAT_LEFTOVERS]
+    return not leftovers and all(
+        rule.severity is Severity.NOTE for rule, number in report.counts.items() if number
+    )

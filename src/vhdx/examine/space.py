@@ -1,0 +1,204 @@
+"""The check of a table and of the space that it leaves over [MS-VHDX 2.2, 2.5]."""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from vhdx import rules
+from vhdx.examine.claims import ClaimCheck
+from vhdx.examine.entries import check_behind, check_entries
+from vhdx.examine.findings import FindingReporter
+from vhdx.examine.mibs import MibSet
+from vhdx.examine.slots import Slots
+from vhdx.examine.unowned import NOTHING, find_unowned
+from vhdx.format.bat import STATE_MASK
+from vhdx.image.states import PRESENT
+from vhdx.rules import Finding, Place
+from vhdx.units import MIB, format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vhdx.examine.claims import Late
+    from vhdx.examine.slots import Entries
+    from vhdx.geometry import Geometry
+    from vhdx.image.regions import Regions
+    from vhdx.progress import Progress
+    from vhdx.rules import Report
+    from vhdx.storage.base import ReadableStorage
+
+_QEMU_GAP = 4
+"""MiB that QEMU leaves unused between the structures and the first block."""
+
+
+class TableFound(NamedTuple):
+    """What the check of a table found: who claims which MiB of the file, and how much nobody claims.
+
+    What nobody claims is leaked where it is not zeros, else free.
+    """
+
+    claimed: MibSet
+    late: tuple[Late, ...]
+    leaked_bytes: int
+    free_bytes: int
+    used_end: int
+    """The file offset behind the last MiB that is claimed."""
+
+
+def check_table(
+    storage: ReadableStorage,
+    regions: Regions,
+    geometry: Geometry,
+    report: rules.CollectingReport,
+    *,
+    logged: Sequence[tuple[int, int]],
+    known_end: int | None,
+    keeps_length: bool,
+    knows_all: bool,
+    progress: Progress | None = None,
+) -> TableFound:
+    """Report all that is wrong with a table and the space of its file.
+
+    ``logged`` are the runs of MiB that the replay of a log writes to, ``known_end`` is where the file ended
+    when that was written, if there is one; ``keeps_length`` is true of fixed
+    images, whose file keeps space for blocks that need none; ``knows_all`` is false where something may stand
+    in the file that nothing tells of any more.
+    """
+    size = storage.size()
+    slots = Slots(storage, regions.bat, geometry)
+    reporter = FindingReporter(slots, geometry, report)
+    claims = ClaimCheck(slots, geometry, regions, size, reporter)
+    targets = _set_of(logged, size)
+    beyond = np.zeros(0, dtype=np.uint64)
+    for window in slots.windows():
+        check_entries(window, geometry, reporter)
+        claims.add(window, targets)
+        if progress is not None:
+            progress(slots.bytes_before(window), slots.bytes_in_all)
+        beyond = window.beyond
+    check_behind(slots, reporter)
+    claims.complete()
+    leftovers = chain([beyond], (entries for _, entries in slots.behind()))
+    kept = sum(_keep_leftovers(entries, claims.claimed, geometry, size) for entries in leftovers)
+    if kept:
+        where = f"entries behind the last one name {format_size(kept * MIB)} of space"
+        why = "the size of the disk is damaged, or a shrink was interrupted: vhdx resize completes it"
+        place = Place("BAT", slots.offset(geometry.payload_index(geometry.block_count - 1) + 1))
+        report(Finding(rules.BAT_LEFTOVER_SPACE, place, f"{where}: {why}"))
+    if not knows_all:
+        return TableFound(claims.claimed, tuple(claims.late), 0, 0, size)
+    if known_end is not None:
+        size = _without_newest(claims.claimed, known_end, size, report)
+    _report_gap(storage, claims.claimed, regions, size, report)
+    used_end = claims.claimed.gaps(-(-size // MIB)).tail_start * MIB
+    leaked, free = _report_free(storage, claims.claimed, size, report, keeps_length=keeps_length)
+    return TableFound(claims.claimed, tuple(claims.late), leaked, free, used_end)
+
+
+def _keep_leftovers(entries: Entries, claimed: MibSet, geometry: Geometry, size: int) -> int:
+    """Claim the space that entries behind the last block name, and nobody else; how many MiB that is."""
+    present = np.isin(entries & np.uint64(STATE_MASK), PRESENT)
+    length = geometry.block_size // MIB
+    firsts = np.unique((entries[present] >> np.uint64(20)).astype(np.int64))
+    firsts = firsts[(firsts > 0) & (firsts + length <= size // MIB)]
+    if not firsts.size:
+        return 0
+    free = firsts[~claimed.touching(firsts, length)]
+    claimed.add(free, length)
+    return int(free.size) * length
+
+
+def _set_of(logged: Sequence[tuple[int, int]], size: int) -> MibSet | None:
+    if not logged:
+        return None
+    targets = MibSet(-(-size // MIB) + 256)
+    for start, end in logged:
+        targets.add_run(start, end)
+    return targets
+
+
+def _without_newest(claimed: MibSet, known_end: int, size: int, report: Report) -> int:
+    """Mention what the file has behind its end by the log; its size without that."""
+    end = max(known_end, claimed.gaps(-(-size // MIB)).tail_start * MIB)
+    if end >= size:
+        return size
+    detail = (
+        f"{size - end} bytes are newer than the last entry of the log: a crash left them, nothing names them"
+    )
+    report(Finding(rules.SPACE_AFTER_CRASH, Place("end of the file", end), detail))
+    return end
+
+
+def _report_gap(
+    storage: ReadableStorage, claimed: MibSet, regions: Regions, size: int, report: Report
+) -> None:
+    """Mention the space that QEMU leaves behind the structures; it counts as claimed from then on."""
+    start = max(-(-area.end // MIB) for area in regions.areas)
+    length = claimed.gap_length(start, min(_QEMU_GAP + 1, -(-size // MIB) - start))
+    if not 0 < length <= _QEMU_GAP or size - start * MIB < MIB:
+        return
+    if find_unowned(storage, claimed, start * MIB, min(size, (start + length) * MIB)).mibs == 0:
+        claimed.add(np.arange(start, start + length), 1)
+        detail = f"{length} MiB behind the structures are unused, as QEMU leaves them"
+        report(Finding(rules.SPACE_GAP, Place("free space", start * MIB), detail))
+
+
+def _report_free(
+    storage: ReadableStorage, claimed: MibSet, size: int, report: Report, *, keeps_length: bool
+) -> tuple[int, int]:
+    """Report the space that nobody claims; how many bytes of it are leaked, and how many are just free.
+
+    Zeros are free space, as a trim leaves it; anything else somebody wrote, and nothing tells who.
+    """
+    free = claimed.gaps(-(-size // MIB))
+    tail = 0 if keeps_length else -(-size // MIB) - free.tail_start
+    inner = free.missing - tail
+    end = free.tail_start * MIB if tail else size
+    unowned = find_unowned(storage, claimed, 0, end) if inner else NOTHING
+    if unowned.mibs:
+        where = ", ".join(map(str, unowned.first))
+        where += " …" if unowned.runs > len(unowned.first) else ""
+        detail = (
+            f"{format_size(unowned.mibs * MIB)} in {unowned.runs} {_runs(unowned.runs)} belong to nothing "
+            f"and are not zeros: at {where}"
+        )
+        report(Finding(rules.SPACE_LEAKED, Place("free space", unowned.first[0]), detail))
+    zeros = (inner - unowned.mibs) * MIB
+    if zeros:
+        _report_zeros(zeros, free.first * MIB, report, keeps_length=keeps_length)
+    leaked_tail, free_tail = _report_tail(storage, claimed, tail, size, report) if tail else (0, 0)
+    return unowned.mibs * MIB + leaked_tail, free_tail + (0 if keeps_length else zeros)
+
+
+def _runs(number: int) -> str:
+    return "run" if number == 1 else "runs"
+
+
+def _report_zeros(length: int, first: int, report: Report, *, keeps_length: bool) -> None:
+    place = Place("free space", first)
+    if keeps_length:
+        detail = f"{length // MIB} MiB are kept for blocks that have no contents"
+        report(Finding(rules.SPACE_RESERVED, place, detail))
+    else:
+        detail = f"{format_size(length)} are free in the file; vhdx compact gives them back"
+        report(Finding(rules.SPACE_FREE, place, detail))
+
+
+def _report_tail(
+    storage: ReadableStorage, claimed: MibSet, mibs: int, size: int, report: Report
+) -> tuple[int, int]:
+    """Report what stands behind everything; how many bytes of it are leaked, and how many are just free."""
+    start = (-(-size // MIB) - mibs) * MIB
+    place, length = Place("end of the file", start), size - start
+    detail = f"{length} bytes behind everything belong to nothing"
+    if length < MIB:  # as Disk2vhd leaves it
+        report(Finding(rules.SPACE_RAGGED_END, place, detail))
+        return 0, 0
+    if not find_unowned(storage, claimed, start, size).mibs:
+        report(Finding(rules.SPACE_FREE_TAIL, place, f"{length} bytes behind everything are free"))
+        return 0, length
+    report(Finding(rules.SPACE_LEAKED_TAIL, place, f"{detail} and are not zeros"))
+    return length, 0

@@ -1,0 +1,1 @@
+"""Making disks: converting, creating, and what that would take."""

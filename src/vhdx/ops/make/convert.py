@@ -1,0 +1,131 @@
+"""Convert between raw disks and images, in one forward pass into a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vhdx.ops.make.create import NOT_RESERVED
+from vhdx.ops.make.plan import ImageOptions, Rounding
+from vhdx.ops.make.resector import with_sectors_of
+from vhdx.ops.make.source import nonzero_pieces, open_source
+from vhdx.ops.make.target import format_of, target_for
+from vhdx.storage.file import identity_of
+from vhdx.storage.publish import new_file
+from vhdx.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vhdx.disk.open import Format
+    from vhdx.disk.places import Parents
+    from vhdx.extents import Doubt
+    from vhdx.ops.make.sink import Sink
+    from vhdx.ops.make.source import Source
+    from vhdx.progress import Progress
+    from vhdx.storage.file import FileStorage
+
+_WRITE_BACK_EVERY = 32 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertResult:
+    """What was made. Sizes in bytes; ``data_size`` is how much of the disk's contents was written."""
+
+    source_format: str
+    target_format: str
+    virtual_size: int
+    file_size: int
+    data_size: int
+    remarks: tuple[str, ...]
+    doubts: int = 0
+    """How many ranges of a salvaged source may be wrong."""
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    source_format: Format | None = None,
+    target_format: Format | None = None,
+    options: ImageOptions | None = None,
+    partition: int | None = None,
+    parents: Parents = None,
+    overwrite: bool = False,
+    lock: bool = True,
+    salvage: bool = False,
+    on_doubt: Callable[[Doubt], None] | None = None,
+    ignore_bitmaps: bool = False,
+    progress: Progress | None = None,
+) -> ConvertResult:
+    """Write the contents of ``source`` into a new file ``target``.
+
+    ``source`` is a raw file, a block device, a VHDX or VHD with all its parents, or ``"-"`` for raw on
+    standard input. Formats are told by content and by the target's suffix unless given. A VHDX target is
+    made as ``options`` say; from a VHDX it keeps disk id, sector sizes and the user items that belong to
+    the disk. A VHD target is a fixed one, rounded up to whole MiB, as Azure wants it. ``partition`` takes the
+    partition of this number alone, which becomes a disk of its own. Where the target has other logical
+    sectors than the source, MBR and GPT are rewritten so that the partitions stay where they are; where that
+    is impossible the table stays, too. The remarks say so, and which file systems are made for the old
+    sectors. Holes and blocks of zeros are not stored. ``progress`` is called with the bytes done and the
+    size of the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes
+    to. ``salvage=True`` reads what can be read of a damaged source; once the target is there ``on_doubt`` is
+    called with each range that may be wrong, from the source's tables. ``ignore_bitmaps`` takes every
+    sector of a stored block of a VHD without a parent as it stands, as QEMU does.
+
+    Raises what opening and `create` raise; ValueError for a target that is part of the source.
+    """
+    target = os.fspath(target)
+    wanted = target_format or format_of(target)
+    rounding = Rounding()
+    with open_source(
+        os.fspath(source),
+        source_format,
+        parents=parents,
+        lock=lock,
+        partition=partition,
+        salvage=salvage,
+        ignore_bitmaps=ignore_bitmaps,
+    ) as opened:
+        _refuse_own_layer(opened, target)
+        made = target_for(opened, wanted, options or ImageOptions(), rounding)
+        disk_size = None if opened.size is None else made.disk_size(opened.size, rounding)
+        read, remarks = with_sectors_of(opened, made.sector_size, disk_size)
+        with new_file(target, overwrite=overwrite) as storage:
+            sink = made.sink(storage, disk_size)
+            written = _copy(read, sink, storage, progress)
+            if disk_size is None:
+                disk_size = made.disk_size(opened.size or 0, rounding)
+            file_size = sink.finish(disk_size)
+        doubts = _report_doubts(opened, on_doubt)
+        remarks = (*opened.remarks(), *remarks)
+    remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)))
+    return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks, doubts)
+
+
+def _report_doubts(source: Source, on_doubt: Callable[[Doubt], None] | None) -> int:
+    """Tell what is doubtful about the source; how many ranges that are."""
+    count = 0
+    for doubt in source.disk.doubts if source.disk is not None else ():
+        count += 1
+        if on_doubt is not None:
+            on_doubt(doubt)
+    return count
+
+
+def _refuse_own_layer(source: Source, target: str) -> None:
+    if source.disk is not None and os.path.exists(target) and identity_of(target) in source.disk.files():
+        raise ValueError(f"{target} is the source or one of its parents")
+
+
+def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress | None) -> int:
+    """Copy what is not zeros; how many bytes that were."""
+    written = started = 0
+    for offset, data in nonzero_pieces(source, progress):
+        sink.put(data, offset)
+        written += len(data)
+        if written - started >= _WRITE_BACK_EVERY:
+            storage.start_writing_back()  # while we go on reading
+            started = written
+    return written

@@ -1,0 +1,114 @@
+"""Say what a conversion or a compaction would take, without doing it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.disk.chain import Disk
+from vhdx.errors import CorruptImageError, UnsupportedImageError
+from vhdx.ops.compact import compact
+from vhdx.ops.make.plan import ImageOptions, Rounding
+from vhdx.ops.make.resector import with_sectors_of
+from vhdx.ops.make.source import nonzero_pieces, open_source
+from vhdx.ops.make.target import target_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.disk.open import Format
+    from vhdx.disk.places import Parents
+    from vhdx.ops.make.source import Source
+    from vhdx.ops.make.target import Target
+    from vhdx.progress import Progress
+
+
+class MeasureResult(NamedTuple):
+    """What would be made. Sizes in bytes.
+
+    ``required_size`` is the length of the file that a conversion makes, ``fully_allocated_size`` what it
+    grows to when every block is written to, ``data_size`` the contents that would be written. Without
+    ``scanned`` zeros that are stored count as contents, which a conversion leaves out: then these are upper
+    bounds. ``compacted_size`` is the file of a VHDX after compaction, None for other sources and for an image
+    that can be read but not compacted, which ``remarks`` say.
+    """
+
+    source_format: str
+    target_format: str
+    virtual_size: int
+    required_size: int
+    fully_allocated_size: int
+    data_size: int
+    scanned: bool
+    compacted_size: int | None
+    remarks: tuple[str, ...]
+
+
+def measure(
+    source: str | os.PathLike[str],
+    *,
+    source_format: Format | None = None,
+    target_format: Format = "vhdx",
+    options: ImageOptions | None = None,
+    partition: int | None = None,
+    scan_zeros: bool = False,
+    parents: Parents = None,
+    lock: bool = True,
+    progress: Progress | None = None,
+) -> MeasureResult:
+    """What `convert` of ``source`` with the same arguments would make, and `compact` if it is a VHDX.
+
+    From the tables and the host's knowledge of holes; ``scan_zeros`` reads the contents, too, and is exact.
+    Raises what `convert` raises, and ValueError for a pipe, which could be read only once.
+    """
+    path = os.fspath(source)
+    rounding = Rounding()
+    with open_source(path, source_format, parents=parents, lock=lock, partition=partition) as opened:
+        if opened.size is None:
+            raise ValueError("a pipe cannot be measured: what is read from it is gone")
+        target = target_for(opened, target_format, options or ImageOptions(), rounding)
+        disk_size = target.disk_size(opened.size, rounding)
+        read, remarks = with_sectors_of(opened, target.sector_size, disk_size)
+        runs = _scanned(read, progress) if scan_zeros else read.ranges()
+        blocks, data_size = _count(runs, target)
+        whole_image = partition is None and isinstance(opened.disk, Disk)
+    compacted: int | None = None
+    refusal: tuple[str, ...] = ()
+    if whole_image:
+        try:
+            estimate = compact(path, scan_zeros=scan_zeros, dry_run=True, parents=parents, lock=lock)
+            compacted = estimate.file_size_after
+        except (CorruptImageError, UnsupportedImageError) as error:
+            # Of what no read asks, such as a bitmap that no block needs, or of a log that cannot be written.
+            refusal = (f"it cannot be compacted: {error.message}",)
+    return MeasureResult(
+        source_format=opened.format,
+        target_format=target_format,
+        virtual_size=disk_size,
+        required_size=target.file_size(disk_size, blocks),
+        fully_allocated_size=target.file_size(disk_size, _all_blocks(target, disk_size)),
+        data_size=data_size,
+        scanned=scan_zeros,
+        compacted_size=compacted,
+        remarks=(*rounding.sentences, *remarks, *refusal),
+    )
+
+
+def _scanned(source: Source, progress: Progress | None) -> Iterator[tuple[int, int]]:
+    return ((offset, len(data)) for offset, data in nonzero_pieces(source, progress))
+
+
+def _count(runs: Iterator[tuple[int, int]], target: Target) -> tuple[int, int]:
+    """Blocks that the runs, which come in order, lie in, and the bytes in them."""
+    block_size = 1 if target.plan is None else target.plan.block_size
+    blocks, last, total = 0, -1, 0
+    for offset, length in runs:
+        first = max(last + 1, offset // block_size)
+        last = max(last, (offset + length - 1) // block_size)
+        blocks += max(0, last + 1 - first)
+        total += length
+    return blocks, total
+
+
+def _all_blocks(target: Target, disk_size: int) -> int:
+    return 0 if target.plan is None else target.plan.geometry(disk_size).block_count

@@ -1,0 +1,91 @@
+"""Where a conversion writes to: a flat file, a VHD or a new image. What is not written reads as zeros."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import TYPE_CHECKING, Protocol
+
+from vhdx.build.build import ImageBuilder, ImagePlan
+from vhdx.format import vhd
+from vhdx.ops.make.plan import VHD_TOO_LARGE
+
+if TYPE_CHECKING:
+    from vhdx.storage.base import Storage
+
+
+class Sink(Protocol):
+    """Takes pieces in ascending order, none of them over a multiple of 1 MiB."""
+
+    @property
+    def reserved(self) -> bool:
+        """False where space was to be reserved on the host and could not be."""
+
+    def put(self, data: memoryview, offset: int) -> None:
+        """Write data to a disk offset."""
+
+    def finish(self, disk_size: int) -> int:
+        """Complete the file; its length in bytes."""
+
+
+class RawSink:
+    """A flat file; what is not written stays a hole."""
+
+    reserved = True
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def put(self, data: memoryview, offset: int) -> None:
+        """Write data where it belongs."""
+        self._storage.write_at(data, offset)
+
+    def finish(self, disk_size: int) -> int:
+        """Give the file its length."""
+        self._storage.resize(disk_size)
+        return disk_size
+
+
+class VhdSink(RawSink):
+    """A fixed VHD: a flat file with a footer behind it."""
+
+    def put(self, data: memoryview, offset: int) -> None:
+        """Write data where it belongs. Raises ValueError behind what the format can hold."""
+        if offset >= vhd.MAXIMUM_DISK_SIZE:  # of a pipe the size is known only at its end
+            raise ValueError(VHD_TOO_LARGE)
+        super().put(data, offset)
+
+    def finish(self, disk_size: int) -> int:
+        """Give the file its length and its footer."""
+        timestamp = int(time.time()) - vhd.EPOCH
+        footer = vhd.fixed_footer(disk_size, timestamp, uuid.uuid4()).pack()
+        self._storage.resize(disk_size + len(footer))
+        self._storage.write_at(footer, disk_size)
+        return disk_size + len(footer)
+
+
+class ImageSink:
+    """An image: a block gets its place when the first data for it arrives."""
+
+    def __init__(self, storage: Storage, plan: ImagePlan, disk_size: int | None) -> None:
+        self._storage = storage
+        self._block_shift = plan.block_size.bit_length() - 1
+        self._builder = ImageBuilder(storage, plan, disk_size)
+        self._block = -1
+        self._place = 0
+
+    @property
+    def reserved(self) -> bool:
+        """Whether the host could reserve the space of a fixed image."""
+        return self._builder.reserved
+
+    def put(self, data: memoryview, offset: int) -> None:
+        """Write data into its block."""
+        block = offset >> self._block_shift
+        if block != self._block:
+            self._block, self._place = block, self._builder.place(block)
+        self._storage.write_at(data, self._place + offset - (block << self._block_shift))
+
+    def finish(self, disk_size: int) -> int:
+        """Write what points at the blocks."""
+        return self._builder.finish(disk_size)

@@ -1,0 +1,261 @@
+"""Where a conversion reads from: a disk of any kind, or a stream of raw bytes of unknown length."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import io
+import os
+import stat
+import sys
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from vhdx.disk.chain import Disk
+from vhdx.disk.open import open_any, refuse_foreign
+from vhdx.disk.partitions import one_partition
+from vhdx.disk.raw import RawDisk
+from vhdx.format.foreign import PREFIX_SIZE
+from vhdx.format.identifier import SIGNATURE
+from vhdx.storage.base import fill_zeros
+from vhdx.storage.file import of_descriptor
+from vhdx.storage.zeros import nonzero_runs
+from vhdx.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.open import Format
+    from vhdx.disk.places import Parents
+    from vhdx.disk.vhd import VhdDisk
+    from vhdx.partitions.resector import Patch
+
+PIECE_SIZE = MIB
+STANDARD_INPUT = "-"
+
+_HIDDEN = (
+    "QEMU and others show {} bytes that this leaves out: they stand where the image's bitmaps say that "
+    "nothing is stored; --ignore-bitmaps takes them"
+)
+
+
+class Source(Protocol):
+    """Pieces of a disk, read in ascending order."""
+
+    @property
+    def format(self) -> Format: ...
+
+    @property
+    def disk(self) -> VirtualDisk | None:
+        """The disk that is read, None for a stream."""
+
+    @property
+    def size(self) -> int | None:
+        """The size in bytes; of a stream it is known once all pieces were read."""
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs, in order, that may hold something. Raises ValueError for a stream."""
+
+    def pieces(self) -> Iterator[tuple[int, bytearray]]:
+        """(offset, bytes) of everything that may not be zeros; the bytes are valid until the next piece.
+
+        No piece reaches over a multiple of PIECE_SIZE.
+        """
+
+    def remarks(self) -> tuple[str, ...]:
+        """What whoever made a copy should know of what was read."""
+
+
+class DiskSource:
+    """A disk; what it knows to be zeros is passed over.
+
+    ``patches`` lie over it, later ones over earlier ones; ``size`` may be more than the disk has, of zeros.
+    ``image`` is the VHD that it came from, if it did.
+    """
+
+    def __init__(
+        self,
+        disk: VirtualDisk,
+        name: Format,
+        patches: Sequence[Patch] = (),
+        size: int | None = None,
+        image: VhdDisk | None = None,
+    ) -> None:
+        self._image = image
+        self.disk: VirtualDisk | None = disk
+        self.format = name
+        # Of a flat file what it has, not what its last sector is filled up to.
+        own = disk.stored_size if isinstance(disk, RawDisk) else disk.size
+        self.size: int | None = own if size is None else size
+        self._disk = disk
+        self._patches = patches
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """The (offset, length) runs, in order, that may hold something."""
+        if not self._patches:
+            return self._disk.data_ranges()
+        laid = sorted((patch.disk_offset, len(patch.data)) for patch in self._patches)
+        return _joined(heapq.merge(self._disk.data_ranges(), laid))
+
+    def pieces(self) -> Iterator[tuple[int, bytearray]]:
+        """What the disk and the files behind it do not know to be zeros."""
+        whole = bytearray(PIECE_SIZE)
+        for start, length in self.ranges():
+            offset, end = start, start + length
+            while offset < end:
+                count = min(PIECE_SIZE - offset % PIECE_SIZE, end - offset)
+                piece = whole if count == PIECE_SIZE else bytearray(count)
+                self._read_into(piece, offset)
+                yield offset, piece
+                offset += count
+
+    def remarks(self) -> tuple[str, ...]:
+        """What is unusual about a VHD, and what it holds that was left out."""
+        if self._image is None:
+            return ()
+        hidden = self._image.hidden_bytes()
+        left_out = () if not hidden else (_HIDDEN.format(hidden),)
+        return (*self._image.findings, *left_out)
+
+    def _read_into(self, piece: bytearray, offset: int) -> None:
+        if not self._patches:
+            self._disk.preadinto(piece, offset)
+            return
+        view, end = memoryview(piece), offset + len(piece)
+        there = max(0, min(end, self._disk.size) - offset)
+        if there:
+            self._disk.preadinto(view[:there], offset)
+        fill_zeros(view[there:])
+        for place, data in self._patches:
+            start, stop = max(offset, place), min(end, place + len(data))
+            if start < stop:
+                view[start - offset : stop - offset] = data[start - place : stop - place]
+
+
+def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Runs in order of their offsets, those that touch or overlap made one."""
+    start = end = 0
+    for offset, length in runs:
+        if offset > end:
+            if end > start:
+                yield start, end - start
+            start = offset
+        end = max(end, offset + length)
+    if end > start:
+        yield start, end - start
+
+
+def nonzero_pieces(
+    source: Source, progress: Callable[[int, int | None], None] | None
+) -> Iterator[tuple[int, memoryview]]:
+    """(offset, bytes) of everything that is not zeros, in pieces of at most 1 MiB, in order.
+
+    The bytes are valid until the next piece. ``progress`` is called with the bytes done and the size.
+    """
+    for offset, piece in source.pieces():
+        for start, stop in nonzero_runs(piece):
+            yield offset + start, memoryview(piece)[start:stop]
+        if progress is not None:
+            progress(offset + len(piece), source.size)
+
+
+class StreamSource:
+    """Raw bytes from a pipe."""
+
+    disk = None
+    format: Format = "raw"
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.size: int | None = None
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """What comes is known only when it comes."""
+        raise ValueError("what is read from a pipe is gone: it cannot be looked at before it is converted")
+
+    def pieces(self) -> Iterator[tuple[int, bytearray]]:
+        """All that comes, up to its end."""
+        offset, piece = 0, bytearray(PIECE_SIZE)
+        while length := self._fill(memoryview(piece)):
+            yield offset, piece if length == PIECE_SIZE else piece[:length]
+            offset += length
+        self.size = offset
+
+    def remarks(self) -> tuple[str, ...]:
+        """Nothing is known of it."""
+        return ()
+
+    def _fill(self, piece: memoryview) -> int:
+        """Pipes give what is there: read on until the piece is full or the stream ends."""
+        done = 0
+        while done < len(piece) and (count := self._stream.readinto(piece[done:])):  # type: ignore[attr-defined]
+            done += count
+        return done
+
+
+@contextlib.contextmanager
+def open_source(
+    source: str,
+    name: Format | None,
+    *,
+    parents: Parents,
+    lock: bool,
+    partition: int | None = None,
+    salvage: bool = False,
+    ignore_bitmaps: bool = False,
+) -> Iterator[Source]:
+    """Open what is to be converted, or one of its partitions; closed at the end of the ``with``.
+
+    Raises ValueError where the format cannot be told without doubt, and for a partition that is not there.
+    """
+    if source == STANDARD_INPUT:
+        with _standard_input(name) as found:
+            yield found if partition is None else _partition_of(found, partition)
+        return
+    with open_any(
+        source, name, parents=parents, lock=lock, salvage=salvage, ignore_bitmaps=ignore_bitmaps
+    ) as disk:
+        found = DiskSource(disk, _format_of(disk), image=None if isinstance(disk, Disk | RawDisk) else disk)
+        yield found if partition is None else _partition_of(found, partition)
+
+
+def _format_of(disk: Disk | RawDisk | VhdDisk) -> Format:
+    if isinstance(disk, Disk):
+        return "vhdx"
+    return "raw" if isinstance(disk, RawDisk) else "vhd"
+
+
+def _partition_of(source: Source, number: int) -> Source:
+    if source.disk is None:
+        raise ValueError("a partition cannot be picked out of a pipe: its table may stand behind its end")
+    return DiskSource(one_partition(source.disk, number), source.format)
+
+
+def _refuse_images(prefix: bytes) -> None:
+    """Raise ValueError for what only looks at first like a raw disk."""
+    if prefix.startswith(SIGNATURE):
+        raise ValueError(
+            "standard input is a VHDX, which is not read front to back: name the file, or say -f raw if its "
+            "bytes are those of the disk"
+        )
+    refuse_foreign("standard input", prefix)
+
+
+@contextlib.contextmanager
+def _standard_input(name: Format | None) -> Iterator[Source]:
+    if name not in (None, "raw"):
+        raise ValueError("only a raw disk can come from standard input: images are not read front to back")
+    if sys.stdin is None:
+        raise ValueError("standard input is closed")
+    stream = sys.stdin.buffer
+    descriptor = stream.fileno()
+    if stat.S_ISREG(os.fstat(descriptor).st_mode) and os.lseek(descriptor, 0, os.SEEK_CUR) == 0:
+        storage = of_descriptor(descriptor, "standard input")
+        with RawDisk(storage) as disk:
+            if name is None:
+                _refuse_images(storage.read(min(storage.size(), PREFIX_SIZE), 0))
+            yield DiskSource(disk, "raw")
+    else:
+        if name is None and isinstance(stream, io.BufferedReader):
+            _refuse_images(stream.peek(PREFIX_SIZE)[:PREFIX_SIZE])
+        yield StreamSource(stream)

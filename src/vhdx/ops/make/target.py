@@ -1,0 +1,95 @@
+"""What a conversion makes: the format, the sizes that it can have, and the sink that writes it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.build.build import file_size
+from vhdx.disk.chain import Disk
+from vhdx.disk.open import SUFFIXES
+from vhdx.format import vhd
+from vhdx.ops.make.child import user_items_of
+from vhdx.ops.make.plan import ImageOptions, disk_size_from, plan_from, vhd_size_from
+from vhdx.ops.make.sink import ImageSink, RawSink, VhdSink
+
+if TYPE_CHECKING:
+    from vhdx.build.build import ImagePlan
+    from vhdx.disk.open import Format
+    from vhdx.ops.make.plan import Rounding
+    from vhdx.ops.make.sink import Sink
+    from vhdx.ops.make.source import Source
+    from vhdx.storage.file import FileStorage
+
+
+class Target(NamedTuple):
+    """A file to be made; ``plan`` is that of a VHDX, None for the other formats."""
+
+    format: Format
+    plan: ImagePlan | None
+
+    @property
+    def sector_size(self) -> int | None:
+        """In which sectors the disk is addressed; a flat file does not say."""
+        if self.plan is not None:
+            return self.plan.logical_sector_size
+        return vhd.SECTOR_SIZE if self.format == "vhd" else None
+
+    def disk_size(self, size: int, rounding: Rounding) -> int:
+        """A legal size of the disk, rounded up. Raises ValueError if there is none."""
+        if self.format == "vhd":
+            return vhd_size_from(size, rounding)
+        return disk_size_from(size, 1 if self.plan is None else self.plan.logical_sector_size, rounding)
+
+    def sink(self, storage: FileStorage, disk_size: int | None) -> Sink:
+        """What writes it into a storage; ``disk_size`` None if that is known only at the end."""
+        if self.plan is not None:
+            return ImageSink(storage, self.plan, disk_size)
+        return VhdSink(storage) if self.format == "vhd" else RawSink(storage)
+
+    def file_size(self, disk_size: int, blocks: int) -> int:
+        """The length of the file if ``blocks`` blocks of the disk hold something."""
+        if self.plan is not None:
+            return file_size(self.plan, disk_size, blocks)
+        return disk_size + (vhd.FOOTER_SIZE if self.format == "vhd" else 0)
+
+
+def target_for(source: Source, wanted: Format, options: ImageOptions, rounding: Rounding) -> Target:
+    """The target of a conversion. Raises ValueError for options that it does not have."""
+    if wanted == "vhdx":
+        return Target(wanted, _plan(source, options, rounding))
+    usual = replace(options, disk_type="dynamic")
+    if usual != ImageOptions():
+        raise ValueError(f"a {wanted} target has no block size, log, sector sizes or disk id to choose")
+    if wanted == "raw" and options != usual:
+        raise ValueError("a raw target has no type")
+    return Target(wanted, None)
+
+
+def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePlan:
+    disk = source.disk
+    if disk is None or source.format == "raw":
+        return plan_from(options, source.size, rounding)
+    kept = replace(
+        options,
+        logical_sector_size=options.logical_sector_size or disk.logical_sector_size,
+        physical_sector_size=options.physical_sector_size or disk.physical_sector_size,
+    )
+    if not isinstance(disk, Disk):  # a partition is another disk
+        return plan_from(kept, source.size, rounding)
+    kept = replace(kept, disk_id=options.disk_id or disk.disk_id)
+    return plan_from(kept, source.size, rounding, user_items_of(disk.layers[0]))
+
+
+def format_of(target: str) -> Format:
+    """The format that the name of a target tells. Raises ValueError if it tells none."""
+    if target == "-":
+        raise ValueError("a disk is converted into a file, not to standard output")
+    suffix = os.path.splitext(target)[1].lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"the suffix of {target} does not tell a format ({' '.join(SUFFIXES)}); "
+            "say -O raw, -O vhdx or -O vhd"
+        )
+    return SUFFIXES[suffix]

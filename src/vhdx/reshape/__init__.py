@@ -1,0 +1,1 @@
+"""Another shape of one VHDX file, with the same contents: size, place, type."""

@@ -1,0 +1,1 @@
+"""Changing what the disk of one VHDX file holds, through its journal."""

@@ -1,0 +1,384 @@
+"""Which MiB of a file are free, and how safe it is to use them again [MS-VHDX 2.2, 2.5.1].
+
+One byte for each MiB of the file. What nobody claims when the file is opened is free; what blocks give up
+waits until the entry that named it is durably gone and nobody reads or writes it any more.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vhdx import rules
+from vhdx.format.bat import BITMAP_PRESENT, ENTRY_SIZE, FILE_OFFSET_MASK, STATE_MASK, file_offset_of, state_of
+from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE
+from vhdx.geometry import BITMAP_BLOCK_SIZE
+from vhdx.image.bat import WINDOW
+from vhdx.image.states import MAY_OWN_SPACE, PRESENT, is_present
+from vhdx.rules import Finding, Place
+from vhdx.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from vhdx.geometry import Geometry
+    from vhdx.image.bat import Bat
+    from vhdx.image.regions import Regions
+    from vhdx.rules import Rule
+
+_FREE, _USED, _WAITING = 0, 1, 2
+_KEPT_BEHIND_LIMIT = 1 << 20
+"""Blocks that may keep space where the file does not reach: nobody writes so, and each costs memory."""
+
+
+class Space:
+    """The map of one file. File offsets and lengths are bytes, whole MiB."""
+
+    def __init__(self, file_size: int) -> None:
+        self._map = bytearray(-(-file_size // MIB))
+        self._search_from: dict[int, int] = {}  # by length in MiB: nothing so long is free before
+        self._waiting: list[tuple[int, int]] = []
+        self._beyond: list[tuple[int, int]] = []  # MiB kept behind the map's end, last ones first
+
+    @classmethod
+    def of(cls, used: bytearray) -> Space:
+        """A map of one byte for each MiB of a file: 1 where it is used, else 0."""
+        space = cls(0)
+        space._map = used
+        return space
+
+    @property
+    def end(self) -> int:
+        """The file offset behind the last MiB that the map knows."""
+        return len(self._map) * MIB
+
+    @property
+    def used_end(self) -> int:
+        """The file offset behind the last MiB that is not free."""
+        return len(self._map.rstrip(bytes((_FREE,)))) * MIB
+
+    def end_at(self, file_size: int) -> None:
+        """Forget what is free behind the end of a file that was cut."""
+        del self._map[-(-file_size // MIB) :]
+
+    def claim(self, file_offset: int, length: int) -> bool:
+        """Mark a range as used; False if part of it was used before."""
+        first, count = file_offset // MIB, -(-length // MIB)
+        if len(self._map) < first + count:  # short last blocks reach over the end of the file
+            self._map.extend(bytes(first + count - len(self._map)))
+        was_free = self._map.count(_FREE, first, first + count) == count
+        self._map[first : first + count] = bytes((_USED,)) * count
+        return was_free
+
+    def is_free(self, file_offset: int, length: int) -> bool:
+        """Whether a range lies in the file, and nothing in it is used."""
+        first, count = file_offset // MIB, length // MIB
+        return self._map.count(_FREE, first, first + count) == count
+
+    def are_free(self, firsts: NDArray[np.uint64], length: int) -> NDArray[np.bool_]:
+        """The same for ranges of one length from each of ``firsts`` (MiB, in order) on."""
+        import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+        free, count = np.frombuffer(self._map, dtype=np.uint8) == _FREE, length // MIB
+        found = firsts + np.uint64(count) <= len(self._map)
+        for offset in range(count):
+            found[found] = free[firsts[found] + np.uint64(offset)]
+        return found
+
+    def claim_many(self, firsts: NDArray[np.uint64], count: int) -> bool:
+        """Mark ``count`` MiB from each of ``firsts`` (MiB, in order) on as used; False if some cannot be."""
+        if not len(firsts):
+            return True
+        last = int(firsts[-1]) + count
+        if last > len(self._map) + MAXIMUM_BLOCK_SIZE // MIB or (firsts[1:] - firsts[:-1] < count).any():
+            return False
+        self._map.extend(bytes(max(0, last - len(self._map))))
+        import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+        used = np.frombuffer(self._map, dtype=np.uint8)
+        for offset in range(count):
+            if used[firsts + np.uint64(offset)].any():
+                return False
+            used[firsts + np.uint64(offset)] = _USED
+        return True
+
+    def take(self, length: int) -> int | None:
+        """Free space between other things, marked as used; None if there is none so long.
+
+        It may hold anything: nobody may take it for zeros.
+        """
+        count = length // MIB
+        start = self._search_from.get(count, 0)
+        first = self._map.find(bytes(count), start)
+        if first < 0:
+            self._search_from[count] = max(start, len(self._map) - count + 1)
+            return None
+        self._map[first : first + count] = bytes((_USED,)) * count
+        self._search_from[count] = first + count
+        return first * MIB
+
+    def extend(self, length: int) -> int:
+        """Space behind everything, marked as used."""
+        while self._beyond and self._beyond[-1][0] < len(self._map) + length // MIB:
+            first, count = self._beyond.pop()
+            self._map.extend(bytes(max(0, first - len(self._map))))
+            self._map.extend(bytes((_USED,)) * max(0, first + count - len(self._map)))
+        first = len(self._map)
+        self._map.extend(bytes((_USED,)) * (length // MIB))
+        return first * MIB
+
+    def end_after(self, count: int, length: int) -> int:
+        """The file offset that `extend` reaches at most, called ``count`` times with ``length``."""
+        end, step = len(self._map), length // MIB
+        for first, kept in reversed(self._beyond):
+            between = min(count, max(0, first - end) // step)
+            end, count = end + between * step, count - between
+            if not count:
+                break
+            end = max(end, first + kept)
+        return (end + count * step) * MIB
+
+    def keep(self, places: list[int], length: int) -> None:
+        """Mark space of ``length`` from each of ``places`` on as nobody else's, whatever stands there.
+
+        Also where the file does not reach yet: it may grow.
+        """
+        count = length // MIB
+        for first in (place // MIB for place in places):
+            inside = len(self._map[first : first + count])
+            self._map[first : first + inside] = bytes((_USED,)) * inside
+            if inside < count:
+                self._beyond.append((first, count))
+        self._beyond.sort(reverse=True)
+
+    def keep_marked(self, marked: bytearray) -> None:
+        """The same for every MiB of the file that is marked with a 1."""
+        if marked:
+            import numpy as np  # noqa: PLC0415  who marked so much has paid for it
+
+            used = np.frombuffer(self._map, dtype=np.uint8)[: len(marked)]
+            used[np.frombuffer(marked, dtype=np.uint8)[: len(used)] == 1] = _USED
+
+    def give_back(self, file_offset: int, length: int) -> None:
+        """Free space that no entry names any more, durably, or ever named."""
+        first, count = file_offset // MIB, length // MIB
+        self._map[first : first + count] = bytes(count)
+        for wanted, start in self._search_from.items():  # what is free before it may make a run with it
+            self._search_from[wanted] = min(start, max(0, first - wanted + 1))
+
+    def give_up(self, file_offset: int, length: int) -> None:
+        """Let space wait: an entry that named it was changed, but not yet durably."""
+        first, count = file_offset // MIB, length // MIB
+        self._map[first : first + count] = bytes((_WAITING,)) * count
+        self._waiting.append((file_offset, length))
+
+    @property
+    def used_size(self) -> int:
+        """Bytes that are not free."""
+        return (len(self._map) - self._map.count(_FREE)) * MIB
+
+    def end_without(self, firsts: NDArray[np.int64], lengths: NDArray[np.int64]) -> int:
+        """The file offset behind the last MiB that is not free and in none of these ranges of MiB."""
+        import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+        used = np.frombuffer(self._map, dtype=np.uint8) != _FREE
+        for length in np.unique(lengths).tolist():
+            for offset in range(length):
+                used[firsts[lengths == length] + offset] = False
+        found = np.flatnonzero(used)
+        return (int(found[-1]) + 1) * MIB if len(found) else 0
+
+    def is_used(self, firsts: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Whether each of ``firsts``, MiB of the file, is taken."""
+        import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+        taken: NDArray[np.bool_] = np.frombuffer(self._map, dtype=np.uint8)[firsts] == _USED
+        return taken
+
+    def gaps(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """First MiB and length in MiB of every run of free space, in order."""
+        import numpy as np  # noqa: PLC0415  slow to import, and of no use for single blocks
+
+        free = np.frombuffer(self._map, dtype=np.uint8) == _FREE
+        borders = np.flatnonzero(np.diff(free, prepend=False, append=False))
+        return borders[::2], borders[1::2] - borders[::2]
+
+    def taken_beyond(self, other: Space) -> Iterator[tuple[int, int]]:
+        """(file offset, length) of what is not free here, and free in another map of the same file."""
+        import numpy as np  # noqa: PLC0415  slow to import, and of no use for single blocks
+
+        there = other._map.ljust(len(self._map), bytes((_FREE,)))[: len(self._map)]
+        taken = np.frombuffer(self._map, dtype=np.uint8) != _FREE
+        taken &= np.frombuffer(there, dtype=np.uint8) == _FREE
+        borders = (np.flatnonzero(np.diff(taken, prepend=False, append=False)) * MIB).tolist()
+        for start, end in zip(borders[::2], borders[1::2], strict=True):
+            yield start, end - start
+
+    @property
+    def waiting(self) -> tuple[tuple[int, int], ...]:
+        """(file offset, length) of what waits."""
+        return tuple(self._waiting)
+
+    def take_waiting(self) -> list[tuple[int, int]]:
+        """What waits, neighbours made one, no longer on the list; to be given back when nobody uses it."""
+        waiting, self._waiting = sorted(self._waiting), []
+        merged: list[tuple[int, int]] = []
+        for file_offset, length in waiting:
+            if merged and sum(merged[-1]) == file_offset:
+                merged[-1] = merged[-1][0], merged[-1][1] + length
+            else:
+                merged.append((file_offset, length))
+        return merged
+
+
+class Conflict(Exception):  # noqa: N818  not an error by itself: whoever surveys decides
+    """Two structures claim the same space, or one claims space that the file does not have."""
+
+    def __init__(self, rule: Rule, place: Place, detail: str) -> None:
+        super().__init__(detail)
+        self.finding = Finding(rule, place, detail)
+
+
+def survey(regions: Regions, bat: Bat, geometry: Geometry, file_size: int, *, keeping: bool = True) -> Space:
+    """The map of an image, by one pass over its table. Raises Conflict.
+
+    Not ``keeping`` means: as if no block without contents kept any space.
+    """
+    space = Space(file_size)
+    for area in regions.areas:
+        if area.end > space.end:
+            detail = f"{area.name} reaches behind the end of the file"
+            raise Conflict(rules.REGION_PAST_END, Place(area.name, area.start), detail)
+        space.claim(area.start, area.end - area.start)
+    return _Survey(space, bat, geometry, file_size).complete(keeping=keeping)
+
+
+def keep_leftovers(space: Space, regions: Regions, bat: Bat, geometry: Geometry) -> list[int]:
+    """Keep free space that entries behind the last block name as if blocks stood there; their file offsets.
+
+    If the size of the disk is damaged they do; a shrink that was interrupted leaves such entries, too. So the
+    space is not free.
+    """
+    places: list[int] = []
+    first = geometry.payload_index(geometry.block_count - 1) + 1
+    for entries in bat.stored_entries(first, regions.bat.length // ENTRY_SIZE - first):
+        import numpy as np  # noqa: PLC0415  hardly any image has such entries
+
+        named = np.frombuffer(entries, dtype=np.uint64)
+        named = named[np.isin(named & np.uint64(STATE_MASK), PRESENT)]
+        firsts = np.unique(named >> np.uint64(MIB.bit_length() - 1))
+        free = (firsts[space.are_free(firsts, geometry.block_size)] * np.uint64(MIB)).tolist()
+        space.keep(free, geometry.block_size)
+        places += free
+    return places
+
+
+class _Survey:
+    """Marks what the table claims."""
+
+    def __init__(self, space: Space, bat: Bat, geometry: Geometry, file_size: int) -> None:
+        self._space = space
+        self._bat = bat
+        self._geometry = geometry
+        self._file_size = file_size
+        self._kept: list[int] = []
+        self._named_bitmaps: list[int] = []
+        self._kept_map = bytearray()
+        """What many blocks keep: one byte for each MiB of the file."""
+
+    def complete(self, *, keeping: bool) -> Space:
+        """The map with every claim of the table."""
+        blocks = self._geometry.block_count
+        claim = self._claim_runs if self._geometry.bat_entry_count <= WINDOW else self._claim_window
+        for block in range(0, blocks, WINDOW):
+            claim(block, min(WINDOW, blocks - block))
+        if self._geometry.differencing:
+            self._claim_bitmaps()
+        # Kept space is claimed last and whatever stands there: it is never read, and never given up.
+        if keeping:
+            self._space.keep(self._kept, self._geometry.block_size)
+            self._space.keep_marked(self._kept_map)
+        self._space.keep(self._named_bitmaps, BITMAP_BLOCK_SIZE)
+        return self._space
+
+    def _claim_runs(self, block: int, count: int) -> None:
+        for run in self._bat.runs(block, count):
+            state, place = state_of(run.entry), file_offset_of(run.entry)
+            if state in MAY_OWN_SPACE and place:
+                self._kept.append(place)
+            elif is_present(run.entry):
+                length = run.block_count * self._geometry.block_size
+                missing = self._missing(run.first_block + run.block_count - 1)
+                where = self._where(self._geometry.payload_index(run.first_block))
+                self._claim(where, f"block {run.first_block}", range(place, place + length), missing)
+
+    def _keep_many(self, firsts: NDArray[np.uint64], where: Place) -> None:
+        """As for single blocks, in bounded memory: marked in the file, counted behind it."""
+        import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+        if not len(firsts):
+            return
+        count, size = self._geometry.block_size // MIB, self._space.end // MIB
+        self._kept_map.extend(bytes(size - len(self._kept_map)))
+        marked = np.frombuffer(self._kept_map, dtype=np.uint8)
+        inside = firsts + np.uint64(count) <= size
+        for offset in range(count):
+            marked[firsts[inside] + np.uint64(offset)] = 1
+        self._kept += (firsts[~inside] * np.uint64(MIB)).tolist()
+        if len(self._kept) > _KEPT_BEHIND_LIMIT:
+            detail = f"more than {_KEPT_BEHIND_LIMIT} blocks keep space behind the end of the file"
+            raise Conflict(rules.BAT_KEPT_PLACE, where, detail)
+
+    def _missing(self, block: int) -> int:
+        """How much of a block need not be in the file: QEMU ends fixed images with the disk."""
+        return self._geometry.block_size - self._geometry.block_length(block)
+
+    def _where(self, index: int) -> Place:
+        return Place(f"BAT entry {index}", self._bat.slot_offset(index))
+
+    def _claim_bitmaps(self) -> None:
+        for chunk in range(self._geometry.chunk_count):
+            entry = self._bat.bitmap(chunk)
+            place = file_offset_of(entry)
+            if entry & STATE_MASK != BITMAP_PRESENT:
+                if place:  # a damaged state: the bits of a child must not be taken for free space
+                    self._named_bitmaps.append(place)
+            else:
+                where = self._where(self._geometry.bitmap_index(chunk))
+                whole = range(place, place + BITMAP_BLOCK_SIZE)
+                self._claim(where, f"the sector bitmap of chunk {chunk}", whole)
+
+    def _claim(self, where: Place, name: str, whole: range, missing: int = 0) -> None:
+        if whole.stop - missing > self._file_size:
+            raise Conflict(rules.BAT_PAST_END, where, f"{name} reaches behind the end of the file")
+        if not self._space.claim(whole.start, len(whole)):
+            raise Conflict(rules.BAT_OVERLAP, where, f"the space of {name} is claimed twice")
+
+    def _claim_window(self, block: int, count: int) -> None:
+        """As `_claim_runs`, vectorised: a full table of 64 TiB has 67 million entries."""
+        import numpy as np  # noqa: PLC0415  slow to import, and of no use for small tables
+
+        values = np.frombuffer(self._bat.payloads(block, count), dtype=np.uint64)
+        states = values & np.uint64(STATE_MASK)
+        places = values & np.uint64(FILE_OFFSET_MASK)
+        index = self._geometry.payload_index(block)
+        where = Place(f"BAT from entry {index} on", self._bat.slot_offset(index))
+        keeping = np.isin(states, [state.value for state in MAY_OWN_SPACE]) & (places > 0)
+        self._keep_many(places[keeping] // np.uint64(MIB), where)
+        present = np.isin(states, PRESENT)
+        missing = np.zeros(count, dtype=np.uint64)
+        missing[-1] = self._missing(block + count - 1)
+        named = f"a block from {block} to {block + count - 1}"
+        # Entries near 2^64 must not wrap: what is compared is where a block may begin at the latest.
+        latest = np.uint64(max(0, self._file_size - self._geometry.block_size)) + missing
+        if (places[present] > latest[present]).any():
+            raise Conflict(
+                rules.BAT_PAST_END, where, f"the place of {named} reaches behind the end of the file"
+            )
+        firsts = np.sort(places[present] // np.uint64(MIB))
+        if not self._space.claim_many(firsts, self._geometry.block_size // MIB):
+            raise Conflict(
+                rules.BAT_OVERLAP, where, f"the space of {named} is claimed by something else, too"
+            )

@@ -1,1 +1,0 @@
-"""Checking and mending."""

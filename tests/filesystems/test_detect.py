@@ -1,0 +1,236 @@
+"""What stands where: signatures, their order, and disks on which more than one thing claims a place."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vhdx
+from tests.filesystems.noise import MIB, empty, looked_at, only, patch, piece, reader_of, run
+from tests.partitions.tables import gpt_disk, mbr_record
+from tests.support.tools import needs
+from vhdx.disk.raw import RawDisk
+from vhdx.disk.volume_map import VolumeMap
+from vhdx.disk.volumes import volumes
+from vhdx.filesystems import detect
+from vhdx.storage.file import open_for_reading
+
+SIZE = 64 * MIB
+SIGNATURES = {
+    "BitLocker": (3, b"-FVE-FS-"),
+    "BitLocker To Go": (424, bytes.fromhex("3bd66749292ed84a8399f6a339e3d001")),
+    "ReFS": (3, b"ReFS\0\0\0\0"),
+    "LUKS": (0, b"LUKS\xba\xbe"),
+    "mdraid 1.1": (0, (0xA92B4EFC).to_bytes(4, "little")),
+    "mdraid 1.2": (4096, (0xA92B4EFC).to_bytes(4, "little")),
+    "mdraid 1.0": (SIZE - 8192, (0xA92B4EFC).to_bytes(4, "little")),
+    "mdraid 0.90": (SIZE - 65536, (0xA92B4EFC).to_bytes(4, "little")),
+    "mdraid 0.90 of others": (SIZE - 65536, (0xA92B4EFC).to_bytes(4, "big")),
+}
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_what_is_not_read_is_named_and_kept(name: str, tmp_path: Path) -> None:
+    image = empty(tmp_path / "disk.raw", SIZE)
+    patch(image, *SIGNATURES[name])
+    found = only(image)
+    assert found.kind == ("BitLocker" if name.startswith("BitLocker") else name.split(maxsplit=1)[0])
+    assert (found.free, found.used, found.state, len(found.reasons)) == (None, None, "unknown", 1)
+
+
+@needs("cryptsetup")
+def test_a_volume_that_cryptsetup_made(tmp_path: Path) -> None:
+    image = empty(tmp_path / "disk.raw", SIZE)
+    words: list[str | Path] = [
+        "cryptsetup",
+        "luksFormat",
+        "-q",
+        "--pbkdf",
+        "pbkdf2",
+        "--pbkdf-force-iterations",
+        "1000",
+        image,
+        "-",
+    ]
+    subprocess.run(words, input=b"secret", check=True, capture_output=True)
+    assert only(image).reasons == ("it is encrypted",)
+
+
+def test_nothing_is_nothing(tmp_path: Path) -> None:
+    for size in (512, 4096, 65536, SIZE):
+        with looked_at(empty(tmp_path / "disk.raw", size)) as found:
+            assert found == ()
+    noise = random.Random(1).randbytes(100_000)
+    assert detect.detect(reader_of(noise), len(noise)) is None
+    assert detect.detect(reader_of(b""), 0) is None
+
+
+def test_a_signature_without_sense_is_not_passed_over(tmp_path: Path) -> None:
+    """Behind a damaged XFS a remnant of something else may stand, and must not be believed."""
+    image = empty(tmp_path / "disk.raw", SIZE)
+    patch(image, 0, b"XFSB")
+    swap(image)
+    found = only(image)
+    assert (found.kind, found.free) == ("XFS", None)
+    assert "makes no sense" in found.reasons[0]
+
+
+def swap(image: Path) -> None:
+    patch(image, 4086, b"SWAPSPACE2")
+    patch(image, 1024, (1).to_bytes(4, "little") + (SIZE // 4096 - 1).to_bytes(4, "little"))
+
+
+@needs("mkfs.xfs")
+def test_a_remnant_in_free_space_is_no_doubt_but_one_elsewhere_is(tmp_path: Path) -> None:
+    image = empty(tmp_path / "disk.raw", SIZE)
+    run("mkfs.xfs", "-q", "-f", image)
+    alone = only(image)
+    with looked_at(image) as (volume,):
+        ranges = list(volume.free_ranges())
+    remnant = SIZE - 65536
+    assert any(start <= remnant and remnant + 4 <= start + length for start, length in ranges)
+    patch(image, remnant, (0xA92B4EFC).to_bytes(4, "little"))
+    assert only(image) == alone
+    with RawDisk(open_for_reading(str(image))) as disk:
+        (quick,) = volumes(disk, agree=False)
+        assert "mdraid at" in quick.file_system.reasons[0]
+    patch(image, remnant, bytes(4))
+    swap(image)
+    told = only(image)
+    assert (told.kind, told.free, told.state) == ("XFS", None, "unknown")
+    assert "swap at 4086" in told.reasons[0]
+
+
+# Disks -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(name="swapped")
+def _swapped(tmp_path: Path) -> bytes:
+    image = empty(tmp_path / "swap.raw", 4 * MIB)
+    swap(image)
+    patch(image, 1028, (4 * MIB // 4096 - 1).to_bytes(4, "little"))
+    return image.read_bytes()
+
+
+def on_disk(path: Path, start: bytes, *places: int, content: bytes) -> Path:
+    empty(path, 32 * MIB)
+    patch(path, 0, start[:MIB])
+    patch(path, 32 * MIB - 65536, start[-65536:].rjust(65536, b"\0"))
+    for place in places:
+        patch(path, place, content)
+    return path
+
+
+def test_partitions_are_looked_into_in_their_order(tmp_path: Path, swapped: bytes) -> None:
+    table = bytes(gpt_disk(32 * MIB, [(40960, 49151), (2048, 10239)], 512, 16))
+    image = on_disk(tmp_path / "disk.raw", table, MIB, 20 * MIB, content=swapped)
+    found = vhdx.file_systems(image)
+    assert [(one.partition, one.name, one.offset) for one in found] == [
+        (1, "partition 1", 20 * MIB),
+        (2, "partition 2", MIB),
+    ]
+    assert all((one.kind, one.free, one.reasons) == ("swap", 4 * MIB - 4096, ()) for one in found)
+    with looked_at(image) as both:
+        assert list(both[0].free_ranges()) == [(20 * MIB + 4096, 4 * MIB - 4096)]
+
+
+@pytest.mark.parametrize(
+    ("entries", "extra", "reason"),
+    [
+        ({0: (0x82, 2048, 8192), 1: (0x83, 10000, 2048)}, (), "overlaps with another one"),
+        ({0: (0x82, 2048, 8191)}, (), "the space that it stands in only"),
+        (
+            {0: (0x82, 2048, 8192)},
+            (32 * MIB - 65536, b"\xfc\x4e\x2b\xa9"),
+            "as a whole has the signature of mdraid",
+        ),
+        ({0: (0x82, 2048, 8192), 1: (0xEE, 1, 100)}, (), None),
+    ],
+)
+def test_partitions_that_cannot_be_believed_are_kept(
+    entries: dict[int, tuple[int, int, int]],
+    extra: tuple[int, bytes] | tuple[()],
+    reason: str | None,
+    tmp_path: Path,
+    swapped: bytes,
+) -> None:
+    image = on_disk(tmp_path / "disk.raw", mbr_record(entries).ljust(MIB, b"\0"), MIB, content=swapped)
+    if extra:
+        patch(image, *extra)
+    found = vhdx.file_systems(image)
+    if reason is not None:
+        assert found[0].free is None
+        assert reason in found[0].reasons[0]
+
+
+@needs("mkfs.ntfs", "ntfscp")
+def test_a_windows_that_sleeps_on_one_volume_has_all_of_the_disk_in_memory(tmp_path: Path) -> None:
+    volume, image = empty(tmp_path / "ntfs.raw", 4 * MIB), tmp_path / "disk.raw"
+    run("mkfs.ntfs", "-q", "-F", volume)
+    awake = volume.read_bytes()
+    table = bytes(gpt_disk(32 * MIB, [(2048, 10239), (40960, 49151)], 512, 16))
+    on_disk(image, table, MIB, 20 * MIB, content=awake)
+    assert [(one.kind, one.state) for one in vhdx.file_systems(image)] == [("NTFS", "clean")] * 2
+    (tmp_path / "memory").write_bytes(b"HIBR".ljust(8192, b"m"))
+    run("ntfscp", "-f", "-q", volume, tmp_path / "memory", "hiberfil.sys")
+    patch(image, 20 * MIB, volume.read_bytes())
+    first, second = vhdx.file_systems(image)
+    assert first.free is second.free is None
+    assert first.reasons == ("a Windows is hibernated on another volume of this disk",)
+    assert "hibernated" in second.reasons[0]
+
+
+def test_a_partition_behind_the_end_is_cut(tmp_path: Path, swapped: bytes) -> None:
+    table = mbr_record({0: (0x82, 2048, 0xFFFF0000), 1: (0x82, 0xFFFF0000, 100)})
+    image = on_disk(tmp_path / "disk.raw", table.ljust(MIB, b"\0"), MIB, content=swapped)
+    assert [one.partition for one in vhdx.file_systems(image)] == [1]
+
+
+def test_segments_out_of_order_give_ranges_in_the_order_of_the_disk(tmp_path: Path) -> None:
+    np = pytest.importorskip("numpy")
+    with RawDisk(open_for_reading(str(empty(tmp_path / "disk.raw", 4096)))) as disk:
+        volume = VolumeMap(disk, [(2000, 100), (2100, 50), (1000, 200), (3000, 50)])
+        assert [tuple(segment) for segment in volume.segments] == [
+            (0, 2000, 150),
+            (150, 1000, 200),
+            (350, 3000, 50),
+        ]
+        runs = [np.array([[10, 20], [100, 100]]), np.array([[340, 20], [370, 10]])]
+        rows = [tuple(row) for part in volume.on_disk(lambda: iter(runs)) for row in part.tolist()]
+        assert rows == [(1000, 50), (1190, 10), (2010, 20), (2100, 50), (3000, 10), (3020, 10)]
+        with pytest.raises(ValueError, match="not inside the volume"):
+            volume.read(2, 399)
+
+
+# Images and the command ---------------------------------------------------------------------------
+
+
+def test_an_image_tells_its_file_systems_and_so_does_the_command(tmp_path: Path, swapped: bytes) -> None:
+    table = bytes(gpt_disk(32 * MIB, [(2048, 10239)], 512, 16))
+    raw = on_disk(tmp_path / "disk.raw", table, MIB, content=swapped)
+    image = tmp_path / "disk.vhdx"
+    vhdx.convert(raw, image)
+    with vhdx.open(image) as disk:
+        assert disk.file_systems() == vhdx.file_systems(image) == vhdx.file_systems(raw)
+        assert disk.file_systems(quick=True) == disk.file_systems()
+    said = subprocess.run(
+        [sys.executable, "-m", "vhdx", "info", image], capture_output=True, text=True, check=True
+    )
+    assert "file systems:\n  partition 1: swap, 4 KiB (4096 bytes) used, 4 MiB" in said.stdout.replace(
+        "4 MiB - ", ""
+    )
+
+
+def test_info_needs_no_numpy(tmp_path: Path, swapped: bytes) -> None:
+    table = bytes(gpt_disk(32 * MIB, [(2048, 10239)], 512, 16))
+    image = tmp_path / "disk.vhdx"
+    vhdx.convert(on_disk(tmp_path / "disk.raw", table, MIB, content=swapped), image)
+    code = (
+        "import sys; from vhdx.ops.info import info\n"
+        "print(info(sys.argv[1]).file_systems[0].kind, 'numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, image], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["swap", "False"]
+    assert piece(image, 0, 8) == b"vhdxfile"

@@ -1,0 +1,1 @@
+"""Tests of `vhdx.write`, on whole images."""

@@ -1,0 +1,129 @@
+"""KeyboardInterrupt at every place of the code where the interpreter can deliver a signal (promise 21).
+
+Such places are the beginnings of functions, the ends of calls of functions written in C, and the ends of
+loops. A place is interrupted once for each way of calls on which a step comes to it.
+"""
+
+import dis
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from itertools import pairwise
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+import vhdx
+
+from .scenarios import SCENARIOS
+from .tasks import HangsError, Task
+from .trials import Trial
+
+SOURCES = (str(Path(vhdx.__file__).parent), "contextlib.py")
+Place = tuple[CodeType, int]
+Way = tuple[Place, ...]
+CO_GENERATOR = 0x20
+STEPS = (
+    "in place",
+    "first write of a session, new block",
+    "reuse",
+    "trim and write again",
+    "zero",
+    "full ring",
+    "replay",
+    "close with a cut",
+)
+
+
+def _way_to(frame: FrameType | None) -> Way:
+    """The place at which a frame stands, then where it was called from, four calls up at most."""
+    way: list[Place] = []
+    while frame is not None and len(way) < 4:
+        way.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    return tuple(way)
+
+
+def handlers_of(code: CodeType, offset: int) -> list[tuple[int, int]]:
+    """Where an exception at an instruction goes."""
+    table = dis._parse_exception_table(code)  # type: ignore[attr-defined]
+    return [(entry.start, entry.end) for entry in table if entry.start <= offset < entry.end]
+
+
+@cache
+def places_of(code: CodeType) -> frozenset[int]:
+    """The offsets of the instructions before which a signal may be noticed.
+
+    It counts as part of the call that has ended. Where that is the last one of a `with` block, a test that
+    raises at the next instruction would raise outside, and the lock would stay: such places are left out.
+    """
+    instructions = list(dis.get_instructions(code))
+    found = set()
+    for instruction, following in pairwise(instructions):
+        if instruction.opname in ("CALL", "CALL_FUNCTION_EX", "CALL_KW", "RESUME"):
+            if handlers_of(code, instruction.offset) == handlers_of(code, following.offset):
+                found.add(following.offset)
+        elif instruction.opname.startswith("JUMP_BACKWARD"):
+            found.add(instruction.argval)
+    return frozenset(found)
+
+
+class Interrupter:
+    """Counts the places that a thread passes, and interrupts it at one of them."""
+
+    def __init__(self, at: int | None = None) -> None:
+        self.at = at
+        self.passed: list[Way] = []
+        self._returning: set[int] = set()
+
+    def _entered(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
+        code = frame.f_code
+        if frame.f_back is not None and not code.co_flags & CO_GENERATOR and code.co_name != "__init__":
+            self._returning.add(id(frame.f_back))  # calls of Python functions notice nothing when they end
+        if code.co_name == "__del__" or not any(source in code.co_filename for source in SOURCES):
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        return self._at_instruction
+
+    def _at_instruction(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
+        if event == "opcode":
+            returning = id(frame) in self._returning
+            self._returning.discard(id(frame))
+            if not returning and frame.f_lasti in places_of(frame.f_code):
+                self.passed.append(_way_to(frame))
+                if len(self.passed) - 1 == self.at:
+                    sys.settrace(None)
+                    raise KeyboardInterrupt
+        return self._at_instruction
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        sys.settrace(self._entered)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="looks at the instructions of CPython")
+@pytest.mark.skipif(sys.gettrace() is not None, reason="something else traces: coverage or a debugger")
+@pytest.mark.parametrize("name", STEPS)
+def test_promise_21_interrupted_anywhere(name: str, in_memory: Path) -> None:
+    trial = Trial(SCENARIOS[name], in_memory)
+    counting = Interrupter()
+    Task(partial(trial.run, counting.watching())).result()
+    passed = {place: at for at, place in enumerate(counting.passed)}
+    wrong = []
+    for ((code, offset), *_), at in passed.items():
+        trial.count += 1
+        try:
+            Task(partial(trial.run, Interrupter(at).watching())).result()
+        except Exception as error:  # noqa: BLE001  all are shown together
+            line = next(line for start, end, line in code.co_lines() if start <= offset < end)
+            wrong.append(f"{Path(code.co_filename).name}:{line} in {code.co_qualname}: {error!r:.200}")
+            if isinstance(error, HangsError):
+                break
+    assert not wrong, f"{len(wrong)} of {len(passed)} places:\n" + "\n".join(wrong)
