@@ -45,7 +45,7 @@ def chain(folder: Path, layers: int = 3, **changes: object) -> Chain:
         with vhdx.open(path, "r+") as disk:
             for place in range(layers - number):
                 disk.pwrite(pattern(number, 5000, seed=place), (number + 2 * place) * MIB + 300 * number)
-            disk.zero(MIB, (7 - number) * MIB)
+            disk.zero(length=MIB, offset=(7 - number) * MIB)
             contents.append(disk.pread(disk.size, 0))
         files.append(path)
     return Chain(files, contents)
@@ -232,7 +232,7 @@ def test_nothing_but_zeros_is_cut_unasked(tmp_path: Path, ends: tuple[int, ...])
 def test_zeros_behind_the_childs_end_are_cut(tmp_path: Path) -> None:
     base, child = tapering(tmp_path, 16, 8)
     with vhdx.open(base, "r+") as disk:
-        disk.zero(MIB, 15 * MIB)
+        disk.zero(length=MIB, offset=15 * MIB)
     vhdx.rebase(child, base, ignore_identity=True)
     done = run("merge", str(child))
     assert done.code == 0

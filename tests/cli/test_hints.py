@@ -178,7 +178,7 @@ def test_after_a_repair_that_left_space_to_nobody(tmp_path: Path) -> None:
     vhdx.create(path, "64M", block_size="1M")
     with vhdx.open(path, "r+") as disk:
         disk.pwrite(pattern(1, 3 * MIB), 0)
-        disk.trim(MIB, MIB)
+        disk.trim(length=MIB, offset=MIB)
     assert run("check", "vm.vhdx", cwd=tmp_path) == (0, FREE, "")
     assert "free in the file: 1 MiB" in " ".join(succeed("info", "vm.vhdx", cwd=tmp_path).split())
     with path.open("r+b") as file:

@@ -149,18 +149,18 @@ def _allocations(session: Session, count: int) -> None:
 
 def _zeros(session: Session, count: int) -> None:
     for number in range(count):
-        session.disk.zero(MIB, number * MIB)
+        session.disk.zero(length=MIB, offset=number * MIB)
 
 
 def _trims(session: Session, count: int) -> None:
-    session.disk.trim(count * MIB, 0)
+    session.disk.trim(length=count * MIB, offset=0)
 
 
 def _everything(session: Session, count: int) -> None:
     for number in range(count):
-        session.disk.trim(MIB, number * MIB)
+        session.disk.trim(length=MIB, offset=number * MIB)
         session.disk.pwrite(b"b" * 512, number * MIB + 512)
-        session.disk.zero(512, number * MIB)
+        session.disk.zero(length=512, offset=number * MIB)
         session.disk.pwrite(b"a" * 512, (3 + number) * MIB)
 
 
@@ -202,7 +202,7 @@ def test_space_in_a_gap_is_zeroed_once_unless_all_of_it_is_written(sessions: Ses
 
 def _one_change_in_each_page(session: Session, pages: int) -> None:
     for page in range(pages):
-        session.disk.zero(MIB, page * 512 * MIB + MIB)
+        session.disk.zero(length=MIB, offset=page * 512 * MIB + MIB)
 
 
 @pytest.mark.parametrize(("pages", "halves", "laps"), [(126, 1, 0), (127, 2, 0), (252, 2, 1), (253, 3, 1)])
@@ -253,7 +253,7 @@ def test_a_new_ring_costs_three_more_once_a_lap(sessions: Sessions) -> None:
     for number in range(rest + 1 + 127):
         with counted(session) as cost:
             session.disk.pwrite(b"x", 3 * MIB + number % 2)
-            session.disk.trim(MIB, 3 * MIB)
+            session.disk.trim(length=MIB, offset=3 * MIB)
             session.disk.pwrite(b"x", 4 * MIB)
             session.disk.flush()
         costs.append(cost.flushes)
@@ -281,7 +281,7 @@ def test_closing(sessions: Sessions) -> None:
         dirty.disk.close()
     assert cost.flushes == COMMIT + 1 + HEADERS
     cut = sessions.begun()
-    cut.disk.zero(MIB, cut.size - MIB)
+    cut.disk.zero(length=MIB, offset=cut.size - MIB)
     cut.disk.flush()
     with counted(cut) as cost:
         cut.disk.close()

@@ -80,7 +80,7 @@ def wsl(folder: Path) -> None:
     vhdx.create(folder / "ext4.vhdx", "1G", block_size="1M")
     with vhdx.open(folder / "ext4.vhdx", "r+") as disk:
         disk.pwrite(pattern(1, 60 * MIB, 1), 0)
-        disk.trim(20 * MIB, 4 * MIB)
+        disk.trim(length=20 * MIB, offset=4 * MIB)
         disk.pwrite(bytes(16 * MIB), 28 * MIB)
 
 

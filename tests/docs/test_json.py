@@ -11,7 +11,7 @@ import pytest
 
 import vhdx
 from tests.cli.running import run
-from vhdx.cli.main import main
+from vhdx.cli.verbs import main
 from vhdx.ops import registry
 
 from .scenes import chain, damaged, dirty, partitioned

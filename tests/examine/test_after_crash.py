@@ -58,11 +58,11 @@ def test_wherever_power_fails_the_end_is_explained_and_a_repair_cuts_it(first: i
     disk.flush()
     disk.pwrite(b"b", 6 * MIB)
     if trimmed:
-        disk.trim(MIB, 4 * MIB)
+        disk.trim(length=MIB, offset=4 * MIB)
     disk.flush()
     disk.pwrite(b"c", 7 * MIB)
     if trimmed:
-        disk.trim(2 * MIB, 6 * MIB)
+        disk.trim(length=2 * MIB, offset=6 * MIB)
     disk.close()
     explained = set[int]()
     for crash in crashes(record, random.Random(7), 5):

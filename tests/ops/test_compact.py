@@ -422,7 +422,7 @@ def test_a_hole_of_the_host_stays_one(tmp_path: Path) -> None:
     with vhdx.open(path, "r+") as disk:
         for block in range(4):
             disk.pwrite(b"little", block * 64 * MIB + 5 * MIB)
-        disk.zero(128 * MIB, 0)
+        disk.zero(length=128 * MIB, offset=0)
     taken = allocated(path)
     done = vhdx.compact(path)
     assert done.file_size_after == done.file_size_before - 128 * MIB
@@ -441,7 +441,7 @@ def test_what_an_old_owner_left_does_not_show_through_a_hole(tmp_path: Path) -> 
         disk.pwrite(b"little", 5 * MIB)
         place = next(iter(disk.extents())).file_offset
         disk.flush()
-        disk.zero(4 * MIB, 0)
+        disk.zero(length=4 * MIB, offset=0)
     assert place is not None
     with path.open("r+b") as file:
         file.seek(place)
@@ -460,7 +460,7 @@ def test_a_table_of_64_tib_is_looked_through_in_bounded_time(tmp_path: Path) -> 
         for offset in places:
             disk.pwrite(b"here", offset)
         disk.flush()
-        disk.zero(MIB, places[0])
+        disk.zero(length=MIB, offset=places[0])
     done = vhdx.compact(path)
     assert done.file_size_after == done.file_size_before - MIB
     with vhdx.open(path) as disk:

@@ -36,9 +36,9 @@ def changed(path: Path, chance: random.Random, count: int) -> None:
             elif kind == "nothing":
                 disk.pwrite(bytes(length), offset)
             elif kind == "zero":
-                disk.zero(length, offset, keep_allocated=chance.random() < 0.5)
+                disk.zero(length=length, offset=offset, keep_allocated=chance.random() < 0.5)
             elif kind == "trim":
-                disk.trim(length, offset)
+                disk.trim(length=length, offset=offset)
             else:
                 disk.flush()
 
@@ -107,7 +107,7 @@ def test_of_a_dirty_image_too(tmp_path: Path) -> None:
     for block in range(12):
         disk.pwrite(pattern(block, MIB), block * MIB)
     disk.flush()
-    disk.trim(5 * MIB, 2 * MIB)
+    disk.trim(length=5 * MIB, offset=2 * MIB)
     disk.flush()
     dirty = copied(path, tmp_path / "dirty.vhdx")
     disk.close()

@@ -39,11 +39,11 @@ POSIX_ONLY = {
     "storage/test_locks.py": "locks of POSIX; those of Windows: tests/storage/test_windows.py",
     "storage/test_macos.py": "calls of macOS, faked with those of POSIX",
     "windows/*": "run on Linux, and run this Python",
-    "writing/test_faults.py": "makes system calls of POSIX fail",
-    "writing/test_host_full.py": "replaces functions of POSIX",
-    "writing/test_locks.py": "locks of POSIX; those of Windows: tests/storage/test_windows.py",
-    "writing/test_space.py": "makes system calls of POSIX fail",
-    "writing/test_zero_trim.py": "makes system calls of POSIX fail",
+    "write/test_faults.py": "makes system calls of POSIX fail",
+    "write/test_host_full.py": "replaces functions of POSIX",
+    "write/test_locks.py": "locks of POSIX; those of Windows: tests/storage/test_windows.py",
+    "write/test_space.py": "makes system calls of POSIX fail",
+    "write/test_zero_trim.py": "makes system calls of POSIX fail",
 }
 """Files below ``tests`` that are not even imported."""
 

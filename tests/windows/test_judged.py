@@ -166,7 +166,7 @@ def test_verbs_of_windows_agree_with_those_of_linux(image: Path, tmp_path: Path)
     with vhdx.open(image, "r+") as disk:
         disk.pwrite(b"w" * MIB, 100 * MIB)
         disk.pwrite(b"x" * MIB, 5 * MIB)
-        disk.trim(MIB, 100 * MIB)
+        disk.trim(offset=100 * MIB, length=MIB)
     copy = tmp_path / "copy.vhdx"
     assert on_windows("convert", image, copy).returncode == 0
     assert vhdx.compare(image, copy).identical

@@ -65,7 +65,7 @@ def test_what_a_failed_commit_took_is_given_back_on_closing(tmp_path: Path) -> N
     with vhdx.open(path, "r+") as disk:
         disk.pwrite(pattern(1, 4 * MIB), 0)
         disk.flush()
-        disk.trim(MIB, MIB)
+        disk.trim(length=MIB, offset=MIB)
         disk.flush()
     length, taken = path.stat().st_size, allocated(path)
     disk = vhdx.open(path, "r+")

@@ -101,8 +101,8 @@ CONTRADICTIONS: list[Callable[[], ImageBuilder]] = [
 CHANGES: dict[str, Callable[[vhdx.Disk], object]] = {
     "write to an absent block": lambda disk: disk.pwrite(b"x" * 512, 5 * MIB),
     "write to a sound block": lambda disk: disk.pwrite(b"x" * 512, MIB + 512),
-    "zero a block": lambda disk: disk.zero(2 * MIB, 4 * MIB),
-    "trim what is there": lambda disk: disk.trim(disk.size, 0),
+    "zero a block": lambda disk: disk.zero(length=2 * MIB, offset=4 * MIB),
+    "trim what is there": lambda disk: disk.trim(length=disk.size, offset=0),
 }
 
 

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, chain_options, json_option, parent_policy
-from vhdx.cli.render import print_json, print_rows, progress_bar, size_text
+from vhdx.cli.options import TARGET, chain_options, json_option, parent_policy
+from vhdx.cli.render import print_json, print_rows, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.compact import CompactResult
 
 
 @click.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.option("--scan-zeros", is_flag=True, help="Also give back what holds zeros or equals the parent.")
 @click.option("--punch", is_flag=True, help="Make holes in the file where blocks that stay are zeros.")
 @click.option("--dry-run", is_flag=True, help="Change nothing; say what it would gain.")

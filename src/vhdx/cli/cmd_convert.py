@@ -8,8 +8,9 @@ import click
 
 from vhdx.cli.interrupted import making
 from vhdx.cli.options import (
-    FILE,
     FORMAT,
+    TARGET,
+    File,
     chain_options,
     force_option,
     force_share_option,
@@ -18,8 +19,9 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
 )
-from vhdx.cli.render import JsonList, progress_bar, size_text
+from vhdx.cli.render import JsonList, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
@@ -30,8 +32,8 @@ _EXIT_DOUBTS = 3
 
 
 @click.command()
-@click.argument("source", type=click.Path(allow_dash=True))
-@click.argument("target", type=FILE)
+@click.argument("source", type=File(allow_dash=True))
+@click.argument("target", type=TARGET)
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
 @click.option("-O", "--target-format", type=FORMAT, help="By default told by TARGET's suffix.")
 @partition_option
@@ -39,6 +41,11 @@ _EXIT_DOUBTS = 3
 @chain_options
 @force_share_option
 @force_option
+@click.option(
+    "--no-sync",
+    is_flag=True,
+    help="Do not wait for the host's disk: after a loss of power TARGET may not be whole.",
+)
 @click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
 )
@@ -59,6 +66,7 @@ def convert(
     any_parent: bool,
     force_share: bool,
     force: bool,
+    no_sync: bool,
     salvage: bool,
     ignore_bitmaps: bool,
     as_json: bool,
@@ -91,6 +99,7 @@ def convert(
             overwrite=force,
             lock=not force_share,
             salvage=salvage,
+            sync=not no_sync,
             ignore_bitmaps=ignore_bitmaps,
             on_doubt=doubts.add if doubts else _print_doubt,
             progress=progress,
@@ -109,7 +118,7 @@ def _print_doubt(doubt: Doubt) -> None:
 
 def _print_text(target: str, made: ConvertResult) -> None:
     for remark in made.remarks:
-        click.echo(f"vhdx: {remark}", err=True)
+        click.echo(printable(f"vhdx: {remark}"), err=True)
     if made.doubts:
         click.echo(f"vhdx: ranges that may be wrong: {made.doubts}", err=True)
     click.echo(

@@ -16,7 +16,8 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
 )
-from vhdx.cli.render import print_json, print_rows, progress_bar, size_text
+from vhdx.cli.render import print_json, print_rows, progress_bar
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, chain_options, json_option, parent_policy
-from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.cli.options import TARGET, chain_options, json_option, parent_policy
+from vhdx.cli.render import print_json, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.merge import MergeResult
 
 
 @click.command()
-@click.argument("child", type=FILE)
-@click.option("--into", type=FILE, help="Merge all layers down to this ancestor, the lowest first.")
+@click.argument("child", type=TARGET)
+@click.option("--into", type=TARGET, help="Merge all layers down to this ancestor, the lowest first.")
 @click.option(
-    "--child", "children", multiple=True, type=FILE, help="An image over CHILD to relink. Repeatable."
+    "--child", "children", multiple=True, type=TARGET, help="An image over CHILD to relink. Repeatable."
 )
 @click.option("--delete-child", is_flag=True, help="Remove CHILD, and layers between, once all is durable.")
 @click.option("--shrink", is_flag=True, help="Also cut data that a layer under CHILD has behind its end.")

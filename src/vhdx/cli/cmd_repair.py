@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.cmd_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, json_option
-from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.cli.options import TARGET, json_option
+from vhdx.cli.render import print_json, progress_bar
+from vhdx.cli.show_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
 from vhdx.text import command, printable, shell_word
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.repair import RepairResult
@@ -22,16 +23,16 @@ _NOT_YET = "the image may be neither as it was nor as the repair left it"
 
 
 @click.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 @click.option(
     "--backup",
-    type=FILE,
+    type=TARGET,
     metavar="FILE",
     help="Save the bytes that will be changed in a new FILE first.",
 )
 @click.option(
-    "--undo", type=FILE, metavar="FILE", help="Bring back what --backup saved, and do nothing else."
+    "--undo", type=TARGET, metavar="FILE", help="Bring back what --backup saved, and do nothing else."
 )
 @click.option(
     "--accept-data-loss",

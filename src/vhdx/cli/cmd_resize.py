@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, chain_options, json_option, orphans_option, parent_policy
-from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.cli.options import TARGET, chain_options, json_option, orphans_option, parent_policy
+from vhdx.cli.render import print_json, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.resize import ResizeResult
@@ -29,7 +30,7 @@ class _WithSizeWords(click.Command):
 
 
 @click.command(cls=_WithSizeWords)
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.argument("size", required=False, metavar="SIZE|+N|-N")
 @click.option("--shrink", is_flag=True, help="Also cut data.")
 @click.option("--to-minimum", is_flag=True, help="Down to the end of the last partition.")

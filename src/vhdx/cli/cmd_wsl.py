@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.options import json_option
-from vhdx.cli.render import print_json, print_rows, size_text
+from vhdx.cli.render import print_json, print_rows
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.wsl import LinuxDisk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
 
@@ -10,7 +11,6 @@ import click
 from vhdx.units import parse_size
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable
 
     from vhdx.disk.base import VirtualDisk
@@ -55,16 +55,33 @@ class SectorSize(click.ParamType[int]):
         return size if size in (512, 4096) else self.fail(f"{value} is neither 512 nor 4096", param, ctx)
 
 
+def _named(value: Any) -> Any:
+    """The path that ``wsl:NAME`` or ``docker:`` stands for where there are such disks; all else as it is."""
+    if isinstance(value, str) and value.startswith(("wsl:", "docker:")):
+        from vhdx.ops.wsl import is_address, path_of  # noqa: PLC0415  only who names disks so waits for it
+
+        return path_of(value) if is_address(value) else value
+    return value
+
+
 class File(click.Path):
     """A file that may be there or not: whoever opens it says what is wrong with it."""
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str | bytes | os.PathLike[str]:
-        if isinstance(value, str) and value.startswith(("wsl:", "docker:")):
-            from vhdx.ops.wsl import is_address, path_of  # noqa: PLC0415  only who names disks so waits for it
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(_named(value), param, ctx)
 
-            value = path_of(value) if is_address(value) else value
+
+class Target(click.Path):
+    """A file that is made or changed. Not ``-``: until pipes can be written to, no option lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from vhdx.storage.file import refuse_standard_output  # noqa: PLC0415  parsing options needs no library
+
+        value = _named(value)
+        try:
+            refuse_standard_output(os.fspath(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -103,6 +120,9 @@ orphans_option = click.option(
     "--force", is_flag=True, help="Also where images beside IMAGE have it for their parent."
 )
 FILE = File(readable=False)
+"""A file that is read."""
+TARGET = Target(readable=False)
+"""A file that is made or changed."""
 
 chain_options = together(
     click.option(
@@ -133,7 +153,12 @@ image_options = together(
         "--block-size", type=SIZE, metavar="N", help="1M to 256M; by default 8M to 64M by disk size."
     ),
     click.option(
-        "--log-size", type=SIZE, metavar="N", default="1M", show_default=True, help="1M to 4G - 1M."
+        "--log-size",
+        type=SIZE,
+        metavar="N",
+        default="1M",
+        show_default=True,
+        help="1M to 4G - 1M; some programs refuse more than 1G.",
     ),
     click.option(
         "--logical-sector-size",

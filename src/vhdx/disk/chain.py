@@ -10,10 +10,11 @@ from itertools import accumulate
 from threading import get_ident
 from typing import TYPE_CHECKING
 
-from vhdx.disk.base import bytes_in, bytes_of, check_range
+from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
 from vhdx.disk.contexts import BLOCK_CONTEXTS
 from vhdx.disk.doubts import DoubtfulLayer, doubts_of
 from vhdx.disk.layers import resolved, stored_ranges
+from vhdx.disk.nearest import Nearest, answers_of
 from vhdx.disk.opened import OpenedDisk
 from vhdx.errors import ImageFailedError
 from vhdx.extents import ExtentKind, merged
@@ -31,15 +32,15 @@ if TYPE_CHECKING:
 
     from vhdx.disk.base import Contexts
     from vhdx.disk.layers import Answers
+    from vhdx.disk.nearest import Answer
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.extents import Doubt, Extent
     from vhdx.image.image import Image
-    from vhdx.image.read import Reader
     from vhdx.partitions.table import Partition, PartitionTable
-    from vhdx.storage.base import ReadableStorage
     from vhdx.write.write import Writer
 
-    Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
+_FEW_LAYERS = 2
+"""Of longer chains it is remembered who answers where."""
 
 
 class Disk(OpenedDisk):
@@ -67,9 +68,8 @@ class Disk(OpenedDisk):
         self._closed = False
         self._forked = False
         self._entrance = Entrance(self._leaf.name, self._leaf.pages.lock)
-        self._answers: tuple[Answer, ...] = tuple(
-            (layer.reader.locate, layer.reader, layer.storage) for layer in self._layers
-        )
+        self._answers: tuple[Answer, ...] = answers_of(self._layers)
+        self._near = Nearest(self._layers) if len(self._layers) > _FEW_LAYERS else None
         self._storages = tuple(layer.storage for layer in self._layers)
         self._asks: tuple[Answers, ...] = tuple(layer.reader.extents for layer in self._layers)
         # A layer is asked only for what every layer over it has: past the end of a short parent are zeros.
@@ -130,7 +130,8 @@ class Disk(OpenedDisk):
         if offset < 0 or length < 0 or offset + length > self._size:
             check_range(offset, length, self._size)
         place = ASK_BELOW
-        for locate, reader, storage in self._answers:
+        near = self._near
+        for locate, reader, storage in self._answers if near is None else near.answers(offset):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
@@ -150,7 +151,8 @@ class Disk(OpenedDisk):
         view = bytes_of(buffer)
         length = len(view)
         check_range(offset, length, self._size)
-        for locate, reader, storage in self._answers:
+        near = self._near
+        for locate, reader, storage in self._answers if near is None else near.answers(offset):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
@@ -207,6 +209,11 @@ class Disk(OpenedDisk):
 
     def _changes(self, above: int) -> Iterator[Extent]:
         """What the first ``above`` layers say; zeros where one is too short to show what was there."""
+        if above == 1:  # it is as long as what it shows: nothing is hidden by its end
+            return self._leaf_reader.said_extents(0, self._size)
+        return self._changes_of_several(above)
+
+    def _changes_of_several(self, above: int) -> Iterator[Extent]:
         shown, had = self._visible[above - 1], self._layers[above].geometry.disk_size
         for extent in self.resolved(0, self._size, self._asks[:above]):
             if extent.kind is not ExtentKind.UNALLOCATED:
@@ -283,26 +290,28 @@ class Disk(OpenedDisk):
         finally:
             inside.discard(me)
 
+    @keywords_only
     @one_entrance
     def zero(
-        self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
+        self, *, length: int, offset: int, keep_allocated: bool = False, fast_only: bool = False
     ) -> None:
         """Make a range read as zeros, exactly. Whole blocks give their space back, except on fixed images.
 
         ``keep_allocated`` keeps what space there is behind the zeros; ``fast_only`` raises OSError
         (ENOTSUP) at once, before anything changed, where zeros would have to be written.
         """
-        check_range(offset, length, self._size)
+        check_change(offset, length, self._size)
         self._writable().zero(length, offset, keep_allocated=keep_allocated, fast_only=fast_only)
 
+    @keywords_only
     @one_entrance
-    def trim(self, length: int, offset: int) -> None:
+    def trim(self, *, length: int, offset: int) -> None:
         """Say that nobody needs the contents of a range any more. Advisory.
 
         Whole blocks read as zeros afterwards and give their space back; of parts of blocks the host may
         take back what it can. Fixed images stay as they are.
         """
-        check_range(offset, length, self._size)
+        check_change(offset, length, self._size)
         self._writable().trim(length, offset)
 
     @one_entrance
@@ -383,6 +392,7 @@ class Disk(OpenedDisk):
 
     def _refuse_everything(self) -> None:
         """Let every further read find out why there is none."""
+        self._near = None
         self._answers = ((self._refuse_locating, self._leaf_reader, self._leaf.storage),)
 
     def _refuse_locating(self, offset: int, length: int) -> int:  # noqa: ARG002  stands in for Reader.locate

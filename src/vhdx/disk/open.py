@@ -14,7 +14,7 @@ from vhdx.disk.parents import closing_parents, open_chain, salvaged_chain
 from vhdx.disk.places import policy_from
 from vhdx.disk.raw import RawDisk
 from vhdx.errors import CorruptImageError, UnsupportedImageError
-from vhdx.format.foreign import PREFIX_SIZE, foreign
+from vhdx.format.foreign import PREFIX_SIZE, foreign, foreign_to_images
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
 from vhdx.rules import IDENTIFIER_SIGNATURE
@@ -232,26 +232,27 @@ def is_vhd_file(path: str) -> bool:
 
 def format_of_file(storage: ReadableStorage) -> Format:
     """What a file begins or ends like; anything may be raw."""
-    from vhdx.image.vhd_load import is_vhd  # noqa: PLC0415  whoever names the format need not wait for it
-
     if storage.size() >= len(SIGNATURE) and storage.read(len(SIGNATURE), 0) == SIGNATURE:
         return "vhdx"
+    from vhdx.image.vhd_load import is_vhd  # noqa: PLC0415  whoever opens a VHDX need not wait for it
+
     return "vhd" if is_vhd(storage) else "raw"
 
 
 def _format_of_contents(path: str, storage: ReadableStorage) -> Format:
     by_suffix = SUFFIXES.get(os.path.splitext(path)[1].lower())
     found = format_of_file(storage)
-    if found == "raw":
-        refuse_foreign(path, storage.read(min(storage.size(), PREFIX_SIZE), 0))
+    prefix = storage.read(min(storage.size(), PREFIX_SIZE), 0) if found == "raw" else b""
+    refuse_foreign(path, prefix)
     if found != "raw" and (by_suffix == "raw" or stat.S_ISBLK(os.stat(path).st_mode)):
         # Whoever may write to a raw disk, a guest for one, can make it look like an image that names files.
         raise ValueError(
             f"{path} is named like a raw disk but looks like a {found.upper()}; say -f raw or -f {found}"
         )
     if found == "raw" and by_suffix is not None and by_suffix != "raw":
+        other = foreign_to_images(prefix)
+        what = "does not look like one" if other is None else f"is {other.kind}: {other.advice}"
         raise ValueError(
-            f"{path} is named like a {by_suffix.upper()} but does not look like one; "
-            f"say -f raw or -f {by_suffix}"
+            f"{path} is named like a {by_suffix.upper()} but {what}; say -f raw or -f {by_suffix}"
         )
     return found

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from unicodedata import normalize
 
 from vhdx.errors import VhdxError
@@ -37,8 +36,7 @@ def open_regular_file(path: str, lock: bool) -> ReadableStorage:
     return open_for_reading(path, lock=lock)
 
 
-@dataclass(frozen=True, slots=True)
-class ParentPolicy:
+class ParentPolicy(NamedTuple):
     """Where parents are looked for beside the child's own directory.
 
     ``files`` are tried as they are; in ``directories`` a parent is recognised by its identity, whatever

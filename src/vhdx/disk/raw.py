@@ -7,7 +7,7 @@ import io
 import os
 from typing import TYPE_CHECKING
 
-from vhdx.disk.base import bytes_in, bytes_of, check_range
+from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
 from vhdx.disk.opened import OpenedDisk
 from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
@@ -82,29 +82,30 @@ class RawDisk(OpenedDisk):
         check_range(offset, len(view), self.size)
         self._writable().write_at(view, offset)
 
+    @keywords_only
     def zero(
-        self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
+        self, *, length: int, offset: int, keep_allocated: bool = False, fast_only: bool = False
     ) -> None:
         """Make a range read as zeros: a hole where the host can, else zeros are written.
 
         ``keep_allocated`` has space behind the zeros; ``fast_only`` makes a hole or raises OSError (ENOTSUP).
         """
-        check_range(offset, length, self.size)
+        check_change(offset, length, self.size)
         storage = self._writable()
         if fast_only and keep_allocated:
             raise _not_fast(storage.name)
-        if not length or (not keep_allocated and storage.punch(offset, length)):
+        if not keep_allocated and storage.punch(offset, length):
             return
         if fast_only:
             raise _not_fast(storage.name)
         storage.zero(offset, length)
 
-    def trim(self, length: int, offset: int) -> None:
+    @keywords_only
+    def trim(self, *, length: int, offset: int) -> None:
         """Give the space of a range back, where the host can; then it reads as zeros."""
-        check_range(offset, length, self.size)
+        check_change(offset, length, self.size)
         storage = self._writable()
-        if length:
-            storage.punch(offset, length)
+        storage.punch(offset, length)
 
     def flush(self) -> None:
         """Return when everything written before is durable.

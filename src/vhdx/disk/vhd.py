@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote
 
-from vhdx.disk.base import bytes_of, check_range
+from vhdx.disk.base import bytes_of, check_range, keywords_only
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.opened import OpenedDisk
 from vhdx.disk.parents import MAXIMUM_DEPTH, closing_parents, first_sentence, others_of
@@ -124,18 +124,20 @@ class VhdDisk(OpenedDisk):
         """Refused, as every change."""
         self._refuse()
 
+    @keywords_only
     def zero(
         self,
+        *,
         length: int,  # noqa: ARG002  the protocol's signature
         offset: int,  # noqa: ARG002
-        *,
         keep_allocated: bool = False,  # noqa: ARG002
         fast_only: bool = False,  # noqa: ARG002
     ) -> NoReturn:
         """Refused, as every change."""
         self._refuse()
 
-    def trim(self, length: int, offset: int) -> NoReturn:  # noqa: ARG002  the protocol's signature
+    @keywords_only
+    def trim(self, *, length: int, offset: int) -> NoReturn:  # noqa: ARG002  the protocol's signature
         """Refused, as every change."""
         self._refuse()
 

@@ -74,14 +74,14 @@ def check_identifier(storage: ReadableStorage, report: Report) -> str:
 
 def _what_else(data: bytes) -> str:
     """What a file that begins so is."""
-    from vhdx.format.foreign import PREFIX_SIZE, foreign  # noqa: PLC0415  a VHDX need not wait for it
+    from vhdx.format.foreign import PREFIX_SIZE, foreign_to_images  # noqa: PLC0415  a VHDX need not wait for it
     from vhdx.format.vhd import FOOTER_COOKIE  # noqa: PLC0415
 
     if not data:
         return "it is empty"
     if data.startswith(FOOTER_COOKIE):
         return "it is a VHD, the older format; vhdx convert makes a VHDX of it"
-    other = foreign(data[:PREFIX_SIZE])
+    other = foreign_to_images(data[:PREFIX_SIZE])
     if other is not None:
         return f"it is {other.kind}; {other.advice}"
     return f"it does not begin with {identifier.SIGNATURE.decode()!r}"

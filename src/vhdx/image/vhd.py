@@ -38,6 +38,9 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 class VhdImage:
     """One opened file.
 
+    A table's 32-bit sector numbers bound the file, to 2 TiB, and not the disk, which may be larger, though
+    Hyper-V makes none of more than 2040 GiB.
+
     ``report`` hears what is wrong with its structures: the one of opening, which is the default, raises
     CorruptImageError or UnsupportedImageError. Without ``uses_bitmaps`` every sector of a block counts as
     stored, as QEMU reads images without a parent.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from vhdx import rules
 from vhdx.format import vhd
+from vhdx.format.foreign import foreign_to_images
 from vhdx.rules import Finding, Place
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ def load_footer(storage: ReadableStorage, report: Report) -> Footer | None:
     else:
         found = next((data for data in (last, first) if _agrees(data, storage)), None)
         if found is None:
-            detail = f"{damage}, and there is no sound copy at the beginning"
+            other = foreign_to_images(first)
+            what = f"; the file is {other.kind}: {other.advice}" if other is not None else ""
+            detail = f"{damage}, and there is no sound copy at the beginning{what}"
             report(Finding(rules.VHD_FOOTER_NONE, place, detail))
             return None
         detail = f"{vhd.footer_damage(found)}, and there is no sound copy; its fields agree with the file"

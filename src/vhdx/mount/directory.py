@@ -163,7 +163,7 @@ class DiskDirectory:
                 if mode & PUNCH_HOLE:
                     self._punch(length, offset)
                 else:
-                    self._disk.zero(length, offset, keep_allocated=True)
+                    self._disk.zero(length=length, offset=offset, keep_allocated=True)
         return 0
 
     def _punch(self, length: int, offset: int) -> None:
@@ -173,8 +173,8 @@ class DiskDirectory:
         is not to rewrite the table of an empty disk.
         """
         for start, count in self._data_runs(length, offset):
-            self._disk.zero(count, start)
-        self._disk.trim(length, offset)
+            self._disk.zero(length=count, offset=start)
+        self._disk.trim(length=length, offset=offset)
 
     def _data_runs(self, length: int, offset: int) -> Iterator[tuple[int, int]]:
         """The (offset, length) of the parts of a range that hold data, neighbours made one."""

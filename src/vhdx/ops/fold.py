@@ -94,7 +94,7 @@ def _copy(leaf: Disk, below: Disk, progress: Progress | None) -> tuple[int, int]
         at = extent.offset
         for offset, length in chain(leaf.stored_ranges(extent), [(extent.end, 0)]):
             if offset > at:  # zeros that the child says, or a hole in its file
-                below.zero(offset - at, at)
+                below.zero(length=offset - at, offset=at)
                 zeroed += offset - at
             for start in range(offset, offset + length, MIB):
                 below.pwrite(leaf.pread(min(MIB, offset + length - start), start), start)

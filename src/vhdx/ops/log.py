@@ -13,6 +13,7 @@ from vhdx.errors import CorruptImageError
 from vhdx.examine.owners import Owners
 from vhdx.examine.remains import Remains
 from vhdx.format import guids
+from vhdx.format.foreign import PREFIX_SIZE, foreign_to_images
 from vhdx.journal.scan import active_sequence, entry_fault, entry_headers, readable_targets
 from vhdx.ops.replay_changes import Change, replay_changes
 from vhdx.storage.file import open_for_reading
@@ -140,6 +141,10 @@ def _remains_of(path: str | os.PathLike[str], *, lock: bool) -> Iterator[Remains
 
 def _ring_of(remains: Remains) -> Ring:
     if remains.ring is None:
+        prefix = remains.storage.read(min(PREFIX_SIZE, remains.size), 0)
+        other = foreign_to_images(prefix)
+        if other is not None and remains.headers is None:
+            raise _no_log(remains, f"this is no VHDX file: it is {other.kind}; {other.advice}", "dump")
         details = "; ".join(finding.detail for finding in remains.findings)
         raise _no_log(remains, details or "the current header names no log", "dump")
     return remains.ring

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import shutil
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,9 +19,16 @@ from vhdx.image import image
 from vhdx.ops.fold import fold, is_folded
 from vhdx.ops.rebase import relink
 from vhdx.ops.shrinking import refuse_data_loss
-from vhdx.storage.file import identity_of, open_for_reading, open_for_writing
+from vhdx.storage.file import (
+    identity_of,
+    is_named,
+    open_for_reading,
+    open_for_writing,
+    refuse_standard_output,
+    replaced_meanwhile,
+)
 from vhdx.storage.publish import remove_file
-from vhdx.units import MIB, format_size
+from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,6 +87,8 @@ def merge(
     somebody holds one of the files; ValueError for an ancestor that is none; and what opening raises.
     """
     above = [os.fspath(path) for path in children]
+    for path in (os.fspath(child), *above):  # by their names, before links are followed
+        refuse_standard_output(path)
     with open_disk(os.fspath(child), parents=parents) as disk:
         layers = [os.path.realpath(path) for path in disk.chain]
         depth = _depth(disk, into)
@@ -180,7 +188,7 @@ def _children_of(of: Iterable[str], layers: list[str]) -> list[str]:
 def _is_left_over(path: str, layers: list[str], parents: Parents) -> bool:
     """Whether an image was folded into its parent before and nobody wrote to it since: nobody needs it."""
     policy = policy_from(parents)
-    with open_disk(path, parents=replace(policy, files=(*layers, *policy.files))) as disk:
+    with open_disk(path, parents=policy._replace(files=(*layers, *policy.files))) as disk:
         if not is_folded(dict(disk.layers[0].metadata.locator or {})):
             return False
         below = Disk(disk.layers[1:])
@@ -208,7 +216,7 @@ def _refuse_without_space(disk: Disk, depth: int) -> None:
     if needed > free:
         raise OSError(
             errno.ENOSPC,
-            f"merging takes {format_size(needed)} more, the file system has {format_size(free)}",
+            f"merging takes {size_text(needed)} more, the file system has {size_text(free)}",
             target.name,
         )
 
@@ -251,5 +259,7 @@ def _fold_and_relink(
             if not relink(upper, target, known=known, identity=folded.identity, parents=parents)
         ]
         if delete:
-            remove_file(child)
+            if not is_named(child, own.identity(), follow=True):
+                raise replaced_meanwhile(child)
+            remove_file(child, own)
     return folded, unfound

@@ -107,14 +107,19 @@ def repair(
         with contextlib.closing(StagedChanges(file)) as staged:
             result = staged_repair(name, file, staged, accepted, progress)._replace(dry_run=dry_run)
             if result.done and isinstance(file, FileStorage) and not dry_run:
-                if backup is not None:
-                    backups.save(os.fspath(backup), file, staged)
-                staged.perform(file)
-                if backup is not None:
-                    backups.finish(os.fspath(backup))
+                with _saved(backup, file, staged, lock=lock):
+                    staged.perform(file)
         return result
     finally:
         file.close()
+
+
+def _saved(
+    backup: str | os.PathLike[str] | None, file: FileStorage, staged: StagedChanges, *, lock: bool
+) -> contextlib.AbstractContextManager[None]:
+    if backup is None:
+        return contextlib.nullcontext()
+    return backups.saved(os.fspath(backup), file, staged, lock=lock)
 
 
 def staged_repair(
@@ -231,5 +236,5 @@ def undo_repair(
     """
     name = os.fspath(path)
     with contextlib.closing(open_for_writing(name, lock=lock)) as file:
-        restored = backups.restore(file, os.fspath(backup))
+        restored = backups.restore(file, os.fspath(backup), lock=lock)
     return UndoResult(name, restored.size_before, restored.length)

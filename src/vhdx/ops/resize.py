@@ -21,7 +21,7 @@ from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.partitions.relocate import free_behind, minimum_size
 from vhdx.reshape.resize import resize as resize_image
 from vhdx.storage.file import open_for_writing
-from vhdx.units import format_size, parse_size
+from vhdx.units import parse_size, size_text
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -126,7 +126,7 @@ def _wanted(size: int | str | None, old_size: int) -> int:
     if size[0] == "+":
         return old_size + difference
     if difference >= old_size:
-        raise ValueError(f"the disk has only {format_size(old_size)}, so it cannot get {size[1:]} smaller")
+        raise ValueError(f"the disk has only {size_text(old_size)}, so it cannot get {size[1:]} smaller")
     return old_size - difference
 
 

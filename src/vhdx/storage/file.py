@@ -12,6 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from vhdx.errors import ImageLockedError
 from vhdx.pieces import pieces
 from vhdx.storage.base import ZEROS, ended_early
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+ATTEMPTS = 16
+"""How often a file is opened that was replaced before it was locked."""
 
 
 def open_for_reading(path: str, *, lock: bool = True) -> FileStorage:
@@ -43,7 +46,43 @@ def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
 
     Raises OSError, ImageLockedError, and ValueError for what is no regular file: images grow and shrink.
     """
-    return FileStorage(host.open_to_write(path, lock=lock), path)
+    refuse_standard_output(path)
+    for _ in range(ATTEMPTS):
+        storage = FileStorage(host.open_to_write(path, lock=lock), path)
+        try:
+            # What was replaced before it was locked has no name any more: all that is written to it is lost.
+            named = is_named(path, storage.identity(), follow=True)
+        except BaseException:
+            storage.close()
+            raise
+        if named:
+            return storage
+        storage.close()
+    raise replaced_meanwhile(path)
+
+
+def refuse_standard_output(path: str) -> None:
+    """Raise ValueError for ``-`` as the name of what is made or changed: people mean a pipe by it.
+
+    Every opening for writing and every new file asks here, and the command for each of its targets.
+    """
+    if path == "-":
+        raise ValueError(
+            "a disk is written into a file, not to standard output; ./- is the file of that name"
+        )
+
+
+def is_named(path: str, identity: tuple[int, int], *, follow: bool = False) -> bool:
+    """Whether a name stands for the file of this device and inode; what it links to if ``follow``."""
+    try:
+        return host.identity_at(path, follow=follow) == identity
+    except FileNotFoundError:
+        return False
+
+
+def replaced_meanwhile(path: str) -> ImageLockedError:
+    """The error for a name that does not stand any more for the file that was opened."""
+    return ImageLockedError("other programs replaced the file meanwhile", image=path)
 
 
 def temporary_file() -> FileStorage:
@@ -76,7 +115,7 @@ class FileStorage:
 
     def identity(self) -> tuple[int, int]:
         """Device and inode: equal for two names of one file."""
-        return host.identity(self._descriptor)
+        return host.identity_of(self._descriptor)
 
     def allocated(self) -> int:
         """How many bytes of the host's disk the file takes."""
@@ -197,6 +236,10 @@ class FileStorage:
         """The same opening once more: closing it lets go of nothing that this one holds, locks included."""
         return _LentStorage(host.duplicate(self._descriptor), self._name)
 
+    def pinned(self) -> FileStorage:
+        """The file once more, for its `identity` alone, which no other gets before this is closed."""
+        return _LentStorage(host.pin(self._descriptor), self._name)
+
     def _let_go(self) -> None:
         if os.getpid() == self._process:  # a fork shares the locks, which are not the child's to undo
             host.unlock(self._descriptor)
@@ -222,4 +265,4 @@ class _FleetingStorage(FileStorage):
 
 def identity_of(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Device and inode of the file under a name, as `FileStorage.identity` tells of one that is open."""
-    return host.identity_of(os.fspath(path))
+    return host.identity_at(os.fspath(path))

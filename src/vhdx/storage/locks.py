@@ -52,6 +52,28 @@ def acquire_writer(descriptor: int, path: str) -> None:
         )
 
 
+def is_held(descriptor: int) -> bool | None:
+    """Whether anybody else holds the file, as reader or writer; None where the file system has no locks.
+
+    Linux can be asked without taking a lock, which whoever is about to take it would meet.
+    """
+    if not sys.platform.startswith("linux"):
+        try:
+            held = _acquire(descriptor, "", does=(), exclusive=True)
+        except ImageLockedError:
+            return True
+        release(descriptor)
+        return False if held else None
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _DOES, 2 * _LETS_NOBODY, 0)
+    try:
+        answer = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
+    except OSError as error:
+        if error.errno not in _NO_LOCKS_HERE:
+            raise
+        return None
+    return bool(answer[0] != fcntl.F_UNLCK)
+
+
 def release(descriptor: int) -> None:
     """Let go of every lock on the file, also for processes that inherited the descriptor by a fork."""
     with contextlib.suppress(OSError):  # file systems without locks; /dev/null behind a released descriptor

@@ -242,11 +242,17 @@ def open_to_replace(path: str, asked_for: str) -> Descriptor:  # noqa: ARG001  a
     return open_to_write(path, lock=True)
 
 
-def create(path: str) -> Descriptor:
-    """A new file that can be given another name while it is open. Raises OSError, ValueError."""
+def create(path: str, asked_for: str) -> Descriptor:
+    """A new file, held as by its only user, that can be given another name while it is open.
+
+    Raises OSError, ValueError.
+    """
     refuse_as_new(path)
     access = api.GENERIC_READ | api.GENERIC_WRITE
-    return Descriptor(_handle(path, access, api.SHARE_READ | api.SHARE_DELETE, api.CREATE_NEW))
+    descriptor = Descriptor(_handle(path, access, api.SHARE_READ | api.SHARE_DELETE, api.CREATE_NEW))
+    with _closing_on_failure(descriptor):
+        descriptor.take_lock(asked_for, exclusive=True)
+    return descriptor
 
 
 def create_temporary() -> Descriptor:
@@ -352,7 +358,7 @@ def _has(descriptor: Descriptor, attributes: int) -> bool:
     return bool(found.attributes & attributes)
 
 
-def identity(descriptor: Descriptor) -> tuple[int, int]:
+def identity_of(descriptor: Descriptor) -> tuple[int, int]:
     """Volume and number of the file: equal for two names of one file."""
     with descriptor as handle:
         return _identity(handle)
@@ -369,13 +375,43 @@ def _identity(handle: int) -> tuple[int, int]:
     return older.volume, older.index_high << 32 | older.index_low
 
 
-def identity_of(path: str) -> tuple[int, int]:
-    """The same of the file under a name, whoever has it open. Raises OSError."""
-    handle = _handle(path, 0, _ANYBODY, api.OPEN_EXISTING, api.FLAG_BACKUP_SEMANTICS)
+def identity_at(path: str, *, follow: bool = True) -> tuple[int, int]:
+    """The same of the file under a name, or of the link that it is unless ``follow``, whoever has it open.
+
+    Raises OSError.
+    """
+    flags = api.FLAG_BACKUP_SEMANTICS | (0 if follow else api.FLAG_OPEN_REPARSE_POINT)
+    handle = _handle(path, 0, _ANYBODY, api.OPEN_EXISTING, flags)
     try:
         return _identity(handle)
     finally:
         api.kernel32.CloseHandle(handle)
+
+
+def pin(descriptor: Descriptor) -> Descriptor:
+    """Another opening of the file, that keeps nobody out, for its identity alone."""
+    return Descriptor(_handle(_path_of(descriptor), 0, _ANYBODY))
+
+
+def is_held(path: str) -> bool:
+    """Whether anybody has the file open, to read or to write it. Raises OSError."""
+    nobody_else = 0
+    handle = api.kernel32.CreateFileW(
+        opened_as(path),
+        api.GENERIC_READ,
+        nobody_else,
+        None,
+        api.OPEN_EXISTING,
+        api.FLAG_OPEN_REPARSE_POINT,
+        None,
+    )
+    if handle != api.NO_HANDLE:
+        api.kernel32.CloseHandle(handle)
+        return False
+    error = api.last_error(path)
+    if windows_locks.is_locked(error):
+        return True
+    raise error
 
 
 def allocated(descriptor: Descriptor) -> int:
@@ -422,16 +458,22 @@ def rename(path: str, final: str, *, overwrite: bool) -> None:
 
 def free_space(descriptor: Descriptor) -> int | None:
     """How many bytes the file system of a file has left for us, None where that is not known."""
-    path, free = ctypes.create_unicode_buffer(_LONGEST_PATH), ctypes.c_uint64()
+    free = ctypes.c_uint64()
     try:
-        with descriptor as handle:
-            known = api.kernel32.GetFinalPathNameByHandleW(handle, path, _LONGEST_PATH, 0)
+        folder = os.path.dirname(_path_of(descriptor))
     except OSError:
         return None
-    folder = os.path.dirname(path.value)
-    if known and api.kernel32.GetDiskFreeSpaceExW(folder, ctypes.byref(free), None, None):
+    if api.kernel32.GetDiskFreeSpaceExW(folder, ctypes.byref(free), None, None):
         return free.value
     return None
+
+
+def _path_of(descriptor: Descriptor) -> str:
+    """Where the file is now. Raises OSError."""
+    path = ctypes.create_unicode_buffer(_LONGEST_PATH)
+    with descriptor as handle:
+        api.check(api.kernel32.GetFinalPathNameByHandleW(handle, path, _LONGEST_PATH, 0))
+    return path.value
 
 
 def reserve(descriptor: Descriptor, file_offset: int, length: int) -> bool:

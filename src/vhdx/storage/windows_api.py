@@ -13,6 +13,7 @@ SHARE_READ, SHARE_WRITE, SHARE_DELETE = 1, 2, 4
 CREATE_NEW, OPEN_EXISTING = 1, 3
 ATTRIBUTE_DIRECTORY, ATTRIBUTE_SPARSE, ATTRIBUTE_COMPRESSED = 0x10, 0x200, 0x800
 FLAG_OVERLAPPED, FLAG_BACKUP_SEMANTICS, FLAG_DELETE_ON_CLOSE = 0x40000000, 0x02000000, 0x04000000
+FLAG_OPEN_REPARSE_POINT = 0x00200000
 TYPE_DISK = 1
 NO_ATTRIBUTES = 0xFFFFFFFF
 NO_HANDLE = ctypes.c_void_p(-1).value
@@ -151,9 +152,11 @@ _FUNCTIONS = {
     "GetOverlappedResult": (_BOOL, _HANDLE, _ANY, _ANY, _BOOL),
     "LockFileEx": (_BOOL, _HANDLE, _DWORD, _DWORD, _DWORD, _DWORD, _ANY),
     "MoveFileExW": (_BOOL, _TEXT, _TEXT, _DWORD),
+    "OpenProcess": (_HANDLE, _DWORD, _BOOL, _DWORD),
     "ReadFile": (_BOOL, _HANDLE, _ANY, _DWORD, _ANY, _ANY),
     "SetFileInformationByHandle": (_BOOL, _HANDLE, ctypes.c_int, _ANY, _DWORD),
     "UnlockFileEx": (_BOOL, _HANDLE, _DWORD, _DWORD, _DWORD, _ANY),
+    "WaitForSingleObject": (_DWORD, _HANDLE, _DWORD),
     "WriteFile": (_BOOL, _HANDLE, _ANY, _DWORD, _ANY, _ANY),
 }
 """Each function with the type of its result and those of its arguments."""

@@ -6,12 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import nonzero_pieces, open_source
+from vhdx.ops.make.source import open_source
 from vhdx.ops.make.target import format_of, target_for
-from vhdx.storage.file import identity_of
+from vhdx.storage.file import identity_of, refuse_standard_output
 from vhdx.storage.publish import new_file
 from vhdx.units import MIB
 
@@ -55,6 +56,7 @@ def convert(
     overwrite: bool = False,
     lock: bool = True,
     salvage: bool = False,
+    sync: bool = True,
     on_doubt: Callable[[Doubt], None] | None = None,
     ignore_bitmaps: bool = False,
     progress: Progress | None = None,
@@ -72,11 +74,14 @@ def convert(
     size of the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes
     to. ``salvage=True`` reads what can be read of a damaged source; once the target is there ``on_doubt`` is
     called with each range that may be wrong, from the source's tables. ``ignore_bitmaps`` takes every
-    sector of a stored block of a VHD without a parent as it stands, as QEMU does.
+    sector of a stored block of a VHD without a parent as it stands, as QEMU does. ``sync=False`` returns when
+    the host has taken everything, without waiting for its disk: a loss of power may then leave a target that
+    is not whole.
 
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
     target = os.fspath(target)
+    refuse_standard_output(target)
     wanted = target_format or format_of(target)
     rounding = Rounding()
     with open_source(
@@ -92,7 +97,8 @@ def convert(
         made = target_for(opened, wanted, options or ImageOptions(), rounding)
         disk_size = None if opened.size is None else made.disk_size(opened.size, rounding)
         read, remarks = with_sectors_of(opened, made.sector_size, disk_size)
-        with new_file(target, overwrite=overwrite) as storage:
+        left_over: list[str] = []
+        with new_file(target, overwrite=overwrite, sync=sync, remark=left_over.append) as storage:
             sink = made.sink(storage, disk_size)
             written = _copy(read, sink, storage, progress)
             if disk_size is None:
@@ -100,7 +106,7 @@ def convert(
             file_size = sink.finish(disk_size)
         doubts = _report_doubts(opened, on_doubt)
         remarks = (*opened.remarks(), *remarks)
-    remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)))
+    remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)), *left_over)
     return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks, doubts)
 
 
@@ -122,10 +128,15 @@ def _refuse_own_layer(source: Source, target: str) -> None:
 def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
     written = started = 0
-    for offset, data in nonzero_pieces(source, progress):
-        sink.put(data, offset)
-        written += len(data)
-        if written - started >= _WRITE_BACK_EVERY:
-            storage.start_writing_back()  # while we go on reading
-            started = written
+    with pieces_of(source) as pieces:
+        for offset, data, runs in pieces:
+            view = memoryview(data)
+            for start, stop in runs:
+                sink.put(view[start:stop], offset + start)
+                written += stop - start
+            if written - started >= _WRITE_BACK_EVERY:
+                storage.start_writing_back()  # while we go on reading
+                started = written
+            if progress is not None:
+                progress(offset + len(data), source.size)
     return written

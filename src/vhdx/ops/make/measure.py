@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.chain import Disk
 from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.ops.compact import compact
+from vhdx.ops.make.ahead import pieces_here
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import nonzero_pieces, open_source
+from vhdx.ops.make.source import open_source
 from vhdx.ops.make.target import target_for
 
 if TYPE_CHECKING:
@@ -95,7 +96,11 @@ def measure(
 
 
 def _scanned(source: Source, progress: Progress | None) -> Iterator[tuple[int, int]]:
-    return ((offset, len(data)) for offset, data in nonzero_pieces(source, progress))
+    for offset, data, runs in pieces_here(source):
+        for start, stop in runs:
+            yield offset + start, stop - start
+        if progress is not None:
+            progress(offset + len(data), source.size)
 
 
 def _count(runs: Iterator[tuple[int, int]], target: Target) -> tuple[int, int]:

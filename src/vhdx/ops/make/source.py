@@ -18,11 +18,10 @@ from vhdx.format.foreign import PREFIX_SIZE
 from vhdx.format.identifier import SIGNATURE
 from vhdx.storage.base import fill_zeros
 from vhdx.storage.file import of_descriptor
-from vhdx.storage.zeros import nonzero_runs
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.open import Format
@@ -56,10 +55,10 @@ class Source(Protocol):
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs, in order, that may hold something. Raises ValueError for a stream."""
 
-    def pieces(self) -> Iterator[tuple[int, bytearray]]:
-        """(offset, bytes) of everything that may not be zeros; the bytes are valid until the next piece.
+    def pieces(self, buffers: Iterator[bytearray]) -> Iterator[tuple[int, bytearray]]:
+        """(offset, bytes) of everything that may not be zeros, as long as there are buffers.
 
-        No piece reaches over a multiple of PIECE_SIZE.
+        Each piece takes a buffer of PIECE_SIZE, and no piece reaches over a multiple of that.
         """
 
     def remarks(self) -> tuple[str, ...]:
@@ -97,14 +96,16 @@ class DiskSource:
         laid = sorted((patch.disk_offset, len(patch.data)) for patch in self._patches)
         return _joined(heapq.merge(self._disk.data_ranges(), laid))
 
-    def pieces(self) -> Iterator[tuple[int, bytearray]]:
+    def pieces(self, buffers: Iterator[bytearray]) -> Iterator[tuple[int, bytearray]]:
         """What the disk and the files behind it do not know to be zeros."""
-        whole = bytearray(PIECE_SIZE)
         for start, length in self.ranges():
             offset, end = start, start + length
             while offset < end:
+                buffer = next(buffers, None)
+                if buffer is None:
+                    return
                 count = min(PIECE_SIZE - offset % PIECE_SIZE, end - offset)
-                piece = whole if count == PIECE_SIZE else bytearray(count)
+                piece = buffer if count == PIECE_SIZE else bytearray(count)
                 self._read_into(piece, offset)
                 yield offset, piece
                 offset += count
@@ -145,20 +146,6 @@ def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield start, end - start
 
 
-def nonzero_pieces(
-    source: Source, progress: Callable[[int, int | None], None] | None
-) -> Iterator[tuple[int, memoryview]]:
-    """(offset, bytes) of everything that is not zeros, in pieces of at most 1 MiB, in order.
-
-    The bytes are valid until the next piece. ``progress`` is called with the bytes done and the size.
-    """
-    for offset, piece in source.pieces():
-        for start, stop in nonzero_runs(piece):
-            yield offset + start, memoryview(piece)[start:stop]
-        if progress is not None:
-            progress(offset + len(piece), source.size)
-
-
 class StreamSource:
     """Raw bytes from a pipe."""
 
@@ -173,10 +160,13 @@ class StreamSource:
         """What comes is known only when it comes."""
         raise ValueError("what is read from a pipe is gone: it cannot be looked at before it is converted")
 
-    def pieces(self) -> Iterator[tuple[int, bytearray]]:
+    def pieces(self, buffers: Iterator[bytearray]) -> Iterator[tuple[int, bytearray]]:
         """All that comes, up to its end."""
-        offset, piece = 0, bytearray(PIECE_SIZE)
-        while length := self._fill(memoryview(piece)):
+        offset = 0
+        for piece in buffers:
+            length = self._fill(memoryview(piece))
+            if not length:
+                break
             yield offset, piece if length == PIECE_SIZE else piece[:length]
             offset += length
         self.size = offset

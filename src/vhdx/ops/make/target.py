@@ -84,8 +84,6 @@ def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePla
 
 def format_of(target: str) -> Format:
     """The format that the name of a target tells. Raises ValueError if it tells none."""
-    if target == "-":
-        raise ValueError("a disk is converted into a file, not to standard output")
     suffix = os.path.splitext(target)[1].lower()
     if suffix not in SUFFIXES:
         raise ValueError(
