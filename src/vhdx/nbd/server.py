@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import selectors
 import socket
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -23,6 +23,8 @@ GRACE = 10.0
 """Seconds that clients get to take their answers when the server stops."""
 _PAUSE = 0.5
 """Seconds to wait where the host has no descriptors or threads left, or trouble with its network."""
+_LONGEST_WAIT = 0.5 if sys.platform == "win32" else None
+"""Seconds after which the server looks whether it is to stop: on Windows no signal ends a wait."""
 _NO_LISTENER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
 """All other failures pass: Linux also tells here what went wrong with a client that waited."""
 
@@ -53,9 +55,9 @@ class Server:
         self._served = 0
         self._stopping = False
         self._over = False
-        """Whether the pipe is closed: its numbers may be those of other files by now."""
-        self._awake, self._wake = os.pipe()
-        os.set_blocking(self._wake, False)
+        """Whether the pair is closed."""
+        self._awake, self._wake = socket.socketpair()  # Windows waits for sockets, not for pipes
+        self._wake.setblocking(False)
 
     def stop(self) -> None:
         """Let what is in flight finish, take nothing more, end. From any thread, and from signal handlers."""
@@ -65,7 +67,7 @@ class Server:
     def _nudge(self) -> None:
         with self._lock, contextlib.suppress(BlockingIOError):  # it is awake already
             if not self._over:
-                os.write(self._wake, b"!")
+                self._wake.send(b"!")
 
     def serve(self) -> None:
         """Accept and serve until `stop`, or until the last client left if that is the end."""
@@ -77,8 +79,8 @@ class Server:
             self._end()
             with self._lock:
                 self._over = True
-                os.close(self._awake)
-                os.close(self._wake)
+                self._awake.close()
+                self._wake.close()
 
     def _accept_all(self, selector: selectors.BaseSelector) -> None:
         listening = False
@@ -93,9 +95,9 @@ class Server:
                     else:
                         selector.unregister(listener)
                 listening = wanted
-            for key, _ in selector.select():
-                if key.fileobj == self._awake:
-                    os.read(self._awake, 4096)
+            for key, _ in selector.select(_LONGEST_WAIT):
+                if key.fileobj is self._awake:
+                    self._awake.recv(4096)
                 elif isinstance(key.fileobj, socket.socket) and len(self._connections) < self._maximum:
                     self._accept(key.fileobj)
 
