@@ -13,6 +13,7 @@ from vhdx.cli.options import (
     FILE,
     chain_options,
     chosen,
+    commit_interval_option,
     force_share_option,
     orphans_option,
     parent_policy,
@@ -25,12 +26,15 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vhdx.disk.open import Mode
+
 
 @click.command()
 @click.argument("image", type=FILE)
 @click.argument("directory", type=FILE)
 @click.option("--write", is_flag=True, help="Let the disk be written to; without it nothing is changed.")
 @click.option("--foreground", is_flag=True, help="Stay until it is unmounted, or until Ctrl-C.")
+@commit_interval_option
 @partition_option
 @orphans_option
 @chain_options
@@ -41,6 +45,7 @@ def mount(
     *,
     write: bool,
     foreground: bool,
+    commit_interval: float,
     partition: int | None,
     force: bool,
     parent_dirs: tuple[str, ...],
@@ -76,7 +81,9 @@ def mount(
             return side.code
         ready, tell = side.ready, background.tell_system_log
     try:
-        with open_disk(image, "r+" if write else "r", parents=policy, lock=not force_share) as disk:
+        mode: Mode = "r+" if write else "r"
+        opening = partial(open_disk, image, mode, parents=policy, lock=not force_share)
+        with opening(commit_interval=commit_interval if write else 0) as disk:
             part = chosen(disk, partition)
             if write:
                 refuse_to_orphan(image, disk, force=force)

@@ -16,6 +16,7 @@ from vhdx.cli.options import (
     FORMAT,
     chain_options,
     chosen,
+    commit_interval_option,
     orphans_option,
     parent_policy,
     partition_option,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.children import Families
-    from vhdx.disk.open import Format
+    from vhdx.disk.open import Format, Mode
     from vhdx.disk.places import ParentPolicy
     from vhdx.nbd.export import Export
     from vhdx.nbd.server import Server
@@ -58,6 +59,7 @@ class _Opening(NamedTuple):
     write: bool
     snapshot: bool
     force: bool
+    commit_interval: float
     partition: int | None
     parents: ParentPolicy
     families: Families
@@ -66,6 +68,7 @@ class _Opening(NamedTuple):
 @click.command()
 @click.argument("images", metavar="IMAGE…", nargs=-1, required=True, type=FILE)
 @click.option("--write", is_flag=True, help="Let clients write; without it the exports are read-only.")
+@commit_interval_option
 @click.option("--snapshot", is_flag=True, help="Keep what clients write aside and throw it away at the end.")
 @click.option("--socket", "path", type=FILE, help="A Unix socket of this name.")
 @click.option(
@@ -99,6 +102,7 @@ def serve(
     images: tuple[str, ...],
     *,
     write: bool,
+    commit_interval: float,
     snapshot: bool,
     path: str | None,
     bind: str | None,
@@ -134,7 +138,7 @@ def serve(
     place = _place(path, bind, port, private=bool(tls) or insecure)
     context = _tls_context(tls)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    opening = _Opening(source_format, write, snapshot, force, partition, policy, Families())
+    opening = _Opening(source_format, write, snapshot, force, commit_interval, partition, policy, Families())
     with _stopping_on_signals() as signals, contextlib.ExitStack() as held:
         multi = max_connections >= _CLIENT_OPENS  # else clients wait for ever for places that they hold
         exports = [held.enter_context(_export(image, name, opening, images, multi=multi)) for image in images]
@@ -243,7 +247,10 @@ def _opened(image: str, opening: _Opening) -> VirtualDisk:
     from vhdx.ops.snapshot import open_snapshot  # noqa: PLC0415
 
     if not opening.snapshot:
-        disk = open_any(image, opening.source_format, "r+" if opening.write else "r", parents=opening.parents)
+        mode: Mode = "r+" if opening.write else "r"
+        interval = opening.commit_interval if opening.write else 0
+        found, parents = opening.source_format, opening.parents
+        disk = open_any(image, found, mode, parents=parents, commit_interval=interval)
         if opening.write and opening.source_format is None and isinstance(disk, RawDisk):
             disk.close()
             raise click.UsageError(
