@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -414,3 +415,21 @@ def test_what_fuse_says_is_told(path: Path, tmp_path: Path) -> None:
     assert done.stderr.startswith(f"vhdx: {folder}: FUSE refuses: ")
     assert len(done.stderr.splitlines()) == 1
     assert is_clean(path)
+
+
+def test_a_mount_that_nobody_opens_ends(path: Path) -> None:
+    before = path.read_bytes()
+    with mounted(path, "--write", "--timeout", "0.3") as file:
+        folder, process = file.parent, process_of(file.parent)
+        assert file.stat().st_size == SIZE  # a look is no use
+        wait_for_end(process)
+        assert not is_mounted(folder)
+    assert is_clean(path)
+    assert path.read_bytes() == before
+
+
+def test_a_mount_that_was_opened_stays(path: Path) -> None:
+    with mounted(path, "--write", "--timeout", "2") as file:
+        file.open("rb").close()
+        time.sleep(3)
+        assert is_mounted(file.parent)

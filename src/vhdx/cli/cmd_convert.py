@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import click
 
@@ -19,7 +20,7 @@ from vhdx.cli.options import (
     partition_option,
 )
 from vhdx.cli.render import JsonList, progress_bar
-from vhdx.text import printable
+from vhdx.text import command, printable, shell_word
 from vhdx.units import size_text
 
 if TYPE_CHECKING:
@@ -28,13 +29,25 @@ if TYPE_CHECKING:
     from vhdx.ops.make.convert import ConvertResult
 
 _EXIT_DOUBTS = 3
+_BY_QEMU = ("qcow2", "vmdk", "vdi")
+"""Formats that are not written here, and the suffixes of their files."""
+
+
+class TargetFormat(click.Choice[str]):
+    """A format that is written, or one that is told how to get to."""
+
+    def __init__(self) -> None:
+        super().__init__(FORMAT.choices)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if value in _BY_QEMU else super().convert(value, param, ctx)
 
 
 @click.command()
 @click.argument("source", type=click.Path(allow_dash=True))
 @click.argument("target", type=TARGET)
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
-@click.option("-O", "--target-format", type=FORMAT, help="By default told by TARGET's suffix.")
+@click.option("-O", "--target-format", type=TargetFormat(), help="By default told by TARGET's suffix.")
 @partition_option
 @image_options
 @chain_options
@@ -59,7 +72,7 @@ def convert(
     target: str,
     *,
     source_format: Format | None,
-    target_format: Format | None,
+    target_format: Format | str | None,
     partition: int | None,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
@@ -85,13 +98,17 @@ def convert(
     from vhdx.ops.make.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
+    wanted = target_format or os.path.splitext(target)[1][1:].lower()
+    if wanted in _BY_QEMU:
+        opened = Opening(source_format, partition, parent_dirs, any_parent)
+        raise ValueError(f"{wanted} is written by QEMU; {_way_by_qemu(source, target, wanted, opened)}")
     doubts = JsonList("doubts") if as_json else None
     with making(target), progress_bar("converting") as progress:
         made = convert_disk(
             source,
             target,
             source_format=source_format,
-            target_format=target_format,
+            target_format=cast("Format | None", target_format),
             options=ImageOptions(**options),
             partition=partition,
             parents=parent_policy(parent_dirs, any_parent=any_parent),
@@ -108,6 +125,27 @@ def convert(
     else:
         _print_text(target, made)
     return _EXIT_DOUBTS if made.doubts else 0
+
+
+class Opening(NamedTuple):
+    """How a source is opened, as the options say."""
+
+    source_format: str | None
+    partition: int | None
+    parent_dirs: tuple[str, ...]
+    any_parent: bool
+
+
+def _way_by_qemu(source: str, target: str, wanted: str, opened: Opening) -> str:
+    """The command that makes a file of a format that is not written here."""
+    if source == "-":
+        return "make a VHDX of standard input first; then convert says how"
+    options = f" -f {opened.source_format}" if opened.source_format else ""
+    options += f" --partition {opened.partition}" if opened.partition else ""
+    options += " --any-parent" if opened.any_parent else ""
+    options += " --parent-dir {}" * len(opened.parent_dirs)
+    line = f'qemu-img convert -O {wanted} "$uri" {shell_word(target)}'
+    return "try: " + command("serve" + options + " {} --run {}", *opened.parent_dirs, source, line)
 
 
 def _print_doubt(doubt: Doubt) -> None:

@@ -11,6 +11,7 @@ import click
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
     FILE,
+    SECONDS,
     chain_options,
     chosen,
     commit_interval_option,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 @click.option("--write", is_flag=True, help="Let the disk be written to; without it nothing is changed.")
 @click.option("--foreground", is_flag=True, help="Stay until it is unmounted, or until Ctrl-C.")
 @commit_interval_option
+@click.option(
+    "--timeout", type=SECONDS, metavar="SECONDS", help="Unmount if nobody has opened the file until then."
+)
 @partition_option
 @orphans_option
 @chain_options
@@ -46,6 +50,7 @@ def mount(
     write: bool,
     foreground: bool,
     commit_interval: float,
+    timeout: float | None,
     partition: int | None,
     force: bool,
     parent_dirs: tuple[str, ...],
@@ -96,6 +101,7 @@ def mount(
                 ready=ready,
                 tell=tell,
                 shared=force_share,
+                timeout=timeout,
             )
     except (VhdxError, OSError) as error:
         if not foreground:  # nobody may be there any more who sees standard error

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from vhdx.cli.exit_codes import EXIT_FAILURE
 from vhdx.cli.options import (
     FILE,
     FORMAT,
+    SECONDS,
     chain_options,
     chosen,
     commit_interval_option,
@@ -82,6 +84,15 @@ class _Opening(NamedTuple):
 @partition_option
 @click.option("--once", is_flag=True, help="End when the last client has left.")
 @click.option(
+    "--timeout", type=SECONDS, metavar="SECONDS", help="With --once: end if no client has come until then."
+)
+@click.option(
+    "--run",
+    "command",
+    metavar="COMMAND",
+    help="Serve as long as COMMAND runs, a line for the shell with $uri, $nbd, $port, $unixsocket.",
+)
+@click.option(
     "--max-connections",
     type=click.IntRange(min=1),
     default=100,
@@ -111,20 +122,23 @@ def serve(
     source_format: Format | None,
     partition: int | None,
     once: bool,
+    timeout: float | None,
+    command: str | None,
     max_connections: int,
     tls: str | None,
     insecure: bool,
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
-) -> None:
+) -> int:
     """Serve the disks in one or several IMAGEs over NBD.
 
     Runs until SIGTERM, SIGHUP or Ctrl-C. Each export has the name of its file; the first is the default
     export, too. Listens on a Unix socket in a new directory that nobody else can enter, unless told
     otherwise, and prints the URI of each export once clients can connect. With --snapshot clients may
     write, and no file is changed. Sockets that systemd hands over (LISTEN_FDS) are used before all
-    others.
+    others. With --run no URI is printed, and the exit code is that of COMMAND:
+    vhdx serve disk.vhdx --run 'qemu-img convert -O qcow2 "$uri" disk.qcow2'
     """
     from vhdx.disk.children import Families  # noqa: PLC0415  --help needs no library
     from vhdx.nbd import listen  # noqa: PLC0415
@@ -135,6 +149,10 @@ def serve(
         raise OSError(errno.ENOTSUP, "serving takes a host with sendmsg and Unix sockets")
     if write and snapshot:
         raise click.UsageError("--write changes the image, --snapshot does not: say one of them")
+    if timeout is not None and not once:
+        raise click.UsageError("--timeout goes with --once")
+    if command is not None and once:
+        raise click.UsageError("--run serves as long as its command runs: leave out --once")
     place = _place(path, bind, port, private=bool(tls) or insecure)
     context = _tls_context(tls)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
@@ -149,15 +167,31 @@ def serve(
         listeners = listeners or [held.enter_context(_listener(place))]
         by_name = {export.offer.name: export for export in exports}
         state = ServerState(by_name, exports[0].offer.name, context, Limits(), _log)
-        server = Server(state, listeners, maximum_connections=max_connections, once=once)
-        if not handed_over:  # else whoever did it knows the address, and owns our standard output
-            for export_name in by_name:
-                click.echo(listen.uri(listeners[0], export_name, tls=context is not None))
+        server = Server(state, listeners, maximum_connections=max_connections, once=once, timeout=timeout)
+        uris = [listen.uri(listeners[0], export_name, tls=context is not None) for export_name in by_name]
+        if not handed_over and command is None:  # else whoever did it knows the address, and owns our output
+            click.echo("\n".join(uris))
         signals.stop(server)
-        server.serve()
+        code = _served(server, command, listeners[0], uris[0])
         if not snapshot:
             for export in exports:
                 export.flush()  # costs nothing; raises where one failed before: then this was no success
+        return code
+
+
+def _served(server: Server, command: str | None, listener: socket.socket, uri: str) -> int:
+    """Serve until the end; the exit code."""
+    if command is None:
+        server.serve()
+        if server.nobody_came:
+            _log("no client came in time")
+            return EXIT_FAILURE
+        return 0
+    from vhdx.cli.beside import address_of, running  # noqa: PLC0415  others start no command
+
+    with running(command, address_of(listener, uri), server.stop) as beside:
+        server.serve()
+    return beside.code
 
 
 def _place(path: str | None, bind: str | None, port: int | None, *, private: bool) -> _Place:
