@@ -195,7 +195,7 @@ def test_no_command_is_put_together_by_hand() -> None:
 
 TRIED = {
     "cli/show_check.py": 4,  # above
-    "cli/cmd_convert.py": 1,  # above
+    "cli/by_qemu.py": 1,  # above
     "cli/show_info.py": 2,  # above
     "cli/cmd_repair.py": 1,  # after Ctrl-C: test_interrupted.py
     "cli/cmd_unmount.py": 1,  # tests/mount

@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
-from vhdx.cli.options import FILE, chain_options, force_share_option, json_option
+from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, known_options
 
 
 @click.command()
 @click.argument("image", type=FILE)
 @click.option("--chain", is_flag=True, help="Look for the parents, too, and check them.")
 @chain_options
+@known_options
 @force_share_option
 @json_option
 def check(image: str, **options: Any) -> int:

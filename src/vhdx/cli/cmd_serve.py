@@ -24,6 +24,7 @@ from vhdx.cli.options import (
     partition_option,
     refuse_to_orphan,
 )
+from vhdx.cli.render import EXIT_DOUBTS, print_doubt
 from vhdx.text import printable
 from vhdx.units import format_size
 
@@ -60,6 +61,7 @@ class _Opening(NamedTuple):
     source_format: Format | None
     write: bool
     snapshot: bool
+    salvage: bool
     force: bool
     commit_interval: float
     partition: int | None
@@ -72,6 +74,9 @@ class _Opening(NamedTuple):
 @click.option("--write", is_flag=True, help="Let clients write; without it the exports are read-only.")
 @commit_interval_option
 @click.option("--snapshot", is_flag=True, help="Keep what clients write aside and throw it away at the end.")
+@click.option(
+    "--salvage", is_flag=True, help="Serve what can be read of damaged images; list what is doubtful."
+)
 @click.option("--socket", "path", type=FILE, help="A Unix socket of this name.")
 @click.option(
     "--bind", metavar="ADDRESS", help="TCP; other addresses than loopback need --tls or --insecure."
@@ -115,6 +120,7 @@ def serve(
     write: bool,
     commit_interval: float,
     snapshot: bool,
+    salvage: bool,
     path: str | None,
     bind: str | None,
     port: int | None,
@@ -137,7 +143,10 @@ def serve(
     export, too. Listens on a Unix socket in a new directory that nobody else can enter, unless told
     otherwise, and prints the URI of each export once clients can connect. With --snapshot clients may
     write, and no file is changed. Sockets that systemd hands over (LISTEN_FDS) are used before all
-    others. With --run no URI is printed, and the exit code is that of COMMAND:
+    others. With --salvage each range that may be wrong is listed on standard error at the end, and the exit
+    code is 3 if there is one.
+
+    With --run no URI is printed, and the exit code is that of COMMAND:
     vhdx serve disk.vhdx --run 'qemu-img convert -O qcow2 "$uri" disk.qcow2'
     """
     from vhdx.disk.children import Families  # noqa: PLC0415  --help needs no library
@@ -153,10 +162,14 @@ def serve(
         raise click.UsageError("--timeout goes with --once")
     if command is not None and once:
         raise click.UsageError("--run serves as long as its command runs: leave out --once")
+    if salvage and (write or snapshot):
+        raise click.UsageError("--salvage only reads: it goes neither with --write nor with --snapshot")
     place = _place(path, bind, port, private=bool(tls) or insecure)
     context = _tls_context(tls)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    opening = _Opening(source_format, write, snapshot, force, commit_interval, partition, policy, Families())
+    opening = _Opening(
+        source_format, write, snapshot, salvage, force, commit_interval, partition, policy, Families()
+    )
     with _stopping_on_signals() as signals, contextlib.ExitStack() as held:
         multi = max_connections >= _CLIENT_OPENS  # else clients wait for ever for places that they hold
         exports = [held.enter_context(_export(image, name, opening, images, multi=multi)) for image in images]
@@ -176,7 +189,8 @@ def serve(
         if not snapshot:
             for export in exports:
                 export.flush()  # costs nothing; raises where one failed before: then this was no success
-        return code
+        doubtful = salvage and _print_doubts(exports)
+        return EXIT_DOUBTS if doubtful and code == 0 else code
 
 
 def _served(server: Server, command: str | None, listener: socket.socket, uri: str) -> int:
@@ -192,6 +206,16 @@ def _served(server: Server, command: str | None, listener: socket.socket, uri: s
     with running(command, address_of(listener, uri), server.stop) as beside:
         server.serve()
     return beside.code
+
+
+def _print_doubts(exports: list[Export]) -> bool:
+    """Say what was doubtful about what was served; whether anything was."""
+    count = 0
+    for export in exports:
+        for doubt in export.doubts:
+            print_doubt(doubt)
+            count += 1
+    return count > 0
 
 
 def _place(path: str | None, bind: str | None, port: int | None, *, private: bool) -> _Place:
@@ -282,9 +306,9 @@ def _opened(image: str, opening: _Opening) -> VirtualDisk:
 
     if not opening.snapshot:
         mode: Mode = "r+" if opening.write else "r"
-        interval = opening.commit_interval if opening.write else 0
+        salvage, interval = opening.salvage, opening.commit_interval if opening.write else 0
         found, parents = opening.source_format, opening.parents
-        disk = open_any(image, found, mode, parents=parents, commit_interval=interval)
+        disk = open_any(image, found, mode, parents=parents, salvage=salvage, commit_interval=interval)
         if opening.write and opening.source_format is None and isinstance(disk, RawDisk):
             disk.close()
             raise click.UsageError(

@@ -14,9 +14,13 @@ from vhdx.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from vhdx.extents import Doubt
+
     Row = tuple[str, str]
 
 
+EXIT_DOUBTS = 3
+"""What a verb returns that read a damaged image and has doubts about what it read."""
 _PATIENCE = 1.0
 """Seconds before a bar appears."""
 _INTERVAL = 0.1
@@ -29,6 +33,12 @@ def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
     if stream is not None:
         stream.write(f"{text}\n" if nl else text)
         stream.flush()
+
+
+def print_doubt(doubt: Doubt) -> None:
+    """Say on standard error which range of a disk may be wrong, and why."""
+    where = f"doubtful: {doubt.length} bytes at {doubt.offset}"
+    echo(printable(f"vhdx: {where}: {doubt.reason}"), err=True)
 
 
 def print_json(result: Any) -> None:

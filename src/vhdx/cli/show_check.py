@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vhdx.cli.render import echo, print_json, progress_bar
 from vhdx.errors import cited
@@ -29,14 +29,23 @@ def show(
     any_parent: bool,
     force_share: bool,
     as_json: bool,
+    **known: Any,
 ) -> int:
     """Print what is wrong with an image; the exit code that says how grave it is."""
     from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  repair prints, too, and its --help needs no library
+    from vhdx.known import KnownDisk  # noqa: PLC0415
     from vhdx.ops.check import check as check_image  # noqa: PLC0415
 
     policy = ParentPolicy(directories=parent_dirs, any_parent=any_parent)
     with progress_bar("checking") as progress:
-        found = check_image(image, chain=chain, parents=policy, lock=not force_share, progress=progress)
+        found = check_image(
+            image,
+            chain=chain,
+            parents=policy,
+            lock=not force_share,
+            known=KnownDisk(**known),
+            progress=progress,
+        )
     if as_json:
         print_json(found)
     else:
@@ -67,7 +76,21 @@ def print_result(result: CheckResult, *, notes: bool = True) -> None:
     if result.unchecked:
         parts = ", ".join(result.unchecked)
         echo(f"{path}: not checked, because what leads there is damaged: {parts}")
+    for sentence in _whole(result):
+        echo(f"{path}: {sentence}")
     echo(f"{path}: {_summary(result)}")
+
+
+def _whole(result: CheckResult) -> Iterator[str]:
+    """What is left of a disk whose file ends early."""
+    whole = result.whole
+    if whole is None:
+        return
+    left = size_text(whole.stored - whole.lost)
+    yield f"the file ends early: of {size_text(whole.stored)} that it held of the disk {left} are whole"
+    for part in whole.partitions:
+        share = "whole" if not part.lost else f"{size_text(part.lost)} of {size_text(part.length)} are lost"
+        yield f"partition {part.number}: {share}"
 
 
 def _texts(found: list[CheckFinding], number: int) -> Iterator[str]:
@@ -94,8 +117,9 @@ def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
     warnings = {finding.repairable for finding in result.findings if finding.severity == "warning"}
     if parent:
         yield "look for the parent elsewhere", "check --chain --parent-dir DIR {}"
-    if errors & {"no", "accept-data-loss"}:
-        yield "try to save what can be read", "convert --salvage {} SALVAGED.vhdx"
+    if errors & {"no", "accept-data-loss", "rebuild"}:
+        named = " -f vhdx" if "identifier.signature" in result.codes else ""
+        yield "try to save what can be read", f"convert --salvage{named} {{}} SALVAGED.vhdx"
     if "no" not in errors and (errors or warnings) - {"no"}:
         options = [f" --{word}" for word in ("rebuild", "accept-data-loss") if word in errors]
         yield "see what can be repaired", "repair --dry-run" + "".join(options) + " {}"

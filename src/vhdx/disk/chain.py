@@ -16,6 +16,7 @@ from vhdx.disk.doubts import DoubtfulLayer, doubts_of
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.nearest import Nearest, answers_of
 from vhdx.disk.opened import OpenedDisk
+from vhdx.disk.unreadable import told_of_disk
 from vhdx.errors import ImageFailedError
 from vhdx.extents import ExtentKind, merged
 from vhdx.format import guids, locator
@@ -139,11 +140,14 @@ class Disk(OpenedDisk):
             check_range(offset, length, self._size)
         place = ASK_BELOW
         near = self._near
-        for locate, reader, storage in self._answers if near is None else near.answers(offset):
+        for locate, reader, storage in self._answers if near is None else near.answers(offset, length):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
-                data = storage.read(length, place)
+                try:
+                    data = storage.read(length, place)
+                except OSError as error:
+                    raise told_of_disk(error, offset, length) from None
                 if reader.generation == generation:
                     return data
             if place != ASK_BELOW:
@@ -160,11 +164,14 @@ class Disk(OpenedDisk):
         length = len(view)
         check_range(offset, length, self._size)
         near = self._near
-        for locate, reader, storage in self._answers if near is None else near.answers(offset):
+        for locate, reader, storage in self._answers if near is None else near.answers(offset, length):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
-                storage.read_into(view, place)
+                try:
+                    storage.read_into(view, place)
+                except OSError as error:
+                    raise told_of_disk(error, offset, length) from None
                 if reader.generation == generation:
                     return
             if place != ASK_BELOW:
@@ -179,7 +186,10 @@ class Disk(OpenedDisk):
             for extent in merged(self.resolved(offset, len(view), self._asks)):
                 piece = view[extent.offset - offset : extent.end - offset]
                 if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-                    self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                    try:
+                        self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                    except OSError as error:
+                        raise told_of_disk(error, extent.offset, extent.length) from None
                 else:
                     fill_zeros(piece)
 
@@ -371,7 +381,7 @@ class Disk(OpenedDisk):
         """The partitions of the disk; none where there is no table."""
         return self.partition_table().partitions
 
-    def file_systems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
+    def filesystems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
         """What stands on the disk, in its partitions and in logical volumes, and how much of it is free.
 
         Reads all that the file systems keep of their space, nothing of files. With ``quick`` only a few

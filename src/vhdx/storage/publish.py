@@ -41,8 +41,8 @@ def new_file(
 
     ``overwrite`` replaces an existing regular file, which is locked as by a writer until then; also one that
     comes in the meantime. Without ``sync`` nothing is waited for: after a loss of power the name may stand
-    for less than was written. ``remark`` is told what dead processes had left beside it, which is removed. Raises
-    FileExistsError, ImageLockedError, ValueError for something that is no regular file, OSError.
+    for less than was written. ``remark`` is told what dead processes had left beside it, which is removed.
+    Raises FileExistsError, ImageLockedError, ValueError for something that is no regular file, OSError.
     """
     refuse_standard_output(path)
     # Links stay: what they name is replaced.
