@@ -12,8 +12,10 @@ import click
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
     FILE,
+    SECONDS,
     chain_options,
     chosen,
+    commit_interval_option,
     force_share_option,
     orphans_option,
     parent_policy,
@@ -26,12 +28,18 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vhdx.disk.open import Mode
+
 
 @click.command()
 @click.argument("image", type=FILE)
 @click.argument("directory", type=FILE)
 @click.option("--write", is_flag=True, help="Let the disk be written to; without it nothing is changed.")
 @click.option("--foreground", is_flag=True, help="Stay until it is unmounted, or until Ctrl-C.")
+@commit_interval_option
+@click.option(
+    "--timeout", type=SECONDS, metavar="SECONDS", help="Unmount if nobody has opened the file until then."
+)
 @partition_option
 @orphans_option
 @chain_options
@@ -42,6 +50,8 @@ def mount(
     *,
     write: bool,
     foreground: bool,
+    commit_interval: float,
+    timeout: float | None,
     partition: int | None,
     force: bool,
     parent_dirs: tuple[str, ...],
@@ -84,7 +94,9 @@ def mount(
             return side.code
         ready, tell = side.ready, background.tell_system_log
     try:
-        with open_disk(image, "r+" if write else "r", parents=policy, lock=not force_share) as disk:
+        mode: Mode = "r+" if write else "r"
+        opening = partial(open_disk, image, mode, parents=policy, lock=not force_share)
+        with opening(commit_interval=commit_interval if write else 0) as disk:
             part = chosen(disk, partition)
             if write:
                 refuse_to_orphan(image, disk, force=force)
@@ -97,6 +109,7 @@ def mount(
                 ready=ready,
                 tell=tell,
                 shared=force_share,
+                timeout=timeout,
             )
     except (VhdxError, OSError) as error:
         if not foreground:  # nobody may be there any more who sees standard error

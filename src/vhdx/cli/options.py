@@ -86,8 +86,25 @@ class Target(click.Path):
         return super().convert(value, param, ctx)
 
 
+class Seconds(click.ParamType[float]):
+    """A number of seconds, which may have a fraction."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds <= _LONGEST_SECONDS:
+            self.fail(f"{value} is no number of seconds between 0 and {_LONGEST_SECONDS}", param, ctx)
+        return seconds
+
+
+_LONGEST_SECONDS = 86400
 FORMAT = click.Choice(["raw", "vhdx", "vhd"])
 SIZE = Size()
+SECONDS = Seconds()
 DISK_ID = DiskId()
 SECTOR_SIZE = SectorSize()
 
@@ -114,6 +131,14 @@ partition_option = click.option(
     type=click.IntRange(min=1),
     metavar="N",
     help="Only the partition of this number, as `vhdx info` lists it; offsets count from its start.",
+)
+commit_interval_option = click.option(
+    "--commit-interval",
+    type=SECONDS,
+    metavar="SECONDS",
+    default=5,
+    show_default=True,
+    help="With --write: make what was written durable so often without a flush; 0: only on flush.",
 )
 force_option = click.option("--force", is_flag=True, help="Replace the file if it exists and is not in use.")
 

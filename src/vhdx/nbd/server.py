@@ -32,7 +32,7 @@ _NO_LISTENER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNO
 class Server:
     """Serves the exports of a server on sockets that listen already. The caller closes both at the end.
 
-    ``once`` ends it when the last client has left.
+    ``once`` ends it when the last client has left, ``timeout`` if none has come after so many seconds.
     """
 
     def __init__(
@@ -42,17 +42,21 @@ class Server:
         *,
         maximum_connections: int = MAXIMUM_CONNECTIONS,
         once: bool = False,
+        timeout: float | None = None,
         grace: float = GRACE,
     ) -> None:
         self._state = state
         self._listeners = tuple(listeners)
         self._maximum = maximum_connections
         self._once = once
+        self._timeout = timeout
         self._grace = grace
         self._lock = threading.RLock()  # a signal's handler may find its own thread inside
         self._connections: dict[Connection, threading.Thread] = {}
         self._ending = 0
         self._served = 0
+        self.nobody_came = False
+        """Whether it ended because no client came in time."""
         self._stopping = False
         self._over = False
         """Whether the pair is closed."""
@@ -84,6 +88,7 @@ class Server:
 
     def _accept_all(self, selector: selectors.BaseSelector) -> None:
         listening = False
+        until = None if self._timeout is None else time.monotonic() + self._timeout
         for listener in self._listeners:
             listener.setblocking(False)
         while not self._stopping and not (self._once and self._served and not self._connections):
@@ -95,11 +100,24 @@ class Server:
                     else:
                         selector.unregister(listener)
                 listening = wanted
-            for key, _ in selector.select(_LONGEST_WAIT):
+            ready = selector.select(self._wait(until))
+            if not ready and self._patience(until) == 0:
+                self.nobody_came = True
+                return
+            for key, _ in ready:
                 if key.fileobj is self._awake:
                     self._awake.recv(4096)
                 elif isinstance(key.fileobj, socket.socket) and len(self._connections) < self._maximum:
                     self._accept(key.fileobj)
+
+    def _patience(self, until: float | None) -> float | None:
+        """Seconds that the first client may take to come; None once it has, or where it has all the time."""
+        return None if until is None or self._served else max(0.0, until - time.monotonic())
+
+    def _wait(self, until: float | None) -> float | None:
+        """Seconds to wait for the next client."""
+        given = [seconds for seconds in (self._patience(until), _LONGEST_WAIT) if seconds is not None]
+        return min(given, default=None)
 
     def _accept(self, listener: socket.socket) -> None:
         try:
