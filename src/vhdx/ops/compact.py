@@ -10,6 +10,7 @@ from vhdx.disk.chain import Disk
 from vhdx.disk.open import closing_on_failure
 from vhdx.disk.parents import open_chain
 from vhdx.disk.places import policy_from
+from vhdx.examine.unexplained import free_unexplained
 from vhdx.image import image
 from vhdx.image.states import is_present
 from vhdx.reshape.compact import Compaction, Given
@@ -47,6 +48,8 @@ class CompactResult(NamedTuple):
     moved_size: int
     punched_size: int
     dry_run: bool
+    unexplained_size: int = 0
+    """How much of what was given back belonged to nothing and was not zeros."""
 
 
 def compact(
@@ -56,6 +59,7 @@ def compact(
     punch: bool = False,
     dry_run: bool = False,
     free: Iterable[tuple[int, int]] = (),
+    accept_data_loss: bool = False,
     parents: Parents = None,
     lock: bool = True,
     progress: Progress | None = None,
@@ -68,13 +72,16 @@ def compact(
     are (offset, length) ranges of the disk whose contents nobody needs: they are trimmed first. Fixed images
     keep their size and their blocks.
 
-    No read tells the difference, except of ``free`` ranges, and without these children still know the image.
+    Where space that nobody owns is likely to be blocks whose entries were lost, nothing is done unless
+    ``accept_data_loss``. No read tells the difference, except of ``free`` ranges, and without these children still know the image.
     May be interrupted at any instant, and run again. ``dry_run`` changes nothing and says what would become
     of it. ``progress`` is called with bytes done and bytes to do, which grow as they are found.
     Raises what opening for writing raises.
     """
     path = os.fspath(path)
-    asked = Asked(scan_zeros=scan_zeros, punch=punch, free=tuple(free))
+    asked = Asked(
+        scan_zeros=scan_zeros, punch=punch, free=tuple(free), accept_data_loss=accept_data_loss
+    )
     storage = open_for_reading(path, lock=lock) if dry_run else open_for_writing(path, lock=lock)
     with closing_on_failure(storage):
         tried = DryRunStorage(storage)
@@ -103,6 +110,7 @@ def compact(
             done.moved_size,
             done.punched_size,
             dry_run,
+            done.unexplained_size,
         )
 
 
@@ -112,6 +120,8 @@ class Asked(NamedTuple):
     scan_zeros: bool
     punch: bool
     free: tuple[tuple[int, int], ...]
+    accept_data_loss: bool = False
+    """Whether space that is likely to be lost blocks may be given back."""
 
 
 class Done(NamedTuple):
@@ -121,6 +131,7 @@ class Done(NamedTuple):
     moved_blocks: int
     moved_size: int
     punched_size: int
+    unexplained_size: int = 0
 
 
 class Meter:
@@ -155,7 +166,11 @@ def estimate(
 
 
 def _compacted(session: Session, changes: Relocator, below: Disk | None, asked: Asked, meter: Meter) -> Done:
-    done = _work(changes, below, asked, meter)
+    unexplained = 0
+    if asked.punch or not session.keeps_blocks:
+        accept = asked.accept_data_loss
+        unexplained = free_unexplained(session, accept=accept, advance=meter.advance)
+    done = _work(changes, below, asked, meter)._replace(unexplained_size=unexplained)
     if not session.keeps_blocks and session.space.used_end < session.file.size():
         session.begin(contents=False)  # closing cuts
     return done
