@@ -15,7 +15,7 @@ help:
 	@echo "make fuzz   hostile input with coverage guidance; SECONDS=60 each, TARGETS=\"image log\""
 	@echo "make docs   the documentation as HTML, and the man page"
 	@echo "make dist   a wheel with the man page in it"
-	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls"
+	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls; BASE=REVISION against that"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else 0'
@@ -78,7 +78,7 @@ $(VENV)/installed-docs: pyproject.toml $(BIN)/python
 
 bench: $(VENV)/installed-dev
 	@sh .ci/tools
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(if $(BASE),--base $(BASE))
 
 clean:
-	rm -rf $(VENV) .fuzz demo-work bench/results docs/built dist
+	rm -rf $(VENV) .fuzz demo-work bench/results/latest.json docs/built dist

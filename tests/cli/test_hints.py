@@ -46,12 +46,18 @@ def _flipped(*places: int) -> Callable[[Path], None]:
         (
             _flipped(*REGION_TABLES),
             "vm.vhdx",
-            ["to see what can be repaired: vhdx repair --dry-run --rebuild vm.vhdx"],
+            [
+                "to try to save what can be read: vhdx convert --salvage vm.vhdx SALVAGED.vhdx",
+                "to see what can be repaired: vhdx repair --dry-run --rebuild vm.vhdx",
+            ],
         ),
         (
             _flipped(*HEADERS),
             "vm.vhdx",
-            ["to try to save what can be read: vhdx convert --salvage vm.vhdx SALVAGED.vhdx"],
+            [
+                "to try to save what can be read: vhdx convert --salvage vm.vhdx SALVAGED.vhdx",
+                "to see what can be repaired: vhdx repair --dry-run --rebuild vm.vhdx",
+            ],
         ),
         (dirty, "vm.vhdx", []),
     ],

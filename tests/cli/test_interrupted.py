@@ -17,7 +17,9 @@ from tests.docs.scenes import chain, damaged, dirty, partitioned
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from vhdx.cli import cmd_convert
-from vhdx.cli.main import EXIT_INTERRUPTED, VERBS, exit_code_of
+from vhdx.cli.exit_codes import EXIT_INTERRUPTED
+from vhdx.cli.main import exit_code_of
+from vhdx.cli.verbs import VERBS
 from vhdx.storage.file import FileStorage
 
 ITEM = "11111111-2222-3333-4444-555555555555"

@@ -10,7 +10,7 @@ import pytest
 
 import vhdx
 from tests.cli.running import run
-from vhdx.cli.main import main
+from vhdx.cli.verbs import main
 
 from .scenes import chain, damaged, dirty, partitioned
 from .schema import PAGE, annotations_of, complaints, read_schema, words_of

@@ -22,7 +22,7 @@ COUNT = 110
 
 def stored(kind: str, sector: int) -> ImageBuilder:
     """An image of which most blocks are stored, all of them in a fixed one."""
-    blocks = range(COUNT) if kind == "fixed" else range(0, COUNT - 40)
+    blocks = range(COUNT) if kind == "fixed" else range(COUNT - 40)
     image = ImageBuilder((COUNT + 20) * MIB if kind != "fixed" else COUNT * MIB, MIB, sector, 4096)
     image.blocks = {number: Block(pattern(number, 4096)) for number in blocks}
     if kind == "differencing":
@@ -158,7 +158,7 @@ def test_strong_evidence_is_given_up_when_the_user_says_so(tmp_path: Path) -> No
 def test_a_host_without_holes_reuses_what_was_trimmed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hundred sessions fill and trim, and the file does not grow: freed space is zeros, so it is explained."""
+    """A hundred sessions fill and trim, and the file does not grow: what was freed is zeros."""
     monkeypatch.setattr("vhdx.storage.host.punch", lambda *_: False)
     path = tmp_path / "image.vhdx"
     vhdx.create(path, 64 * MIB, block_size=MIB)

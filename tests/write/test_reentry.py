@@ -84,7 +84,8 @@ def changing(session: Session) -> Callable[[], None]:
         disk = session.disk
         inside = threading.get_ident() in disk._entrance.inside
         if inside:
-            for refused in (disk.close, disk.flush, partial(disk.zero, 512, 0), partial(disk.trim, MIB, 0)):
+            zero, trim = partial(disk.zero, length=512, offset=0), partial(disk.trim, length=MIB, offset=0)
+            for refused in (disk.close, disk.flush, zero, trim):
                 with pytest.raises(RuntimeError, match="inside another call"):
                     refused()
         with contextlib.suppress(ValueError, RuntimeError):

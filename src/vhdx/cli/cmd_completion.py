@@ -26,7 +26,7 @@ def completion(shell: str) -> None:
 def _completer(shell: str) -> ShellComplete:
     from click.shell_completion import get_completion_class  # noqa: PLC0415  no other verb needs it
 
-    from vhdx.cli.main import main  # noqa: PLC0415  which imports this
+    from vhdx.cli.verbs import main  # noqa: PLC0415  which imports this
 
     kind = get_completion_class(shell)
     assert kind is not None, "click has it"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vhdx.cli.cmd_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import TARGET, json_option
+from vhdx.cli.options import TARGET, json_option, known_options
 from vhdx.cli.render import print_json, progress_bar
+from vhdx.cli.show_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
 from vhdx.text import command, printable, shell_word
 from vhdx.units import size_text
 
@@ -39,7 +39,12 @@ _NOT_YET = "the image may be neither as it was nor as the repair left it"
     is_flag=True,
     help="Also repair what costs contents that are lost or in doubt anyway.",
 )
-@click.option("--rebuild", is_flag=True, help="Search for metadata and BAT if both region tables are gone.")
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="Search for log, metadata and BAT if both headers or both region tables are gone.",
+)
+@known_options
 @json_option
 def repair(
     image: str,
@@ -50,6 +55,7 @@ def repair(
     accept_data_loss: bool,
     rebuild: bool,
     as_json: bool,
+    **known: Any,
 ) -> int:
     """Repair IMAGE where nothing has to be guessed.
 
@@ -58,6 +64,7 @@ def repair(
     that are concerned are told first. Parents are not looked for. Exit codes: 0 clean afterwards, 3 warnings
     left, 2 errors left, 1 nothing could be done.
     """
+    from vhdx.known import KnownDisk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.repair import repair as repair_image  # noqa: PLC0415  --help needs no library
 
     if undo is not None:
@@ -74,6 +81,7 @@ def repair(
             backup=backup,
             accept_data_loss=accept_data_loss,
             rebuild=rebuild,
+            known=KnownDisk(**known),
             progress=progress,
         )
     if as_json:

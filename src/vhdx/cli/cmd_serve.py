@@ -21,6 +21,7 @@ from vhdx.cli.options import (
     partition_option,
     refuse_to_orphan,
 )
+from vhdx.cli.render import EXIT_DOUBTS, print_doubt
 from vhdx.text import printable
 from vhdx.units import format_size
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.children import Families
-    from vhdx.disk.open import Format
+    from vhdx.disk.open import Format, Mode
     from vhdx.disk.places import ParentPolicy
     from vhdx.nbd.export import Export
     from vhdx.nbd.server import Server
@@ -57,6 +58,7 @@ class _Opening(NamedTuple):
     source_format: Format | None
     write: bool
     snapshot: bool
+    salvage: bool
     force: bool
     partition: int | None
     parents: ParentPolicy
@@ -67,6 +69,9 @@ class _Opening(NamedTuple):
 @click.argument("images", metavar="IMAGE…", nargs=-1, required=True, type=FILE)
 @click.option("--write", is_flag=True, help="Let clients write; without it the exports are read-only.")
 @click.option("--snapshot", is_flag=True, help="Keep what clients write aside and throw it away at the end.")
+@click.option(
+    "--salvage", is_flag=True, help="Serve what can be read of damaged images; list what is doubtful."
+)
 @click.option("--socket", "path", type=FILE, help="A Unix socket of this name.")
 @click.option(
     "--bind", metavar="ADDRESS", help="TCP; other addresses than loopback need --tls or --insecure."
@@ -100,6 +105,7 @@ def serve(
     *,
     write: bool,
     snapshot: bool,
+    salvage: bool,
     path: str | None,
     bind: str | None,
     port: int | None,
@@ -113,14 +119,15 @@ def serve(
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
-) -> None:
+) -> int:
     """Serve the disks in one or several IMAGEs over NBD.
 
     Runs until SIGTERM, SIGHUP or Ctrl-C. Each export has the name of its file; the first is the default
     export, too. Listens on a Unix socket in a new directory that nobody else can enter, unless told
     otherwise, and prints the URI of each export once clients can connect. With --snapshot clients may
     write, and no file is changed. Sockets that systemd hands over (LISTEN_FDS) are used before all
-    others.
+    others. With --salvage each range that may be wrong is listed on standard error at the end, and the exit
+    code is 3 if there is one.
     """
     from vhdx.disk.children import Families  # noqa: PLC0415  --help needs no library
     from vhdx.nbd import listen  # noqa: PLC0415
@@ -131,10 +138,12 @@ def serve(
         raise OSError(errno.ENOTSUP, "serving takes a host with sendmsg and Unix sockets")
     if write and snapshot:
         raise click.UsageError("--write changes the image, --snapshot does not: say one of them")
+    if salvage and (write or snapshot):
+        raise click.UsageError("--salvage only reads: it goes neither with --write nor with --snapshot")
     place = _place(path, bind, port, private=bool(tls) or insecure)
     context = _tls_context(tls)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    opening = _Opening(source_format, write, snapshot, force, partition, policy, Families())
+    opening = _Opening(source_format, write, snapshot, salvage, force, partition, policy, Families())
     with _stopping_on_signals() as signals, contextlib.ExitStack() as held:
         multi = max_connections >= _CLIENT_OPENS  # else clients wait for ever for places that they hold
         exports = [held.enter_context(_export(image, name, opening, images, multi=multi)) for image in images]
@@ -154,6 +163,17 @@ def serve(
         if not snapshot:
             for export in exports:
                 export.flush()  # costs nothing; raises where one failed before: then this was no success
+        return EXIT_DOUBTS if salvage and _print_doubts(exports) else 0
+
+
+def _print_doubts(exports: list[Export]) -> bool:
+    """Say what was doubtful about what was served; whether anything was."""
+    count = 0
+    for export in exports:
+        for doubt in export.doubts:
+            print_doubt(doubt)
+            count += 1
+    return count > 0
 
 
 def _place(path: str | None, bind: str | None, port: int | None, *, private: bool) -> _Place:
@@ -243,7 +263,9 @@ def _opened(image: str, opening: _Opening) -> VirtualDisk:
     from vhdx.ops.snapshot import open_snapshot  # noqa: PLC0415
 
     if not opening.snapshot:
-        disk = open_any(image, opening.source_format, "r+" if opening.write else "r", parents=opening.parents)
+        mode: Mode = "r+" if opening.write else "r"
+        salvage = opening.salvage
+        disk = open_any(image, opening.source_format, mode, parents=opening.parents, salvage=salvage)
         if opening.write and opening.source_format is None and isinstance(disk, RawDisk):
             disk.close()
             raise click.UsageError(

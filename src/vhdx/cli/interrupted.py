@@ -56,6 +56,17 @@ def making(target: str) -> Iterator[None]:
         raise InterruptedChangeError(f"interrupted; {target} {fate}, nothing else was changed") from None
 
 
+@contextlib.contextmanager
+def resuming(target: str, state: str) -> Iterator[None]:
+    """Around the making of a file that can be gone on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedChangeError(
+            f"interrupted; {target} is not whole yet: the same command goes on from {state}"
+        ) from None
+
+
 def _is_dirty(image: str) -> bool:
     from vhdx.ops.log import open_log  # noqa: PLC0415  only whoever is interrupted waits for it
 

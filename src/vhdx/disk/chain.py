@@ -14,7 +14,9 @@ from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywor
 from vhdx.disk.contexts import BLOCK_CONTEXTS
 from vhdx.disk.doubts import DoubtfulLayer, doubts_of
 from vhdx.disk.layers import resolved, stored_ranges
+from vhdx.disk.nearest import Nearest, answers_of
 from vhdx.disk.opened import OpenedDisk
+from vhdx.disk.unreadable import told_of_disk
 from vhdx.errors import ImageFailedError
 from vhdx.extents import ExtentKind, merged
 from vhdx.format import guids, locator
@@ -31,15 +33,15 @@ if TYPE_CHECKING:
 
     from vhdx.disk.base import Contexts
     from vhdx.disk.layers import Answers
+    from vhdx.disk.nearest import Answer
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.extents import Doubt, Extent
     from vhdx.image.image import Image
-    from vhdx.image.read import Reader
     from vhdx.partitions.table import Partition, PartitionTable
-    from vhdx.storage.base import ReadableStorage
     from vhdx.write.write import Writer
 
-    Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
+_FEW_LAYERS = 2
+"""Of longer chains it is remembered who answers where."""
 
 
 class Disk(OpenedDisk):
@@ -67,9 +69,8 @@ class Disk(OpenedDisk):
         self._closed = False
         self._forked = False
         self._entrance = Entrance(self._leaf.name, self._leaf.pages.lock)
-        self._answers: tuple[Answer, ...] = tuple(
-            (layer.reader.locate, layer.reader, layer.storage) for layer in self._layers
-        )
+        self._answers: tuple[Answer, ...] = answers_of(self._layers)
+        self._near = Nearest(self._layers) if len(self._layers) > _FEW_LAYERS else None
         self._storages = tuple(layer.storage for layer in self._layers)
         self._asks: tuple[Answers, ...] = tuple(layer.reader.extents for layer in self._layers)
         # A layer is asked only for what every layer over it has: past the end of a short parent are zeros.
@@ -130,11 +131,15 @@ class Disk(OpenedDisk):
         if offset < 0 or length < 0 or offset + length > self._size:
             check_range(offset, length, self._size)
         place = ASK_BELOW
-        for locate, reader, storage in self._answers:
+        near = self._near
+        for locate, reader, storage in self._answers if near is None else near.answers(offset, length):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
-                data = storage.read(length, place)
+                try:
+                    data = storage.read(length, place)
+                except OSError as error:
+                    raise told_of_disk(error, offset, length) from None
                 if reader.generation == generation:
                     return data
             if place != ASK_BELOW:
@@ -150,11 +155,15 @@ class Disk(OpenedDisk):
         view = bytes_of(buffer)
         length = len(view)
         check_range(offset, length, self._size)
-        for locate, reader, storage in self._answers:
+        near = self._near
+        for locate, reader, storage in self._answers if near is None else near.answers(offset, length):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
-                storage.read_into(view, place)
+                try:
+                    storage.read_into(view, place)
+                except OSError as error:
+                    raise told_of_disk(error, offset, length) from None
                 if reader.generation == generation:
                     return
             if place != ASK_BELOW:
@@ -169,7 +178,10 @@ class Disk(OpenedDisk):
             for extent in merged(self.resolved(offset, len(view), self._asks)):
                 piece = view[extent.offset - offset : extent.end - offset]
                 if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-                    self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                    try:
+                        self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                    except OSError as error:
+                        raise told_of_disk(error, extent.offset, extent.length) from None
                 else:
                     fill_zeros(piece)
 
@@ -207,6 +219,11 @@ class Disk(OpenedDisk):
 
     def _changes(self, above: int) -> Iterator[Extent]:
         """What the first ``above`` layers say; zeros where one is too short to show what was there."""
+        if above == 1:  # it is as long as what it shows: nothing is hidden by its end
+            return self._leaf_reader.said_extents(0, self._size)
+        return self._changes_of_several(above)
+
+    def _changes_of_several(self, above: int) -> Iterator[Extent]:
         shown, had = self._visible[above - 1], self._layers[above].geometry.disk_size
         for extent in self.resolved(0, self._size, self._asks[:above]):
             if extent.kind is not ExtentKind.UNALLOCATED:
@@ -355,7 +372,7 @@ class Disk(OpenedDisk):
         """The partitions of the disk; none where there is no table."""
         return self.partition_table().partitions
 
-    def file_systems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
+    def filesystems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
         """What stands on the disk, in its partitions and in logical volumes, and how much of it is free.
 
         Reads all that the file systems keep of their space, nothing of files. With ``quick`` only a few
@@ -385,6 +402,7 @@ class Disk(OpenedDisk):
 
     def _refuse_everything(self) -> None:
         """Let every further read find out why there is none."""
+        self._near = None
         self._answers = ((self._refuse_locating, self._leaf_reader, self._leaf.storage),)
 
     def _refuse_locating(self, offset: int, length: int) -> int:  # noqa: ARG002  stands in for Reader.locate

@@ -19,6 +19,7 @@ from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
 from vhdx.rules import IDENTIFIER_SIGNATURE
 from vhdx.storage.file import open_for_reading, open_for_writing
+from vhdx.storage.skipping import SkippingStorage
 from vhdx.storage.stream import SeekableFile, StreamStorage
 from vhdx.text import command
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.disk.vhd import VhdDisk
     from vhdx.image.image import Image
+    from vhdx.known import KnownDisk
     from vhdx.storage.base import ReadableStorage, Storage
 
 Format = Literal["raw", "vhdx", "vhd"]
@@ -52,6 +54,7 @@ def open_disk(
     parents: Parents = None,
     lock: bool = True,
     salvage: bool = False,
+    known: KnownDisk | None = None,
 ) -> Disk:
     """Open a VHDX image, fixed, dynamic or differencing, to read its virtual disk or to write to it.
 
@@ -62,7 +65,8 @@ def open_disk(
     directory: a path, several paths of files or directories, or a ParentPolicy. ``lock=False`` reads a
     file that somebody else writes to, or writes where the file system has no locks. ``salvage=True`` reads
     what can be read of a damaged image, whatever is wrong with single blocks, the log, or parents that are
-    not there; ``disk.doubts`` then lists the ranges that may be wrong and why.
+    not there; ``disk.doubts`` then lists the ranges that may be wrong and why. ``known`` is what you know of
+    a disk to be salvaged whose metadata are lost.
 
     Raises CorruptImageError, UnsupportedImageError, ParentNotFoundError, ParentMismatchError,
     ImageLockedError, OSError; ValueError for another mode, or to salvage in place.
@@ -72,7 +76,7 @@ def open_disk(
     if salvage:
         if mode != "r":
             raise ValueError('salvage goes with mode "r": a damaged image is only read')
-        return _salvaged_disk(_storage_of(file, lock=lock), policy_from(parents), lock=lock)
+        return _salvaged_disk(_storage_of(file, lock=lock), policy_from(parents), known, lock=lock)
     if mode == "r":
         leaf = open_image(file, lock=lock)
         with closing_on_failure(leaf.storage):
@@ -82,12 +86,15 @@ def open_disk(
     return writable_disk(open_for_writing(os.fspath(file), lock=lock), parents, lock=lock)
 
 
-def _salvaged_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> Disk:
+def _salvaged_disk(
+    storage: ReadableStorage, policy: ParentPolicy, known: KnownDisk | None, *, lock: bool
+) -> Disk:
     """What can be read of a damaged image and its parents. Takes the storage over."""
     from vhdx.examine import salvage  # noqa: PLC0415  sound images need not wait for it
 
     with closing_on_failure(storage):
-        layers, ends_early = salvaged_chain(salvage.load(storage), policy, lock=lock)
+        leaf = salvage.load(storage) if known is None else salvage.load(storage, known)
+        layers, ends_early = salvaged_chain(leaf, policy, lock=lock)
         return Disk(layers, ends_early=ends_early)
 
 
@@ -177,6 +184,7 @@ def open_any(
     lock: bool = True,
     salvage: bool = False,
     ignore_bitmaps: bool = False,
+    known: KnownDisk | None = None,
 ) -> Disk | RawDisk | VhdDisk:
     """Open a raw disk, or a VHDX or VHD with its parents; None as ``name`` tells by the contents.
 
@@ -190,16 +198,17 @@ def open_any(
         return _any_writable(path, name, parents, lock=lock)
     storage = open_for_reading(path, lock=lock and name != "vhdx")
     with closing_on_failure(storage):
-        found = name or _format_of_contents(path, storage)
+        readable = SkippingStorage(storage) if salvage else storage
+        found = name or _format_of_contents(path, readable)
         if found == "raw":
-            return RawDisk(storage)
+            return RawDisk(readable)
         if found == "vhd":
             from vhdx.disk.vhd import vhd_disk  # noqa: PLC0415  the older format is the rarer one
 
             policy = policy_from(parents)
             return vhd_disk(storage, policy, lock=lock, salvage=salvage, uses_bitmaps=not ignore_bitmaps)
     storage.close()
-    return open_disk(path, parents=parents, lock=lock, salvage=salvage)
+    return open_disk(path, parents=parents, lock=lock, salvage=salvage, known=known)
 
 
 def _any_writable(path: str, name: Format | None, parents: Parents, *, lock: bool) -> Disk | RawDisk:
@@ -232,10 +241,10 @@ def is_vhd_file(path: str) -> bool:
 
 def format_of_file(storage: ReadableStorage) -> Format:
     """What a file begins or ends like; anything may be raw."""
-    from vhdx.image.vhd_load import is_vhd  # noqa: PLC0415  whoever names the format need not wait for it
-
     if storage.size() >= len(SIGNATURE) and storage.read(len(SIGNATURE), 0) == SIGNATURE:
         return "vhdx"
+    from vhdx.image.vhd_load import is_vhd  # noqa: PLC0415  whoever opens a VHDX need not wait for it
+
     return "vhd" if is_vhd(storage) else "raw"
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
 from vhdx.disk.opened import OpenedDisk
+from vhdx.disk.unreadable import told_of_disk
 from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
-from vhdx.storage.base import fill_zeros
+from vhdx.storage.base import UNREADABLE_DATA, fill_zeros
+from vhdx.storage.skipping import SkippingStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +67,10 @@ class RawDisk(OpenedDisk):
         """Exactly ``length`` bytes."""
         check_range(offset, length, self.size)
         stored = self._stored_part(length, offset)
-        return self._storage.read(stored, offset) + bytes(length - stored)
+        try:
+            return self._storage.read(stored, offset) + bytes(length - stored)
+        except OSError as error:
+            raise told_of_disk(error, offset, length) from None
 
     def preadinto(self, buffer: Buffer, offset: int) -> None:
         """Fill a writable buffer."""
@@ -73,7 +78,10 @@ class RawDisk(OpenedDisk):
         check_range(offset, len(view), self.size)
         stored = self._stored_part(len(view), offset)
         if stored:
-            self._storage.read_into(view[:stored], offset)
+            try:
+                self._storage.read_into(view[:stored], offset)
+            except OSError as error:
+                raise told_of_disk(error, offset, stored) from None
         fill_zeros(view[stored:])
 
     def pwrite(self, data: Buffer, offset: int) -> None:
@@ -167,8 +175,11 @@ class RawDisk(OpenedDisk):
 
     @property
     def doubts(self) -> Iterator[Doubt]:
-        """None: a flat file has no structure that could be damaged."""
-        return iter(())
+        """What the host could not read so far: a flat file has no structure that could be damaged."""
+        host = self._storage
+        unreadable = host.unreadable(0, self.stored_size) if isinstance(host, SkippingStorage) else []
+        for start, end in unreadable:
+            yield Doubt(start, end - start, f"{self._storage.name}: {UNREADABLE_DATA}")
 
     def files(self) -> tuple[tuple[int, int], ...]:
         """Device and inode of the file."""

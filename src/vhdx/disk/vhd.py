@@ -13,6 +13,7 @@ from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.opened import OpenedDisk
 from vhdx.disk.parents import MAXIMUM_DEPTH, closing_parents, first_sentence, others_of
 from vhdx.disk.places import Places
+from vhdx.disk.unreadable import told_of_disk
 from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
 from vhdx.extents import ExtentKind, merged
 from vhdx.format import vhd
@@ -105,7 +106,10 @@ class VhdDisk(OpenedDisk):
         for extent in self.extents(offset=offset, length=len(view)):
             piece = view[extent.offset - offset : extent.end - offset]
             if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-                self.layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                try:
+                    self.layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                except OSError as error:
+                    raise told_of_disk(error, extent.offset, extent.length) from None
             else:
                 fill_zeros(piece)
 
@@ -231,7 +235,7 @@ class _Search:
         for path in self._places.candidates(self._named()):
             if self._is_parent(path):
                 return self._opened(path)
-        found = [*self._places.in_directories(self._is_parent, [name for name, _ in self._named()])]
+        found = self._places.in_directories(self._is_parent, [name for name, _ in self._named()])
         if found:
             if len(found) > 1:
                 self._child.findings.append(others_of(found))

@@ -37,7 +37,7 @@ _GPT_SIGNATURE = b"EFI PART"
 
 
 class Absence(NamedTuple):
-    """What is empty in a table: how many blocks have no entry at all, whether a whole sector of it is empty."""
+    """What is empty in a table: how many blocks have no entry, whether a whole sector of it is empty."""
 
     blocks: int
     has_empty_sector: bool

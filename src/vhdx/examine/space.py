@@ -165,9 +165,7 @@ class _Space(NamedTuple):
 
     def unowned(self, used: bytearray, start: int, end: int) -> Unowned:
         """What nobody claims from one MiB to another, and what of it is not zeros."""
-        return find_unowned(
-            self.storage, used, self.size, self.geometry.block_size, start=start, end=end
-        )
+        return find_unowned(self.storage, used, self.size, self.geometry.block_size, start=start, end=end)
 
 
 def _report_free(space: _Space, report: Report, *, keeps_length: bool) -> tuple[int, int]:
@@ -206,8 +204,8 @@ _MAY_BE_LOST = "; the table may have lost entries"
 def _report_lost(unowned: Unowned, absent: Absence, report: Report) -> None:
     """Report what is likely to be the contents of blocks."""
     detail = (
-        f"{format_size(unowned.mibs * MIB)} that are not zeros belong to no block, while {absent.blocks} blocks "
-        f"have no entry: the table may have lost entries; {unowned.places} blocks can stand there, "
+        f"{format_size(unowned.mibs * MIB)} that are not zeros belong to no block, while {absent.blocks} "
+        f"blocks have no entry: the table may have lost entries; {unowned.places} blocks can stand there, "
         f"at {unowned.where}"
     )
     report(Finding(rules.SPACE_LOST_ENTRIES, Place("free space", unowned.first[0]), detail))

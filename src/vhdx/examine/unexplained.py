@@ -1,4 +1,4 @@
-"""Giving back what nobody owns, whatever it holds, unless it is likely to be blocks whose entries were lost."""
+"""Giving back what nobody owns, unless it is likely to be blocks whose entries were lost."""
 
 from __future__ import annotations
 

@@ -17,12 +17,17 @@ from vhdx.image.states import TAKEN_FOR_PRESENT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from vhdx.geometry import Geometry
     from vhdx.image.pages import Pages
 
 WINDOW = 128 * 1024
 """Slots looked at in one go: 1 MiB of table."""
 _FEW = 64
+MANY = 4096
+"""Slots from which on the host is asked for a hole before they are read."""
 _FULL, _PARTIAL = BlockState.FULLY_PRESENT.value, BlockState.PARTIALLY_PRESENT.value
 _LOW_BYTE = 0 if sys.byteorder == "little" else ENTRY_SIZE - 1
 _AS_READ = bytes(
@@ -102,6 +107,10 @@ class Bat:
                 if any(entries):
                     yield entries
 
+    def is_hole(self, index: int, count: int) -> bool:
+        """Whether the host knows that ``count`` slots from ``index`` on are zeros, without reading them."""
+        return self._pages.is_hole(self.slot_offset(index), count * ENTRY_SIZE)
+
     def put(self, block: int, entries: array[int]) -> None:
         """Change the entries of payload blocks whose slots stand side by side in one page, in memory."""
         self._pages.put(packed(entries), self.slot_offset(self._geometry.payload_index(block)))
@@ -121,8 +130,16 @@ class Bat:
         step = self._geometry.block_size
         find_runs = _runs_of_few if count <= WINDOW else _runs_of_many
         for start in range(block, block + count, WINDOW):
-            entries = self.payloads(start, min(WINDOW, block + count - start))
-            yield from find_runs(start, entries, step)
+            length = min(WINDOW, block + count - start)
+            if length >= MANY and self.are_absent(start, length):
+                yield BlockRun(start, length, 0)
+            else:
+                yield from find_runs(start, self.payloads(start, length), step)
+
+    def are_absent(self, block: int, count: int) -> bool:
+        """Whether the entries of blocks are all zeros, by what the host says of the table."""
+        first = self._geometry.payload_index(block)
+        return self.is_hole(first, self._geometry.payload_index(block + count - 1) + 1 - first)
 
 
 def _as_read(entry: int) -> int:
@@ -161,12 +178,24 @@ def _runs_of_many(block: int, entries: array[int], step: int) -> Iterator[BlockR
     """The same, vectorised: a full table of 64 TiB has 67 million entries."""
     import numpy as np  # noqa: PLC0415  slow to import, and of no use for small tables
 
-    values = np.frombuffer(entries, dtype=np.uint64)
-    states = values & np.uint64(STATE_MASK)
-    full = states[:-1] == _FULL
-    steps = np.where(full, np.uint64(step), np.uint64(0))
-    breaks = values[1:] != values[:-1] + steps
-    breaks |= states[:-1] == _PARTIAL
-    starts = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(entries)]
-    for start, stop in pairwise(starts):
+    starts = run_starts(np.frombuffer(entries, dtype=np.uint64), step).tolist()
+    for start, stop in pairwise((*starts, len(entries))):
         yield BlockRun(block + start, stop - start, entries[start])
+
+
+def run_starts(
+    values: NDArray[np.uint64], step: int, blocks: NDArray[np.intp] | None = None
+) -> NDArray[np.intp]:
+    """At which entries runs begin, as `BlockRun` says what a run is.
+
+    The entries are those of ``blocks``, in order, or of blocks without any between them.
+    """
+    import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+    states = values[:-1] & np.uint64(STATE_MASK)
+    steps = np.where(states == _FULL, np.uint64(step), np.uint64(0))
+    breaks = values[1:] != values[:-1] + steps
+    breaks |= states == _PARTIAL
+    if blocks is not None:
+        breaks |= blocks[1:] != blocks[:-1] + 1
+    return np.concatenate((np.zeros(1, dtype=np.intp), np.flatnonzero(breaks) + 1))

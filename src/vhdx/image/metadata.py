@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(NamedTuple):
     """What the known items say; sizes in bytes. ``locator`` is None unless there is a parent."""
 
     entries: tuple[MetadataEntry, ...]

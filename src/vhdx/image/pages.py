@@ -59,6 +59,13 @@ class Pages:
         """The (offset, length) runs of a range that the host does not know to be holes."""
         return self._storage.data_ranges(file_offset, length)
 
+    def is_hole(self, file_offset: int, length: int) -> bool:
+        """Whether the host knows a range to be zeros, and nothing in it was changed in memory."""
+        with self.lock:
+            if any(file_offset - PAGE_SIZE < dirty < file_offset + length for dirty in self._dirty):
+                return False
+            return next(self._storage.data_ranges(file_offset, length), None) is None
+
     def _page(self, file_offset: int) -> bytes:
         page = self._dirty.get(file_offset) or self._clean.get(file_offset)
         return page if page is not None else self._load(file_offset)

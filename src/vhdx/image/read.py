@@ -11,6 +11,7 @@ from vhdx.extents import BlockState, Extent, ExtentKind
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.format.header import FILE_OFFSET_LIMIT
 from vhdx.geometry import BITMAP_BLOCK_SIZE
+from vhdx.image.bat import MANY
 from vhdx.image.bitmap import bit_runs
 from vhdx.image.claims import doubly_claimed
 from vhdx.image.states import KEEPS_SPACE, READ_ANSWERS, Answer, invalidity
@@ -170,9 +171,34 @@ class Reader:
 
         UNALLOCATED is where it says nothing; neighbours may continue each other.
         """
+        return self._extents(offset, length, said=False)
+
+    def said_extents(self, offset: int, length: int) -> Iterator[Extent]:
+        """The same without what this image says nothing of."""
+        return self._extents(offset, length, said=True)
+
+    def _extents(self, offset: int, length: int, *, said: bool) -> Iterator[Extent]:
+        size, end = self._block_size, offset + length
+        first, stop = -(-offset // size), end // size
+        if stop - first < MANY or self.needs_closer_look:
+            yield from self._few_extents(offset, length, said=said)
+            return
+        from vhdx.image.whole import WholeBlocks  # noqa: PLC0415  most ranges are short
+
+        def one_by_one(run: BlockRun) -> Iterator[Extent]:
+            extents = self._run_extents(run, offset, end)
+            return _said(extents) if said else extents
+
+        yield from self._few_extents(offset, first * size - offset, said=said)
+        whole = WholeBlocks(self._bat, self._geometry, self.faulty_places, one_by_one)
+        yield from whole.extents(first, stop - first, said=said)
+        yield from self._few_extents(stop * size, end - stop * size, said=said)
+
+    def _few_extents(self, offset: int, length: int, *, said: bool) -> Iterator[Extent]:
         blocks = self._geometry.blocks_touched(offset, length)
         for run in self._bat.runs(blocks.start, len(blocks)):
-            for extent in self._run_extents(run, offset, offset + length):
+            extents = self._run_extents(run, offset, offset + length)
+            for extent in _said(extents) if said else extents:
                 if extent.offset < offset or extent.end > offset + length:
                     start, end = max(extent.offset, offset), min(extent.end, offset + length)
                     if start < end:
@@ -325,3 +351,7 @@ class Reader:
         index = self._geometry.payload_index(block)
         where = Place(f"BAT entry {index}", self._bat.slot_offset(index))
         raise Finding(rule, where, detail).error(self._storage.name)
+
+
+def _said(extents: Iterator[Extent]) -> Iterator[Extent]:
+    return (extent for extent in extents if extent.kind is not ExtentKind.UNALLOCATED)

@@ -109,9 +109,7 @@ def find_unowned(
     return Unowned(mibs, runs, tuple(told), places)
 
 
-def kept_around(
-    storage: ReadableStorage, used: bytes | bytearray, size: int, block_size: int
-) -> bytearray:
+def kept_around(storage: ReadableStorage, used: bytes | bytearray, size: int, block_size: int) -> bytearray:
     """A map of what may be a block that no table names any more: 1 there.
 
     Zeros between such places are part of it, and those so near that one block can hold both: blocks may

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vhdx.disk.base import VirtualDisk
-    from vhdx.extents import Extent
+    from vhdx.extents import Doubt, Extent
 
     Run = tuple[int, int]
 
@@ -77,6 +77,11 @@ class Export:
         self._failed: OSError | None = None
         self.read = disk.pread
         self.read_into = disk.preadinto
+
+    @property
+    def doubts(self) -> Iterator[Doubt]:
+        """What may read wrong of a damaged disk that was opened to be salvaged."""
+        return self._disk.doubts
 
     def write(self, data: bytes | bytearray | memoryview, offset: int) -> None:
         """Write all of ``data``."""

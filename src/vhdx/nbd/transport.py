@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     Sendable = bytes | bytearray | memoryview
 
 _BUFFERS_AT_ONCE = 512  # half of what hosts take in one call
+_JOINED = 16 * 1024
+"""Bytes up to which it costs less to copy buffers into one than to send them as several."""
 _SEND_BUFFER = 1024 * 1024
 
 
@@ -145,8 +147,12 @@ class PlainTransport:
     def send(self, buffers: Sequence[Sendable]) -> None:
         """As `Transport`."""
         try:
-            done = self._socket.sendmsg(buffers[:_BUFFERS_AT_ONCE])
-            if done != sum(map(len, buffers)):
+            length = sum(map(len, buffers))
+            if length <= _JOINED:
+                done = self._socket.send(b"".join(buffers))
+            else:
+                done = self._socket.sendmsg(buffers[:_BUFFERS_AT_ONCE])
+            if done != length:
                 self._send_rest(buffers, done)
         except BlockingIOError:
             raise TooSlowError("it does not take its answers") from None

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import shutil
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -189,7 +188,7 @@ def _children_of(of: Iterable[str], layers: list[str]) -> list[str]:
 def _is_left_over(path: str, layers: list[str], parents: Parents) -> bool:
     """Whether an image was folded into its parent before and nobody wrote to it since: nobody needs it."""
     policy = policy_from(parents)
-    with open_disk(path, parents=replace(policy, files=(*layers, *policy.files))) as disk:
+    with open_disk(path, parents=policy._replace(files=(*layers, *policy.files))) as disk:
         if not is_folded(dict(disk.layers[0].metadata.locator or {})):
             return False
         below = Disk(disk.layers[1:])

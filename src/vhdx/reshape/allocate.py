@@ -11,9 +11,9 @@ from vhdx.extents import BlockState
 from vhdx.format import bat, guids, metadata
 from vhdx.format.bat import file_offset_of
 from vhdx.image.states import is_present
+from vhdx.progress import to_nobody
 from vhdx.reshape.compact import SLOTS_IN_PAGE, Compaction
 from vhdx.reshape.relocate import Relocator
-from vhdx.progress import to_nobody
 from vhdx.units import MIB
 from vhdx.write.items import NewItem
 

@@ -77,7 +77,7 @@ def _put_size(session: Session, disk_size: int) -> None:
 def _prepare(file: Storage, image: Image, disk_size: int) -> None:
     """Make the table long enough, and nothing stand in it behind the old end; contents stay as they are."""
     old = image.geometry
-    new = Geometry(disk_size, old.block_size, old.logical_sector_size, old.differencing)
+    new = old.resized(disk_size)
     with _session(file, image) as session:
         session.begin(contents=False)
         _complete_last_block(session)
@@ -159,7 +159,7 @@ def _grow(file: Storage, future: Image, old_size: int, below: Below | None, iden
 
 def _shrink(file: Storage, image: Image, disk_size: int, identity: UUID | None) -> None:
     old = image.geometry
-    new = Geometry(disk_size, old.block_size, old.logical_sector_size, old.differencing)
+    new = old.resized(disk_size)
     with _session(file, image, identity) as session:
         session.begin()
         _put_size(session, disk_size)

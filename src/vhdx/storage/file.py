@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from vhdx.errors import ImageLockedError
 from vhdx.pieces import pieces
 from vhdx.storage import host, locks
-from vhdx.storage.base import ZEROS, ended_early
+from vhdx.storage.base import ZEROS, HostReadError, ended_early
 from vhdx.storage.stream import StreamStorage
 
 if TYPE_CHECKING:
@@ -152,22 +152,26 @@ class FileStorage:
         try:
             data = os.pread(self._descriptor, length, file_offset)
         except OSError as error:
-            raise self._named(error) from None
-        return data if len(data) == length else self._read_slowly(length, file_offset)
+            raise self._unread(error, file_offset, file_offset + length) from None
+        return data if len(data) == length else self._read_rest(data, length, file_offset)
 
-    def _read_slowly(self, length: int, file_offset: int) -> bytes:
+    def _read_rest(self, data: bytes, length: int, file_offset: int) -> bytes:
         buffer = bytearray(length)
-        self.read_into(memoryview(buffer), file_offset)
+        buffer[: len(data)] = data
+        self._read_from(memoryview(buffer), len(data), file_offset)
         return bytes(buffer)
 
     def read_into(self, buffer: memoryview, file_offset: int) -> None:
         """Fill the buffer, in one system call unless the host gives fewer bytes at once."""
-        done = 0
+        self._read_from(buffer, 0, file_offset)
+
+    def _read_from(self, buffer: memoryview, done: int, file_offset: int) -> None:
+        """Fill what is missing of a buffer of which the first ``done`` bytes were read."""
         while done < len(buffer):
             try:
                 count = os.preadv(self._descriptor, (buffer[done:],), file_offset + done)
             except OSError as error:
-                raise self._named(error) from None
+                raise self._unread(error, file_offset + done, file_offset + len(buffer)) from None
             if count == 0:
                 raise ended_early(self._name, file_offset, len(buffer))
             done += count
@@ -226,6 +230,12 @@ class FileStorage:
             yield
         except OSError as error:
             raise self._named(error, wanted) from None
+
+    def _unread(self, error: OSError, failed_at: int, end: int) -> OSError:
+        """The error with the file's name and, if it is the host's disk that fails, where."""
+        if error.errno != errno.EIO:
+            return self._named(error)
+        return HostReadError(error, self._name, failed_at, end)
 
     def _named(self, error: OSError, wanted: int = 0) -> OSError:
         """The error with the file's name, which calls on a descriptor do not know.

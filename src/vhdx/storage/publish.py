@@ -35,13 +35,14 @@ _NO_WAITING = getattr(os, "O_NONBLOCK", 0)
 
 @contextlib.contextmanager
 def new_file(
-    path: str, *, overwrite: bool, remark: Callable[[str], None] | None = None
+    path: str, *, overwrite: bool, sync: bool = True, remark: Callable[[str], None] | None = None
 ) -> Iterator[FileStorage]:
     """A file to be filled inside the ``with``; published at its end, gone if anything raises.
 
     ``overwrite`` replaces an existing regular file, which is locked as by a writer until then; also one that
-    comes in the meantime. ``remark`` is told what dead processes had left beside it, which is removed. Raises
-    FileExistsError, ImageLockedError, ValueError for something that is no regular file, OSError.
+    comes in the meantime. Without ``sync`` nothing is waited for: after a loss of power the name may stand
+    for less than was written. ``remark`` is told what dead processes had left beside it, which is removed.
+    Raises FileExistsError, ImageLockedError, ValueError for something that is no regular file, OSError.
     """
     refuse_standard_output(path)
     # Links stay: what they name is replaced.
@@ -58,11 +59,12 @@ def new_file(
         temporary = os.path.join(directory or ".", part_name(name))
         with _removed_at_end(temporary), _created(temporary, path) as storage:
             yield storage
-            storage.flush()
+            if sync:
+                storage.flush()
             if overwrite:
-                _publish_over(temporary, final, path, storage, old)
+                _publish_over(temporary, final, path, storage, old, sync=sync)
             else:
-                _publish(temporary, final, storage)
+                _publish(temporary, final, storage, sync=sync)
 
 
 @contextlib.contextmanager
@@ -138,35 +140,39 @@ def _refuse_other_kinds(final: str, path: str) -> None:
         raise ValueError(f"{path} is there and no regular file, so it is not replaced")
 
 
-def _publish_over(temporary: str, final: str, path: str, storage: FileStorage, old: int | None) -> None:
+def _publish_over(
+    temporary: str, final: str, path: str, storage: FileStorage, old: int | None, *, sync: bool
+) -> None:
     """Give the file its name: that of the file ``old``, which is held, or of whatever came meanwhile.
 
     Raises ImageLockedError if that is in use.
     """
     if old is not None and is_named(final, host.identity_of(old)):
-        _replace(temporary, final)
+        _replace(temporary, final, sync=sync)
         return
     for _ in range(ATTEMPTS):
         with _old_file(final, path) as other:
             if other is not None:
-                _replace(temporary, final)
+                _replace(temporary, final, sync=sync)
                 return
             with contextlib.suppress(FileExistsError):  # somebody made one between the two calls
-                _publish(temporary, final, storage)
+                _publish(temporary, final, storage, sync=sync)
                 return
     raise replaced_meanwhile(path)
 
 
-def _replace(temporary: str, final: str) -> None:
+def _replace(temporary: str, final: str, *, sync: bool) -> None:
     os.replace(temporary, final)
-    host.synchronize_directory(os.path.dirname(final) or ".")
+    if sync:
+        host.synchronize_directory(os.path.dirname(final) or ".")
 
 
-def _publish(temporary: str, final: str, storage: FileStorage) -> None:
+def _publish(temporary: str, final: str, storage: FileStorage, *, sync: bool) -> None:
     """Give the file a name that nothing has. Raises FileExistsError."""
     with _withdrawn_on_failure(final, storage.identity()):
         _name(temporary, final)
-        host.synchronize_directory(os.path.dirname(final) or ".")
+        if sync:
+            host.synchronize_directory(os.path.dirname(final) or ".")
 
 
 def _name(temporary: str, final: str) -> None:

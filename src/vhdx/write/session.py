@@ -56,7 +56,9 @@ class Session(ClosedAtEnd):
         self.transaction = Transaction(file, image, on_failure)
         self._known_space: Space | None = None
         self._leftovers: list[int] | None = None
-        self._at_first: bytes | None = None  # what was claimed when the file was opened, until that is looked at
+        self._at_first: bytes | None = (
+            None  # what was claimed when the file was opened, until that is looked at
+        )
         self._unexplained: bytearray | None = None
 
     @property

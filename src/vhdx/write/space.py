@@ -302,18 +302,32 @@ class _Survey:
 
     def complete(self, *, keeping: bool) -> Space:
         """The map with every claim of the table."""
-        blocks = self._geometry.block_count
         claim = self._claim_runs if self._geometry.bat_entry_count <= WINDOW else self._claim_window
-        for block in range(0, blocks, WINDOW):
-            claim(block, min(WINDOW, blocks - block))
+        stored = [*self._stored_windows()]
+        for blocks in stored:
+            claim(blocks.start, len(blocks))
         if self._geometry.differencing:
-            self._claim_bitmaps()
+            for blocks in stored:
+                self._claim_bitmaps(blocks)
         # Kept space is claimed last and whatever stands there: it is never read, and never given up.
         if keeping:
             self._space.keep(self._kept, self._geometry.block_size)
             self._space.keep_marked(self._kept_map)
         self._space.keep(self._named_bitmaps, BITMAP_BLOCK_SIZE)
         return self._space
+
+    def _stored_windows(self) -> Iterator[range]:
+        """The blocks of each window of the table, but those whose slots the host knows to be zeros.
+
+        A window is whole chunks, whose sector bitmaps' slots stand between their blocks and behind them.
+        """
+        geometry = self._geometry
+        for block in range(0, geometry.block_count, WINDOW):
+            blocks = range(block, min(block + WINDOW, geometry.block_count))
+            first = geometry.payload_index(block)
+            stop = min(geometry.bitmap_index(geometry.chunk_of(blocks[-1])) + 1, geometry.bat_entry_count)
+            if not self._bat.is_hole(first, stop - first):
+                yield blocks
 
     def _claim_runs(self, block: int, count: int) -> None:
         for run in self._bat.runs(block, count):
@@ -350,8 +364,8 @@ class _Survey:
     def _where(self, index: int) -> Place:
         return Place(f"BAT entry {index}", self._bat.slot_offset(index))
 
-    def _claim_bitmaps(self) -> None:
-        for chunk in range(self._geometry.chunk_count):
+    def _claim_bitmaps(self, blocks: range) -> None:
+        for chunk in range(self._geometry.chunk_of(blocks[0]), self._geometry.chunk_of(blocks[-1]) + 1):
             entry = self._bat.bitmap(chunk)
             place = file_offset_of(entry)
             if entry & STATE_MASK != BITMAP_PRESENT:

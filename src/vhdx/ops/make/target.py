@@ -55,10 +55,17 @@ class Target(NamedTuple):
         return disk_size + (vhd.FOOTER_SIZE if self.format == "vhd" else 0)
 
 
-def target_for(source: Source, wanted: Format, options: ImageOptions, rounding: Rounding) -> Target:
-    """The target of a conversion. Raises ValueError for options that it does not have."""
+def target_for(
+    source: Source, wanted: Format, options: ImageOptions, rounding: Rounding, *, salvage: bool = False
+) -> Target:
+    """The target of a conversion; with ``salvage`` some options may be meant for the source alone.
+
+    Raises ValueError for options that it does not have.
+    """
     if wanted == "vhdx":
         return Target(wanted, _plan(source, options, rounding))
+    if salvage:  # they say what the source has lost
+        options = replace(options, block_size=None, logical_sector_size=None)
     usual = replace(options, disk_type="dynamic")
     if usual != ImageOptions():
         raise ValueError(f"a {wanted} target has no block size, log, sector sizes or disk id to choose")
