@@ -3,12 +3,13 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import vhdx
 from tests.support.build import ImageBuilder
-from tests.support.layout import MIB
+from tests.support.layout import FULLY_PRESENT, MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from vhdx.ops.compact import compact
@@ -16,11 +17,12 @@ from vhdx.ops.make.convert import convert
 from vhdx.ops.repair import repair
 from vhdx.ops.resize import resize
 
+Kind = Literal["dynamic", "fixed", "differencing"]
 COUNT = 110
 """Blocks of the disk: more than the 64 entries of a sector."""
 
 
-def stored(kind: str, sector: int) -> ImageBuilder:
+def stored(kind: Kind, sector: int) -> ImageBuilder:
     """An image of which most blocks are stored, all of them in a fixed one."""
     blocks = range(COUNT) if kind == "fixed" else range(COUNT - 40)
     image = ImageBuilder((COUNT + 20) * MIB if kind != "fixed" else COUNT * MIB, MIB, sector, 4096)
@@ -32,7 +34,7 @@ def stored(kind: str, sector: int) -> ImageBuilder:
     return image
 
 
-def damaged(path: Path, kind: str, sector: int, first: int, length: int) -> None:
+def damaged(path: Path, kind: Kind, sector: int, first: int, length: int) -> None:
     """Write it, and lose bytes of its table."""
     image = stored(kind, sector)
     image.write(path)
@@ -49,13 +51,13 @@ def mebibyte(path: Path, place: int) -> bytes:
 
 
 LOSSES = {"a sector": (512, 512), "a page": (0, 4096), "64 KiB": (0, 65536), "the whole": (0, MIB)}
-KINDS = ["dynamic", "fixed", "differencing"]
+KINDS: list[Kind] = ["dynamic", "fixed", "differencing"]
 
 
 @pytest.mark.parametrize("sector", [512, 4096])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("loss", LOSSES)
-def test_lost_entries_are_errors_and_doubts(loss: str, kind: str, sector: int, tmp_path: Path) -> None:
+def test_lost_entries_are_errors_and_doubts(loss: str, kind: Kind, sector: int, tmp_path: Path) -> None:
     path = tmp_path / "image.vhdx"
     damaged(path, kind, sector, *LOSSES[loss])
     codes = vhdx.check(path).codes
@@ -107,7 +109,7 @@ VERBS: list[Callable[[Path], None]] = [_write, _zero, _trim, _grow, _shrink, _co
 @pytest.mark.parametrize("kind", ["dynamic", "fixed"])
 @pytest.mark.parametrize("loss", ["a sector", "the whole"])
 def test_no_byte_of_a_lost_block_goes(
-    loss: str, kind: str, verb: Callable[[Path], None], tmp_path: Path
+    loss: str, kind: Kind, verb: Callable[[Path], None], tmp_path: Path
 ) -> None:
     if kind == "fixed" and verb in (_shrink, _zero):
         return  # these are asked to let go of blocks that a fixed image has
@@ -120,6 +122,40 @@ def test_no_byte_of_a_lost_block_goes(
     verb(path)
     for block, place in lost.items():
         assert mebibyte(path, place) == before[block], block
+
+
+@pytest.mark.parametrize("sector", [512, 4096])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_fixed_image_gets_its_table_back(loss: str, sector: int, tmp_path: Path) -> None:
+    path = tmp_path / "image.vhdx"
+    damaged(path, "fixed", sector, *LOSSES[loss])
+    assert repair(path, rebuild=True).refused is None
+    assert vhdx.check(path).is_clean
+    places = stored("fixed", sector).plan().blocks
+    with vhdx.open(path) as disk:
+        for block, extent in enumerate(each for each in disk.extents() if each.file_offset is not None):
+            assert extent.file_offset == places[extent.offset // MIB], block
+        assert disk.pread(disk.size, 0) == stored("fixed", sector).content()
+
+
+def test_a_table_is_not_rebuilt_where_blocks_stand_out_of_order(tmp_path: Path) -> None:
+    image = stored("fixed", 512)
+    places = image.plan().blocks
+    image.bat = {0: places[1] | FULLY_PRESENT, 1: places[0] | FULLY_PRESENT, 5: 0}
+    path = image.write(tmp_path / "image.vhdx")
+    before = path.read_bytes()
+    refused = repair(path, rebuild=True).refused
+    assert refused is not None
+    assert "in order" in refused
+    assert path.read_bytes() == before
+
+
+def test_lost_entries_of_a_dynamic_image_are_not_guessed(tmp_path: Path) -> None:
+    path = tmp_path / "image.vhdx"
+    damaged(path, "dynamic", 512, *LOSSES["a page"])
+    before = path.read_bytes()
+    assert "nothing tells" in (repair(path, rebuild=True).refused or "")
+    assert path.read_bytes() == before
 
 
 def leaking(path: Path) -> Path:

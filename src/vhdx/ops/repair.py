@@ -19,6 +19,7 @@ from vhdx.examine import repair as image_repair
 from vhdx.examine.check import examine
 from vhdx.examine.doubts import Concerned
 from vhdx.examine.lost_items import LOST, items_of
+from vhdx.examine.rebuild_table import rebuild_table
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.ops import backup as backups
 from vhdx.ops.check import result_of
@@ -218,6 +219,8 @@ def _repaired(
             items = items_of(staged, known)
             beginning.write_patches(staged, items.patches)
             sources += items.found
+        if Remedy.REBUILD in accepted and has_lost_entries(found.report):
+            rebuild_table(staged)
         keeps = keeps_length(found.report) or (not lossy and has_lost_entries(found.report))
         image_repair.repair_image(staged, accept_data_loss=lossy, keep_length=keeps)
     except VhdxError as error:
