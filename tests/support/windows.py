@@ -37,6 +37,8 @@ POSIX_ONLY = {
     "ops/trip.py": "system calls of POSIX",
     "soak/*": "signals of Unix",
     "storage/test_locks.py": "locks of POSIX; those of Windows: tests/storage/test_windows.py",
+    "storage/test_meanwhile.py": "others act at system calls of POSIX",
+    "storage/test_publish_killed.py": "dies at system calls of POSIX",
     "storage/test_macos.py": "calls of macOS, faked with those of POSIX",
     "windows/*": "run on Linux, and run this Python",
     "write/test_faults.py": "makes system calls of POSIX fail",
@@ -49,6 +51,7 @@ POSIX_ONLY = {
 
 _NO_LINKS = "Wine makes no symbolic links; Windows wants a right for them"
 _NAMES_NOBODY = "the restart manager of Wine names nobody who holds a file"
+_GETPPID = "Wine lacks the system call of os.getppid and ends the process"
 _RENAMED = "Windows names new files by renaming, not by hard links"
 _HANDLES = "files have handles there, not numbers of the C library"
 _NO_HOLES = "the files of Windows have no holes unless somebody asks for them"
@@ -62,6 +65,13 @@ NOT_HERE = {
     "*test_publish.py::TestLocks::test_a_reader_of_our_own": _NAMES_NOBODY,
     "*test_publish.py::TestLocks::test_a_read_only_image*": "Windows replaces no file that is read-only",
     "*test_publish.py::test_the_longest_name*": "Windows has another error for it, and Wine yet another",
+    "*test_publish.py::test_what_hosts_say_that_have_no_links*": _RENAMED,
+    "*test_publish.py::test_a_claim_that_somebody_replaces*": _RENAMED,
+    "*test_parts.py::test_what_is_held_stays*": "locks of POSIX",
+    "*test_parts.py::test_without_locks_the_number_alone*": "locks of POSIX",
+    "*test_parts.py::test_what_a_running_process*": _GETPPID,
+    "*test_parts.py::test_a_number_that_another*": _GETPPID,
+    "*test_parts.py::test_a_host_that_asks_by_locking": "locks of macOS",
     "*test_file.py::test_a_file_that_is_cut_while_it_is_read*": "nobody cuts a file there that is locked",
     "*test_file.py::test_the_number_of_a_closed_descriptor*": _HANDLES,
     "*test_file.py::test_descriptors_are_not_inherited": _HANDLES,
