@@ -50,7 +50,7 @@ def mebibyte(path: Path, place: int) -> bytes:
         return file.read(MIB)
 
 
-LOSSES = {"a sector": (512, 512), "a page": (0, 4096), "64 KiB": (0, 65536), "the whole": (0, MIB)}
+LOSSES = {"a sector": (0, 512), "a page": (0, 4096), "64 KiB": (0, 65536), "the whole": (0, MIB)}
 KINDS: list[Kind] = ["dynamic", "fixed", "differencing"]
 
 

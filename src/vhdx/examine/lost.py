@@ -23,6 +23,8 @@ from vhdx.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
     from vhdx.geometry import Geometry
     from vhdx.image.image import Image
     from vhdx.image.unowned import Unowned
@@ -49,17 +51,30 @@ def absence(slots: Slots, geometry: Geometry) -> Absence:
     """Look for entries that are zeros."""
     filled = 0
     lacks_first = True
-    sectors = np.zeros(-(-slots.count // _SECTOR_SLOTS), dtype=np.bool_)
-    period = geometry.chunk_ratio + 1
+    in_sector = np.zeros(-(-slots.count // _SECTOR_SLOTS), dtype=np.int64)
     for window in slots.windows():
         blocks = np.flatnonzero(window.blocks) + window.first_block
         filled += len(blocks)
         lacks_first &= not (len(blocks) and blocks[0] == 0)
-        sectors[(blocks + blocks // geometry.chunk_ratio) // _SECTOR_SLOTS] = True
-        bitmaps = np.flatnonzero(window.bitmaps) + window.first_chunk + 1
-        sectors[(bitmaps * period - 1) // _SECTOR_SLOTS] = True
-    used = -(-(geometry.payload_index(geometry.block_count - 1) + 1) // _SECTOR_SLOTS)
-    return Absence(geometry.block_count - filled, not sectors[:used].all(), lacks_first)
+        sectors, counts = np.unique(
+            (blocks + blocks // geometry.chunk_ratio) // _SECTOR_SLOTS, return_counts=True
+        )
+        in_sector[sectors] += counts
+    return Absence(geometry.block_count - filled, _has_empty_sector(in_sector), lacks_first)
+
+
+def _has_empty_sector(in_sector: NDArray[np.int64]) -> bool:
+    """Whether a table is empty, or some sectors of it are in front of and behind ones half full at least.
+
+    In front of the first sector is none.
+    """
+    filled = np.flatnonzero(in_sector)
+    if not len(filled):
+        return True
+    is_dense = in_sector[filled] * 2 >= _SECTOR_SLOTS
+    before = np.concatenate(([-1], filled[:-1]))
+    dense_before = np.concatenate(([True], is_dense[:-1]))
+    return bool(((filled - before > 1) & is_dense & dense_before).any())
 
 
 def is_strong(storage: ReadableStorage, unowned: Unowned, absent: Absence) -> bool:
