@@ -249,13 +249,16 @@ def test_what_the_metadata_have_lost_can_be_told(kind: str, sector: int, tmp_pat
         vhdx.KnownDisk(SIZE + 1, MIB, 512),
         vhdx.KnownDisk(SIZE, MIB, 520),
         vhdx.KnownDisk(1 << 60, MIB, 512),
+        vhdx.KnownDisk(1 << 80, MIB, 512),
+        vhdx.KnownDisk(-512, MIB, 512),
+        vhdx.KnownDisk(SIZE, MIB, 512, "nothing"),
     ],
 )
 def test_what_no_disk_has_is_refused(known: vhdx.KnownDisk, tmp_path: Path) -> None:
     image, places = made("dynamic", 512, is_dirty=False)
     path = tmp_path / "image.vhdx"
     path.write_bytes(damaged(image.build(), [(places["metadata items"][0], 40)], junk=False))
-    with pytest.raises(ValueError, match="not 3145728|that a disk can have"):
+    with pytest.raises(ValueError, match=r"not 3145728|that a disk can have|not .nothing."):
         vhdx.repair(path, rebuild=True, known=known)
 
 

@@ -163,6 +163,8 @@ def _complete(values: Values, known: KnownDisk) -> list[str]:
     if guids.FILE_PARAMETERS not in values and known.block_size is not None:
         if not metadata.is_block_size(known.block_size):
             raise ValueError(f"a block size is a power of two from 1 MiB to 256 MiB, not {known.block_size}")
+        if known.disk_type not in (None, *_FLAGS):
+            raise ValueError(f"a disk is {', '.join(_FLAGS)}, not {known.disk_type!r}")
         flags = _FLAGS[known.disk_type or "dynamic"]
         values[guids.FILE_PARAMETERS] = metadata.pack_file_parameters(known.block_size, flags)
         told.append(f"a block size of {known.block_size}, as told")
@@ -173,7 +175,8 @@ def _complete(values: Values, known: KnownDisk) -> list[str]:
         if guid in values or number is None:
             continue
         length = KNOWN_ITEMS[guid].length or 0
-        values[guid] = number.to_bytes(length, "little")
+        fits = 0 <= number < 1 << 8 * length
+        values[guid] = (number if fits else 0).to_bytes(length, "little")
         if not _is_possible(guid, values):
             raise ValueError(f"{number} bytes are no {word} that a disk can have")
         told.append(f"a {word} of {number}, as told")
