@@ -60,6 +60,25 @@ def test_reads_and_writes_meet(leaf: Path, remembered: int, monkeypatch: pytest.
             assert buffer == twin[offset : offset + length]
 
 
+def test_a_read_over_several_small_blocks_asks_for_each(tmp_path: Path) -> None:
+    """Leaf and base have all of it in one large block; of the small ones between only block 1 is there."""
+    base, middle, leaf = (tmp_path / name for name in ("base.vhdx", "middle.avhdx", "leaf.avhdx"))
+    vhdx.create(base, 64 * MIB, block_size="32M")
+    with vhdx.open(base, "r+") as disk:
+        disk.pwrite(pattern(1, 4 * MIB), 0)
+    vhdx.create(middle, parent=base, block_size="1M")
+    with vhdx.open(middle, "r+") as disk:
+        disk.pwrite(pattern(2, MIB), MIB)
+    vhdx.create(leaf, parent=middle, block_size="32M")
+    expected = pattern(1, 4 * MIB)[:MIB] + pattern(2, MIB) + pattern(1, 4 * MIB)[2 * MIB :]
+    with vhdx.open(leaf) as disk:
+        for offset, length in ((0, 4 * MIB), (MIB - 512, 1024), (2 * MIB - 1, 2)):
+            assert disk.pread(length, offset) == expected[offset : offset + length]
+            buffer = bytearray(length)
+            disk.preadinto(buffer, offset)
+            assert buffer == expected[offset : offset + length]
+
+
 def test_a_parent_that_is_not_asked_may_be_wrong(leaf: Path) -> None:
     """Its block 0 stands nowhere; a child over it has all of that block, and none of the next one."""
     with vhdx.open(leaf, "r+") as disk:

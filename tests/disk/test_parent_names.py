@@ -62,3 +62,17 @@ def test_of_several_with_the_identity_the_one_that_is_named_is_taken(tmp_path: P
     [note] = [line for line in out.splitlines() if "the same identity" in line]
     assert note.startswith("note: ")
     assert note.index("NAMED.vhdx was taken") < note.index("copy.vhdx") < note.index("zero.vhdx")
+
+
+def test_the_one_that_is_named_is_taken_whatever_directory_it_is_in(tmp_path: Path) -> None:
+    child, parent = family(tmp_path / "a", "named.vhdx")
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, name in ((first, "copy.vhdx"), (second, "named.vhdx")):
+        folder.mkdir()
+        shutil.copy(parent, folder / name)
+    parent.unlink()
+    with vhdx.open(child, parents=[first, second]) as disk:
+        assert Path(disk.chain[1]) == second / "named.vhdx"
+    out = run("info", "--chain", "--parent-dir", first, "--parent-dir", second, child).out
+    [note] = [line for line in out.splitlines() if "the same identity" in line]
+    assert note.index("named.vhdx was taken") < note.index("copy.vhdx")

@@ -1,5 +1,7 @@
 """The files that the readers of the pages have, by the names that the pages give them."""
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -76,12 +78,21 @@ def tutorial(folder: Path) -> None:
 
 
 def wsl(folder: Path) -> None:
-    """A disk with blocks of 1 MiB, as WSL has them: written to, a part trimmed, a part zeroed."""
-    vhdx.create(folder / "ext4.vhdx", "1G", block_size="1M")
-    with vhdx.open(folder / "ext4.vhdx", "r+") as disk:
-        disk.pwrite(pattern(1, 60 * MIB, 1), 0)
-        disk.trim(length=20 * MIB, offset=4 * MIB)
-        disk.pwrite(bytes(16 * MIB), 28 * MIB)
+    """A disk as WSL has them: ext4 on the whole of it, blocks of 1 MiB; three of four files were deleted."""
+    files, raw = folder / "files", folder / "ext4.raw"
+    files.mkdir()
+    for number in range(4):
+        (files / f"file{number}").write_bytes(pattern(number, 12 * MIB, number))
+    raw.write_bytes(b"")
+    os.truncate(raw, 1 << 30)
+    subprocess.run(["mkfs.ext4", "-q", "-G", "4096", "-J", "size=4", "-d", files, raw], check=True)
+    for number in (0, 2, 3):
+        subprocess.run(
+            ["debugfs", "-w", "-R", f"rm file{number}", raw], check=True, stderr=subprocess.DEVNULL
+        )
+    vhdx.convert(raw, folder / "ext4.vhdx", options=vhdx.ImageOptions(block_size="1M"))
+    raw.unlink()
+    shutil.rmtree(files)
 
 
 def damaged(folder: Path) -> None:

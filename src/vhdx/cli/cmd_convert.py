@@ -17,7 +17,9 @@ from vhdx.cli.options import (
     json_option,
     parent_policy,
     partition_option,
+    selection,
     source_options,
+    volume_options,
 )
 from vhdx.cli.render import EXIT_DOUBTS, JsonList, print_doubt, progress_bar
 from vhdx.text import printable
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
 @click.option("-O", "--target-format", type=FORMAT, help="By default told by TARGET's suffix.")
 @partition_option
+@click.option("--discard-free", is_flag=True, help="Leave out what file systems call free.")
+@volume_options
 @image_options
 @chain_options
 @force_share_option
@@ -66,6 +70,10 @@ def convert(
     source_format: Format | None,
     target_format: Format | None,
     partition: int | None,
+    discard_free: bool,
+    swap: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     force_share: bool,
@@ -87,6 +95,10 @@ def convert(
     all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets;
     a VHD target is a fixed one, rounded up to whole MiB, as Azure wants it.
 
+    With --discard-free the space of deleted files is neither read nor stored: what the file systems on the
+    disk call free, once all that they keep of it was read and agrees. Files stay as they are. With
+    --block-size 1M that is the smallest VHDX of a disk.
+
     With --salvage, --virtual-size, --block-size, --logical-sector-size and --disk-type are taken for what
     the image has lost, and for nothing else of SOURCE. Each range of the disk that may be wrong is listed on
     standard error (in the output of --json), and the exit code is 3 if there is one.
@@ -95,6 +107,7 @@ def convert(
     from vhdx.ops.make.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
+    chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)
     known = KnownDisk(virtual_size, options["block_size"], options["logical_sector_size"], source_type)
     if not salvage and (virtual_size or source_type):
         raise click.UsageError("--virtual-size and --disk-type go with --salvage")
@@ -108,6 +121,8 @@ def convert(
             options=ImageOptions(**options),
             known=known if salvage else None,
             partition=partition,
+            discard_free=discard_free,
+            volumes=chosen,
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             overwrite=force,
             lock=not force_share,

@@ -33,7 +33,11 @@ class _WithSizeWords(click.Command):
 @click.argument("image", type=TARGET)
 @click.argument("size", required=False, metavar="SIZE|+N|-N")
 @click.option("--shrink", is_flag=True, help="Also cut data.")
-@click.option("--to-minimum", is_flag=True, help="Down to the end of the last partition.")
+@click.option(
+    "--to-minimum",
+    is_flag=True,
+    help="Down to the end of the last partition, or of the one file system.",
+)
 @orphans_option
 @chain_options
 @json_option
@@ -87,5 +91,9 @@ def _print_text(done: ResizeResult) -> None:
         kind = partition.type_name or partition.type
         cut = ", cut" if partition.end > done.new_size else ""
         click.echo(f"partition {partition.number}: {size_text(partition.length)}, {kind}{cut}")
+    if done.limit is not None:
+        click.echo(printable(f"not smaller because {done.limit}"))
     if done.partitions:
         click.echo(f"free behind the last partition: {size_text(done.free_size)}")
+    if done.grow_commands:
+        click.echo(f"to make use of it, in a Linux guest: {' && '.join(done.grow_commands)}")

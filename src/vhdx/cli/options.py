@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.chain import Disk
     from vhdx.disk.children import Families
+    from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.places import ParentPolicy
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -106,6 +107,19 @@ FILE = click.Path(readable=False)
 """A file that is read, and may be there or not: whoever opens it says what is wrong with it."""
 TARGET = Target(readable=False)
 """A file that is made or changed."""
+
+volume_options = together(
+    click.option("--swap", is_flag=True, help="With free space: also that of swap areas."),
+    click.option(
+        "--include",
+        multiple=True,
+        metavar="PARTITION",
+        help="Only free space of the partition of this number, or of the volume GROUP/NAME. Repeatable.",
+    ),
+    click.option(
+        "--exclude", multiple=True, metavar="PARTITION", help="Free space of all but this one. Repeatable."
+    ),
+)
 
 chain_options = together(
     click.option(
@@ -209,6 +223,17 @@ def refuse_to_orphan(image: str, disk: Disk, *, force: bool, families: Families 
     if not force:
         identity = disk.layers[0].header.data_write_guid
         refuse_orphans(image, identity, "a change of its contents", families)
+
+
+def selection(
+    *, asked: bool, swap: bool, include: tuple[str, ...], exclude: tuple[str, ...]
+) -> VolumeSelection:
+    """What the options stand for. Raises UsageError for options that nothing was asked with."""
+    from vhdx.disk.free_space import VolumeSelection  # noqa: PLC0415  parsing options needs no library
+
+    if not asked and (swap or include or exclude):
+        raise click.UsageError("--swap, --include and --exclude say of what free space is to go: say so")
+    return VolumeSelection(swap, include, exclude)
 
 
 def parent_policy(parent_dirs: tuple[str, ...], *, any_parent: bool) -> ParentPolicy:

@@ -132,7 +132,7 @@ class Disk(OpenedDisk):
             check_range(offset, length, self._size)
         place = ASK_BELOW
         near = self._near
-        for locate, reader, storage in self._answers if near is None else near.answers(offset):
+        for locate, reader, storage in self._answers if near is None else near.answers(offset, length):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
@@ -156,7 +156,7 @@ class Disk(OpenedDisk):
         length = len(view)
         check_range(offset, length, self._size)
         near = self._near
-        for locate, reader, storage in self._answers if near is None else near.answers(offset):
+        for locate, reader, storage in self._answers if near is None else near.answers(offset, length):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
@@ -372,7 +372,7 @@ class Disk(OpenedDisk):
         """The partitions of the disk; none where there is no table."""
         return self.partition_table().partitions
 
-    def file_systems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
+    def filesystems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
         """What stands on the disk, in its partitions and in logical volumes, and how much of it is free.
 
         Reads all that the file systems keep of their space, nothing of files. With ``quick`` only a few

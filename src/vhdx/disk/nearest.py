@@ -39,10 +39,13 @@ class Nearest:
         self._from = [(answers[0], *self._parents[skipped:]) for skipped in range(len(layers))]
         self._known: dict[int, tuple[Answer, ...]] = {}
 
-    def answers(self, offset: int) -> tuple[Answer, ...]:
-        """Whom to ask for what begins at a disk offset and lies in one block of each layer."""
-        known = self._known.get(offset >> self._shift)
-        return self._find(offset >> self._shift) if known is None else known
+    def answers(self, offset: int, length: int) -> tuple[Answer, ...]:
+        """Whom to ask for a range: all where it reaches over pieces, each with an answer of its own."""
+        piece = offset >> self._shift
+        if piece != (offset + length - 1) >> self._shift:
+            return self._from[0]
+        known = self._known.get(piece)
+        return self._find(piece) if known is None else known
 
     def _find(self, piece: int) -> tuple[Answer, ...]:
         start = piece << self._shift

@@ -116,7 +116,7 @@ class _Search:
             if self._is_parent(path):
                 return self._opened(path)
         values = [value for value, _ in named]
-        found = [*self._places.in_directories(lambda path: self._identity_of(path) in self._linkages, values)]
+        found = self._places.in_directories(lambda path: self._identity_of(path) in self._linkages, values)
         if not found:
             raise self._failure()
         parent = self._opened(found[0])

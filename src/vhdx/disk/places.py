@@ -120,25 +120,29 @@ class Places:
         self.refused[path] = f"leads out of {home}, which is only followed with --any-parent or when named"
         return False
 
-    def in_directories(self, is_parent: Callable[[str], bool], named: Iterable[str]) -> Iterator[str]:
-        """The files of each directory that the caller names for which ``is_parent`` says yes.
+    def in_directories(self, is_parent: Callable[[str], bool], named: Iterable[str]) -> list[str]:
+        """The files in the directories that the caller names for which ``is_parent`` says yes.
 
-        Those come first whose name is that of one of the paths that are ``named``.
+        Those come first whose name is that of one of the paths that are ``named``, whatever the directory.
         """
         values = [value for value in named if value]
-        for directory in self._policy.directories:
-            try:
-                names = sorted(entry.name for entry in os.scandir(directory) if entry.is_file())
-            except OSError as error:
-                self.refused[directory] = error.strerror or str(error)
-                continue
-            refused = dict(self.refused)
-            paths = [os.path.join(directory, name) for name in names]
-            found = [path for path in paths if is_parent(path)]
-            self.refused = refused
-            if not found:
-                self.refused[directory] = f"none of its {len(names)} files has the parent's identity"
-            yield from sorted(found, key=lambda path: not is_named(path, values))
+        found = [path for directory in self._policy.directories for path in self._in(directory, is_parent)]
+        return sorted(found, key=lambda path: not is_named(path, values))
+
+    def _in(self, directory: str, is_parent: Callable[[str], bool]) -> list[str]:
+        """Those of one directory, by name."""
+        try:
+            names = sorted(entry.name for entry in os.scandir(directory) if entry.is_file())
+        except OSError as error:
+            self.refused[directory] = error.strerror or str(error)
+            return []
+        refused = dict(self.refused)
+        paths = [os.path.join(directory, name) for name in names]
+        found = [path for path in paths if is_parent(path)]
+        self.refused = refused
+        if not found:
+            self.refused[directory] = f"none of its {len(names)} files has the parent's identity"
+        return found
 
     def opened(self, path: str) -> ReadableStorage | None:
         """A file that may be a parent, opened without a lock; None after noting why it may not."""

@@ -235,7 +235,7 @@ class _Search:
         for path in self._places.candidates(self._named()):
             if self._is_parent(path):
                 return self._opened(path)
-        found = [*self._places.in_directories(self._is_parent, [name for name, _ in self._named()])]
+        found = self._places.in_directories(self._is_parent, [name for name, _ in self._named()])
         if found:
             if len(found) > 1:
                 self._child.findings.append(others_of(found))

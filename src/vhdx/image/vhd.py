@@ -19,6 +19,7 @@ from vhdx.format import vhd
 from vhdx.image.bitmap import bit_runs
 from vhdx.image.vhd_load import bitmap_length, block_count, load_footer, load_header, table_length
 from vhdx.rules import Finding, OpeningReport, Place
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -186,7 +187,8 @@ class VhdImage:
                 f"{zeros} entries of the table are 0, which can be no block: they are taken for unused"
             )
         if self._overlapping:
-            found.append(f"{len(self._overlapping)} blocks share space with another: vhdx check {self.name}")
+            advice = command("check {}", self.name)
+            found.append(f"{len(self._overlapping)} blocks share space with another: {advice}")
         return found
 
     @cached_property

@@ -16,7 +16,9 @@ from vhdx.disk.places import policy_from
 from vhdx.errors import UnsupportedImageError
 from vhdx.image import image
 from vhdx.ops import resize_gpt
+from vhdx.ops.info import file_systems_info
 from vhdx.ops.make.plan import Rounding, disk_size_from
+from vhdx.ops.resize_advice import file_system_in, growing, last_partition, limit
 from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.partitions.relocate import free_behind, minimum_size
 from vhdx.reshape.resize import resize as resize_image
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from vhdx.disk.places import Parents
+    from vhdx.disk.volumes import FileSystemOn
     from vhdx.partitions.table import Partition, PartitionTable
     from vhdx.progress import Progress
     from vhdx.storage.file import FileStorage
@@ -37,6 +40,8 @@ class ResizeResult(NamedTuple):
 
     ``table_kind`` is ``"none"``, ``"mbr"``, ``"gpt"`` or ``"hybrid"``; ``table_moved`` says that the backup
     of a GPT stands at the new end now. ``remarks`` are sentences on what is not as it was asked for.
+    ``limit`` says after ``to_minimum`` what keeps the disk from being smaller; ``grow_commands`` make use of
+    a disk that grew, in a Linux guest.
     """
 
     path: str
@@ -48,6 +53,8 @@ class ResizeResult(NamedTuple):
     partitions: tuple[Partition, ...]
     free_size: int
     remarks: tuple[str, ...]
+    limit: str | None = None
+    grow_commands: tuple[str, ...] = ()
 
 
 def resize(
@@ -62,9 +69,10 @@ def resize(
 ) -> ResizeResult:
     """Give the disk of an image another ``size``: bytes, a word, or a word with + or - in front.
 
-    ``to_minimum`` goes down to the end of the last partition. What is added reads as zeros. Only zeros are
-    cut, unless ``shrink`` allows to lose data. The backup of a GPT is moved to the new end; partitions and
-    file systems keep their size. A crash leaves the old size or the new one.
+    ``to_minimum`` goes down to the end of the last partition, without a table to that of the file system.
+    What is added reads as zeros. Only zeros are cut, unless ``shrink`` allows to lose data. The backup of a
+    GPT is moved to the new end; partitions and file systems keep their size. A crash leaves the old size or
+    the new one.
 
     Raises UnsupportedImageError for data that would be cut or overwritten, for a GPT that would not fit and,
     unless ``force``, for an image with children beside it, which would lose their parent; ValueError for
@@ -74,7 +82,9 @@ def resize(
     with contextlib.closing(open_for_writing(path)) as storage:
         with writable_disk(storage.lent(), parents) as disk:
             table, old_size = partition_table(disk), disk.size
-            new_size = _minimum(table, disk) if to_minimum else _wanted(size, old_size)
+            last = last_partition(table)
+            file_system = file_system_in(last, file_systems_info(disk))
+            new_size = _minimum(table, last, file_system, disk) if to_minimum else _wanted(size, old_size)
             new_size = disk_size_from(new_size, disk.logical_sector_size, rounding)
             move = resize_gpt.planned(disk, table, new_size)
             if not force and (move.steps or new_size != old_size):
@@ -97,6 +107,8 @@ def resize(
         partitions=table.partitions,
         free_size=free_behind(table, new_size),
         remarks=(*rounding.sentences, *move.remarks),
+        limit=limit(last, file_system) if to_minimum else None,
+        grow_commands=growing(last, file_system) if new_size > old_size else (),
     )
 
 
@@ -130,12 +142,15 @@ def _wanted(size: int | str | None, old_size: int) -> int:
     return old_size - difference
 
 
-def _minimum(table: PartitionTable, disk: Disk) -> int:
-    if not table.partitions:
-        raise UnsupportedImageError("there is no partition that says where data ends", image=disk.chain[0])
+def _minimum(table: PartitionTable, last: Partition | None, found: FileSystemOn | None, disk: Disk) -> int:
+    if last is None:
+        if found is None or found.reasons:
+            raise UnsupportedImageError(
+                "there is no partition or file system that says where data ends", image=disk.chain[0]
+            )
+        return found.size
     minimum = minimum_size(table)
     if minimum > disk.size:
-        last = max(table.partitions, key=lambda partition: partition.end)
         raise UnsupportedImageError(
             f"partition {last.number} needs {minimum} bytes, more than the disk has", image=disk.chain[0]
         )

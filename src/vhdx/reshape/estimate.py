@@ -56,15 +56,15 @@ class Estimate(Relocator):
     def __init__(self, file: DryRunStorage, image: Image, below: Below | None) -> None:
         self.session = DryRunSession(file, image)
         super().__init__(self.session, below)
-        self._rehearsed = file
+        self._tried = file
 
     def _move_bitmap(self, chunk: int, source: int, target: int) -> None:
         data = self._pages.read_many(BITMAP_BLOCK_SIZE, source)
-        self._rehearsed.move(source, target, BITMAP_BLOCK_SIZE)
+        self._tried.move(source, target, BITMAP_BLOCK_SIZE)
         self._bitmap_moved(chunk, target)
         self._pages.put_all(data, target)
 
     def _copy(self, source: int, target: int, length: int) -> None:
-        available = min(length, self._rehearsed.size() - source)
-        self._rehearsed.move(source, target, available)
+        available = min(length, self._tried.size() - source)
+        self._tried.move(source, target, available)
         self._clear(target + available, length - available)

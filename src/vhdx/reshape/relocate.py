@@ -70,6 +70,14 @@ class Relocator:
         self._unsettled = True
         self._eraser.trim(length, offset)
 
+    def discard(self, length: int, offset: int) -> None:
+        """Nobody needs what some whole, present blocks hold; in a child they hide the parent from now on."""
+        self._unsettled = True
+        if self._geometry.differencing:
+            self._eraser.zero(length, offset, keep_allocated=False, fast_only=False)
+        else:
+            self._eraser.trim(length, offset)
+
     def drop_places(self, block: int, entries: array[int]) -> None:
         """Kept space may overlap what others own: what is free then, `settle` finds out."""
         self._begin(1)
@@ -146,12 +154,15 @@ class Relocator:
             self.punch(file_offset, length)
         self._transparent.clear()
 
-    def punch(self, file_offset: int, length: int) -> bool:
-        """Give a range that nobody reads, or that is zeros, back to the host; False where that cannot be."""
+    def punch(self, file_offset: int, length: int, *, contents: bool = False) -> bool:
+        """Give a range that nobody reads, or that is zeros, back to the host; False where that cannot be.
+
+        ``contents``: reads may notice.
+        """
         length = min(length, self._session.reader.file_size - file_offset)
         if length <= 0:
             return True
-        self._session.begin(contents=False)
+        self._session.begin(contents=contents)
         self._session.transaction.payload_written = True
         return self._file.punch(file_offset, length)
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.disk.free_space import VolumeSelection
 from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.ops.make.plan import ImageOptions, Rounding
@@ -61,6 +62,8 @@ def convert(
     sync: bool = True,
     on_doubt: Callable[[Doubt], None] | None = None,
     ignore_bitmaps: bool = False,
+    discard_free: bool = False,
+    volumes: VolumeSelection | None = None,
     known: KnownDisk | None = None,
     progress: Progress | None = None,
 ) -> ConvertResult:
@@ -83,6 +86,10 @@ def convert(
     ``state`` is a map file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``: the
     target is written in its place, and a later call goes on where this one was broken off.
 
+    ``discard_free`` neither reads nor stores what the file systems on the disk call free, once all that they
+    keep of it was read and agreed; it reads as zeros then. ``volumes`` says of which, by default of all but
+    swap areas; the remarks say of which it is kept.
+
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
     target = os.fspath(target)
@@ -97,6 +104,7 @@ def convert(
         partition=partition,
         salvage=salvage,
         ignore_bitmaps=ignore_bitmaps,
+        volumes=(volumes or VolumeSelection()) if discard_free else None,
         known=known,
     ) as opened:
         _refuse_own_layer(opened, target)

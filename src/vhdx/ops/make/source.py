@@ -8,12 +8,15 @@ import io
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from vhdx.disk.chain import Disk
+from vhdx.disk.free_space import FreeSpace
 from vhdx.disk.open import open_any, refuse_foreign
 from vhdx.disk.partitions import one_partition
 from vhdx.disk.raw import RawDisk
+from vhdx.disk.slice import SliceDisk
 from vhdx.format.foreign import PREFIX_SIZE
 from vhdx.format.identifier import SIGNATURE
 from vhdx.storage import host
@@ -22,16 +25,20 @@ from vhdx.storage.file import FileStorage
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.open import Format
     from vhdx.disk.places import Parents
     from vhdx.disk.vhd import VhdDisk
     from vhdx.known import KnownDisk
     from vhdx.partitions.resector import Patch
 
+    FreeRuns = Callable[[], Iterator[Any]]
+
 PIECE_SIZE = MIB
+_NO_MORE = (1 << 63, 1)
 STANDARD_INPUT = "-"
 
 _HIDDEN = (
@@ -54,6 +61,10 @@ class Source(Protocol):
     def size(self) -> int | None:
         """The size in bytes; of a stream it is known once all pieces were read."""
 
+    @property
+    def free(self) -> FreeRuns | None:
+        """What is left out because file systems call it free; None for nothing."""
+
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs, in order, that may hold something. Raises ValueError for a stream."""
 
@@ -71,7 +82,8 @@ class DiskSource:
     """A disk; what it knows to be zeros is passed over.
 
     ``patches`` lie over it, later ones over earlier ones; ``size`` may be more than the disk has, of zeros.
-    ``image`` is the VHD that it came from, if it did.
+    ``image`` is the VHD that it came from, if it did; ``free`` gives arrays of rows (offset, length) that are
+    left out, ``told`` sentences on what was not.
     """
 
     def __init__(
@@ -80,9 +92,14 @@ class DiskSource:
         name: Format,
         patches: Sequence[Patch] = (),
         size: int | None = None,
+        *,
         image: VhdDisk | None = None,
+        free: FreeRuns | None = None,
+        told: tuple[str, ...] = (),
     ) -> None:
         self._image = image
+        self.free = free
+        self._told = told
         self.disk: VirtualDisk | None = disk
         self.format = name
         # Of a flat file what it has, not what its last sector is filled up to.
@@ -93,10 +110,13 @@ class DiskSource:
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs, in order, that may hold something."""
+        stored = self._disk.data_ranges()
+        if self.free is not None:
+            stored = without(stored, self.free())
         if not self._patches:
-            return self._disk.data_ranges()
+            return stored
         laid = sorted((patch.disk_offset, len(patch.data)) for patch in self._patches)
-        return _joined(heapq.merge(self._disk.data_ranges(), laid))
+        return _joined(heapq.merge(stored, laid))
 
     def pieces(self, buffers: Iterator[bytearray]) -> Iterator[tuple[int, bytearray]]:
         """What the disk and the files behind it do not know to be zeros."""
@@ -113,12 +133,12 @@ class DiskSource:
                 offset += count
 
     def remarks(self) -> tuple[str, ...]:
-        """What is unusual about a VHD, and what it holds that was left out."""
+        """What is unusual about a VHD, what it holds that was left out, and which free space was not."""
         if self._image is None:
-            return ()
+            return self._told
         hidden = self._image.hidden_bytes()
         left_out = () if not hidden else (_HIDDEN.format(hidden),)
-        return (*self._image.findings, *left_out)
+        return (*self._image.findings, *left_out, *self._told)
 
     def _read_into(self, piece: bytearray, offset: int) -> None:
         if not self._patches:
@@ -133,6 +153,21 @@ class DiskSource:
             start, stop = max(offset, place), min(end, place + len(data))
             if start < stop:
                 view[start - offset : stop - offset] = data[start - place : stop - place]
+
+
+def without(ranges: Iterable[tuple[int, int]], free: Iterable[Any]) -> Iterator[tuple[int, int]]:
+    """Ranges in order less what arrays of rows (offset, length), in order, too, call free."""
+    rows = (row for runs in free for row in runs.tolist())
+    free_start, free_end = 0, 0
+    for start, length in ranges:
+        at, end = start, start + length
+        while at < end:
+            while free_end <= at:
+                free_start, count = next(rows, _NO_MORE)
+                free_end = free_start + count
+            if at < free_start:
+                yield at, min(end, free_start) - at
+            at = min(end, free_end) if free_start < end else end
 
 
 def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
@@ -153,6 +188,7 @@ class StreamSource:
 
     disk = None
     format: Format = "raw"
+    free = None
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -195,15 +231,20 @@ def open_source(
     partition: int | None = None,
     salvage: bool = False,
     ignore_bitmaps: bool = False,
+    volumes: VolumeSelection | None = None,
     known: KnownDisk | None = None,
 ) -> Iterator[Source]:
     """Open what is to be converted, or one of its partitions; closed at the end of the ``with``.
 
-    Raises ValueError where the format cannot be told without doubt, and for a partition that is not there.
+    With ``volumes`` what these call free is left out. Raises ValueError where the format cannot be told
+    without doubt, for a partition or volume that is not there, and where free space cannot be believed in: in
+    a damaged image, one that somebody may be writing to, and a pipe.
     """
+    if volumes is not None and (salvage or not lock):
+        raise ValueError("what is free is only certain of a sound image that nobody else writes to")
     if source == STANDARD_INPUT:
         with _standard_input(name) as found:
-            yield found if partition is None else _partition_of(found, partition)
+            yield _part_of(found, partition, volumes)
         return
     with open_any(
         source,
@@ -215,7 +256,7 @@ def open_source(
         known=known,
     ) as disk:
         found = DiskSource(disk, _format_of(disk), image=None if isinstance(disk, Disk | RawDisk) else disk)
-        yield found if partition is None else _partition_of(found, partition)
+        yield _part_of(found, partition, volumes)
 
 
 def _format_of(disk: Disk | RawDisk | VhdDisk) -> Format:
@@ -224,10 +265,28 @@ def _format_of(disk: Disk | RawDisk | VhdDisk) -> Format:
     return "raw" if isinstance(disk, RawDisk) else "vhd"
 
 
-def _partition_of(source: Source, number: int) -> Source:
-    if source.disk is None:
-        raise ValueError("a partition cannot be picked out of a pipe: its table may stand behind its end")
-    return DiskSource(one_partition(source.disk, number), source.format)
+def _part_of(source: Source, number: int | None, volumes: VolumeSelection | None) -> Source:
+    """The source, or a partition of it, less what is free in these volumes."""
+    disk = source.disk
+    if disk is None:
+        if number is not None:
+            raise ValueError("a partition cannot be picked out of a pipe: its table may stand behind its end")
+        if volumes is not None:
+            raise ValueError("what is free cannot be told of a pipe: it would have to be read twice")
+        return source
+    part = disk if number is None else one_partition(disk, number)
+    if volumes is None:
+        return source if part is disk else DiskSource(part, source.format)
+    if number is not None and not volumes.include:
+        volumes = volumes._replace(include=(str(number),))
+    space = FreeSpace(disk, volumes)
+    start = part.start if isinstance(part, SliceDisk) else 0
+    return DiskSource(
+        part,
+        source.format,
+        free=partial(space.runs_in, start, part.size),
+        told=(*source.remarks(), *space.remarks()),
+    )
 
 
 def _refuse_images(prefix: bytes) -> None:
