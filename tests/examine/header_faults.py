@@ -118,7 +118,7 @@ HEADER_FAULTS = [
         OPEN,
     ),
     Fault(
-        "header: no log", lambda: dynamic(headers=both(log_length=0)), {"space.leaked"}, NEVER, NOWHERE, OPEN
+        "header: no log", lambda: dynamic(headers=both(log_length=0)), {"space.free"}, NEVER, NOWHERE, OPEN
     ),
     Fault("header: reserved bytes", lambda: dynamic(headers=both(reserved=b"\1")), {"header.reserved"}, SAFE),
     Fault(
