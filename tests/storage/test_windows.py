@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import vhdx
 from vhdx.storage import windows, windows_locks
 from vhdx.storage import windows_api as api
 from vhdx.storage.file import FileStorage, identity_of, open_for_reading, open_for_writing, temporary_file
-from vhdx.storage.publish import new_file
+from vhdx.storage.publish import new_file, remove_file
 
 GIB = 1 << 30
 Open = Callable[[str], FileStorage]
@@ -414,3 +414,19 @@ def test_promise_21_a_closed_files_number_is_used_again_by_nobody_who_reads(tmp_
         for other in others:
             other.close()
     assert wrong == []
+
+
+def test_what_is_pinned_keeps_nobody_out(path: Path) -> None:
+    """The backup of a repair is opened anew while its identity must stay taken."""
+    made = path.with_name("made")
+    with new_file(str(made), overwrite=False) as storage:
+        pinned = storage.pinned()
+    with closing(pinned), closing(open_for_writing(str(made))) as again:
+        assert again.identity() == pinned.identity()
+
+
+def test_a_file_that_is_held_is_removed(path: Path) -> None:
+    """As `merge --delete` removes what it folded, which it holds until then."""
+    with closing(open_for_writing(str(path))) as storage:
+        remove_file(str(path), storage)
+        assert not path.exists()

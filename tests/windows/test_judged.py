@@ -21,7 +21,7 @@ from tests.support.tools import needs
 ROOT = Path(__file__).parents[2]
 WINE = os.environ.get("VHDX_WINDOWS")
 pytestmark = pytest.mark.skipif(not WINE, reason="`make windows` runs it: it needs a Python under Wine")
-SECONDS = 120
+SECONDS = 300
 MIB = 1 << 20
 
 
