@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 import vhdx
-from tests.docs.scenes import damaged, dirty
+from tests.docs.scenes import chain, damaged, dirty
 from tests.support.build import ImageBuilder
 from tests.support.damage import flip
 from tests.support.layout import MIB
@@ -120,6 +120,10 @@ ADVICE = [
         0,
         "child/parent.vhdx",
     ),
+    Advice(_renamed(chain, "tuesday.avhdx"), ["convert", NAME, "it's.qcow2"], r"vhdx serve .*"),
+    Advice(
+        _renamed(chain, "tuesday.avhdx"), ["convert", NAME, "x", "-O", "vmdk", "-f", "vhdx"], r"vhdx serve .*"
+    ),
     Advice(_gone, ["check", "--chain", CHILD], r"vhdx check --chain --parent-dir (DIR) .*", 0, "."),
 ]
 
@@ -190,8 +194,9 @@ def test_no_command_is_put_together_by_hand() -> None:
 
 
 TRIED = {
-    "cli/cmd_check.py": 4,  # above
-    "cli/cmd_info.py": 2,  # above
+    "cli/show_check.py": 4,  # above
+    "cli/by_qemu.py": 1,  # above
+    "cli/show_info.py": 2,  # above
     "cli/cmd_repair.py": 1,  # after Ctrl-C: test_interrupted.py
     "cli/cmd_unmount.py": 1,  # tests/mount
     "cli/interrupted.py": 1,  # test_interrupted.py

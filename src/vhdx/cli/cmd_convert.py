@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from vhdx.cli.by_qemu import Opening, TargetFormat, refuse_by_qemu
 from vhdx.cli.interrupted import making, resuming
 from vhdx.cli.options import (
     FORMAT,
     TARGET,
+    File,
     chain_options,
     force_option,
     force_share_option,
@@ -31,10 +33,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", type=click.Path(allow_dash=True))
+@click.argument("source", type=File(allow_dash=True))
 @click.argument("target", type=TARGET)
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
-@click.option("-O", "--target-format", type=FORMAT, help="By default told by TARGET's suffix.")
+@click.option("-O", "--target-format", type=TargetFormat(), help="By default told by TARGET's suffix.")
 @partition_option
 @click.option("--discard-free", is_flag=True, help="Leave out what file systems call free.")
 @volume_options
@@ -68,7 +70,7 @@ def convert(
     target: str,
     *,
     source_format: Format | None,
-    target_format: Format | None,
+    target_format: Format | str | None,
     partition: int | None,
     discard_free: bool,
     swap: bool,
@@ -107,6 +109,8 @@ def convert(
     from vhdx.ops.make.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
+    opening = Opening(source, source_format, partition, parent_dirs, any_parent)
+    refuse_by_qemu(opening, target, target_format)
     chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)
     known = KnownDisk(virtual_size, options["block_size"], options["logical_sector_size"], source_type)
     if not salvage and (virtual_size or source_type):
@@ -117,7 +121,7 @@ def convert(
             source,
             target,
             source_format=source_format,
-            target_format=target_format,
+            target_format=cast("Format | None", target_format),
             options=ImageOptions(**options),
             known=known if salvage else None,
             partition=partition,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from vhdx.disk.base import Contexts
+    from vhdx.disk.commits import Commits
     from vhdx.disk.layers import Answers
     from vhdx.disk.nearest import Answer
     from vhdx.disk.volumes import FileSystemOn
@@ -60,6 +61,7 @@ class Disk(OpenedDisk):
         layers: Sequence[Image],
         make_writer: Callable[[Callable[[], None]], Writer] | None = None,
         ends_early: str | None = None,
+        commit_interval: float = 0,
     ) -> None:
         self._layers = tuple(layers)
         self._ends_early = ends_early
@@ -77,6 +79,12 @@ class Disk(OpenedDisk):
         self._visible = tuple(accumulate((layer.geometry.disk_size for layer in self._layers), min))
         self._writer = make_writer(_refuse_later(self)) if make_writer else None
         _open_disks.add(self)
+        self._commits = self._committing(commit_interval) if commit_interval else None
+
+    def _committing(self, interval: float) -> Commits:
+        from vhdx.disk.commits import Commits  # noqa: PLC0415  readers need not wait for it
+
+        return Commits(self, interval)
 
     @property
     def size(self) -> int:
@@ -328,8 +336,9 @@ class Disk(OpenedDisk):
     def flush(self) -> None:
         """Return when everything written before is durable. Costs nothing when nothing was written."""
         self._check()
-        if self._writer is not None:
-            self._writer.flush()
+        writer = self._writer
+        if writer is not None:  # another thread may be closing
+            writer.flush()
 
     @one_entrance
     def keep_identity(self) -> None:
@@ -390,6 +399,8 @@ class Disk(OpenedDisk):
         once, after a failure that could not be undone: what was not flushed before it is lost.
         """
         writer = None if self._closed or self._forked else self._writer
+        if writer is not None and self._commits is not None:  # not after a fork, where its lock may be held
+            self._commits.stop()
         self._closed = True
         try:
             self._refuse_everything()

@@ -54,6 +54,7 @@ def open_disk(
     parents: Parents = None,
     lock: bool = True,
     salvage: bool = False,
+    commit_interval: float = 0,
     known: KnownDisk | None = None,
 ) -> Disk:
     """Open a VHDX image, fixed, dynamic or differencing, to read its virtual disk or to write to it.
@@ -66,11 +67,16 @@ def open_disk(
     file that somebody else writes to, or writes where the file system has no locks. ``salvage=True`` reads
     what can be read of a damaged image, whatever is wrong with single blocks, the log, or parents that are
     not there; ``disk.doubts`` then lists the ranges that may be wrong and why. ``known`` is what you know of
-    a disk to be salvaged whose metadata are lost.
+    a disk to be salvaged whose metadata are lost. ``commit_interval`` lets a
+    thread make durable every so many seconds what was written, without anybody's flush; 0 does not.
 
     Raises CorruptImageError, UnsupportedImageError, ParentNotFoundError, ParentMismatchError,
-    ImageLockedError, OSError; ValueError for another mode, or to salvage in place.
+    ImageLockedError, OSError; ValueError for another mode, another interval, or to salvage in place.
     """
+    if commit_interval:
+        from vhdx.disk.commits import check_interval  # noqa: PLC0415  most callers need not wait for it
+
+        check_interval(commit_interval)
     if mode not in ("r", "r+"):
         raise ValueError(f'mode is {mode!r}, must be "r" or "r+"')
     if salvage:
@@ -83,7 +89,8 @@ def open_disk(
             return with_parents(leaf, parents, lock=lock)
     if not isinstance(file, str | os.PathLike):
         raise TypeError(f"only a path can be written to, not a {type(file).__name__}")
-    return writable_disk(open_for_writing(os.fspath(file), lock=lock), parents, lock=lock)
+    storage = open_for_writing(os.fspath(file), lock=lock)
+    return writable_disk(storage, parents, lock=lock, commit_interval=commit_interval)
 
 
 def _salvaged_disk(
@@ -104,7 +111,9 @@ def readable_disk(storage: ReadableStorage, parents: Parents = None, *, lock: bo
         return with_parents(image.load(storage), parents, lock=lock)
 
 
-def writable_disk(storage: Storage, parents: Parents = None, *, lock: bool = True) -> Disk:
+def writable_disk(
+    storage: Storage, parents: Parents = None, *, lock: bool = True, commit_interval: float = 0
+) -> Disk:
     """The disk of the image in a storage, to be written to. Takes the storage over."""
     from vhdx.write.write import Writer  # noqa: PLC0415  readers need not wait for it
 
@@ -114,7 +123,8 @@ def writable_disk(storage: Storage, parents: Parents = None, *, lock: bool = Tru
         layers = open_chain(leaf, policy_from(parents), lock=lock)
         with closing_parents(layers):
             below = Disk(layers[1:]) if layers[1:] else None
-            return Disk(layers, partial(Writer, storage, leaf, below=below))
+            writer = partial(Writer, storage, leaf, below=below)
+            return Disk(layers, writer, commit_interval=commit_interval)
 
 
 @contextlib.contextmanager
@@ -184,18 +194,19 @@ def open_any(
     lock: bool = True,
     salvage: bool = False,
     ignore_bitmaps: bool = False,
+    commit_interval: float = 0,
     known: KnownDisk | None = None,
 ) -> Disk | RawDisk | VhdDisk:
     """Open a raw disk, or a VHDX or VHD with its parents; None as ``name`` tells by the contents.
 
     ``ignore_bitmaps`` takes every sector of a stored block of a VHD without a parent as it stands, as
-    QEMU does.
+    QEMU does. ``commit_interval`` is for VHDX images: what is written to a raw disk is in its file at once.
 
     Raises what `open_disk` raises, and ValueError where the format cannot be told without doubt and for
     what is not written to: raw disks that are no file of whole sectors, and every VHD.
     """
     if mode == "r+":
-        return _any_writable(path, name, parents, lock=lock)
+        return _any_writable(path, name, parents, lock=lock, commit_interval=commit_interval)
     storage = open_for_reading(path, lock=lock and name != "vhdx")
     with closing_on_failure(storage):
         readable = SkippingStorage(storage) if salvage else storage
@@ -211,13 +222,17 @@ def open_any(
     return open_disk(path, parents=parents, lock=lock, salvage=salvage, known=known)
 
 
-def _any_writable(path: str, name: Format | None, parents: Parents, *, lock: bool) -> Disk | RawDisk:
+def _any_writable(
+    path: str, name: Format | None, parents: Parents, *, lock: bool, commit_interval: float
+) -> Disk | RawDisk:
     storage = open_for_writing(path, lock=lock)
     with closing_on_failure(storage):
         found = name or _format_of_contents(path, storage)
         if found == "vhd":
             raise ValueError(f"{path} is a VHD, which is only read; vhdx convert makes a VHDX of it")
-        return RawDisk(storage, storage) if found == "raw" else writable_disk(storage, parents, lock=lock)
+        if found == "raw":
+            return RawDisk(storage, storage)
+        return writable_disk(storage, parents, lock=lock, commit_interval=commit_interval)
 
 
 def refuse_foreign(path: str, prefix: bytes) -> None:
