@@ -11,7 +11,6 @@ from tests.support.layout import GIB, HEADER_OFFSETS, KIB, MIB
 from tests.support.lying import Operation
 from tests.support.sparse import content_of
 
-from .scenarios.allocating import with_gaps
 from .scenarios.scenario import block, dynamic
 from .scenarios.sessions import dirty
 from .session import Session
@@ -191,7 +190,7 @@ def test_space_at_the_end_of_the_file_is_not_zeroed(sessions: Sessions) -> None:
 
 
 def test_space_in_a_gap_is_zeroed_once_unless_all_of_it_is_written(sessions: Sessions) -> None:
-    session = sessions.begun(with_gaps())
+    session = sessions.begun(dynamic(gap=3 * MIB))
     with counted(session) as part:
         session.disk.pwrite(b"a" * 512, 5 * MIB + 512)
     with counted(session) as whole:
