@@ -40,6 +40,7 @@ FACE = {
     *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
     *("measure", "MeasureResult", "Partition", "PartitionTable"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
+    "FileSystemError",
     *("ParentMismatchError", "ImageLockedError", "ImageFailedError"),
 }
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.errors import (
         CorruptImageError,
+        FileSystemError,
         ImageFailedError,
         ImageLockedError,
         ParentMismatchError,
@@ -61,6 +62,7 @@ __all__ = [
     "Doubt",
     "Extent",
     "ExtentKind",
+    "FileSystemError",
     "FileSystemOn",
     "ImageFailedError",
     "ImageLockedError",
@@ -108,6 +110,7 @@ _HOMES = {
     "vhdx.disk.volumes": ("FileSystemOn",),
     "vhdx.errors": (
         "CorruptImageError",
+        "FileSystemError",
         "ImageFailedError",
         "ImageLockedError",
         "ParentMismatchError",
