@@ -201,6 +201,14 @@ def test_errors_of_the_disk_stay_what_they_are() -> None:
         open_tree("XFS", read, MIB, print)
 
 
+def test_an_interrupt_stays_one() -> None:
+    def read(length: int, offset: int) -> bytes:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_tree("XFS", read, MIB, print)
+
+
 class _Loop:
     """A tree whose directory is in itself."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.guests import Told, guest_options, selection
+from vhdx.cli.interrupted import changing
 from vhdx.cli.options import FILE
 from vhdx.cli.render import progress_bar
 
@@ -41,11 +42,12 @@ def cp(
     force: bool,
     **chosen: Unpack[Chosen],
 ) -> int:
-    r"""Copy files of the guest in IMAGE to TARGET, a directory that exists or a new name.
+    r"""Copy files of the guest in IMAGE to TARGET.
 
-    Times, modes, symbolic and hard links and holes are kept. Nothing is written outside of TARGET, whatever
-    names the guest has: what the host cannot have is escaped, which is told. What is damaged is told and left
-    out; the exit code is 1 then. Needs the extra vhdx[files].
+    TARGET is a directory that exists, or a new name. Times, modes, symbolic and hard links and holes are
+    kept. Nothing is written outside of TARGET, whatever names the guest has: what the host cannot have is
+    escaped, which is told. What is damaged is told and left out; the exit code is 1 then. Needs the extra
+    vhdx[files].
     """
     from vhdx.ops.files.copy import Copier, CopyOptions  # noqa: PLC0415  --help needs no library
     from vhdx.ops.files.opening import opened, split  # noqa: PLC0415
@@ -65,7 +67,9 @@ def cp(
                 opened(place.image, place.path, told, selection(**chosen)) as volume,
                 Copier(volume, directory, options, progress) as copier,
             ):
-                _copy(copier, volume.find(place.path, follow=not recursive), name, recursive=recursive)
+                found = volume.find(place.path, follow=not recursive)
+                with changing(fate="files that were copied stay, the one under way is taken away"):
+                    _copy(copier, found, name, recursive=recursive)
     return told.code
 
 

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 @guest_options
 @json_option
 def du(place: str, *, as_ncdu: bool, as_json: bool, **chosen: Unpack[Chosen]) -> int:
-    """Say how much the directories of a guest hold: bytes that are stored, without holes.
+    """Say how much the directories of a guest hold.
 
-    A file with several names counts once. Needs the extra vhdx[files].
+    Below PATH in IMAGE; bytes that are stored, without holes. A file with several names counts once. Needs
+    the extra vhdx[files].
     """
     from vhdx.ops.files.usage import ncdu, usage  # noqa: PLC0415  --help needs no library
 

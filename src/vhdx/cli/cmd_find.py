@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 @guest_options
 @json_option
 def find(place: str, pattern: str, *, as_json: bool, **chosen: Unpack[Chosen]) -> int:
-    """Print the paths of a guest, below PATH, that match PATTERN.
+    """Print the paths in the guest of IMAGE that match PATTERN.
 
-    Without a slash in it the name must match, as in '*.conf'; with one the path from the root, where **
-    stands for any number of directories: '/home/**/*.conf'. Needs the extra vhdx[files].
+    Only those below PATH. Without a slash in it the name must match, as in '*.conf'; with one the path from
+    the root, where ** stands for any number of directories: '/home/**/*.conf'. Needs the extra vhdx[files].
     """
     from vhdx.ops.files.listing import listed, matching, path_of  # noqa: PLC0415  --help needs no library
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--devices", is_flag=True, help="Device nodes and FIFOs, too.")
 @guest_options
 def tar(place: str, *, devices: bool, **chosen: Unpack[Chosen]) -> int:
-    """Print files of the guest in IMAGE as a tar archive, to be redirected or piped.
+    """Print files of the guest in IMAGE as a tar archive.
 
     PAX, with owners, nanoseconds, extended attributes, hard links and holes. What is damaged is told and left
     out; the exit code is 1 then. Needs the extra vhdx[files].

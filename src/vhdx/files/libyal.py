@@ -103,7 +103,7 @@ class LibyalTree:
                 raise
             except (*_FAILURES, NotFreeError) as error:
                 failure, self.source.failure = self.source.failure, None
-                if isinstance(failure, VhdxError) or (isinstance(failure, OSError) and failure.errno):
+                if failure is not None and _is_passed_on(failure):
                     raise failure from error
                 raise FileSystemError(f"{what} cannot be read: {_cause(failure or error)}") from error
 
@@ -191,7 +191,14 @@ def joined(runs: Iterator[tuple[int, int]], size: int) -> Iterator[tuple[int, in
         yield start, end - start
 
 
-def _cause(error: Exception) -> str:
+def _is_passed_on(failure: BaseException) -> bool:
+    """Whether it is no matter of the file system: errors of the image and of the host, and interrupts."""
+    if isinstance(failure, OSError):
+        return bool(failure.errno)
+    return isinstance(failure, VhdxError) or not isinstance(failure, Exception)
+
+
+def _cause(error: BaseException) -> str:
     """The innermost of the sentences that a library chains, without the name of its function."""
     sentences = str(error).split(". ")
     inner = sentences[1] if len(sentences) > 1 else sentences[0]

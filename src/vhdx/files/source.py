@@ -28,7 +28,7 @@ class VolumeSource:
         self._size = size
         self._position = 0
         self._pages: OrderedDict[int, bytes] = OrderedDict()
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
 
     def get_size(self) -> int:
         """Bytes of the volume; the libraries ask for it by this name."""
@@ -50,7 +50,7 @@ class VolumeSource:
         """Up to ``length`` bytes; nothing at the end of the volume."""
         try:
             data = self.pread(length, self._position)
-        except Exception as error:
+        except BaseException as error:  # Ctrl-C, too
             self.failure = self.failure or error
             raise
         self._position += len(data)

@@ -154,3 +154,9 @@ def test_a_link_swapped_in_is_not_followed(inside: Path) -> None:
         (inside / "d").symlink_to("..")
         with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
             target.directory(("d",))
+
+
+def test_an_interrupt_takes_the_file_under_way_with_it(inside: Path) -> None:
+    with Target(str(inside)) as target, pytest.raises(KeyboardInterrupt), target.new_file(("a",)):
+        raise KeyboardInterrupt
+    assert not list(inside.iterdir())
