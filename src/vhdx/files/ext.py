@@ -32,6 +32,8 @@ _LONGEST_DIRECTORY = 256 << 20
 class ExtTree(PosixTree):
     """Files of an ext2, ext3 or ext4."""
 
+    reads_by_extents = True
+
     def __init__(self, library: Any, source: VolumeSource, tell: Tell) -> None:
         superblock = _superblock(source.pread, source.get_size())
         self._superblock = superblock

@@ -1,4 +1,7 @@
-"""XFS by libfsxfs. A log that was not written back is not replayed: who opens the volume says so."""
+"""XFS by libfsxfs, whose extents have the right lengths and, as the tests show, wrong places.
+
+A log that was not written back is not replayed: who opens the volume says so.
+"""
 
 from __future__ import annotations
 
