@@ -4,18 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS := 3600
 
-.PHONY: help demo test slow crash soak fuzz lint docs dist bench clean
+.PHONY: help demo test windows slow crash soak fuzz lint docs dist bench clean
 
 help:
 	@echo "make demo   convert a partitioned disk to VHDX and back, on this machine"
 	@echo "make test   lint, types, import contracts and all tests"
+	@echo "make windows the tests in a Python for Windows, under Wine in .wine"
 	@echo "make slow   the tests that take minutes each"
 	@echo "make crash  power losses at random, for ten minutes"
 	@echo "make soak   a random mix of everything against a reference file, for SECONDS=3600"
 	@echo "make fuzz   hostile input with coverage guidance; SECONDS=60 each, TARGETS=\"image log\""
 	@echo "make docs   the documentation as HTML, and the man page"
 	@echo "make dist   a wheel with the man page in it"
-	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls"
+	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls; BASE=REVISION against that"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else 0'
@@ -36,6 +37,9 @@ test: $(VENV)/installed-dev lint
 	@sh .ci/tools
 	@sh .ci/kernel
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+windows: $(VENV)/installed-dev
+	@PYTHON=$(BIN)/python sh .ci/windows
 
 slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
@@ -61,6 +65,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 src/vhdx/storage
 	$(BIN)/lint-imports --no-logo
 
 docs: $(VENV)/installed-docs
@@ -78,7 +83,7 @@ $(VENV)/installed-docs: pyproject.toml $(BIN)/python
 
 bench: $(VENV)/installed-dev
 	@sh .ci/tools
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(if $(BASE),--base $(BASE))
 
 clean:
-	rm -rf $(VENV) .fuzz demo-work bench/results docs/built dist
+	rm -rf $(VENV) .wine .fuzz demo-work bench/results/latest.json docs/built dist

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import vhdx
-from bench.harness import Row, rows_of, take_turns
+from bench.harness import PAIRS, Row, rows_of, take_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -104,7 +104,7 @@ def _merge(folder: Path) -> list[Row]:
                 disk.pwrite(os.urandom(MIB), offset)
         return child
 
-    children = [fresh() for _ in range(4)]
+    children = [fresh() for _ in range(PAIRS + 1)]
     copied = children[0]
 
     def merge() -> None:

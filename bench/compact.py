@@ -47,7 +47,7 @@ def _moving(folder: Path) -> Iterator[Row]:
             if number * MIB >= MOVED:
                 file.write(data)
         disk.flush()
-        disk.zero(MOVED, 0)
+        disk.zero(length=MOVED, offset=0)
 
     def restore() -> None:
         target.unlink(missing_ok=True)

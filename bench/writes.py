@@ -20,6 +20,8 @@ MIB = 1024 * 1024
 BLOCK = b"\xa5" * 4096
 PIECE = os.urandom(MIB)
 SINGLE, BATCHED, EVERY, IN_PLACE, SEQUENTIAL = 200, 1280, 64, 50_000, 512
+INTERVAL, LASTING = 5, 1_000_000
+"""Seconds between commits of servers and mounts, and writes that take longer than that."""
 
 
 class _Files:
@@ -67,6 +69,7 @@ def measure(folder: Path) -> list[Row]:
     scattered = _Files(folder, "1M", 4096 * MIB)
     rows = _allocating(scattered, SINGLE, 1, "allocate 4 KiB, flush each", 3)
     rows += _allocating(scattered, BATCHED, EVERY, "allocate 4 KiB, flush every 64", 10)
+    rows += _committing(_Files(folder, "1M", 64 * MIB))
     return rows + _in_place(_Files(folder, "1M", 256 * MIB)) + _in_sequence(_Files(folder, None, 1024 * MIB))
 
 
@@ -121,6 +124,28 @@ def _in_place(files: _Files) -> list[Row]:
     aims = {"os.pwrite": Aim("within 2.5x of os.pwrite", lambda mine, theirs: mine <= 2.5 * theirs)}
     what = "4 KiB random in place, one flush"
     return rows_of(what, {name: seconds / IN_PLACE for name, seconds in found.items()}, aims)
+
+
+def _committing(files: _Files) -> list[Row]:
+    """What it costs that a thread commits meanwhile, on writes for longer than an interval."""
+    files.renew()
+    chosen = random.Random(1)
+    offsets = [chosen.randrange(64 * MIB // 4096) * 4096 for _ in range(IN_PLACE)]
+
+    def writing(interval: float) -> Callable[[], None]:
+        def run() -> None:
+            with vhdx.open(files.image, "r+", commit_interval=interval) as disk:
+                for _ in range(LASTING // IN_PLACE):
+                    for offset in offsets:
+                        disk.pwrite(BLOCK, offset)
+
+        return run
+
+    without = "no interval"
+    found = take_turns({OURS: writing(INTERVAL), without: writing(0)}, 3)
+    aims = {without: Aim("at most 3 % more", lambda mine, theirs: mine <= 1.03 * theirs)}
+    what = f"4 KiB random, committed every {INTERVAL} s"
+    return rows_of(what, {name: seconds / LASTING for name, seconds in found.items()}, aims)
 
 
 def _in_sequence(files: _Files) -> list[Row]:

@@ -1,4 +1,4 @@
-"""The front transaction: what is public is a list, the list is complete, and what README shows happens."""
+"""The public names: what is public is a list, the list is complete, and what README shows happens."""
 
 import importlib
 import inspect
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
-from vhdx.cli.main import VERBS
+from vhdx.cli.verbs import VERBS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 ROOMS = [
@@ -32,12 +32,13 @@ FACE = {
         "compare",
     ),
     *("merge", "MergeResult", "resize", "ResizeResult", "UndoResult"),
-    *("compact", "CompactResult", "set_properties", "PropertiesResult"),
+    *("compact", "CompactResult", "DiscardedVolume", "VolumeSelection", "trim_free"),
+    *("set_properties", "PropertiesResult"),
     *("user_items", "get_user_item", "set_user_item", "delete_user_item", "UserItemInfo"),
     *("check", "CheckResult", "CheckFinding"),
     *("file_systems", "FileSystemOn"),
     *("CompareResult", "Disk", "Doubt", "Extent", "ExtentKind", "BlockState"),
-    *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
+    *("CreateResult", "ConvertResult", "ImageOptions", "KnownDisk", "ParentPolicy", "__version__"),
     *("measure", "MeasureResult", "Partition", "PartitionTable"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
     "FileSystemError",
@@ -101,7 +102,7 @@ def test_errors_are_one_tree() -> None:
         ("import vhdx", ("numpy", "rich", "click", "vhdx.disk", "vhdx.ops")),
         ("import vhdx; vhdx.open", ("numpy", "rich", "click", "vhdx.ops")),
         ("import vhdx; vhdx.create", ("numpy", "rich", "click")),
-        ("from vhdx.cli.main import main", ("numpy", "rich", "vhdx.disk", "vhdx.ops")),
+        ("from vhdx.cli.verbs import main", ("numpy", "rich", "vhdx.disk", "vhdx.ops")),
     ],
 )
 def test_nothing_is_imported_before_it_is_used(code: str, absent: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ from vhdx.version import __version__
 
 if TYPE_CHECKING:
     from vhdx.disk.chain import Disk
+    from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.open import open_disk as open  # noqa: A004  the name people expect
     from vhdx.disk.places import ParentPolicy
     from vhdx.disk.volumes import FileSystemOn
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
         VhdxError,
     )
     from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
+    from vhdx.known import KnownDisk
     from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
+    from vhdx.ops.discard import DiscardedVolume
     from vhdx.ops.file_systems import file_systems
     from vhdx.ops.make.convert import ConvertResult, convert
     from vhdx.ops.make.create import CreateResult, create
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, UndoResult, repair, undo_repair
     from vhdx.ops.resize import ResizeResult, resize
+    from vhdx.ops.trim_free import trim_free
     from vhdx.partitions.table import Partition, PartitionTable
 
 __all__ = [
@@ -58,6 +62,7 @@ __all__ = [
     "ConvertResult",
     "CorruptImageError",
     "CreateResult",
+    "DiscardedVolume",
     "Disk",
     "Doubt",
     "Extent",
@@ -67,6 +72,7 @@ __all__ = [
     "ImageFailedError",
     "ImageLockedError",
     "ImageOptions",
+    "KnownDisk",
     "MeasureResult",
     "MergeResult",
     "ParentMismatchError",
@@ -82,6 +88,7 @@ __all__ = [
     "UnsupportedImageError",
     "UserItemInfo",
     "VhdxError",
+    "VolumeSelection",
     "__version__",
     "check",
     "compact",
@@ -99,12 +106,14 @@ __all__ = [
     "resize",
     "set_properties",
     "set_user_item",
+    "trim_free",
     "undo_repair",
     "user_items",
 ]
 
 _HOMES = {
     "vhdx.disk.chain": ("Disk",),
+    "vhdx.disk.free_space": ("VolumeSelection",),
     "vhdx.disk.open": ("open",),
     "vhdx.disk.places": ("ParentPolicy",),
     "vhdx.disk.volumes": ("FileSystemOn",),
@@ -118,12 +127,14 @@ _HOMES = {
         "UnsupportedImageError",
         "VhdxError",
     ),
+    "vhdx.known": ("KnownDisk",),
     "vhdx.extents": ("BlockState", "Doubt", "Extent", "ExtentKind"),
     "vhdx.ops.compact": ("CompactResult", "compact"),
     "vhdx.ops.check": ("CheckFinding", "CheckResult", "check"),
     "vhdx.ops.compare": ("CompareResult", "compare"),
     "vhdx.ops.make.convert": ("ConvertResult", "convert"),
     "vhdx.ops.make.create": ("CreateResult", "create"),
+    "vhdx.ops.discard": ("DiscardedVolume",),
     "vhdx.ops.file_systems": ("file_systems",),
     "vhdx.ops.merge": ("MergeResult", "merge"),
     "vhdx.ops.make.measure": ("MeasureResult", "measure"),
@@ -133,6 +144,7 @@ _HOMES = {
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "UndoResult", "repair", "undo_repair"),
     "vhdx.ops.resize": ("ResizeResult", "resize"),
+    "vhdx.ops.trim_free": ("trim_free",),
     "vhdx.partitions.table": ("Partition", "PartitionTable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

@@ -71,16 +71,19 @@ class Doubt(NamedTuple):
 
 def merged(extents: Iterable[Extent]) -> Iterator[Extent]:
     """The same extents with neighbours that continue each other made one. Expects them in order."""
-    current: Extent | None = None
-    for extent in extents:
-        if current is not None and continues(current, extent):
+    rest = iter(extents)
+    current = next(rest, None)
+    if current is None:
+        return
+    end = current.offset + current.length
+    for extent in rest:
+        if extent.offset == end and continues(current, extent):
             current = current._replace(length=current.length + extent.length)
-            continue
-        if current is not None:
+        else:
             yield current
-        current = extent
-    if current is not None:
-        yield current
+            current = extent
+        end = extent.offset + extent.length
+    yield current
 
 
 def continues(before: Extent, after: Extent) -> bool:

@@ -5,7 +5,6 @@ Knows sizes, not contents: what a BAT entry holds is none of its business.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.format.bat import ENTRY_SIZE
@@ -13,6 +12,7 @@ from vhdx.format.region import aligned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Self
 
 BITMAP_BLOCK_SIZE = 1024 * 1024
 SECTORS_PER_CHUNK = BITMAP_BLOCK_SIZE * 8
@@ -26,34 +26,47 @@ class Span(NamedTuple):
     length: int
 
 
-@dataclass(frozen=True, slots=True)
-class Geometry:
-    """Sizes in bytes of a disk, its blocks and sectors, and everything that follows from them."""
+class _Sizes(NamedTuple):
+    """What a geometry keeps: four sizes that are chosen, and what follows from them."""
 
     disk_size: int
     block_size: int
     logical_sector_size: int
     differencing: bool
-    block_shift: int = field(init=False)
-    chunk_ratio: int = field(init=False)
-    block_count: int = field(init=False)
-    chunk_count: int = field(init=False)
-    bat_entry_count: int = field(init=False)
+    block_shift: int
+    chunk_ratio: int
+    block_count: int
+    chunk_count: int
+    bat_entry_count: int
 
-    def __post_init__(self) -> None:
-        blocks = -(-self.disk_size // self.block_size)
-        ratio = SECTORS_PER_CHUNK * self.logical_sector_size // self.block_size
+
+class Geometry(_Sizes):
+    """Sizes in bytes of a disk, its blocks and sectors, and everything that follows from them."""
+
+    __slots__ = ()
+
+    def __new__(cls, disk_size: int, block_size: int, logical_sector_size: int, differencing: bool) -> Self:
+        """The geometry of a disk of these sizes."""
+        blocks = -(-disk_size // block_size)
+        ratio = SECTORS_PER_CHUNK * logical_sector_size // block_size
         chunks = -(-blocks // ratio)
-        entries = chunks * (ratio + 1) if self.differencing else blocks + (blocks - 1) // ratio
-        derived = {
-            "block_shift": self.block_size.bit_length() - 1,
-            "chunk_ratio": ratio,
-            "block_count": blocks,
-            "chunk_count": chunks,
-            "bat_entry_count": entries if blocks else 0,
-        }
-        for name, value in derived.items():
-            object.__setattr__(self, name, value)
+        entries = chunks * (ratio + 1) if differencing else blocks + (blocks - 1) // ratio
+        return super().__new__(
+            cls,
+            disk_size,
+            block_size,
+            logical_sector_size,
+            differencing,
+            block_shift=block_size.bit_length() - 1,
+            chunk_ratio=ratio,
+            block_count=blocks,
+            chunk_count=chunks,
+            bat_entry_count=entries if blocks else 0,
+        )
+
+    def resized(self, disk_size: int) -> Geometry:
+        """The same for a disk of another size."""
+        return Geometry(disk_size, self.block_size, self.logical_sector_size, self.differencing)
 
     @property
     def bat_length(self) -> int:

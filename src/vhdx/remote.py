@@ -15,7 +15,6 @@ import errno
 import io
 import re
 from collections import OrderedDict
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vhdx.disk.open import readable_disk
@@ -50,7 +49,7 @@ def open(url: str, *, parents: Parents = None, **options: Any) -> Disk:  # noqa:
     def open_file(place: str, lock: bool) -> ReadableStorage:
         return _storage(place, options) if "://" in place else open_regular_file(place, lock)
 
-    policy = replace(policy_from(parents), open_file=open_file)
+    policy = policy_from(parents)._replace(open_file=open_file)
     return readable_disk(_storage(url, options), policy)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from vhdx.errors import CorruptImageError, UnsupportedImageError, VhdxError
+from vhdx.text import command
 
 
 class Severity(enum.StrEnum):
@@ -71,7 +72,7 @@ class Finding(NamedTuple):
             structure=self.place.structure,
             file_offset=self.place.file_offset,
             rule=self.rule.section,
-            next_command=f"vhdx check {image}" if self._is_damage else None,
+            next_command=command("check {}", image) if self._is_damage else None,
         )
 
     @property
@@ -142,10 +143,12 @@ def _unsupported(code: str, section: str) -> Rule:
     return Rule(code, Severity.ERROR, section, unsupported=True)
 
 
-IDENTIFIER_SIGNATURE = _error("identifier.signature", "2.2.1")
+HOST_READ = _error("host.read_error", "2.2")
+
+IDENTIFIER_SIGNATURE = _error("identifier.signature", "2.2.1", Remedy.REPAIR)
 
 HEADER_DAMAGED = _warning("header.damaged", "2.2.2", Remedy.REPAIR)
-HEADER_NONE = _error("header.none", "2.2.2")
+HEADER_NONE = _error("header.none", "2.2.2", Remedy.REBUILD)
 HEADER_TIE = _error("header.tie", "2.2.2")
 HEADER_TWINS = _note("header.twins", "2.2.2")
 HEADER_VERSION = _unsupported("header.version", "2.2.2")
@@ -181,25 +184,26 @@ REGION_NOT_REQUIRED = _note("region.not_required", "2.2.3.2")
 REGION_PAST_END = _error("region.past_end", "2.2.3.2")
 REGION_UNKNOWN_PAST_END = _warning("region.unknown_past_end", "2.2.3.2")
 
-METADATA_TABLE = _error("metadata.table", "2.6.1.1")
-METADATA_COUNT = _error("metadata.count", "2.6.1.1")
+METADATA_TABLE = _error("metadata.table", "2.6.1.1", Remedy.REBUILD)
+METADATA_COUNT = _error("metadata.count", "2.6.1.1", Remedy.REBUILD)
 METADATA_DUPLICATE = _error("metadata.duplicate", "2.6.1.2")
-METADATA_PLACE = _error("metadata.place", "2.6.1.2")
+METADATA_PLACE = _error("metadata.place", "2.6.1.2", Remedy.REBUILD)
 METADATA_OVERLAP = _error("metadata.overlap", "2.6.1.2")
+METADATA_NAMELESS = _warning("metadata.nameless", "2.6.1.2", Remedy.REPAIR)
 METADATA_UNKNOWN_REQUIRED = _unsupported("metadata.unknown_required", "2.6.1.2")
 METADATA_UNKNOWN = _note("metadata.unknown", "2.6.1.2")
 METADATA_INCOMPLETE_FILE = _unsupported("metadata.incomplete_file", "2.6.1.2")
-METADATA_MISSING = _error("metadata.missing", "2.6.2")
-METADATA_LENGTH = _error("metadata.length", "2.6.2")
+METADATA_MISSING = _error("metadata.missing", "2.6.2", Remedy.REBUILD)
+METADATA_LENGTH = _error("metadata.length", "2.6.2", Remedy.REBUILD)
 METADATA_FLAGS = _warning("metadata.flags", "2.6.2", Remedy.REPAIR)
 
 METADATA_RESERVED = _warning("metadata.reserved", "2.6.1", Remedy.REPAIR)
 
-BLOCK_SIZE = _error("metadata.block_size", "2.6.2.1")
+BLOCK_SIZE = _error("metadata.block_size", "2.6.2.1", Remedy.REBUILD)
 FILE_PARAMETER_FLAGS = _warning("metadata.file_parameter_flags", "2.6.2.1", Remedy.REPAIR)
-DISK_SIZE = _error("metadata.disk_size", "2.6.2.2")
-LOGICAL_SECTOR_SIZE = _error("metadata.logical_sector_size", "2.6.2.4")
-PHYSICAL_SECTOR_SIZE = _error("metadata.physical_sector_size", "2.6.2.5")
+DISK_SIZE = _error("metadata.disk_size", "2.6.2.2", Remedy.REBUILD)
+LOGICAL_SECTOR_SIZE = _error("metadata.logical_sector_size", "2.6.2.4", Remedy.REBUILD)
+PHYSICAL_SECTOR_SIZE = _error("metadata.physical_sector_size", "2.6.2.5", Remedy.REBUILD)
 
 LOCATOR_MISSING = _error("locator.missing", "2.6.2.1")
 LOCATOR_TYPE = _unsupported("locator.type", "2.6.2.6.1")
@@ -211,6 +215,7 @@ LOCATOR_RESERVED = _warning("locator.reserved", "2.6.2.6.1", Remedy.REPAIR)
 LOCATOR_PATH_FORM = _note("locator.path_form", "2.6.2.6.3")
 LOCATOR_UNUSED = _note("locator.unused", "2.6.2.6")
 PARENT_NOT_FOUND = _error("parent.not_found", "2.6.2.6.3")
+PARENT_SEVERAL = _note("parent.several", "2.6.2.6.3")
 PARENT_MISMATCH = _error("parent.mismatch", "2.6.2.6.3")
 
 BAT_TOO_SMALL = _error("bat.too_small", "2.5")
@@ -219,6 +224,7 @@ BAT_PLACE = _error("bat.place", "2.5.1", Remedy.ACCEPT_DATA_LOSS)
 BAT_PAST_END = _error("bat.past_end", "2.5.1", Remedy.ACCEPT_DATA_LOSS)
 BAT_OVERLAP = _error("bat.overlap", "2.5.1", Remedy.ACCEPT_DATA_LOSS)
 BAT_BITMAP_MISSING = _error("bat.bitmap_missing", "2.5.1.2")
+BAT_TAKEN_FOR_PRESENT = _warning("bat.taken_for_present", "2.5.1", Remedy.REPAIR)
 BAT_STATE_V095 = _warning("bat.state_v095", "2.5.1.1")
 BAT_RESERVED = _warning("bat.reserved", "2.5.1", Remedy.REPAIR)
 BAT_NEEDLESS_OFFSET = _warning("bat.needless_offset", "2.5.1.1", Remedy.REPAIR)
@@ -229,8 +235,14 @@ BAT_BITMAP_JUNK = _warning("bat.bitmap_junk", "2.5.1.2", Remedy.REPAIR)
 BAT_LEFTOVERS = _note("bat.leftovers", "2.5")
 BAT_LEFTOVER_SPACE = _warning("bat.leftover_space", "2.5")
 
+BAT_FIXED_ABSENT = _error("bat.fixed_absent", "2.6.2.1", Remedy.REBUILD)
+
+SPACE_LOST_ENTRIES = _error("space.lost_entries", "2.5", Remedy.REBUILD)
 SPACE_LEAKED = _warning("space.leaked", "2.2")
+SPACE_FREE = _note("space.free", "2.2")
+SPACE_FREE_TAIL = _note("space.free_tail", "2.2", Remedy.REPAIR)
 SPACE_LEAKED_TAIL = _warning("space.leaked_tail", "2.2", Remedy.REPAIR)
+SPACE_AFTER_CRASH = _note("space.after_crash", "2.3.1.1", Remedy.REPAIR)
 SPACE_RESERVED = _note("space.reserved", "2.6.2.1")
 SPACE_GAP = _note("space.gap", "2.2")
 SPACE_RAGGED_END = _note("space.ragged_end", "2.2")

@@ -56,3 +56,9 @@ def format_size(size: int) -> str:
         power += 1
     number = f"{size / 1024**power:.2f}".rstrip("0").rstrip(".") if power else str(size)
     return f"{number} {_NAMES[power]}"
+
+
+def size_text(size: int) -> str:
+    """A size for people that loses nothing: ``"1.5 GiB (1610612737 bytes)"``."""
+    short = format_size(size)
+    return short if short.endswith("bytes") else f"{short} ({size} bytes)"

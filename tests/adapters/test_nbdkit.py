@@ -59,7 +59,7 @@ def test_everything_that_clients_write(path: Path, tmp_path: Path) -> None:
 def test_the_map_and_what_is_announced(path: Path) -> None:
     with vhdx.open(path, "r+") as disk:
         disk.pwrite(b"x", MIB)
-        disk.zero(MIB, 2 * MIB)
+        disk.zero(length=MIB, offset=2 * MIB)
     found = json.loads(nbdkit(f"image={path}", client='nbdinfo --map --json "$uri"'))
     assert [(run["offset"], run["length"], run["type"]) for run in found] == [
         (0, MIB, 3),

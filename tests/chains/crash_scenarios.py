@@ -8,7 +8,7 @@ from tests.crash.scenarios.scenario import junk
 from tests.crash.scenarios.wandering import wander
 from tests.crash.session import reproducible
 from tests.support.build import ImageBuilder
-from tests.support.layout import GIB, MIB, PARTIALLY_PRESENT, UNMAPPED, ZERO
+from tests.support.layout import GIB, KIB, MIB, PARTIALLY_PRESENT, UNMAPPED, ZERO
 from tests.support.parts import Bitmap, Block
 from tests.support.patterns import pattern
 from tests.support.sparse import content_of
@@ -236,6 +236,14 @@ def in_want_of_a_bitmap(sector: int = 512) -> Made:
     return leaf, [[parent]]
 
 
+def in_want_of_the_last_mib(sector: int = 512) -> Made:
+    """As before, but the free space is the last MiB of the file, which ends inside it."""
+    leaf, chains = in_want_of_a_bitmap(sector)
+    leaf.gap, leaf.patches = 0, []
+    leaf.tail = bytes(600 * KIB)
+    return leaf, chains
+
+
 def bitmap_for_nobody(sector: int = 512) -> Made:
     """No block is partially present, but there is a bitmap, in front of a block that moves to its place."""
     leaf, chains = child(sector)
@@ -321,6 +329,7 @@ SCENARIOS = (
             ("compacted, like its parent", like_its_parent, scanned),
             ("compacted without bitmaps", bitmap_for_nobody, without_bitmaps),
             ("compacted with a new bitmap", in_want_of_a_bitmap, scanned_and_punched),
+            ("compacted with a bitmap in the last MiB", in_want_of_the_last_mib, scanned_and_punched),
             ("compacted, interrupted", like_its_parent, interrupted),
         )
     ),

@@ -191,6 +191,6 @@ def test_others_read_it_alike(tmp_path: Path) -> None:
     assert by_seven_zip(child) == content
     assert pyvhdi_bytes(child, path) == content
     with vhdx.open(child, "r+") as disk:
-        disk.trim(MIB, 0)
+        disk.trim(length=MIB, offset=0)
         content[:MIB] = bytes(MIB)
     assert by_seven_zip(child) == content

@@ -56,8 +56,8 @@ def test_a_whole_block_is_trimmed_and_zeroed(tmp_path: Path) -> None:
     vhdx.create(tmp_path / "child.vhdx", parent=tmp_path / "parent.vhdx", block_size="256M")
     with vhdx.open(tmp_path / "child.vhdx", "r+") as disk:
         disk.pwrite(b"y" * 512, 4096)
-        disk.trim(256 * MIB, 0)
-        disk.zero(256 * MIB, 512 * MIB)
+        disk.trim(length=256 * MIB, offset=0)
+        disk.zero(length=256 * MIB, offset=512 * MIB)
         disk.pwrite(b"z" * 512, 512)
         assert disk.pread(9000, 0) == bytes(512) + b"z" * 512 + bytes(9000 - 1024)
     twin = twin_of(tmp_path / "child.vhdx", tmp_path / "parent.vhdx")

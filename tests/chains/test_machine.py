@@ -131,8 +131,10 @@ class Machine(RuleBasedStateMachine):
     def zero(self, border: int, near: int, length: int, keep: bool, fast: bool) -> None:
         offset = self.place(border, near)
         length = min(length, self.disk.size - offset)
+        if not length:
+            return
         try:
-            self.disk.zero(length, offset, keep_allocated=keep, fast_only=fast)
+            self.disk.zero(length=length, offset=offset, keep_allocated=keep, fast_only=fast)
         except OSError as error:
             if not fast or error.errno != errno.ENOTSUP:
                 raise
@@ -144,9 +146,11 @@ class Machine(RuleBasedStateMachine):
     def trim(self, border: int, near: int, length: int) -> None:
         offset = self.place(border, near)
         length = min(length, self.disk.size - offset)
+        if not length:
+            return
         before = bytes(self.leaf.content)
         files = self.leaf.path.stat().st_size
-        self.disk.trim(length, offset)
+        self.disk.trim(length=length, offset=offset)
         assert self.leaf.path.stat().st_size == files
         after = bytearray(before)
         after[offset : offset + length] = bytes(length)

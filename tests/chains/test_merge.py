@@ -45,7 +45,7 @@ def chain(folder: Path, layers: int = 3, **changes: object) -> Chain:
         with vhdx.open(path, "r+") as disk:
             for place in range(layers - number):
                 disk.pwrite(pattern(number, 5000, seed=place), (number + 2 * place) * MIB + 300 * number)
-            disk.zero(MIB, (7 - number) * MIB)
+            disk.zero(length=MIB, offset=(7 - number) * MIB)
             contents.append(disk.pread(disk.size, 0))
         files.append(path)
     return Chain(files, contents)
@@ -194,6 +194,55 @@ def test_a_smaller_child_of_a_larger_parent(tmp_path: Path) -> None:
     vhdx.merge(files[0])
     assert content_of(files[1]) == content
     assert_sound(files[1])
+
+
+def tapering(folder: Path, *ends: int) -> list[Path]:
+    """A chain of disks of these sizes in MiB, base first, with a word at the end of each."""
+    files = []
+    for number, end in enumerate(ends):
+        files.append(folder / f"{number}.vhdx")
+        vhdx.create(files[-1], f"{end}MiB", block_size=MIB)
+        if number:
+            files[-1].unlink()
+            small = folder / "small.vhdx"
+            vhdx.create(small, f"{end}MiB", block_size=MIB, overwrite=True)
+            vhdx.create(files[-1], parent=small, block_size=MIB)
+            vhdx.rebase(files[-1], files[-2], ignore_identity=True)
+        with vhdx.open(files[-1], "r+") as disk:
+            disk.pwrite(f"end of {number}".encode(), (end << 20) - 512)
+    for child, parent in zip(files[1:], files, strict=False):
+        vhdx.rebase(child, parent, ignore_identity=True)
+    return files
+
+
+@pytest.mark.parametrize("ends", [(16, 8), (16, 16, 8), (8, 16, 8), (16, 8, 12)])
+def test_nothing_but_zeros_is_cut_unasked(tmp_path: Path, ends: tuple[int, ...]) -> None:
+    files = tapering(tmp_path, *ends)
+    before = {path: digest(path) for path in files}
+    with pytest.raises(vhdx.UnsupportedImageError, match=r"there is data at .*--shrink"):
+        vhdx.merge(files[-1], into=files[0])
+    assert {path: digest(path) for path in files} == before
+    done = vhdx.merge(files[-1], into=files[0], shrink=True)
+    assert done.cut_size == max(0, ends[0] - ends[-1]) << 20
+    with vhdx.open(files[0]) as disk:
+        assert disk.size == ends[-1] << 20
+    assert is_clean(files[0])
+
+
+def test_zeros_behind_the_childs_end_are_cut(tmp_path: Path) -> None:
+    base, child = tapering(tmp_path, 16, 8)
+    with vhdx.open(base, "r+") as disk:
+        disk.zero(length=MIB, offset=15 * MIB)
+    vhdx.rebase(child, base, ignore_identity=True)
+    done = run("merge", str(child))
+    assert done.code == 0
+    assert "8 MiB (8388608 bytes) smaller" in done.out
+
+
+def test_rebase_says_that_the_parent_is_larger(tmp_path: Path) -> None:
+    base, child = tapering(tmp_path, 16, 8)
+    assert vhdx.rebase(child, base).hidden_size == 8 * MIB
+    assert "8 MiB (8388608 bytes) larger" in run("rebase", str(child), "--parent", str(base)).err
 
 
 @pytest.mark.skipif(not LISTED, reason=f"there is no folder {IMAGES}")

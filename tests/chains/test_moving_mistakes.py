@@ -1,7 +1,7 @@
 """Mistakes that moving blocks could make, each put into the library for one test: the harness finds them."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from tests.crash.promises.scene import BrokenPromiseError
 from tests.crash.scenarios import ALL
 from vhdx import BlockState
 from vhdx.image.pages import Pages
-from vhdx.reshape.packing import Gaps
+from vhdx.reshape import file_layout, packing
+from vhdx.reshape.packing import Move
 from vhdx.reshape.relocate import Relocator
 from vhdx.reshape.scan import Replacement, Scanner
 from vhdx.write.space import Space
@@ -147,13 +148,13 @@ def old_pages_of_a_bitmap_remembered(patch: Patch) -> None:
 
 
 def target_taken_by_two(patch: Patch) -> None:
-    def take(self: Any, length: int, before: int) -> int | None:
-        current, found = self._current, really(self, length, before)
-        self._current = current or self._current
-        return found
+    def moves(*arguments: Any) -> Iterator[Move]:
+        targets: dict[int, int] = {}
+        for move in really(*arguments):
+            yield move._replace(target=targets.setdefault(move.piece.length, move.target))
 
-    really = Gaps.take
-    patch.setattr(Gaps, "take", take)
+    really = packing.moves
+    patch.setattr(file_layout, "moves", moves)
     patch.setattr(Space, "claim", lambda *_: True)
 
 

@@ -45,7 +45,7 @@ def test_is_written_to(files: list[Path]) -> None:
             data = pattern(number, min(5000, disk.size - offset), 77)
             disk.pwrite(data, offset)
             content[offset : offset + len(data)] = data
-        disk.zero(10_000, MIB)
+        disk.zero(length=10_000, offset=MIB)
         content[MIB : MIB + 10_000] = bytes(10_000)
     assert content_of(files[0]) == content
     assert twin_of(*files).read(len(content), 0) == content
@@ -54,7 +54,7 @@ def test_is_written_to(files: list[Path]) -> None:
     assert digest(files[1]) == parent
     assert_sound(files[0])
     with vhdx.open(files[0], "r+") as disk:
-        disk.trim(2 * MIB, 2 * MIB)
+        disk.trim(length=2 * MIB, offset=2 * MIB)
         content[2 * MIB :] = bytes(2 * MIB)
     assert by_seven_zip(files[0]) == content_of(files[0]) == content
 

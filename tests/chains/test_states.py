@@ -156,9 +156,9 @@ def perform(case: Case, disk: vhdx.Disk) -> bytes:
     if case.operation.verb == "write":
         disk.pwrite(data, case.offset)
     elif case.operation.verb == "zero":
-        disk.zero(case.count, case.offset, keep_allocated=case.operation.keep)
+        disk.zero(length=case.count, offset=case.offset, keep_allocated=case.operation.keep)
     else:
-        disk.trim(case.count, case.offset)
+        disk.trim(length=case.count, offset=case.offset)
     return data
 
 

@@ -1,5 +1,7 @@
 """``vhdx convert``: words in, words out. That contents survive is tested in ``tests/ops``."""
 
+import shlex
+import subprocess
 from pathlib import Path
 from uuid import UUID
 
@@ -9,8 +11,9 @@ from tests.support.build import ImageBuilder
 from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
+from tests.support.tools import needs
 
-from .running import USAGE, info, run, succeed
+from .running import COMMAND, USAGE, info, run, succeed
 
 IMAGE = ImageBuilder(4 * MIB, MIB, blocks={1: Block(pattern(1, MIB)), 3: Block(b"x" * 512)})
 
@@ -76,3 +79,25 @@ def test_parents(folder: Path) -> None:
     assert "elsewhere.vhdx: No such file or directory" in done.err
     succeed("convert", child, folder / "b.raw", "--parent-dir", folder)
     assert (folder / "b.raw").read_bytes() == IMAGE.content()
+
+
+@needs("qemu-img")
+@pytest.mark.parametrize("kind", ["qcow2", "vmdk", "vdi"])
+def test_what_qemu_writes_is_told_how_to_write(kind: str, folder: Path) -> None:
+    """The line that is told, run by a shell, makes a file that QEMU reads as the disk."""
+    for words in (["it's.out", "-O", kind], [f"it's.{kind}"]):
+        done = run("convert", "-f", "vhdx", "a.vhdx", *words, cwd=folder)
+        assert done.code == USAGE
+        said = done.sentence
+        assert said.startswith(f"{kind} is written by QEMU; try: vhdx serve -f vhdx a.vhdx --run ")
+        line = f"{shlex.join(COMMAND)} {said.split('try: vhdx ')[1]}"
+        subprocess.run(["sh", "-c", line], cwd=folder, check=True)
+        raw = ["qemu-img", "convert", "-f", kind, "-O", "raw", words[0], "x.raw"]
+        subprocess.run(raw, cwd=folder, check=True)
+        assert (folder / "x.raw").read_bytes() == IMAGE.content()
+
+
+def test_standard_input_is_no_way_to_qemu(folder: Path) -> None:
+    assert (
+        "make a VHDX of standard input first" in run("convert", "-", "x.qcow2", cwd=folder, input="").sentence
+    )

@@ -7,6 +7,7 @@ import pytest
 
 import vhdx
 from tests.docs.scenes import chain, damaged, dirty
+from tests.support.build import ImageBuilder
 from tests.support.damage import flip
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
@@ -14,6 +15,10 @@ from tests.support.patterns import pattern
 from .running import USAGE, run, succeed
 
 REGION_TABLES = (192 << 10, 256 << 10)
+FREE = (
+    "vm.vhdx: note: free space at file offset 5242880: 1 MiB are free in the file; vhdx compact gives them "
+    "back ([MS-VHDX] 2.2, space.free)\nvm.vhdx: 0 errors, 0 warnings, 1 note\n"
+)
 HEADERS = (64 << 10, 128 << 10)
 
 
@@ -34,19 +39,25 @@ def _flipped(*places: int) -> Callable[[Path], None]:
             damaged,
             "worse.vhdx",
             [
-                "to try to save what can be read: vhdx convert --salvage worse.vhdx TARGET",
+                "to try to save what can be read: vhdx convert --salvage worse.vhdx SALVAGED.vhdx",
                 "to see what can be repaired: vhdx repair --dry-run --accept-data-loss worse.vhdx",
             ],
         ),
         (
             _flipped(*REGION_TABLES),
             "vm.vhdx",
-            ["to see what can be repaired: vhdx repair --dry-run --rebuild vm.vhdx"],
+            [
+                "to try to save what can be read: vhdx convert --salvage vm.vhdx SALVAGED.vhdx",
+                "to see what can be repaired: vhdx repair --dry-run --rebuild vm.vhdx",
+            ],
         ),
         (
             _flipped(*HEADERS),
             "vm.vhdx",
-            ["to try to save what can be read: vhdx convert --salvage vm.vhdx TARGET"],
+            [
+                "to try to save what can be read: vhdx convert --salvage vm.vhdx SALVAGED.vhdx",
+                "to see what can be repaired: vhdx repair --dry-run --rebuild vm.vhdx",
+            ],
         ),
         (dirty, "vm.vhdx", []),
     ],
@@ -125,7 +136,7 @@ def test_force_does_it_and_the_way_back_is_told(line: str, tmp_path: Path) -> No
     succeed(*line.split(), "--force", cwd=tmp_path, input="any bytes")
     done = run("info", "--chain", "tuesday.avhdx", cwd=tmp_path)
     assert done.code == 1
-    assert "vhdx rebase --parent FILE --ignore-identity takes it as it is" in done.err
+    assert " --parent FILE --ignore-identity takes it as it is" in done.err
     succeed("rebase", "--parent", "monday.avhdx", "--ignore-identity", "tuesday.avhdx", cwd=tmp_path)
     succeed("info", "--chain", "tuesday.avhdx", cwd=tmp_path)
 
@@ -173,7 +184,12 @@ def test_after_a_repair_that_left_space_to_nobody(tmp_path: Path) -> None:
     vhdx.create(path, "64M", block_size="1M")
     with vhdx.open(path, "r+") as disk:
         disk.pwrite(pattern(1, 3 * MIB), 0)
-        disk.trim(MIB, MIB)
+        disk.trim(length=MIB, offset=MIB)
+    assert run("check", "vm.vhdx", cwd=tmp_path) == (0, FREE, "")
+    assert "free in the file: 1 MiB" in " ".join(succeed("info", "vm.vhdx", cwd=tmp_path).split())
+    with path.open("r+b") as file:
+        file.seek(5 * MIB)
+        file.write(b"of nobody")
     flip(path, HEADERS[0] + 100)
     out = run("repair", "vm.vhdx", cwd=tmp_path).out
     assert out.endswith("to give leaked space back: vhdx compact vm.vhdx\n")
@@ -189,3 +205,16 @@ def test_a_stranger_of_the_same_name_is_not_advised(tmp_path: Path) -> None:
     advice = "vhdx info a/child.vhdx --chain --any-parent"
     assert done.err.endswith(f"try: {advice}\n")
     succeed(*advice.split()[1:], cwd=tmp_path)
+
+
+def test_many_findings_of_a_kind_are_one_line_below_what_is_worse(tmp_path: Path) -> None:
+    """200 blocks whose entries have reserved bits, and one note and one error beside."""
+    image = ImageBuilder(200 * MIB, tail=bytes(512))
+    image.bat = dict.fromkeys(range(200), 2 | 1 << 4) | {77: 3 << 40 | 6}
+    image.write(tmp_path / "many.vhdx")
+    lines = run("check", "many.vhdx", cwd=tmp_path).out.splitlines()
+    assert [line.split(": ")[1] for line in lines[:3]] == ["error", "199 warnings", "note"]
+    told = "BAT entry 1 at 3145736, BAT entry 2 at 3145744 and 196 more ([MS-VHDX] 2.5.1, bat.reserved)"
+    assert lines[1].endswith(f"reserved bits of the entry of block 0 are set; the same of {told}")
+    assert lines[3] == "many.vhdx: 1 error, 199 warnings, 1 note"
+    assert lines[4].startswith("many.vhdx: to try to save what can be read")

@@ -17,7 +17,9 @@ from tests.docs.scenes import chain, damaged, dirty, guest, partitioned
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from vhdx.cli import cmd_convert
-from vhdx.cli.main import EXIT_INTERRUPTED, VERBS, exit_code_of
+from vhdx.cli.exit_codes import EXIT_INTERRUPTED
+from vhdx.cli.main import exit_code_of
+from vhdx.cli.verbs import VERBS
 from vhdx.storage.file import FileStorage
 
 ITEM = "11111111-2222-3333-4444-555555555555"
@@ -51,7 +53,7 @@ def _scattered(folder: Path) -> None:
     vhdx.create(folder / "vm.vhdx", "64M", block_size="1M")
     with vhdx.open(folder / "vm.vhdx", "r+") as disk:
         disk.pwrite(pattern(1, 8 * MIB, 1), 0)
-        disk.zero(3 * MIB, MIB)
+        disk.zero(length=3 * MIB, offset=MIB)
 
 
 def _undoable(folder: Path) -> None:

@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlparse
 
@@ -18,6 +19,7 @@ from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
+from tests.support.tools import needs
 from tests.support.vhd import VhdBuilder
 
 from .running import COMMAND, USAGE, run
@@ -141,7 +143,7 @@ def test_a_server_that_lost_writes_is_no_success(words: tuple[str, ...], image: 
             assert client.ask(FLUSH).error == EIO
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert "may be lost" in errors.splitlines()[-1]
+    assert "may be lost" in errors
 
 
 @pytest.mark.parametrize(("places", "several"), [(1, False), (3, False), (4, True), (100, True)])
@@ -361,3 +363,73 @@ def test_a_partition(tmp_path: Path) -> None:
             client.write(client.size - 3, b"end")
         assert process.end() == (0, "")
     assert raw.read_bytes() == before[: 3 * MIB - 3] + b"end" + before[3 * MIB :]
+
+
+# A command beside it -----------------------------------------------------------------------------
+
+
+def test_run_serves_as_long_as_a_command_runs(image: Path, tmp_path: Path) -> None:
+    line = 'test -S "$unixsocket" && echo "$uri" "$nbd" "[$port]"'
+    done = run("serve", image, "--run", line)
+    assert done.code == 0
+    uri, nbd, port = done.out.split()
+    path = socket_of(uri)
+    assert (nbd, port) == (f"nbd:unix:{path}", "[]")
+    assert not os.path.exists(path)
+    line = 'echo "$uri" "$nbd" "[$unixsocket]" $port'
+    uri, nbd, path, port = run("serve", image, "--port", "0", "--run", line).out.split()
+    assert (urlparse(uri).port, nbd, path) == (int(port), f"nbd:127.0.0.1:{port}", "[]")
+
+
+@needs("nbdkit")
+def test_run_means_what_it_means_to_nbdkit(image: Path, tmp_path: Path) -> None:
+    """The same lines end with the same codes and find the same words set."""
+    for line in ("exit 7", "true", "kill -9 $$", "kill -15 $$", 'test -n "$uri$nbd" -a -z "$port"'):
+        theirs = subprocess.run(["nbdkit", "-U", "-", "memory", "1M", "--run", line], check=False).returncode
+        assert run("serve", image, "--run", line).code == theirs, line
+
+
+@needs("qemu-img")
+def test_run_writes_what_qemu_writes_into_a_served_disk(image: Path) -> None:
+    line = """qemu-io -f raw -c 'write -P 0x61 3M 64k' "$uri" """
+    assert run("serve", image, "--write", "--run", line).code == 0
+    with vhdx.open(image) as disk:
+        assert disk.layers[0].sequence is None
+        assert disk.pread(64 << 10, 3 * MIB) == b"a" * (64 << 10)
+
+
+def test_a_signal_ends_the_command_beside_it(image: Path, tmp_path: Path) -> None:
+    sign = tmp_path / "runs"
+    command = [*COMMAND, "serve", str(image), "--run", f"touch '{sign}'; exec sleep 60"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        while not sign.exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.terminate()
+        assert process.wait(20) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--run", "true", "--once"), "leave out --once"), (("--timeout", "1"), "--timeout goes with --once")],
+)
+def test_what_does_not_go_with_run_and_timeout(words: tuple[str, ...], said: str, image: Path) -> None:
+    done = run("serve", image, *words)
+    assert (done.code, said in done.err) == (USAGE, True)
+
+
+def test_nobody_comes_in_time(image: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with serving(image, "--once", "--timeout", "0.2", "--socket", path) as process:
+        _, errors = process.process.communicate(timeout=20)
+        assert (process.process.returncode, errors) == (1, "vhdx: no client came in time\n")
+    assert not os.path.exists(path)
+
+
+def test_who_comes_in_time_may_stay(image: Path, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with serving(image, "--once", "--timeout", "2", "--socket", path) as process:
+        with Client.opened(path) as client:
+            time.sleep(3)
+            assert client.read(MIB, 2 * MIB) == pattern(1, 2 * MIB)
+        assert process.process.wait(10) == 0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import click
 import pytest
 
-from vhdx.cli.main import VERBS, main
+from vhdx.cli.verbs import VERBS, main
 
 from .running import succeed
 

@@ -165,24 +165,24 @@ def tables_written_without_the_log(patch: pytest.MonkeyPatch) -> None:
 def the_log_guid_cleared_before_the_replay(patch: pytest.MonkeyPatch) -> None:
     really = Transaction._begin_session
 
-    def begin(transaction: Any, changes: dict[str, uuid.UUID]) -> dict[str, uuid.UUID]:
+    def begin(transaction: Any, changes: dict[str, uuid.UUID], end: int | None) -> dict[str, uuid.UUID]:
         if transaction._image.header.log_guid != guids.NIL:
             transaction._headers.update({"log_guid": guids.NIL, "file_write_guid": uuid.uuid4()})
-        return really(transaction, changes)
+        return really(transaction, changes, end)
 
     patch.setattr(Transaction, "_begin_session", begin)
 
 
 @mistake
 def the_replay_not_flushed(patch: pytest.MonkeyPatch) -> None:
-    def begin(transaction: Any, changes: dict[str, uuid.UUID]) -> dict[str, uuid.UUID]:
+    def begin(transaction: Any, changes: dict[str, uuid.UUID], end: int | None) -> dict[str, uuid.UUID]:
         with pytest.MonkeyPatch.context() as inner:
             storage = transaction._file
             if transaction._image.header.log_guid != guids.NIL:
                 transaction._headers.update({"file_write_guid": uuid.uuid4()})
                 inner.setattr(storage, "flush", bool)
                 inner.setattr(transaction._headers, "update", bool)
-            return really(transaction, changes)
+            return really(transaction, changes, end)
 
     really = Transaction._begin_session
     patch.setattr(Transaction, "_begin_session", begin)

@@ -86,7 +86,7 @@ class Session:
         disk = self.disk
         self._ask("zero", offset, length)
         self._change(self._cleared(offset, length))
-        disk.zero(length, offset, keep_allocated=keep_allocated)
+        disk.zero(length=length, offset=offset, keep_allocated=keep_allocated)
 
     def trim(self, offset: int, length: int) -> None:
         """Trim a range; what it reads as from then on, old or zeros, is what it has to stay."""
@@ -95,7 +95,7 @@ class Session:
         cleared = self._cleared(offset, length)
         old = {sector: self.newest[sector] for sector in cleared}
         self._change(cleared)
-        disk.trim(length, offset)
+        disk.trim(length=length, offset=offset)
         found = {sector: disk.pread(SECTOR, sector * SECTOR) for sector in cleared}
         for sector, value in found.items():
             assert value in (old[sector], cleared[sector]), f"sector {sector} after a trim is neither"

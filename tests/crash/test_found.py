@@ -33,7 +33,7 @@ def test_the_space_of_a_last_block_is_its_own_also_behind_the_end_of_the_disk() 
     image.blocks[0].file_offset, image.blocks[3].file_offset = places[3], places[0]
     storage = Record().storage("image.vhdx", content_of(image))
     with writable_disk(storage) as disk:
-        disk.zero(4 * MIB, 0)
+        disk.zero(length=4 * MIB, offset=0)
         disk.flush()
         disk.pwrite(b"new", 4 * MIB)
     Surveyor().survey(storage.content)

@@ -2,6 +2,9 @@
 
 import gzip
 import lzma
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 
 import vhdx
 from tests.cli.running import USAGE, run
+from tests.format.test_foreign import KINDS
 from tests.interop.programs import run as run_program
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
@@ -48,3 +52,78 @@ def test_short_files_are_raw(tmp_path: Path, length: int) -> None:
     (tmp_path / "disk").write_bytes(b"QFI"[:length].ljust(length, b"\0"))
     done = run("map", "disk", cwd=tmp_path)
     assert (done.code, done.err) == (0, "")
+
+
+VERBS = {
+    "convert {} new.vhdx": "x.raw",
+    "convert -f raw -O raw {} new.raw": None,
+    "convert {} other.vhdx": "x",
+    "convert {} third.vhdx": "x.vhdx",
+    "convert {} fourth.vhdx": "x.vhd",
+    "convert -f vhd {} fifth.vhdx": "x.vhd",
+    "convert -f vhdx {} sixth.vhdx": "x.vhdx",
+    "measure {}": "x.img",
+    "compare {} {}": "x.vhdx",
+    "map {}": "x",
+    "info {}": "x.vhdx",
+    "check {}": "x.vhdx",
+    "repair {}": "x.vhdx",
+    "log {}": "x.vhdx",
+    "read {} 0 1": "x.vhdx",
+    "write {} 0": "x.vhdx",
+    "compact {}": "x.vhdx",
+    "merge {}": "x.vhdx",
+    "resize {} 1M": "x.vhdx",
+    "metadata list {}": "x.vhdx",
+    "serve --socket s {}": "x.vhdx",
+    "diff {}": "x.vhdx",
+    "rebase {} --parent x.vhdx": "x.vhdx",
+    "create --parent {} child.vhdx": "x.vhdx",
+}
+"""Lines, and the name that the file has; None where its bytes are asked for."""
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar of GNU", "page", "pointer"])
+def test_every_verb_says_what_a_file_is(tmp_path: Path, kind: str) -> None:
+    data, words = KINDS[kind]
+    for line, name in VERBS.items():
+        path = tmp_path / (name or "x.raw")
+        path.write_bytes(data.ljust(2 * 65536 if kind == "tar of GNU" else 0, b"\0"))
+        done = run(*line.format(path, path).split(), cwd=tmp_path, input="")
+        if name is None:
+            assert done.code == 0, done.err
+            continue
+        assert done.code != 0
+        assert words in done.err + done.out, line
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind", ["zip", "page", "pointer", "7z"])
+@pytest.mark.parametrize("through", ["file", "pipe"])
+def test_standard_input(tmp_path: Path, kind: str, through: str) -> None:
+    data, words = KINDS[kind]
+    (tmp_path / "x").write_bytes(data)
+    command = 'vhdx() { $PYTHON -m vhdx "$@"; }; ' + (
+        "vhdx convert - new.vhdx < x" if through == "file" else "cat x | vhdx convert - new.vhdx"
+    )
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == USAGE
+    assert f"standard input is {words}" in done.stderr
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_zeros_are_a_raw_disk_and_no_image(tmp_path: Path) -> None:
+    for name in ("x.raw", "x", "x.vhdx", "x.vhd"):
+        (tmp_path / name).write_bytes(bytes(MIB))
+    assert run("convert", "x.raw", "a.vhdx", cwd=tmp_path).code == 0
+    assert run("convert", "x", "b.vhdx", cwd=tmp_path).code == 0
+    for line in (
+        *("convert x.vhdx c.vhdx", "convert x.vhd c.vhdx", "convert -f vhd x.vhd c.vhdx", "info x.vhdx"),
+        *("check x.vhdx", "repair x.vhdx", "measure x.vhdx", "info x.vhd"),
+    ):
+        done = run(*line.split(), cwd=tmp_path)
+        assert done.code != 0
+        assert "nothing but zeros at its beginning" in done.err + done.out, line

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
+from tests.support.calls import pwrite, space_of
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.reading import around
@@ -37,7 +38,7 @@ def test_a_flat_file_is_its_bytes_and_zeros_up_to_the_sector(length: int, tmp_pa
 
 def test_holes_are_told(tmp_path: Path) -> None:
     with (tmp_path / "raw").open("wb") as file:
-        os.pwrite(file.fileno(), b"x" * MIB, 4 * MIB)
+        pwrite(file.fileno(), b"x" * MIB, 4 * MIB)
         file.truncate(8 * MIB)
     hole = (ExtentKind.UNALLOCATED, BlockState.NOT_PRESENT, 0, None)
     with RawDisk(open_for_reading(str(tmp_path / "raw"))) as disk:
@@ -78,34 +79,34 @@ def test_a_flat_file_is_written_to(disk: RawDisk, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("keep", "hole"), [(False, True), (True, False)])
 def test_zeros_are_a_hole_unless_space_is_kept(keep: bool, hole: bool, disk: RawDisk, tmp_path: Path) -> None:
-    disk.zero(2 * MIB, MIB, keep_allocated=keep)
+    disk.zero(length=2 * MIB, offset=MIB, keep_allocated=keep)
     expected = pattern(1, MIB) + bytes(2 * MIB) + pattern(1, 4 * MIB)[3 * MIB :]
     assert (tmp_path / "raw").read_bytes() == expected
-    assert ((tmp_path / "raw").stat().st_blocks * 512 < 3 * MIB) == hole
+    assert (space_of(tmp_path / "raw") < 3 * MIB) == hole
 
 
 def test_trim_gives_space_back_and_touches_nothing_else(disk: RawDisk, tmp_path: Path) -> None:
-    disk.trim(MIB, MIB)
+    disk.trim(length=MIB, offset=MIB)
     found = (tmp_path / "raw").read_bytes()
     assert found[:MIB] == pattern(1, MIB)
     assert found[MIB : 2 * MIB] == bytes(MIB)
     assert found[2 * MIB :] == pattern(1, 4 * MIB)[2 * MIB :]
-    assert (tmp_path / "raw").stat().st_blocks * 512 < 4 * MIB
+    assert space_of(tmp_path / "raw") < 4 * MIB
 
 
 def test_only_what_is_fast_is_done_fast(
     disk: RawDisk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk.zero(MIB, 0, fast_only=True)
+    disk.zero(length=MIB, offset=0, fast_only=True)
     now = bytes(MIB) + pattern(1, 4 * MIB)[MIB:]
     assert (tmp_path / "raw").read_bytes() == now
     with pytest.raises(OSError, match="not supported"):
-        disk.zero(MIB, MIB, fast_only=True, keep_allocated=True)
+        disk.zero(length=MIB, offset=MIB, fast_only=True, keep_allocated=True)
     monkeypatch.setattr("vhdx.storage.host.punch", lambda *_: False)
     with pytest.raises(OSError, match="not supported"):
-        disk.zero(MIB, MIB, fast_only=True)
+        disk.zero(length=MIB, offset=MIB, fast_only=True)
     assert (tmp_path / "raw").read_bytes() == now
-    disk.zero(MIB, MIB)
+    disk.zero(length=MIB, offset=MIB)
     assert (tmp_path / "raw").read_bytes() == bytes(2 * MIB) + pattern(1, 4 * MIB)[2 * MIB :]
 
 
@@ -128,9 +129,9 @@ def test_what_was_opened_for_reading_is_not_written_to(tmp_path: Path) -> None:
         with pytest.raises(io.UnsupportedOperation, match="for reading"):
             disk.pwrite(b"x", 0)
         with pytest.raises(io.UnsupportedOperation, match="for reading"):
-            disk.zero(1, 0)
+            disk.zero(length=1, offset=0)
         with pytest.raises(io.UnsupportedOperation, match="for reading"):
-            disk.trim(1, 0)
+            disk.trim(length=1, offset=0)
         disk.flush()
     assert (tmp_path / "raw").read_bytes() == pattern(1, MIB)
 

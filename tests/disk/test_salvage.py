@@ -20,7 +20,6 @@ from tests.support.layout import (
     PARTIALLY_PRESENT,
     REGION_TABLE_OFFSETS,
     SECTOR,
-    ZERO_GUID,
 )
 from tests.support.logs import Data, LogBuilder, Zero, session_guid
 from tests.support.parts import Bitmap, Block, Header, Item, MetadataTable, Region, RegionTable
@@ -110,7 +109,6 @@ PLACES = clean().plan().blocks
     [
         (4, (MIB, MIB), 0, "state 4"),
         (PLACES[2] | 4, (MIB, MIB), 0, "state 4"),
-        (PLACES[1 - 1] | 7, None, None, "state 7"),
         (6, (MIB, MIB), 0, "the header section"),
         (MIB | 6, (MIB, MIB), None, "the log"),
         (500 * MIB | 6, (MIB, MIB), 0, "behind the end"),
@@ -127,7 +125,7 @@ def test_one_bad_block(
     right = clean().content()
     assert content[:MIB] == right[:MIB]
     assert content[2 * MIB :] == right[2 * MIB :]
-    assert any(reason.replace("state 7", "no parent") in doubt.reason for doubt in doubts), doubts
+    assert any(reason in doubt.reason for doubt in doubts), doubts
     if doubtful:
         assert where(doubts) == [doubtful]
     if reads is not None:
@@ -141,7 +139,7 @@ def test_a_partially_present_block_without_a_parent_is_read(tmp_path: Path) -> N
     image.blocks[2] = Block(pattern(2, MIB), PARTIALLY_PRESENT)
     content, doubts = salvaged(image.write(tmp_path / "a.vhdx"))
     assert content == clean().content()
-    assert where(doubts) == [(2 * MIB, MIB)]
+    assert doubts == []
 
 
 def test_space_claimed_twice_is_read_for_both(tmp_path: Path) -> None:
@@ -306,9 +304,8 @@ def test_no_header(tmp_path: Path) -> None:
     image = dirty()
     image.headers = {1: Header(checksum=1), 2: Header(checksum=2)}
     content, doubts = salvaged(image.write(tmp_path / "a.vhdx"))
-    assert where(doubts)[0] == (0, image.disk_size)
-    assert "no header is valid" in doubts[0].reason
-    assert content[2 * MIB : 3 * MIB] == bytes(MIB)  # as it stood before the log
+    assert doubts == []
+    assert content == salvaged(dirty().write(tmp_path / "sound.vhdx"))[0]  # the log tells its session itself
 
 
 def test_headers_that_contradict_each_other(tmp_path: Path) -> None:
@@ -421,19 +418,20 @@ def test_a_log_place_that_cannot_be(tmp_path: Path) -> None:
 # Regions and metadata ----------------------------------------------------------------------------
 
 
-def test_no_region_table_is_refused_with_the_next_command(tmp_path: Path) -> None:
+def test_no_region_table_and_nothing_that_it_can_have_named_is_refused(tmp_path: Path) -> None:
     image = clean()
+    image.bat = {0: 8}
     image.region_tables = {1: RegionTable(raw=bytes(64 * KIB)), 2: RegionTable(raw=b"x" * 64 * KIB)}
-    with pytest.raises(CorruptImageError, match="vhdx repair --rebuild"):
+    with pytest.raises(CorruptImageError, match="no place can be meant"):
         salvaged(image.write(tmp_path / "a.vhdx"))
 
 
 def test_damaged_region_tables_that_can_still_be_read(tmp_path: Path) -> None:
     image = clean()
     image.region_tables = {1: RegionTable(checksum=1), 2: RegionTable(raw=bytes(64 * KIB))}
-    content, doubts = salvaged(image.write(tmp_path / "a.vhdx"))
-    assert content == clean().content()
-    assert where(doubts) == [(0, image.disk_size)]
+    assert salvaged(image.write(tmp_path / "a.vhdx")) == (clean().content(), [])  # a search finds the same
+    image.bat = {0: 8}  # and finds nothing
+    assert where(salvaged(image.write(tmp_path / "b.vhdx"))[1])[0] == (0, image.disk_size)
 
 
 @pytest.mark.parametrize("name", ["virtual_disk_id", "physical_sector_size", "logical_sector_size"])
@@ -446,29 +444,27 @@ def test_items_that_another_source_tells(tmp_path: Path, name: str, how: Item) -
     with vhdx.open(path, salvage=True) as disk:
         assert disk.logical_sector_size == 512
         if name == "virtual_disk_id":
-            assert disk.disk_id == ZERO_GUID
+            assert disk.disk_id != image.guid("disk id"), "it was lost"
 
 
 @pytest.mark.parametrize("name", ["virtual_disk_size", "file_parameters"])
 def test_items_that_nothing_else_tells(tmp_path: Path, name: str) -> None:
     image = clean()
     image.items = {name: Item(omit=True)}
-    with pytest.raises(CorruptImageError, match="nothing else tells it"):
+    with pytest.raises(CorruptImageError, match="has to be told"):
         salvaged(image.write(tmp_path / "a.vhdx"))
 
 
 def test_a_sector_size_that_matters_is_not_guessed(tmp_path: Path) -> None:
     image = ImageBuilder(5000 * MIB, MIB, items={"logical_sector_size": Item(omit=True)})
-    with pytest.raises(CorruptImageError, match="sector size cannot be read"):
+    with pytest.raises(CorruptImageError, match=r"has to be told \(--logical-sector-size\)"):
         vhdx.open(image.write(tmp_path / "a.vhdx"), salvage=True)
 
 
 def test_a_damaged_metadata_table(tmp_path: Path) -> None:
     image = clean()
     image.metadata_table = MetadataTable(signature=b"metadatx")
-    content, doubts = salvaged(image.write(tmp_path / "a.vhdx"))
-    assert content == clean().content()
-    assert "metadata table" in doubts[0].reason
+    assert salvaged(image.write(tmp_path / "a.vhdx")) == (clean().content(), [])  # at their usual places
 
 
 def test_no_vhdx_at_all(tmp_path: Path) -> None:
@@ -494,7 +490,7 @@ def _bad_entries(image: ImageBuilder, chance: random.Random) -> None:
     places = [*image.plan().blocks.values(), 0, MIB, 2 * MIB, 3 * MIB, 700 * MIB, 1 << 50]
     for _ in range(chance.randrange(1, 5)):
         block = chance.randrange(image.payload_blocks)
-        state = chance.choice((4, FULLY_PRESENT, FULLY_PRESENT, PARTIALLY_PRESENT))
+        state = chance.choice((4, FULLY_PRESENT, FULLY_PRESENT, 4))
         place = chance.choice(places)
         if state == 4 or place != image.plan().blocks.get(block):
             image.bat[image.bat_index(block)] = place | state

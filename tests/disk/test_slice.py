@@ -23,7 +23,7 @@ def _image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with vhdx.open(path, "r+") as disk:
         disk.pwrite(pattern(1, 3 * MIB), 0)
         disk.pwrite(pattern(2, MIB), 4 * MIB)
-        disk.zero(MIB, MIB)
+        disk.zero(length=MIB, offset=MIB)
     return path
 
 
@@ -71,9 +71,9 @@ def change(disk: SliceDisk, what: str, length: int, offset: int, byte: int) -> N
     if what == "write":
         disk.pwrite(bytes([byte]) * length, offset)
     elif what == "zero":
-        disk.zero(length, offset)
+        disk.zero(length=length, offset=offset)
     else:
-        disk.trim(length, offset)
+        disk.trim(length=length, offset=offset)
 
 
 @settings(max_examples=60, deadline=None)
@@ -97,6 +97,10 @@ def test_changes_stay_inside(
                 if length >= 0 or what != "write":  # no buffer has a negative length
                     with pytest.raises(ValueError, match="not inside"):
                         change(part, what, length, offset, byte)
+                continue
+            if not length and what != "write":
+                with pytest.raises(ValueError, match="is empty"):
+                    change(part, what, length, offset, byte)
                 continue
             change(part, what, length, offset, byte)
             place = slice(START + offset, START + offset + length)

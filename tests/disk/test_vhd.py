@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vhdx
-from tests.support.layout import KIB, MIB
+from tests.support.layout import KIB, MIB, TIB
 from tests.support.vhd import DIFFERENCING, DYNAMIC, FIXED, VhdBuilder, absolute, relative
 from vhdx.disk.open import open_any
 from vhdx.disk.places import ParentPolicy
@@ -359,9 +359,9 @@ def test_it_is_never_written_to(tmp_path: Path) -> None:
         with pytest.raises(io.UnsupportedOperation, match="only read"):
             disk.pwrite(b"x", 0)
         with pytest.raises(io.UnsupportedOperation, match="only read"):
-            disk.zero(1, 0)
+            disk.zero(length=1, offset=0)
         with pytest.raises(io.UnsupportedOperation, match="only read"):
-            disk.trim(1, 0)
+            disk.trim(length=1, offset=0)
         disk.flush()
         assert disk.contexts == {}
         assert len(disk.files()) == 1
@@ -403,7 +403,8 @@ def test_opening_it_as_a_vhdx_says_what_to_do(tmp_path: Path, mode: Literal["r",
 @pytest.mark.parametrize("size", [0, 10, 511, 512, 5000])
 def test_a_name_is_not_enough(tmp_path: Path, size: int) -> None:
     (tmp_path / "a.vhd").write_bytes(bytes(size))
-    with pytest.raises(ValueError, match="does not look like one; say -f raw or -f vhd"):
+    what = "is nothing but zeros at its beginning: .*" if size else "does not look like one"
+    with pytest.raises(ValueError, match=f"{what}; say -f raw or -f vhd"):
         open_any(str(tmp_path / "a.vhd"))
     with pytest.raises(vhdx.CorruptImageError, match="cookie"):
         open_any(str(tmp_path / "a.vhd"), "vhd")
@@ -424,3 +425,41 @@ def test_noise_never_raises_anything_else(
                 disk.pread(512, offset)
     except (vhdx.VhdxError, OSError):
         pass
+
+
+@pytest.mark.parametrize("size", [2 * TIB + MIB, 3 * TIB, 64 * TIB])
+def test_a_table_bounds_the_file_and_not_the_disk(tmp_path: Path, size: int) -> None:
+    """Its places are sector numbers of 32 bits; the sectors of the disk are not."""
+    block = 2 * MIB
+    last = (size - 1) // block
+    first_of_last = last * block // 512
+    built = VhdBuilder(size, block_size=block, sectors={0: b"a" * 512, first_of_last + 7: b"z" * 512})
+    path = built.write(tmp_path / "a.vhd")
+    with open_any(str(path)) as disk:
+        assert disk.size == size
+        assert disk.pread(512, 0) == b"a" * 512
+        assert disk.pread(1024, (first_of_last + 7) * 512) == b"z" * 512 + bytes(512)
+        assert disk.pread(4096, 2 * TIB - 2048) == bytes(4096)
+
+
+def test_a_large_dynamic_disk_is_converted(tmp_path: Path) -> None:
+    size, block = 3 * TIB, 2 * MIB
+    at = (2 * TIB + block) // 512
+    VhdBuilder(size, block_size=block, sectors={at: b"z" * 512}).write(tmp_path / "a.vhd")
+    vhdx.convert(tmp_path / "a.vhd", tmp_path / "a.vhdx")
+    with vhdx.open(tmp_path / "a.vhdx") as disk:
+        assert disk.size == size
+        assert [*disk.data_ranges()] != []
+        assert disk.pread(512, at * 512) == b"z" * 512
+
+
+def test_a_block_at_the_end_of_what_sector_numbers_reach(tmp_path: Path) -> None:
+    """A file of nearly 2 TiB, mostly a hole."""
+    block, sector = 2 * MIB, 0xFFFFE000
+    built = VhdBuilder(3 * TIB, block_size=block, table_changes={5: sector})
+    path = built.write(tmp_path / "a.vhd")
+    with path.open("r+b") as file:
+        file.seek(sector * 512)
+        file.write(b"\xff" * 512 + b"y" * block + built.footer())
+    with open_any(str(path)) as disk:
+        assert disk.pread(block, 5 * block) == b"y" * block

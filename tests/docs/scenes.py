@@ -1,5 +1,6 @@
 """The files that the readers of the pages have, by the names that the pages give them."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -94,16 +95,25 @@ def tutorial(folder: Path) -> None:
 
 
 def wsl(folder: Path) -> None:
-    """A disk with blocks of 1 MiB, as WSL has them: written to, a part trimmed, a part zeroed."""
-    vhdx.create(folder / "ext4.vhdx", "1G", block_size="1M")
-    with vhdx.open(folder / "ext4.vhdx", "r+") as disk:
-        disk.pwrite(pattern(1, 60 * MIB, 1), 0)
-        disk.trim(20 * MIB, 4 * MIB)
-        disk.pwrite(bytes(16 * MIB), 28 * MIB)
+    """A disk as WSL has them: ext4 on the whole of it, blocks of 1 MiB; three of four files were deleted."""
+    files, raw = folder / "files", folder / "ext4.raw"
+    files.mkdir()
+    for number in range(4):
+        (files / f"file{number}").write_bytes(pattern(number, 12 * MIB, number))
+    raw.write_bytes(b"")
+    os.truncate(raw, 1 << 30)
+    subprocess.run(["mkfs.ext4", "-q", "-G", "4096", "-J", "size=4", "-d", files, raw], check=True)
+    for number in (0, 2, 3):
+        subprocess.run(
+            ["debugfs", "-w", "-R", f"rm file{number}", raw], check=True, stderr=subprocess.DEVNULL
+        )
+    vhdx.convert(raw, folder / "ext4.vhdx", options=vhdx.ImageOptions(block_size="1M"))
+    raw.unlink()
+    shutil.rmtree(files)
 
 
 def damaged(folder: Path) -> None:
-    """One image with what can be repaired without loss, and one in which two blocks share their space."""
+    """An image for each situation; ``vm.vhdx`` loses nothing, blocks of ``worse.vhdx`` share space."""
     for name in ("vm.vhdx", "worse.vhdx"):
         vhdx.create(folder / name, "64M", block_size="8M")
         _write(folder / name, 1, 0, 10 * MIB, 40 * MIB)
@@ -112,6 +122,16 @@ def damaged(folder: Path) -> None:
     overwrite(folder / "vm.vhdx", table + 8 * 3, (7 * MIB).to_bytes(8, "little"))
     first_block = (folder / "worse.vhdx").read_bytes()[table : table + 8]
     overwrite(folder / "worse.vhdx", table + 8 * 5, first_block)
+    raw = bytearray(gpt_disk(64 * MIB, [(2048, 34815), (34816, 83967)]))
+    raw[MIB : 40 * MIB] = pattern(1, 39 * MIB)
+    (folder / "disk.raw").write_bytes(raw)
+    for name in ("begin.vhdx", "items.vhdx", "cut.vhdx"):
+        vhdx.convert(folder / "disk.raw", folder / name, options=vhdx.ImageOptions(block_size=MIB))
+    (folder / "disk.raw").unlink()
+    overwrite(folder / "begin.vhdx", 0, pattern(7, MIB))
+    overwrite(folder / "items.vhdx", 2 * MIB + 64 * 1024, bytes(4096))
+    with (folder / "cut.vhdx").open("r+b") as file:
+        file.truncate(30 * MIB)
 
 
 def several(folder: Path) -> None:

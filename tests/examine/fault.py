@@ -179,9 +179,10 @@ def users(count: int, **fields: Any) -> dict[str, Item]:
     return {f"user {i}": Item(value=bytes(16), flags=1, **fields) for i in range(count)}
 
 
-def fixed_without_contents() -> ImageBuilder:
+def fixed_without_contents(**changes: Any) -> ImageBuilder:
     """As QEMU makes fixed images: all blocks ZERO, all space kept."""
-    return ImageBuilder(SIZE, disk_type="fixed", default_state=ZERO, file_length=4 * MIB + SIZE)
+    image = ImageBuilder(SIZE, disk_type="fixed", default_state=ZERO, file_length=4 * MIB + SIZE)
+    return _changed(image, changes)
 
 
 BEHIND = 3 << 40

@@ -6,6 +6,7 @@ from tests.examine.fault import (
     NEVER,
     NOWHERE,
     OPEN,
+    REBUILD,
     SAFE,
     STRANGE,
     Fault,
@@ -25,7 +26,7 @@ IDENTIFIER_FAULTS = [
         "identifier: signature",
         lambda: dynamic(identifier_signature=b"vhdxfilE"),
         {"identifier.signature"},
-        NEVER,
+        SAFE,
         OPEN,
     ),
 ]
@@ -40,7 +41,7 @@ HEADER_FAULTS = [
             ("zeros", lambda n=n: dynamic(headers={n: Header(raw=bytes(SECTOR))})),
         )
     ),
-    Fault("headers: both damaged", lambda: dynamic(headers=both(checksum=1)), {"header.none"}, NEVER, OPEN),
+    Fault("headers: both damaged", lambda: dynamic(headers=both(checksum=1)), {"header.none"}, REBUILD, OPEN),
     Fault(
         "headers: tie",
         lambda: dynamic(sequence_numbers=(9, 9), headers={2: Header(file_write_guid=STRANGE)}),

@@ -22,6 +22,7 @@ from tests.support.layout import (
     KIB,
     MIB,
     TIB,
+    ZERO_GUID,
 )
 from tests.support.parts import Item, MetadataTable
 
@@ -47,6 +48,25 @@ METADATA_FAULTS = [
         "metadata: item twice",
         lambda: dynamic(items=users(2, item_id=STRANGE)),
         {"metadata.duplicate"},
+        NEVER,
+        OPEN,
+    ),
+    Fault(
+        "metadata: an id of zeros",
+        lambda: dynamic(items=users(2, item_id=ZERO_GUID)),
+        {"metadata.nameless"},
+        SAFE,
+    ),
+    Fault(
+        "metadata: a row of zeros",
+        lambda: dynamic(items={"nothing": Item(value=b"", item_id=ZERO_GUID, offset=0, flags=0)}),
+        {"metadata.nameless"},
+        SAFE,
+    ),
+    Fault(
+        "metadata: an id of zeros that is required",
+        lambda: dynamic(items={"nothing": Item(value=b"x" * 16, item_id=ZERO_GUID, flags=4)}),
+        {"metadata.nameless", "metadata.unknown_required"},
         NEVER,
         OPEN,
     ),

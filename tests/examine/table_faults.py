@@ -33,6 +33,9 @@ from tests.support.layout import (
 from tests.support.parts import Bitmap, Block
 from tests.support.patterns import pattern
 
+JUNK = [(4 * MIB + 5000, b"of nobody")]
+"""Bytes behind the structures that no entry names."""
+
 TABLE_FAULTS = [
     Fault(
         "BAT: too small",
@@ -45,14 +48,13 @@ TABLE_FAULTS = [
     Fault(
         "block: partially present without a parent",
         lambda: dynamic(blocks={5: Block(pattern(5, MIB), 7)}),
-        {"bat.state"},
-        NEVER,
-        READ,
+        {"bat.taken_for_present"},
+        SAFE,
     ),
     Fault(
         "block: partially present without a parent, behind the end",
         lambda: entry(5, BEHIND | 7),
-        {"bat.state", "bat.past_end"},
+        {"bat.taken_for_present", "bat.past_end"},
         LOSS,
         READ,
         WRITE,
@@ -100,27 +102,38 @@ TABLE_FAULTS = [
         {"bat.kept_place"},
         SAFE,
     ),
-    Fault("bitmap: missing", lambda: entry(4096, 0, child), {"bat.bitmap_missing", "space.gap"}, NEVER, OPEN),
+    Fault(
+        "bitmap: missing", lambda: entry(4096, 0, child), {"bat.bitmap_missing", "space.leaked"}, NEVER, OPEN
+    ),
     Fault(
         "bitmap: behind the end",
         lambda: entry(4096, BEHIND | 6, child),
-        {"bat.past_end", "space.gap"},
+        {"bat.past_end", "space.leaked"},
         NEVER,
         OPEN,
     ),
-    Fault("bitmap: in the log", lambda: entry(4096, MIB | 6, child), {"bat.place", "space.gap"}, NEVER, OPEN),
+    Fault(
+        "bitmap: in the log", lambda: entry(4096, MIB | 6, child), {"bat.place", "space.leaked"}, NEVER, OPEN
+    ),
     Fault(
         "bitmap: space of a block",
         lambda: entry(4096, child().plan().blocks[1] | 6, child),
-        {"bat.overlap", "space.gap"},
+        {"bat.overlap", "space.leaked"},
         LOSS,
         OPEN,
     ),
     Fault(
         "bitmap: reserved state",
         lambda: entry(4096, 3, child),
-        {"bat.bitmap_state", "bat.bitmap_missing", "space.gap"},
+        {"bat.bitmap_state", "bat.bitmap_missing", "space.leaked"},
         NEVER,
+        OPEN,
+    ),
+    Fault(
+        "bitmap: state 7",
+        lambda: entry(4096, child().plan().bitmaps[0] | 7, child, bitmaps={0: Bitmap()}),
+        {"bat.taken_for_present"},
+        SAFE,
         OPEN,
     ),
     Fault(
@@ -148,9 +161,20 @@ TABLE_FAULTS = [
     ),
     Fault("BAT: entries behind the last", lambda: entry(10, 2), {"bat.leftovers"}, NEEDLESS),
     Fault("BAT: entries far behind the last", lambda: entry(100000, 2), {"bat.leftovers"}, NEEDLESS),
-    Fault("space: leaked", lambda: dynamic(gap=5 * MIB), {"space.leaked"}, NEVER),
+    Fault("space: free", lambda: dynamic(gap=5 * MIB), {"space.free"}, NEEDLESS),
+    Fault("space: leaked", lambda: dynamic(gap=5 * MIB, patches=JUNK), {"space.free", "space.leaked"}, NEVER),
+    Fault(
+        "space: a gap as of QEMU, but filled", lambda: dynamic(gap=MIB, patches=JUNK), {"space.leaked"}, NEVER
+    ),
     Fault("space: gap of QEMU", lambda: dynamic(gap=4 * MIB), {"space.gap"}, NEEDLESS),
-    Fault("space: leaked tail", lambda: dynamic(tail=bytes(2 * MIB)), {"space.leaked_tail"}, SAFE),
+    Fault("space: free tail", lambda: dynamic(tail=bytes(2 * MIB)), {"space.free_tail"}, SAFE),
+    Fault("space: leaked tail", lambda: dynamic(tail=bytes(2 * MIB) + b"x"), {"space.leaked_tail"}, SAFE),
     Fault("space: ragged end", lambda: dynamic(tail=bytes(512)), {"space.ragged_end"}, NEEDLESS),
+    Fault(
+        "space: of no block in a fixed image",
+        lambda: fixed_without_contents(patches=JUNK),
+        {"space.reserved", "space.leaked"},
+        NEVER,
+    ),
     Fault("space: kept by a fixed image", fixed_without_contents, {"space.reserved"}, NEEDLESS),
 ]

@@ -31,7 +31,7 @@ def test_nothing_that_is_done_to_it_costs_what_stands_behind(tmp_path: Path, cha
     if change == "write":
         with vhdx.open(wrong, "r+") as disk:
             disk.pwrite(pattern(0, MIB), 0)
-            disk.trim(MIB, 2 * MIB)
+            disk.trim(length=MIB, offset=2 * MIB)
             disk.flush()
             disk.pwrite(b"new", 2 * MIB)
     elif change == "repair":

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 import vhdx
+from tests.cli.running import run
 from tests.support.layout import KIB, MIB
 from tests.support.tools import needs
 from tests.support.vhd import DIFFERENCING, DYNAMIC, FIXED, VhdBuilder
@@ -292,3 +293,9 @@ def test_a_large_table_is_checked_in_arrays(tmp_path: Path) -> None:
     data = path.read_bytes()
     path.write_bytes(changed(data, 1536 + 4 * (count - 1), data[1536:1540]))
     assert vhdx.check(path).codes["vhd.block_overlap"] == 1
+
+
+def test_what_is_said_of_shared_space_can_be_pasted(tmp_path: Path) -> None:
+    [overlap] = [damage for damage in DAMAGES if damage.name == "overlap"]
+    path, _ = write(overlap, tmp_path / "a b.vhd")
+    assert f"blocks share space with another: vhdx check '{path}'\n" in run("info", path).out

@@ -213,8 +213,8 @@ def test_an_image_tells_its_file_systems_and_so_does_the_command(tmp_path: Path,
     image = tmp_path / "disk.vhdx"
     vhdx.convert(raw, image)
     with vhdx.open(image) as disk:
-        assert disk.file_systems() == vhdx.file_systems(image) == vhdx.file_systems(raw)
-        assert disk.file_systems(quick=True) == disk.file_systems()
+        assert disk.filesystems() == vhdx.file_systems(image) == vhdx.file_systems(raw)
+        assert disk.filesystems(quick=True) == disk.filesystems()
     said = subprocess.run(
         [sys.executable, "-m", "vhdx", "info", image], capture_output=True, text=True, check=True
     )

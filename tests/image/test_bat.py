@@ -38,6 +38,28 @@ def geometry_of(blocks: int, block_size: int = 256 * MIB, *, differencing: bool 
     return Geometry(blocks * block_size, block_size, 512, differencing)
 
 
+@pytest.mark.parametrize("count", [3, 40_000])
+def test_where_there_are_no_bits_to_ask_state_seven_is_six(count: int) -> None:
+    """In every entry of an image without a parent, in those of sector bitmaps of one with."""
+    stored = [
+        (number % 5 << 20) | (number % 3 << 3) | (FULL, PARTIAL, ZERO)[number % 3] for number in range(count)
+    ]
+    read = [entry - 1 if entry & 7 == PARTIAL else entry for entry in stored]
+    alone, child = (bat_of(stored, geometry_of(count, differencing=kind)) for kind in (False, True))
+    assert [alone.payload(n) for n in range(min(count, 99))] == read[:99]
+    assert [*alone.payloads(0, count)] == read
+    assert [*child.payloads(0, count)] == stored
+    for table, expected in ((alone, read), (child, stored)):
+        ratio = geometry_of(1).chunk_ratio
+        slots = table.entries(0, count)
+        assert [slots[n + n // ratio] for n in range(count - count // ratio - 1)] == expected[
+            : count - count // ratio - 1
+        ]
+        bitmaps = [slots[(n + 1) * ratio + n] for n in range(count // (ratio + 1))]
+        assert not [entry for entry in bitmaps if entry & 7 == PARTIAL]
+        assert bitmaps == [table.bitmap(n) for n in range(len(bitmaps))]
+
+
 def naive_runs(entries: list[int], block_size: int) -> list[tuple[int, int, int]]:
     """Runs in ten obvious lines: (first block, count, first entry)."""
     runs: list[tuple[int, int, int]] = []
@@ -115,7 +137,7 @@ def test_runs_of_known_tables(name: str) -> None:
 @given(ENTRIES, st.booleans())
 def test_runs_of_few_and_of_many_are_the_naive_ones(entries: list[int], long: bool) -> None:
     entries = spread(entries) if long else entries
-    geometry = geometry_of(len(entries))
+    geometry = geometry_of(len(entries), differencing=True)
     wanted = naive_runs(entries, geometry.block_size)
     few = list(bat_module._runs_of_few(0, array("Q", entries), geometry.block_size))
     many = list(bat_module._runs_of_many(0, array("Q", entries), geometry.block_size))
@@ -128,7 +150,7 @@ def test_runs_of_few_and_of_many_are_the_naive_ones(entries: list[int], long: bo
 
 @given(ENTRIES, st.data())
 def test_runs_of_a_part_are_that_part(entries: list[int], data: st.DataObject) -> None:
-    geometry = geometry_of(len(entries))
+    geometry = geometry_of(len(entries), differencing=True)
     first = data.draw(st.integers(0, len(entries) - 1))
     count = data.draw(st.integers(0, len(entries) - first))
     part = entries[first : first + count]
@@ -145,7 +167,7 @@ def test_runs_over_windows_of_a_large_table() -> None:
     entries = [0] * blocks
     for start, count in ((5, 10), (WINDOW - 3, 7), (2 * WINDOW - 1, 2), (blocks - 1, 1)):
         entries[start : start + count] = [(64 + start + n) * MIB | FULL for n in range(count)]
-    geometry = geometry_of(blocks, MIB)
+    geometry = geometry_of(blocks, MIB, differencing=True)
     runs = list(bat_of(entries, geometry).runs(0, blocks))
     assert joined(runs, MIB) == naive_runs(entries, MIB)
     assert len(runs) <= len(naive_runs(entries, MIB)) + 2, "cut by windows at most"

@@ -9,8 +9,7 @@ from vhdx.image.states import is_invalid, is_present
 
 @pytest.mark.parametrize("state", BlockState)
 def test_which_states_an_image_cannot_have(state: BlockState) -> None:
-    assert is_invalid(state, differencing=True) == (state == 4)
-    assert is_invalid(state, differencing=False) == (state in (4, layout.PARTIALLY_PRESENT))
+    assert is_invalid(state) == (state == 4)
 
 
 @pytest.mark.parametrize("state", BlockState)

@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,13 @@ import vhdx
 from tests.cli.running import COMMAND, run, succeed
 from tests.docs.scenes import chain, dirty
 from tests.interop.programs import run as program
+from tests.nbd.test_kill import wait_until_committed
 from tests.ops.make.making import write_raw
 from tests.partitions.tables import gpt_disk
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.tools import needs
-from tests.write.checking import is_clean, qemu_check
+from tests.write.checking import is_clean, qemu_check, qemu_content
 
 from .mounting import FUSE, LOOP, is_mounted, mounted, opened_to_write, process_of, wait_for_end
 
@@ -327,6 +329,23 @@ def test_what_was_synchronized_survives_kill_9(path: Path) -> None:
     assert content(path) == bytes(twin)
 
 
+def test_promise_24_what_nobody_synchronized_survives_kill_9_some_time_later(path: Path) -> None:
+    folder = path.with_name("mnt")
+    folder.mkdir()
+    succeed("mount", path, folder, "--write", "--commit-interval", "0.2")
+    with opened_to_write(folder / "disk.raw") as opened:
+        for block in range(20):
+            os.pwrite(opened, pattern(block, MIB), 3 * block * MIB)
+        wait_until_committed(path, pattern(19, MIB), 57 * MIB)
+        os.kill(process_of(folder), signal.SIGKILL)
+    wait_for_end(process_of(folder))
+    run("unmount", folder)
+    succeed("repair", path)
+    qemu_check(path)
+    found = qemu_content(path)
+    assert all(found[3 * block * MIB :][:MIB] == pattern(block, MIB) for block in range(20))
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_streams_that_are_closed_do_not_become_the_images(path: Path, closed: str) -> None:
     """Behind the caller's back nothing is put in place of the standard streams, whoever has their numbers."""
@@ -396,3 +415,21 @@ def test_what_fuse_says_is_told(path: Path, tmp_path: Path) -> None:
     assert done.stderr.startswith(f"vhdx: {folder}: FUSE refuses: ")
     assert len(done.stderr.splitlines()) == 1
     assert is_clean(path)
+
+
+def test_a_mount_that_nobody_opens_ends(path: Path) -> None:
+    before = path.read_bytes()
+    with mounted(path, "--write", "--timeout", "0.3") as file:
+        folder, process = file.parent, process_of(file.parent)
+        assert file.stat().st_size == SIZE  # a look is no use
+        wait_for_end(process)
+        assert not is_mounted(folder)
+    assert is_clean(path)
+    assert path.read_bytes() == before
+
+
+def test_a_mount_that_was_opened_stays(path: Path) -> None:
+    with mounted(path, "--write", "--timeout", "2") as file:
+        file.open("rb").close()
+        time.sleep(3)
+        assert is_mounted(file.parent)

@@ -47,7 +47,7 @@ class MemoryDisk:
             self.present |= set(range(offset // UNIT, -(-(offset + len(data)) // UNIT)))
 
     def zero(
-        self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
+        self, *, length: int, offset: int, keep_allocated: bool = False, fast_only: bool = False
     ) -> None:
         self._called("zero", length, offset, keep_allocated, fast_only)
         length = max(0, min(length, len(self.bytes) - offset))  # a disk may say that it is larger than it is
@@ -56,7 +56,7 @@ class MemoryDisk:
             if not keep_allocated:
                 self.present -= set(range(-(-offset // UNIT), (offset + length) // UNIT))
 
-    def trim(self, length: int, offset: int) -> None:
+    def trim(self, *, length: int, offset: int) -> None:
         self._called("trim", length, offset)
 
     def flush(self) -> None:

@@ -30,7 +30,7 @@ def _folder(tmp_path: Path) -> Path:
     with vhdx.open(tmp_path / "disk.vhdx", "r+") as disk:
         disk.pwrite(pattern(1, 3 * MIB), 0)
         disk.pwrite(pattern(2, 5 * MIB + 512), 7 * MIB + 512)
-        disk.zero(MIB, 9 * MIB)
+        disk.zero(length=MIB, offset=9 * MIB)
         disk.pwrite(pattern(3, 700), SIZE - 700)
         (tmp_path / "disk.raw").write_bytes(disk.pread(SIZE, 0))
     return tmp_path

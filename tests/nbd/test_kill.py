@@ -16,6 +16,7 @@ import vhdx
 from tests.interop.programs import QEMU, run
 from tests.support.layout import MIB
 from tests.support.tools import needs
+from tests.write.checking import copied, naively, qemu_content
 
 from .client import FLUSH, FUA, READ, WRITE, WRITE_ZEROES, Client
 from .serving import serving
@@ -128,3 +129,52 @@ def test_what_was_flushed_survives_a_kill(seconds: float, tmp_path: Path) -> Non
     assert checked > 20
     vhdx.repair(image)
     run("qemu-img", "check", "-f", "vhdx", image)
+
+
+def test_promise_24_what_nobody_flushed_survives_a_kill_some_time_later(tmp_path: Path) -> None:
+    image, path = tmp_path / "disk.vhdx", str(tmp_path / "s")
+    vhdx.create(image, 2 * SIZE, block_size=MIB)
+    with (
+        serving(image, "--write", "--socket", path, "--commit-interval", "0.2") as process,
+        Client.opened(path) as client,
+    ):
+        for unit in range(0, UNITS, 64):
+            assert not client.ask(WRITE, unit * UNIT, UNIT, stamped(unit, 1)).error
+        wait_until_committed(image, stamped(UNITS - 64, 1), (UNITS - 64) * UNIT)
+        process.process.send_signal(signal.SIGKILL)
+        process.process.wait()
+    vhdx.repair(image)
+    assert_stamped(image)
+
+
+def wait_until_committed(image: Path, data: bytes, offset: int) -> None:
+    """Return when a copy of the file as it stands has this; the naive reader says so, not the library."""
+    deadline = time.monotonic() + 20
+    while True:
+        with naively(copied(image, image.with_name("copy.vhdx"))) as look:
+            if look.read(len(data), offset) == data:
+                return
+        assert time.monotonic() < deadline, "not committed"
+        time.sleep(0.05)
+
+
+@QEMU
+def test_without_an_interval_it_is_lost(tmp_path: Path) -> None:
+    """So the test above would fail if nothing were committed."""
+    image, path = tmp_path / "disk.vhdx", str(tmp_path / "s")
+    vhdx.create(image, 2 * SIZE, block_size=MIB)
+    options = ("--write", "--socket", path, "--commit-interval", "0")
+    with serving(image, *options) as process, Client.opened(path) as client:
+        assert not client.ask(WRITE, 0, UNIT, stamped(0, 1)).error
+        time.sleep(1)
+        process.process.send_signal(signal.SIGKILL)
+        process.process.wait()
+    vhdx.repair(image)
+    assert qemu_content(image)[:UNIT] == bytes(UNIT)
+
+
+def assert_stamped(image: Path) -> None:
+    """What was written stands in the image, as the naive reader sees it."""
+    with naively(image) as look:
+        for unit in range(0, UNITS, 64):
+            assert look.read(UNIT, unit * UNIT) == stamped(unit, 1)

@@ -178,6 +178,18 @@ def test_full_blocks_that_equal_their_parent_in_part_get_a_bitmap(tmp_path: Path
     chain_is_sound(path)
 
 
+@pytest.mark.parametrize("tail", [1, 512, 614400])
+def test_a_bitmap_in_a_last_mib_that_is_not_whole_lies_in_the_file(tmp_path: Path, tail: int) -> None:
+    path, files, content = thinnable(tmp_path, 4, gap=0)
+    with path.open("ab") as file:
+        file.write(bytes(tail))
+    done = vhdx.compact(path, scan_zeros=True)
+    assert done.file_size_after == path.stat().st_size
+    assert path.stat().st_size % MIB == 0
+    assert others_agree(files, content)
+    chain_is_sound(path)
+
+
 @pytest.mark.parametrize(("blocks", "gap"), [(1, MIB), (4, 0)], ids=["too little to gain", "no free space"])
 def test_full_blocks_stay_whole_where_a_bitmap_does_not_pay(tmp_path: Path, blocks: int, gap: int) -> None:
     path, _, content = thinnable(tmp_path, blocks, gap)
@@ -387,7 +399,7 @@ def test_many_moves_share_their_flushes() -> None:
     assert done.freed_blocks == 30
     assert done.moved_blocks == 15
     few = record.count("flush")
-    assert few <= 13
+    assert few <= 14  # the close, which cuts the file, says in the log how long it becomes
     blocks = {n: some(n) if n % 2 else Block() for n in range(120)}
     storage = (record := Record()).storage(FILE, content_of(ImageBuilder(128 * MIB, blocks=blocks)))
     compact_in_place(
@@ -410,7 +422,7 @@ def test_a_hole_of_the_host_stays_one(tmp_path: Path) -> None:
     with vhdx.open(path, "r+") as disk:
         for block in range(4):
             disk.pwrite(b"little", block * 64 * MIB + 5 * MIB)
-        disk.zero(128 * MIB, 0)
+        disk.zero(length=128 * MIB, offset=0)
     taken = allocated(path)
     done = vhdx.compact(path)
     assert done.file_size_after == done.file_size_before - 128 * MIB
@@ -429,7 +441,7 @@ def test_what_an_old_owner_left_does_not_show_through_a_hole(tmp_path: Path) -> 
         disk.pwrite(b"little", 5 * MIB)
         place = next(iter(disk.extents())).file_offset
         disk.flush()
-        disk.zero(4 * MIB, 0)
+        disk.zero(length=4 * MIB, offset=0)
     assert place is not None
     with path.open("r+b") as file:
         file.seek(place)
@@ -448,7 +460,7 @@ def test_a_table_of_64_tib_is_looked_through_in_bounded_time(tmp_path: Path) -> 
         for offset in places:
             disk.pwrite(b"here", offset)
         disk.flush()
-        disk.zero(MIB, places[0])
+        disk.zero(length=MIB, offset=places[0])
     done = vhdx.compact(path)
     assert done.file_size_after == done.file_size_before - MIB
     with vhdx.open(path) as disk:

@@ -41,7 +41,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
             disk.pwrite(chance.randbytes(MIB) if number % 3 else bytes(MIB), number * MIB)
         disk.flush()
         for number in range(0, BLOCKS * 4, 5):
-            disk.zero(MIB, number * MIB)
+            disk.zero(length=MIB, offset=number * MIB)
     return path
 
 

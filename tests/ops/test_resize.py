@@ -22,6 +22,8 @@ from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.tools import needs
 from tests.write.checking import guids_of, is_clean
+from vhdx.disk.volumes import FileSystemOn
+from vhdx.ops.resize_advice import growing
 
 EXT4 = needs("mkfs.ext4", "fsck.ext4", "debugfs")
 PLACES = [(2048, 6143), (8192, 20479)]
@@ -123,7 +125,10 @@ def test_data_behind_a_backup_that_is_not_at_the_end_is_data(tmp_path: Path) -> 
 
 def test_without_a_table(tmp_path: Path) -> None:
     path = image_of(pattern(1, MIB), tmp_path)
-    assert "no partition that says where data ends" in run("resize", path, "--to-minimum").sentence
+    assert (
+        "no partition or file system that says where data ends"
+        in run("resize", path, "--to-minimum").sentence
+    )
     assert "the disk has only 1 MiB" in run("resize", path, "-2M").sentence
     assert vhdx.resize(path, "+1000").new_size == MIB + 1024
     assert content_of(path) == pattern(1, MIB) + bytes(1024)
@@ -336,3 +341,56 @@ def test_a_fixed_disk_grows_around_space_that_is_kept_behind_the_end_of_its_file
     with vhdx.open(path, "r+") as disk:
         disk.pwrite(pattern(1, 8 * MIB), 8 * MIB)
         assert disk.pread(16 * MIB, 0) == bytes(8 * MIB) + pattern(1, 8 * MIB)
+
+
+# What limits a size, and what makes use of one -----------------------------------------------------
+
+
+@needs("mkfs.ext4")
+def test_the_file_system_that_limits_a_disk_is_named(tmp_path: Path) -> None:
+    raw, path = tmp_path / "disk.raw", tmp_path / "a.vhdx"
+    raw.write_bytes(gpt_disk(40 * MIB, [(2048, 2048 + 32 * 2048 - 1)]))
+    part = tmp_path / "part"
+    part.write_bytes(bytes(20 * MIB))
+    subprocess.run(["mkfs.ext4", "-q", "-L", "root", part], check=True)
+    with open(raw, "r+b") as file:
+        file.seek(MIB)
+        file.write(part.read_bytes())
+    vhdx.convert(raw, path)
+    done = vhdx.resize(path, to_minimum=True)
+    assert done.limit == (
+        "partition 1 ends there; its ext4 'root' takes only 20 MiB of its 32 MiB, so the partition can shrink"
+    )
+    assert done.grow_commands == ()
+    grown = vhdx.resize(path, "1G")
+    assert grown.grow_commands == ("growpart /dev/sdX 1", "resize2fs /dev/sdX1")
+    assert grown.limit is None
+
+
+@needs("mkfs.ext4")
+def test_a_disk_without_a_table_ends_with_its_file_system(tmp_path: Path) -> None:
+    raw, path = tmp_path / "disk.raw", tmp_path / "a.vhdx"
+    raw.write_bytes(bytes(64 * MIB))
+    subprocess.run(["mkfs.ext4", "-q", "-b", "4096", raw, f"{24 * MIB // 1024}k"], check=True)
+    vhdx.convert(raw, path)
+    done = vhdx.resize(path, to_minimum=True)
+    assert done.new_size == 24 * MIB
+    assert done.limit == "its ext4 ends there, and would have to shrink first"
+    assert vhdx.resize(path, "+1G").grow_commands == ("resize2fs /dev/sdX",)
+    with vhdx.open(path, "r+") as disk:
+        disk.pwrite(b"data behind it", 100 * MIB)
+    with pytest.raises(vhdx.UnsupportedImageError, match="there is data at"):
+        vhdx.resize(path, to_minimum=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("XFS", ("xfs_growfs MOUNTPOINT",)),
+        ("LVM2 PV", ("pvresize /dev/sdX", "lvextend -r -l +100%FREE GROUP/VOLUME")),
+        ("exFAT", ()),
+    ],
+)
+def test_each_kind_grows_in_its_way(kind: str, said: tuple[str, ...]) -> None:
+    found = FileSystemOn(None, "whole disk", 0, kind, None, None, MIB, 4096, 0, MIB, "clean", ())
+    assert growing(None, found) == said

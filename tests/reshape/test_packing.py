@@ -3,11 +3,11 @@
 from itertools import groupby
 
 import hypothesis.strategies as st
-from hypothesis import given
+from hypothesis import given, settings
 
-from vhdx.reshape.packing import Gap, Gaps, Move, Piece, moves
+from vhdx.reshape.packing import Gap, Move, Piece, Room, lowest_end, moves
 
-FIXED, FREE = "#", "."
+FIXED, FREE, GONE = "#", ".", "-"
 
 
 def drawn(file: str, block_length: int) -> tuple[list[Piece], list[Gap]]:
@@ -26,10 +26,23 @@ def drawn(file: str, block_length: int) -> tuple[list[Piece], list[Gap]]:
 
 def plan(file: str, block_length: int) -> list[Move]:
     pieces, gaps = drawn(file, block_length)
-    long = [gap for gap in gaps if gap.length >= block_length]
-    short = [gap for gap in gaps if gap.length < block_length]
-    floor = file.rfind(FIXED) + 1
-    return list(moves(pieces, Gaps(long, short, block_length), floor))
+
+    def behind(end: int) -> list[Piece]:
+        return [piece for piece in pieces if piece.start + piece.length > end]
+
+    def before(end: int) -> list[Gap]:
+        return [Gap(start, min(length, end - start)) for start, length in gaps if start < end]
+
+    def needed(end: int) -> Room:
+        lengths = [piece.length for piece in behind(end)]
+        return Room(lengths.count(block_length), sum(lengths))
+
+    def free(end: int) -> Room:
+        lengths = [gap.length for gap in before(end)]
+        return Room(sum(length // block_length for length in lengths), sum(lengths))
+
+    end = lowest_end(file.rfind(FIXED) + 1, len(file.rstrip(FREE)), needed, free)
+    return list(moves(behind(end), lambda: before(end), needed(end).blocks, block_length))
 
 
 def played(file: str, block_length: int) -> str:
@@ -61,15 +74,19 @@ def test_a_block_is_not_moved_by_less_than_its_length() -> None:
     assert plan("##.aa.bb", 2) == []
 
 
+def test_a_bitmap_does_not_go_high_where_no_block_fits_if_a_low_gap_ends_the_file_sooner() -> None:
+    assert played("##......aa....bb.x", 2) == "##bbaax"
+
+
 def test_nothing_moves_in_front_of_what_never_moves() -> None:
     assert plan("##..aa##", 2) == []
     assert played("##..aa##bb", 2) == "##bbaa##"
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> tuple[str, int]:
+def pictures(draw: st.DrawFn, most: int = 24) -> tuple[str, int]:
     block_length = draw(st.sampled_from([1, 2, 4]))
-    parts = draw(st.lists(st.sampled_from(["block", "bitmap", "free", "fixed"]), max_size=24))
+    parts = draw(st.lists(st.sampled_from(["block", "bitmap", "free", "fixed"]), max_size=most))
     letters = iter(map(chr, range(0x100, 0x200)))
     make = {
         "block": lambda: next(letters) * block_length,
@@ -81,13 +98,28 @@ def pictures(draw: st.DrawFn) -> tuple[str, int]:
 
 
 @given(pictures())
-def test_in_the_end_no_gap_is_left_for_the_last_piece(drawing: tuple[str, int]) -> None:
+def test_one_run_gives_what_any_number_of_runs_gives(drawing: tuple[str, int]) -> None:
     file, block_length = drawing
     after = played(file, block_length)
     assert sorted(after.replace(FREE, "")) == sorted(file.replace(FREE, ""))
-    pieces, _ = drawn(after, block_length)
-    if pieces and pieces[0].start > after.rfind(FIXED) and not after.endswith(FIXED):
-        last = pieces[0]
-        # what moves have left is none of the gaps that there were
-        untouched = "".join(now if was == FREE else FIXED for was, now in zip(file, after, strict=False))
-        assert FREE * last.length not in untouched[: last.start]
+    assert len(after) <= len(file.rstrip(FREE))
+    assert plan(after, block_length) == []
+
+
+@settings(max_examples=60)
+@given(pictures(most=6))
+def test_no_other_way_of_moving_things_makes_the_file_shorter(drawing: tuple[str, int]) -> None:
+    """Every way in which each thing moves once at most, into what was free before, from the last one on."""
+    file, block_length = drawing
+    assert len(played(file, block_length)) == shortest(file, drawn(file, block_length)[0])
+
+
+def shortest(file: str, pieces: list[Piece]) -> int:
+    best = len(file.rstrip(FREE))
+    for number, (start, length, _) in enumerate(pieces):
+        for target in range(start - length + 1):
+            if set(file[target : target + length]) == {FREE}:
+                gone = file[:start] + GONE * length + file[start + length :]
+                moved = gone[:target] + FIXED * length + gone[target + length :]
+                best = min(best, shortest(moved, pieces[number + 1 :]))
+    return min(best, len(file.rstrip(FREE + GONE)))

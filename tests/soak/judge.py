@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import vhdx
-from vhdx.cli.cmd_check import EXIT_WARNINGS
+from vhdx.cli.show_check import EXIT_WARNINGS
 
 from .reference import PIECE, Reference
 from .scene import SMALL, Layer, Scene

@@ -15,7 +15,7 @@ from uuid import UUID  # noqa: TC003  as in all other files
 import vhdx
 from tests.cli.running import Ran
 from tests.support.layout import KIB, MIB
-from vhdx.cli.cmd_check import EXIT_WARNINGS
+from vhdx.cli.show_check import EXIT_WARNINGS
 
 from .processes import GRACE, Manner, Process
 from .reference import Reference

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import vhdx
 from tests.support.layout import MIB
-from vhdx.cli.cmd_check import EXIT_WARNINGS
+from vhdx.cli.show_check import EXIT_WARNINGS
 
 from .history import NEVER, Change, History, stamped
 from .judge import verify

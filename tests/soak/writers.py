@@ -123,7 +123,7 @@ class DiskWriter(Writer):
             case wire.FLUSH:
                 self._disk.flush()
             case wire.TRIM:
-                self._disk.trim(request.length, request.offset)
+                self._disk.trim(length=request.length, offset=request.offset)
             case _:
-                self._disk.zero(request.length, request.offset)
+                self._disk.zero(length=request.length, offset=request.offset)
         return b""

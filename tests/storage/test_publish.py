@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,11 @@ import vhdx
 from tests.ops.make.making import is_regular, names_in
 from tests.support.tools import needs
 from vhdx.storage.publish import new_file
+
+from .ways import WITHOUT_LINKS, Way, force
+
+if sys.platform != "win32":
+    from vhdx.storage import host, locks
 
 NEW = b"new"
 
@@ -57,7 +63,7 @@ def test_the_longest_name_the_host_allows(path: Path) -> None:
 
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_missing_directory_is_named_by_what_was_asked_for(tmp_path: Path, *, overwrite: bool) -> None:
-    """People did not ask for a file called .vhdx-0123456789abcdef.part."""
+    """People did not ask for a file called .vhdx-….part."""
     path = tmp_path / "no such directory" / "file"
     with pytest.raises(FileNotFoundError) as caught:
         publish(path, overwrite=overwrite)
@@ -75,16 +81,13 @@ def test_a_failing_write_is_named_by_what_was_asked_for(path: Path, monkeypatch:
     assert str(caught.value.filename) == str(path)
 
 
-@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
+@pytest.mark.parametrize("way", WITHOUT_LINKS)
 class TestWithoutHardLinks:
-    """FAT and some network file systems have none: the name is claimed first, then renamed over."""
+    """FAT and some network file systems have none: renaming must not replace, or names are claimed."""
 
     @pytest.fixture(autouse=True)
-    def _no_links(self, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        def link(*_: object) -> None:
-            raise OSError(number, os.strerror(number))
-
-        monkeypatch.setattr(os, "link", link)
+    def _no_links(self, way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
+        force(way, monkeypatch)
 
     def test_publishes(self, path: Path) -> None:
         publish(path)
@@ -104,14 +107,47 @@ class TestWithoutHardLinks:
         assert path.read_bytes() == b"old"
         assert names_in(path.parent) == ["file"]
 
-    def test_leaves_nothing_when_renaming_fails(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def replace(*_: object) -> None:
+    def test_leaves_nothing_when_renaming_fails(
+        self, path: Path, way: Way, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fails(*_: object) -> None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        monkeypatch.setattr(os, "replace", replace)
+        if way == "rename":
+            monkeypatch.setattr(host, "rename_to_new", fails)
+        monkeypatch.setattr(os, "replace", fails)
         with pytest.raises(OSError):
             publish(path)
         assert names_in(path.parent) == []
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK])
+def test_what_hosts_say_that_have_no_links(path: Path, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+    publish(path)
+    assert path.read_bytes() == NEW
+
+
+def test_a_claim_that_somebody_replaces_is_theirs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another program may rename over the empty file by which the name was claimed."""
+    force("claim", monkeypatch)
+    acquire = locks.acquire_writer
+
+    def somebody_else_renames(descriptor: int, name: str) -> None:
+        acquire(descriptor, name)
+        if path.exists():
+            other = path.with_name("other")
+            other.write_bytes(b"old")
+            other.replace(path)
+
+    monkeypatch.setattr(locks, "acquire_writer", somebody_else_renames)
+    with pytest.raises(FileExistsError):
+        publish(path)
+    assert path.read_bytes() == b"old"
+    assert names_in(path.parent) == ["file"]
 
 
 def test_other_failures_of_the_link_are_failures(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from .calls import OPEN_FLAGS, pread
 from .layout import (
     BAT_ENTRY,
     BAT_GUID,
@@ -306,12 +307,12 @@ def naive_reader(path: Path, parents: Sequence[Path] = ()) -> Iterator[Callable[
 
 def file_of(descriptor: int) -> tuple[ReadFile, int]:
     """An open file as it is read here, and its length now."""
-    return lambda length, offset: os.pread(descriptor, length, offset), os.fstat(descriptor).st_size
+    return lambda length, offset: pread(descriptor, length, offset), os.fstat(descriptor).st_size
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[ReadFile, int]]:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS)
     try:
         yield file_of(descriptor)
     finally:
@@ -335,16 +336,16 @@ def _block_content(image: _Image, block: int, inside: int, length: int, parent: 
     state = BAT_ENTRY.number(entry, "state")
     file_offset = BAT_ENTRY.number(entry, "file_offset_mb") * MIB
     disk_offset = block * image.block_size + inside
-    if state == FULLY_PRESENT:
+    if state == FULLY_PRESENT or (state == PARTIALLY_PRESENT and not image.has_parent):  # as Windows reads it
         return image.read(file_offset + inside, length)
     if state in (UNDEFINED, ZERO, UNMAPPED, UNMAPPED_V095) or (state == NOT_PRESENT and not image.has_parent):
         return bytes(length)
     if state == NOT_PRESENT:
         return _parent_content(disk_offset, length, parent)
-    if state == PARTIALLY_PRESENT and image.has_parent:
+    if state == PARTIALLY_PRESENT:
         chunk = block // ratio
         bitmap_entry = image.read(image.bat_offset + 8 * ((chunk + 1) * ratio + chunk), 8)
-        if BAT_ENTRY.number(bitmap_entry, "state") != FULLY_PRESENT:
+        if BAT_ENTRY.number(bitmap_entry, "state") not in (FULLY_PRESENT, PARTIALLY_PRESENT):
             raise NaiveError("a block is partially present and its bitmap is not present")
         bitmap = BAT_ENTRY.number(bitmap_entry, "file_offset_mb") * MIB
         content = bytearray()

@@ -49,9 +49,9 @@ def do(disk: vhdx.Disk, step: Step) -> None:
     if step.what == "write":
         disk.pwrite(step.data, step.offset)
     elif step.what == "zero":
-        disk.zero(step.length, step.offset)
+        disk.zero(length=step.length, offset=step.offset)
     elif step.what == "trim":
-        disk.trim(step.length, step.offset)
+        disk.trim(length=step.length, offset=step.offset)
     else:
         disk.flush()
 

@@ -40,12 +40,12 @@ class Session:
 
     def zero(self, length: int, offset: int, *, keep_allocated: bool = False) -> None:
         self.model.zero(length, offset)
-        self.disk.zero(length, offset, keep_allocated=keep_allocated)
+        self.disk.zero(length=length, offset=offset, keep_allocated=keep_allocated)
 
     def trim(self, length: int, offset: int) -> None:
         """Trim, what is trimmed being either zeros or as it was."""
         self.model.zero(length, offset)
-        self.disk.trim(length, offset)
+        self.disk.trim(length=length, offset=offset)
 
     def flush(self) -> None:
         self.disk.flush()
@@ -108,7 +108,7 @@ def _dirty(path: Path) -> None:
     with vhdx.open(work, "r+") as disk:
         disk.pwrite(junk(4096), 5 * MIB)
         disk.flush()
-        disk.zero(MIB, 0)
+        disk.zero(length=MIB, offset=0)
         disk.pwrite(pattern(3, 4096), 3 * MIB)
         disk.flush()
         copied(work, path)

@@ -1,6 +1,11 @@
 """A host that is full when a commit wants its space: nothing has begun, and later it goes on."""
 
+import contextlib
 import errno
+import shutil
+import subprocess
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -8,15 +13,20 @@ from unittest import mock
 import pytest
 
 import vhdx
+from tests.support.faults import failing_host, fails_after_half
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
-from tests.write.checking import is_clean
+from tests.write.checking import allocated, copied, is_clean, structure_of
+
+from .scenarios import SCENARIOS, Session
+
+FULL = OSError(errno.ENOSPC, "full")
 
 
 def test_a_flush_without_space_for_the_log_can_be_repeated(tmp_path: Path) -> None:
     path = tmp_path / "disk.vhdx"
     vhdx.create(path, 8 * MIB, block_size=MIB)
-    full: Any = mock.patch("vhdx.storage.host.reserve", side_effect=OSError(errno.ENOSPC, "full"))
+    full: Any = mock.patch("vhdx.storage.host.reserve", side_effect=FULL)
     with vhdx.open(path, "r+") as disk:
         disk.pwrite(pattern(1, MIB), MIB)
         with full, pytest.raises(OSError, match="full") as caught:
@@ -45,4 +55,103 @@ def test_the_log_and_the_table_have_their_space_when_a_commit_begins(tmp_path: P
         disk.flush()
         table = disk.layers[0].regions.bat.file_offset
         log = disk.layers[0].header.log_offset
-    assert claimed == [(log, 3 * 4096), (table, 4096)]
+    # The empty entry, then the commit, each with room for the empty entry of a close that cuts the file.
+    assert claimed == [(log, 2 * 4096), (log + 4096, 3 * 4096), (table, 4096)]
+
+
+def test_what_a_failed_commit_took_is_given_back_on_closing(tmp_path: Path) -> None:
+    path = tmp_path / "disk.vhdx"
+    vhdx.create(path, 64 * MIB, block_size=MIB)
+    with vhdx.open(path, "r+") as disk:
+        disk.pwrite(pattern(1, 4 * MIB), 0)
+        disk.flush()
+        disk.trim(length=MIB, offset=MIB)
+        disk.flush()
+    length, taken = path.stat().st_size, allocated(path)
+    disk = vhdx.open(path, "r+")
+    disk.pwrite(pattern(2, 8 * MIB), 32 * MIB)
+    disk.flush()
+    disk.pwrite(pattern(2, 8 * MIB), 40 * MIB)
+    disk.pwrite(b"in place", 0)
+    with (
+        mock.patch("vhdx.storage.host.reserve", side_effect=FULL),
+        pytest.raises(OSError, match=r"bytes were wanted where \d+ are free; vhdx compact"),
+    ):
+        disk.close()
+    disk.close()
+    assert path.stat().st_size == length + 7 * MIB  # the first block went into the gap
+    assert allocated(path) <= taken + 9 * MIB
+    assert is_clean(path)
+    with vhdx.open(path) as disk:
+        assert disk.pread(8 * MIB, 32 * MIB) == pattern(2, 8 * MIB)
+        assert not any(disk.pread(8 * MIB, 40 * MIB))
+
+
+@pytest.mark.parametrize("name", ["many blocks", "junk in free space", "reuse", "zero", "short last block"])
+def test_whatever_call_finds_no_space_nothing_is_kept_for_nobody(name: str, in_memory: Path) -> None:
+    """Each call of a step fails in its middle, the disk is closed; the file ends with what it holds."""
+    scenario, original = SCENARIOS[name], in_memory / "original.vhdx"
+    scenario.make(original)
+    at = calls = 0
+    while at <= calls:
+        session = Session(copied(original, in_memory / "copy.vhdx"))
+        scenario.before(session)
+        with failing_host(in_memory / "copy.vhdx") as host:
+            host.at, host.fault = at, fails_after_half
+            with contextlib.suppress(OSError):
+                scenario.step(session)
+            calls, struck = len(host.calls), host.struck
+        poisoned = False
+        try:
+            session.close()
+        except vhdx.ImageFailedError:
+            poisoned = True
+        if not poisoned:
+            found = structure_of(in_memory / "copy.vhdx")
+            end = max(claim.end for claim in found.claims)
+            assert found.length in (end, original.stat().st_size), struck
+        at += 1
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 40 MiB."""
+    file, folder = tmp_path / "fs.img", tmp_path / "mounted"
+    with file.open("wb") as made:
+        made.truncate(40 * MIB)
+    folder.mkdir()
+    if shutil.which("mkfs.ext4") is None:
+        pytest.skip("there is no mkfs.ext4")
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", file], check=True)
+    if subprocess.run(["mount", "-o", "loop", file, folder], check=False, capture_output=True).returncode:
+        pytest.skip("nothing can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+def test_a_real_host_that_is_full_has_its_space_back(small: Path) -> None:
+    path = small / "disk.vhdx"
+    vhdx.create(path, 100 * MIB)
+    before = free(small)
+    with pytest.raises(OSError, match="bytes were wanted where"), vhdx.open(path, "r+") as disk:
+        disk.pwrite(pattern(1, 60 * MIB), 0)
+    kept = path.stat().st_size - 4 * MIB
+    assert free(small) >= before - kept - MIB
+    assert is_clean(path)
+    with vhdx.open(path) as disk:
+        kept = sum(extent.length for extent in disk.extents() if extent.kind is vhdx.ExtentKind.DATA)
+    before = free(small)
+    with pytest.raises(OSError, match="bytes were wanted where"):
+        vhdx.set_properties(path, disk_type="fixed")
+    assert free(small) >= before - MIB
+    assert is_clean(path)
+    (small / "filler").write_bytes(bytes(free(small) - MIB // 2))
+    before = free(small)
+    with pytest.raises(OSError, match="bytes were wanted where"):
+        vhdx.set_user_item(path, uuid.uuid4(), pattern(1, MIB))
+    assert free(small) >= before - 64 * 1024
+    assert is_clean(path)

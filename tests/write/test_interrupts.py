@@ -47,14 +47,25 @@ def _way_to(frame: FrameType | None) -> Way:
     return tuple(way)
 
 
+def handlers_of(code: CodeType, offset: int) -> list[tuple[int, int]]:
+    """Where an exception at an instruction goes."""
+    table = dis._parse_exception_table(code)  # type: ignore[attr-defined]
+    return [(entry.start, entry.end) for entry in table if entry.start <= offset < entry.end]
+
+
 @cache
 def places_of(code: CodeType) -> frozenset[int]:
-    """The offsets of the instructions before which a signal may be noticed."""
+    """The offsets of the instructions before which a signal may be noticed.
+
+    It counts as part of the call that has ended. Where that is the last one of a `with` block, a test that
+    raises at the next instruction would raise outside, and the lock would stay: such places are left out.
+    """
     instructions = list(dis.get_instructions(code))
     found = set()
     for instruction, following in pairwise(instructions):
         if instruction.opname in ("CALL", "CALL_FUNCTION_EX", "CALL_KW", "RESUME"):
-            found.add(following.offset)
+            if handlers_of(code, instruction.offset) == handlers_of(code, following.offset):
+                found.add(following.offset)
         elif instruction.opname.startswith("JUMP_BACKWARD"):
             found.add(instruction.argval)
     return frozenset(found)

@@ -62,7 +62,7 @@ def test_a_file_whose_blocks_are_all_present(tmp_path: Path) -> None:
     path = image.write(tmp_path / "a.vhdx")
     size = path.stat().st_size
     with vhdx.open(path, "r+") as disk:
-        disk.trim(GIB, 3 * TIB)
+        disk.trim(length=GIB, offset=3 * TIB)
         disk.flush()
         disk.pwrite(b"again", 3 * TIB)
         disk.pwrite(b"there", 2 * TIB)
@@ -79,7 +79,7 @@ def test_zeros_over_many_pages_of_the_table_commit_as_they_go(tmp_path: Path) ->
     path = tmp_path / "a.vhdx"
     vhdx.create(path, 1 * TIB, block_size=MIB)
     with vhdx.open(path, "r+") as disk:
-        disk.zero(disk.size, 0)
+        disk.zero(length=disk.size, offset=0)
         writer = disk._writer
         assert writer is not None
         assert writer.session.pages.dirty_count < 128

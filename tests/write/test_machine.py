@@ -117,8 +117,10 @@ class Machine(RuleBasedStateMachine):
         length = max(0, min(wished, self.disk.size - offset))
         if self.disk.size > SMALL and (keep or self.fixed):
             length = min(length, MIB)
+        if not length:
+            return
         try:
-            self.disk.zero(length, offset, keep_allocated=keep, fast_only=fast)
+            self.disk.zero(length=length, offset=offset, keep_allocated=keep, fast_only=fast)
         except OSError:
             assert fast
         else:
@@ -129,8 +131,10 @@ class Machine(RuleBasedStateMachine):
     def trim(self, border: int, near: int, blocks: int, more: int) -> None:
         offset = self.place(border, near)
         length = max(0, min(blocks * self.disk.block_size + more, self.disk.size - offset))
+        if not length:
+            return
         before = self.model.content()
-        self.disk.trim(length, offset)
+        self.disk.trim(length=length, offset=offset)
         if self.fixed:
             assert self.model.seen_in(self.disk.pread) == before
             return

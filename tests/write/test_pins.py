@@ -46,7 +46,7 @@ def place_of(disk: vhdx.Disk, block: int) -> int:
 def give_block_1_to_block_5(disk: vhdx.Disk) -> None:
     """The space of block 1 becomes that of block 5, durably."""
     place = place_of(disk, 1)
-    disk.trim(MIB, MIB)
+    disk.trim(length=MIB, offset=MIB)
     disk.flush()
     disk.pwrite(OTHER, 5 * MIB)
     disk.flush()
@@ -156,7 +156,7 @@ def test_promise_10_nothing_is_punched_or_cut_under_a_write(opened: tuple[Path, 
     stop = gate.stop(named("write_at", place, place + MIB))
     writing = Task(lambda: disk.pwrite(WRITTEN, MIB))
     stop.wait_until_there()
-    disk.trim(MIB, MIB)
+    disk.trim(length=MIB, offset=MIB)
     gate.record.clear()
     closing = Task(disk.close)
     assert not closing.ends_within(0.2)
@@ -185,7 +185,7 @@ def test_promise_10_an_interrupted_wait_is_not_taken_for_an_end(
             drain(self)
 
     monkeypatch.setattr(Pins, "drain", interrupted)
-    disk.trim(MIB, MIB)
+    disk.trim(length=MIB, offset=MIB)
     with pytest.raises(KeyboardInterrupt):
         disk.flush()
 

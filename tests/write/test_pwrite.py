@@ -88,8 +88,10 @@ def test_nothing_can_be_written_and_changes_nothing(buffer: str, path: Path) -> 
     with vhdx.open(path, "r+") as disk:
         for offset in (0, MIB, 3 * MIB + 5, SIZE):
             disk.pwrite(EMPTY[buffer](), offset)
-            disk.zero(0, offset)
-            disk.trim(0, offset)
+            with pytest.raises(ValueError, match="is empty"):
+                disk.zero(length=0, offset=offset)
+            with pytest.raises(ValueError, match="is empty"):
+                disk.trim(length=0, offset=offset)
         disk.flush()
     assert path.read_bytes() == before
 
@@ -121,29 +123,27 @@ def test_ranges_that_are_not_inside_the_disk(length: int, offset: int, path: Pat
     with vhdx.open(path, "r+") as disk:
         asked: tuple[Callable[[], object], ...] = (
             lambda: disk.pwrite(bytes(length), offset),
-            lambda: disk.zero(length, offset),
-            lambda: disk.zero(length, offset, keep_allocated=True),
-            lambda: disk.zero(length, offset, fast_only=True),
-            lambda: disk.trim(length, offset),
+            lambda: disk.zero(length=length, offset=offset),
+            lambda: disk.zero(length=length, offset=offset, keep_allocated=True),
+            lambda: disk.zero(length=length, offset=offset, fast_only=True),
+            lambda: disk.trim(length=length, offset=offset),
         )
         for ask in asked:
             with pytest.raises(ValueError, match="not inside the disk"):
                 ask()
         with pytest.raises(ValueError, match="not inside the disk"):
-            disk.zero(-1, 512)
+            disk.zero(length=-1, offset=512)
         with pytest.raises(ValueError, match="not inside the disk"):
-            disk.trim(-1, 512)
+            disk.trim(length=-1, offset=512)
     assert path.read_bytes() == before
 
 
 ASKED: dict[str, Callable[[vhdx.Disk], object]] = {
     "pwrite": lambda disk: disk.pwrite(b"x", 0),
     "pwrite of nothing": lambda disk: disk.pwrite(b"", 0),
-    "zero": lambda disk: disk.zero(MIB, 0),
-    "zero nothing": lambda disk: disk.zero(0, 0),
-    "zero where it is zero": lambda disk: disk.zero(MIB, 4 * MIB),
-    "trim": lambda disk: disk.trim(MIB, 0),
-    "trim nothing": lambda disk: disk.trim(0, 0),
+    "zero": lambda disk: disk.zero(length=MIB, offset=0),
+    "zero where it is zero": lambda disk: disk.zero(length=MIB, offset=4 * MIB),
+    "trim": lambda disk: disk.trim(length=MIB, offset=0),
 }
 
 

@@ -101,8 +101,8 @@ CONTRADICTIONS: list[Callable[[], ImageBuilder]] = [
 CHANGES: dict[str, Callable[[vhdx.Disk], object]] = {
     "write to an absent block": lambda disk: disk.pwrite(b"x" * 512, 5 * MIB),
     "write to a sound block": lambda disk: disk.pwrite(b"x" * 512, MIB + 512),
-    "zero a block": lambda disk: disk.zero(2 * MIB, 4 * MIB),
-    "trim what is there": lambda disk: disk.trim(disk.size, 0),
+    "zero a block": lambda disk: disk.zero(length=2 * MIB, offset=4 * MIB),
+    "trim what is there": lambda disk: disk.trim(length=disk.size, offset=0),
 }
 
 
@@ -162,7 +162,7 @@ def test_what_may_overlap_because_it_is_never_read(tmp_path: Path) -> None:
         assert disk.pread(5000, 5 * MIB) == pattern(5, 5000)
 
 
-@pytest.mark.parametrize("state", [0, 3, 7])
+@pytest.mark.parametrize("state", [0, 3])
 def test_a_lost_sector_bitmap_is_not_made_anew(state: int, tmp_path: Path) -> None:
     """An empty one would say of the blocks that need the lost one that all they hold is the parent's."""
     parent = image()

@@ -8,6 +8,7 @@ import pytest
 
 import vhdx
 from tests.support.build import ImageBuilder
+from tests.support.calls import pread
 from tests.support.faults import Fault, failing_host, fails_after_half, fails_with
 from tests.support.layout import MIB
 from tests.support.parts import Block
@@ -77,13 +78,13 @@ def test_space_that_waits_is_not_used_before_its_old_owner_is_gone(tmp_path: Pat
         disk.pwrite(pattern(1, MIB), MIB)
         disk.flush()
         old = structure_of(path).present[1]
-        disk.trim(MIB, MIB)
+        disk.trim(length=MIB, offset=MIB)
         disk.pwrite(pattern(2, MIB), 2 * MIB)
         (extent,) = disk.extents(offset=2 * MIB, length=MIB)
         assert extent.file_offset != old
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            assert os.pread(descriptor, MIB, old) == pattern(1, MIB)
+            assert pread(descriptor, MIB, old) == pattern(1, MIB)
         finally:
             os.close(descriptor)
         disk.flush()
@@ -101,6 +102,6 @@ def test_a_whole_disk_is_filled_emptied_and_filled_again_in_the_same_space(tmp_p
             disk.pwrite(pattern(lap, SIZE), 0)
             disk.flush()
             assert path.stat().st_size == empty + SIZE
-            disk.trim(SIZE, 0)
+            disk.trim(length=SIZE, offset=0)
             disk.flush()
     assert path.stat().st_size == empty

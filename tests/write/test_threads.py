@@ -49,10 +49,10 @@ def test_threads_with_ranges_of_their_own(tmp_path: Path) -> None:
                 disk.pwrite(data, start + offset)
                 twin[offset : offset + length] = data
                 if step % 7 == 3:
-                    disk.zero(MIB, start)
+                    disk.zero(length=MIB, offset=start)
                     twin[:MIB] = bytes(MIB)
                 if step % 7 == 5:
-                    disk.trim(MIB, start + MIB)
+                    disk.trim(length=MIB, offset=start + MIB)
                     twin[MIB : 2 * MIB] = bytes(MIB)
                 if step % 5 == 0:
                     disk.flush()
@@ -100,7 +100,7 @@ def test_readers_beside_writers_and_trims_see_one_or_the_other(tmp_path: Path) -
             for step in range(250):
                 block = chance.randrange(4)
                 if step % 2:
-                    disk.trim(MIB, block * MIB)
+                    disk.trim(length=MIB, offset=block * MIB)
                 else:
                     disk.pwrite(pattern(block, MIB, seed=9), block * MIB)
                 if step % 3 == 0:
@@ -257,7 +257,7 @@ def test_close_waits_for_nobody_who_waits_for_it(tmp_path: Path) -> None:
                 offset = chance.randrange(SIZE - 5000)
                 disk.pwrite(bytes([number]) * 5000, offset)
                 disk.pread(5000, offset)
-                disk.trim(MIB, offset - offset % MIB)
+                disk.trim(length=MIB, offset=offset - offset % MIB)
                 disk.flush()
             except (ValueError, OSError, vhdx.ImageFailedError):
                 return
@@ -274,7 +274,7 @@ def test_close_waits_for_nobody_who_waits_for_it(tmp_path: Path) -> None:
 def test_threads_after_a_failure_are_all_refused(tmp_path: Path) -> None:
     path = made(tmp_path / "a.vhdx")
     gate, disk = gated(path)
-    with disk:
+    with pytest.raises(vhdx.ImageFailedError, match="is gone"), disk:  # noqa: PT012
         disk.pwrite(pattern(0, MIB), 0)
         disk.flush()
 

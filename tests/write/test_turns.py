@@ -65,12 +65,12 @@ def by_us(path: Path, model: Model, chance: random.Random, size: int) -> None:
                 disk.pwrite(data, offset)
                 model.write(data, offset)
             elif chance.random() < 0.5:
-                disk.zero(length, offset)
+                disk.zero(length=length, offset=offset)
                 model.zero(length, offset)
             else:
                 start = offset // disk.block_size * disk.block_size
                 length = min(disk.block_size, size - start)
-                disk.trim(length, start)
+                disk.trim(length=length, offset=start)
                 if disk.disk_type != "fixed":
                     model.zero(length, start)
             if chance.random() < 0.3:
@@ -184,7 +184,7 @@ def test_qemu_takes_over_a_commit_of_many_pages(tmp_path: Path) -> None:
     pages = 300
     vhdx.create(path, pages * 512 * MIB, block_size=MIB, log_size=4 * MIB)
     with vhdx.open(path, "r+") as disk:
-        disk.zero(disk.size, 0)
+        disk.zero(length=disk.size, offset=0)
         disk.pwrite(b"x" * 4096, 150 * GIB // 2)
         disk.flush()
         killed = copied(path, tmp_path / "killed.vhdx")
@@ -216,7 +216,7 @@ def test_qemu_uses_an_image_with_a_log_that_we_left_dirty(tmp_path: Path) -> Non
     model.write(b"\x08" * 512, 5 * MIB)
     assert_sound(killed, model)
     with vhdx.open(killed, "r+") as disk:
-        disk.trim(MIB, MIB)
+        disk.trim(length=MIB, offset=MIB)
         model.zero(MIB, MIB)
     assert_sound(killed, model)
     qemu_check(killed)

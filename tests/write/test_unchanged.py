@@ -65,12 +65,12 @@ def changes_nothing(disk: vhdx.Disk) -> None:
     disk.pwrite(b"", 0)
     for extent in list(disk.extents()):
         if extent.state in (UNMAPPED, ZERO):
-            disk.trim(extent.length, extent.offset)
+            disk.trim(length=extent.length, offset=extent.offset)
         if extent.state == ZERO:
-            disk.zero(extent.length, extent.offset)
-            disk.zero(extent.length // 2, extent.offset, fast_only=True)
+            disk.zero(length=extent.length, offset=extent.offset)
+            disk.zero(length=extent.length // 2, offset=extent.offset, fast_only=True)
     if disk.disk_type == "fixed":
-        disk.trim(disk.size, 0)
+        disk.trim(length=disk.size, offset=0)
 
 
 USES = [nothing, flushes, reads, changes_nothing]
@@ -97,9 +97,9 @@ def test_promise_9_the_guids_change_once_with_the_first_change(name: str, tmp_pa
         disk.pwrite(b"x", 0)
         second = guids_of(path)
         disk.pwrite(b"y" * 4096, MIB - 100)
-        disk.zero(MIB, MIB)
+        disk.zero(length=MIB, offset=MIB)
         disk.flush()
-        disk.trim(MIB, 0)
+        disk.trim(length=MIB, offset=0)
         assert guids_of(path) == second
     assert guids_of(path) == second
     assert all(before != after for before, after in zip(first, second, strict=True))

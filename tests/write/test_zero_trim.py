@@ -98,7 +98,7 @@ def test_zero(case: Case, keep_allocated: bool, tmp_path: Path) -> None:
     present = case.state == "FULLY_PRESENT"
     with vhdx.open(path, "r+") as disk:
         length, offset = case.range
-        disk.zero(length, offset, keep_allocated=keep_allocated)
+        disk.zero(length=length, offset=offset, keep_allocated=keep_allocated)
         model.zero(length, offset)
         model.assert_equal(disk.pread)
         assert_extents_are_true(disk, model.content())
@@ -139,12 +139,14 @@ def test_zero_fast_only(case: Case, keep_allocated: bool, tmp_path: Path) -> Non
     with vhdx.open(path, "r+") as disk:
         if case.state == "FULLY_PRESENT" and in_place:
             with pytest.raises(OSError) as caught:
-                disk.zero(length, offset, keep_allocated=keep_allocated, fast_only=True)
+                disk.zero(length=length, offset=offset, keep_allocated=keep_allocated, fast_only=True)
             assert caught.value.errno == errno.ENOTSUP
             with pytest.raises(OSError):  # also where a part of it would be fast
-                disk.zero(SIZE, 0, keep_allocated=keep_allocated or not case.whole, fast_only=True)
+                disk.zero(
+                    length=SIZE, offset=0, keep_allocated=keep_allocated or not case.whole, fast_only=True
+                )
         else:
-            disk.zero(length, offset, keep_allocated=keep_allocated, fast_only=True)
+            disk.zero(length=length, offset=offset, keep_allocated=keep_allocated, fast_only=True)
             assert not any(disk.pread(length, offset))
             return
     assert path.read_bytes() == before
@@ -159,7 +161,7 @@ def test_trim(case: Case, tmp_path: Path) -> None:
     goes = case.state == "FULLY_PRESENT" and case.disk_type == "dynamic"
     length, offset = case.range
     with vhdx.open(path, "r+") as disk:
-        disk.trim(length, offset)
+        disk.trim(length=length, offset=offset)
         if goes:
             model.zero(length, offset)
         model.assert_equal(disk.pread)
@@ -177,10 +179,10 @@ STATES_NOT_ALLOWED = {"reserved 4": 4, "partially present": 7}
 CHANGES: dict[str, Callable[[vhdx.Disk, int, int], object]] = {
     "write a part": lambda disk, at, size: disk.pwrite(b"x" * 512, at + 512),
     "write the whole": lambda disk, at, size: disk.pwrite(b"x" * size, at),
-    "zero a part": lambda disk, at, size: disk.zero(512, at + 512),
-    "zero the whole": lambda disk, at, size: disk.zero(size, at),
-    "zero the whole, keep": lambda disk, at, size: disk.zero(size, at, keep_allocated=True),
-    "trim a part": lambda disk, at, size: disk.trim(512, at + 512),
+    "zero a part": lambda disk, at, size: disk.zero(length=512, offset=at + 512),
+    "zero the whole": lambda disk, at, size: disk.zero(length=size, offset=at),
+    "zero the whole, keep": lambda disk, at, size: disk.zero(length=size, offset=at, keep_allocated=True),
+    "trim a part": lambda disk, at, size: disk.trim(length=512, offset=at + 512),
 }
 
 
@@ -244,7 +246,7 @@ def test_space_comes_back_with_the_flush_and_the_file_is_cut_at_the_end(tmp_path
         disk.flush()
         full = allocated(path)
         assert full >= 64 * MIB
-        disk.trim(48 * MIB, 16 * MIB)
+        disk.trim(length=48 * MIB, offset=16 * MIB)
         assert path.stat().st_size == empty + 64 * MIB
         disk.flush()
         assert allocated(path) < full - 47 * MIB
@@ -264,9 +266,9 @@ def test_a_fixed_image_keeps_its_space(tmp_path: Path) -> None:
     size, space, places = path.stat().st_size, allocated(path), structure_of(path).present
     with vhdx.open(path, "r+") as disk:
         disk.pwrite(pattern(1, 8 * MIB), 0)
-        disk.trim(8 * MIB, 0)
+        disk.trim(length=8 * MIB, offset=0)
         assert disk.pread(8 * MIB, 0) == pattern(1, 8 * MIB)
-        disk.zero(3 * MIB + 100, MIB - 50)
+        disk.zero(length=3 * MIB + 100, offset=MIB - 50)
         disk.flush()
     assert (path.stat().st_size, structure_of(path).present) == (size, places)
     assert allocated(path) >= space
@@ -289,11 +291,11 @@ def test_where_the_host_has_no_cheap_zeros_and_no_holes(
     model = model_of(path)
     monkeypatch.setattr(fcntl, "ioctl", unsupported)
     with vhdx.open(path, "r+") as disk:
-        disk.trim(1000, MIB + 100)
+        disk.trim(length=1000, offset=MIB + 100)
         model.assert_equal(disk.pread)
-        disk.zero(1000, MIB + 100)
+        disk.zero(length=1000, offset=MIB + 100)
         model.zero(1000, MIB + 100)
-        disk.zero(MIB + 10, 2 * MIB - 5)
+        disk.zero(length=MIB + 10, offset=2 * MIB - 5)
         model.zero(MIB + 10, 2 * MIB - 5)
         disk.flush()
         disk.pwrite(b"x", 5 * MIB)

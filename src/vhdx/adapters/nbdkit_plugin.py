@@ -133,14 +133,14 @@ def flush(disk: VirtualDisk, flags: int) -> None:  # noqa: ARG001
 def trim(disk: VirtualDisk, length: int, offset: int, flags: int) -> None:  # noqa: ARG001
     """Let go of a range."""
     with _numbered():
-        disk.trim(length, offset)
+        disk.trim(length=length, offset=offset)
 
 
 def zero(disk: VirtualDisk, length: int, offset: int, flags: int) -> None:
     """Make a range read as zeros."""
     keep, fast = not flags & nbdkit.FLAG_MAY_TRIM, bool(flags & nbdkit.FLAG_FAST_ZERO)
     with _numbered():
-        disk.zero(length, offset, keep_allocated=keep, fast_only=fast)
+        disk.zero(length=length, offset=offset, keep_allocated=keep, fast_only=fast)
 
 
 def extents(disk: VirtualDisk, length: int, offset: int, flags: int) -> Iterator[tuple[int, int, int]]:

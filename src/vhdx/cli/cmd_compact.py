@@ -2,31 +2,44 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 import click
 
+from vhdx.cli.free_text import volume_lines
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, chain_options, json_option, parent_policy
-from vhdx.cli.render import print_json, print_rows, progress_bar, size_text
+from vhdx.cli.options import TARGET, chain_options, json_option, parent_policy, selection, volume_options
+from vhdx.cli.render import print_json, print_rows, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.compact import CompactResult
 
 
 @click.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
+@click.option("--discard-free", is_flag=True, help="Also give back what its file systems call free.")
+@volume_options
 @click.option("--scan-zeros", is_flag=True, help="Also give back what holds zeros or equals the parent.")
-@click.option("--punch", is_flag=True, help="Make holes in the file where blocks that stay are zeros.")
+@click.option("--punch", is_flag=True, help="Make holes where blocks that stay are zeros, or free.")
+@click.option(
+    "--accept-data-loss", is_flag=True, help="Also give back what may be blocks that the table has lost."
+)
 @click.option("--dry-run", is_flag=True, help="Change nothing; say what it would gain.")
 @chain_options
 @json_option
 def compact(
     image: str,
     *,
+    discard_free: bool,
+    swap: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     scan_zeros: bool,
     punch: bool,
+    accept_data_loss: bool,
     dry_run: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
@@ -37,23 +50,59 @@ def compact(
     Gives back space that was trimmed or zeroed or that nobody owns, moves the last blocks into the gaps and
     cuts the file. No read tells the difference, and children still know the image. It may be interrupted at
     any instant and run again. Fixed images keep their size; --punch gives the host back what is zeros in
-    them. Parents are needed for --scan-zeros only.
+    them. Parents are needed for --scan-zeros and --discard-free only.
+
+    What may be blocks that the table has lost is not given back without --accept-data-loss.
+
+    With --discard-free the space of deleted files goes, too: what the file systems on the disk (ext2/3/4,
+    NTFS, FAT, exFAT, XFS, btrfs, LVM2) call free, once all that they keep of it was read and agrees. Files
+    stay as they are; nothing can be undeleted any more. Whole blocks go; with --punch also parts of blocks,
+    as holes of the file. An image that others have for their parent is refused.
     """
     from vhdx.ops.compact import compact as compact_image  # noqa: PLC0415  --help needs no library
 
+    chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with changing("; running it again goes on", dry_run=dry_run), progress_bar("compacting") as progress:
         done = compact_image(
-            image, scan_zeros=scan_zeros, punch=punch, dry_run=dry_run, parents=policy, progress=progress
+            image,
+            scan_zeros=scan_zeros,
+            punch=punch,
+            accept_data_loss=accept_data_loss,
+            dry_run=dry_run,
+            discard_free=discard_free,
+            volumes=chosen,
+            parents=policy,
+            progress=progress,
         )
     if as_json:
         print_json(done)
         return
     click.echo(printable(image) + (": nothing was changed, this is what would be" if dry_run else ""))
     print_rows(_rows(done), indent="  ")
+    for line in volume_lines(done.volumes):
+        click.echo(printable(line))
+    _print_hints(image, done)
     if done.disk_type == "fixed" and not punch:
         click.echo(
             "vhdx: a fixed image keeps its blocks; --punch gives the host back what is zeros", err=True
+        )
+
+
+def _print_hints(image: str, done: CompactResult) -> None:
+    """What else could be done, where that is known."""
+    if done.still_free_size is not None:
+        size = size_text(done.still_free_size)
+        click.echo(
+            f"vhdx: at least {size} of what is stored is free by its file systems; to give that back: "
+            f"vhdx compact --discard-free {shlex.quote(image)}",
+            err=True,
+        )
+    if done.converted_size is not None:
+        click.echo(
+            f"vhdx: a copy with smaller blocks would have at most {size_text(done.converted_size)}: "
+            f"vhdx convert --discard-free --block-size 1M {shlex.quote(image)} small.vhdx",
+            err=True,
         )
 
 
@@ -65,6 +114,8 @@ def _rows(done: CompactResult) -> list[tuple[str, str]]:
         ("moved", f"{done.moved_blocks} blocks, {size_text(done.moved_size)}"),
         ("holes made", size_text(done.punched_size)),
     ]
+    if done.unexplained_size:
+        rows.append(("of nobody, not zeros", size_text(done.unexplained_size)))
     if done.host_size_before is not None and done.host_size_after is not None:
         host = f"{size_text(done.host_size_before)}, now {size_text(done.host_size_after)}"
         rows.append(("space on the host", host))

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.options import FILE, FORMAT, chain_options, json_option, parent_policy, partition_option
-from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.cli.render import print_json, progress_bar
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from vhdx.cli.interrupted import making
+from vhdx.cli.by_qemu import Opening, TargetFormat, refuse_by_qemu
+from vhdx.cli.interrupted import making, resuming
 from vhdx.cli.options import (
-    FILE,
     FORMAT,
+    TARGET,
+    File,
     chain_options,
     force_option,
     force_share_option,
@@ -17,31 +19,46 @@ from vhdx.cli.options import (
     json_option,
     parent_policy,
     partition_option,
+    selection,
+    source_options,
+    volume_options,
 )
-from vhdx.cli.render import JsonList, progress_bar, size_text
+from vhdx.cli.render import EXIT_DOUBTS, JsonList, print_doubt, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
-    from vhdx.extents import Doubt
     from vhdx.ops.make.convert import ConvertResult
-
-_EXIT_DOUBTS = 3
 
 
 @click.command()
-@click.argument("source", type=click.Path(allow_dash=True))
-@click.argument("target", type=FILE)
+@click.argument("source", type=File(allow_dash=True))
+@click.argument("target", type=TARGET)
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
-@click.option("-O", "--target-format", type=FORMAT, help="By default told by TARGET's suffix.")
+@click.option("-O", "--target-format", type=TargetFormat(), help="By default told by TARGET's suffix.")
 @partition_option
+@click.option("--discard-free", is_flag=True, help="Leave out what file systems call free.")
+@volume_options
 @image_options
 @chain_options
 @force_share_option
 @force_option
 @click.option(
+    "--no-sync",
+    is_flag=True,
+    help="Do not wait for the host's disk: after a loss of power TARGET may not be whole.",
+)
+@click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
 )
+@click.option(
+    "--state",
+    type=TARGET,
+    metavar="FILE",
+    help="With --salvage to raw: keep what is done in FILE, a map as ddrescue's, and go on from there.",
+)
+@source_options
 @click.option(
     "--ignore-bitmaps",
     is_flag=True,
@@ -53,13 +70,21 @@ def convert(
     target: str,
     *,
     source_format: Format | None,
-    target_format: Format | None,
+    target_format: Format | str | None,
     partition: int | None,
+    discard_free: bool,
+    swap: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     force_share: bool,
     force: bool,
+    no_sync: bool,
     salvage: bool,
+    state: str | None,
+    virtual_size: int | None,
+    source_type: str | None,
     ignore_bitmaps: bool,
     as_json: bool,
     **options: Any,
@@ -72,44 +97,56 @@ def convert(
     all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets;
     a VHD target is a fixed one, rounded up to whole MiB, as Azure wants it.
 
-    With --salvage each range of the disk that may be wrong is listed on standard error (in the output of
-    --json), and the exit code is 3 if there is one.
+    With --discard-free the space of deleted files is neither read nor stored: what the file systems on the
+    disk call free, once all that they keep of it was read and agrees. Files stay as they are. With
+    --block-size 1M that is the smallest VHDX of a disk.
+
+    With --salvage, --virtual-size, --block-size, --logical-sector-size and --disk-type are taken for what
+    the image has lost, and for nothing else of SOURCE. Each range of the disk that may be wrong is listed on
+    standard error (in the output of --json), and the exit code is 3 if there is one.
     """
+    from vhdx.known import KnownDisk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
+    opening = Opening(source, source_format, partition, parent_dirs, any_parent)
+    refuse_by_qemu(opening, target, target_format)
+    chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)
+    known = KnownDisk(virtual_size, options["block_size"], options["logical_sector_size"], source_type)
+    if not salvage and (virtual_size or source_type):
+        raise click.UsageError("--virtual-size and --disk-type go with --salvage")
     doubts = JsonList("doubts") if as_json else None
-    with making(target), progress_bar("converting") as progress:
+    with making(target) if state is None else resuming(target, state), progress_bar("converting") as progress:
         made = convert_disk(
             source,
             target,
             source_format=source_format,
-            target_format=target_format,
+            target_format=cast("Format | None", target_format),
             options=ImageOptions(**options),
+            known=known if salvage else None,
             partition=partition,
+            discard_free=discard_free,
+            volumes=chosen,
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             overwrite=force,
             lock=not force_share,
             salvage=salvage,
+            state=state,
+            sync=not no_sync,
             ignore_bitmaps=ignore_bitmaps,
-            on_doubt=doubts.add if doubts else _print_doubt,
+            on_doubt=doubts.add if doubts else print_doubt,
             progress=progress,
         )
     if doubts:
         doubts.finish(made)
     else:
         _print_text(target, made)
-    return _EXIT_DOUBTS if made.doubts else 0
-
-
-def _print_doubt(doubt: Doubt) -> None:
-    where = f"doubtful: {doubt.length} bytes at {doubt.offset}"
-    click.echo(printable(f"vhdx: {where}: {doubt.reason}"), err=True)
+    return EXIT_DOUBTS if made.doubts else 0
 
 
 def _print_text(target: str, made: ConvertResult) -> None:
     for remark in made.remarks:
-        click.echo(f"vhdx: {remark}", err=True)
+        click.echo(printable(f"vhdx: {remark}"), err=True)
     if made.doubts:
         click.echo(f"vhdx: ranges that may be wrong: {made.doubts}", err=True)
     click.echo(

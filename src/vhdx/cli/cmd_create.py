@@ -11,18 +11,20 @@ from vhdx.cli.interrupted import making
 from vhdx.cli.options import (
     FILE,
     SIZE,
+    TARGET,
     chain_options,
     force_option,
     image_options,
     json_option,
     parent_policy,
 )
-from vhdx.cli.render import print_json, size_text
+from vhdx.cli.render import print_json
 from vhdx.text import printable
+from vhdx.units import size_text
 
 
 @click.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.argument("size", type=SIZE, required=False)
 @click.option("--parent", type=FILE, help="Make a differencing image: a child of this image.")
 @image_options
@@ -57,7 +59,7 @@ def create(
         print_json(made)
         return
     for remark in made.remarks:
-        click.echo(f"vhdx: {remark}", err=True)
+        click.echo(printable(f"vhdx: {remark}"), err=True)
     blocks = f"blocks of {size_text(made.block_size)}"
     click.echo(f"{printable(made.path)}: {made.disk_type}, {size_text(made.virtual_size)}, {blocks}")
 

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
-from vhdx.cli.render import print_json, print_rows, progress_bar, size_text
-from vhdx.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from vhdx.disk.places import ParentPolicy
-    from vhdx.disk.volumes import FileSystemOn
-    from vhdx.ops.info import BlockInfo, ImageInfo, LogInfo, TableInfo
-    from vhdx.ops.info_vhd import VhdInfo
+from vhdx.cli.options import FILE, chain_options, force_share_option, json_option
 
 
 @click.command()
@@ -26,172 +16,13 @@ if TYPE_CHECKING:
 @chain_options
 @force_share_option
 @json_option
-def info(
-    image: str,
-    *,
-    chain: bool,
-    blocks: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
-    force_share: bool,
-    as_json: bool,
-) -> None:
+def info(image: str, **options: Any) -> None:
     """Say what IMAGE is, without changing it.
 
     Shows sizes, type, identities, the state of the log, blocks by state and their fragmentation, where
     the parent is looked for, partitions, file systems with the space that they say they use, and what is
     unusual. A dirty log is replayed in memory. IMAGE may be a VHD, too.
     """
-    from vhdx.disk.open import is_vhd_file  # noqa: PLC0415  --help needs no library
-    from vhdx.ops.info import info as image_info  # noqa: PLC0415
+    from vhdx.cli.show_info import show  # noqa: PLC0415  --help needs no library
 
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
-    if is_vhd_file(image):
-        _print_vhd(image, policy, chain=chain, as_json=as_json, lock=not force_share)
-        return
-    with progress_bar("counting") as progress:
-        found = image_info(
-            image,
-            chain=chain,
-            blocks=blocks or None,
-            parents=policy,
-            lock=not force_share,
-            progress=progress,
-        )
-    if as_json:
-        print_json(found)
-    else:
-        _print_text(found)
-
-
-def _print_vhd(image: str, policy: ParentPolicy, *, chain: bool, as_json: bool, lock: bool) -> None:
-    from vhdx.ops.info_vhd import vhd_info  # noqa: PLC0415  the older format is the rarer one
-
-    found = vhd_info(image, chain=chain, parents=policy, lock=lock)
-    if as_json:
-        print_json(found)
-        return
-    print_rows(_vhd_rows(found))
-    for depth, path in enumerate(found.chain or (), 1):
-        click.echo(f"  {depth}. {printable(path)}")
-    if found.partition_table is not None:
-        print_table(found.partition_table)
-    print_file_systems(found.file_systems or ())
-    for note in found.notes:
-        click.echo(f"note: {printable(note)}")
-
-
-def _vhd_rows(found: VhdInfo) -> Iterator[tuple[str, str]]:
-    yield "image", found.path
-    yield "type", f"{found.disk_type} VHD"
-    yield "virtual size", size_text(found.virtual_size)
-    yield "file size", size_text(found.file_size)
-    if found.block_size is not None:
-        yield "block size", size_text(found.block_size)
-    yield "disk id", str(found.disk_id)
-    yield "creator", found.creator
-    yield "made", found.created
-    yield "geometry", "{} cylinders, {} heads, {} sectors".format(*found.geometry)
-    if found.parent_id is not None:
-        yield "parent disk id", str(found.parent_id)
-    for name in found.parent_names:
-        yield "parent", name
-
-
-def _print_text(found: ImageInfo) -> None:
-    print_rows(_rows(found))
-    if found.parent_locator is not None:
-        click.echo("parent locator:")
-        print_rows(found.parent_locator.items(), indent="  ")
-    if found.chain is not None:
-        click.echo("chain, from the image to its base:")
-        for depth, layer in enumerate(found.chain, 1):
-            total = sum(each.data_size for each in found.chain)
-            size = size_text(layer.virtual_size)
-            share = f"{layer.data_size / total:.1%}" if total else "none"
-            about = f"{layer.disk_type}, {size}, {share} of the data, log {layer.log_state}"
-            click.echo(f"  {depth}. {printable(layer.path)}: {about}")
-    if found.partition_table is not None:
-        print_table(found.partition_table)
-    print_file_systems(found.file_systems or ())
-    for note in found.notes:
-        click.echo(f"{note.severity}: {note.structure} at file offset {note.file_offset}: {note.text}")
-    _print_hint(found)
-
-
-def _print_hint(found: ImageInfo) -> None:
-    """Say what to do about an image that is not as it should be left behind."""
-    path = printable(found.path)
-    if found.log.state == "dirty":
-        click.echo(f"the log was replayed in memory; to replay it in the file: vhdx repair {path}")
-    if any(note.severity == "warning" for note in found.notes):
-        click.echo(f"for all that is wrong: vhdx check {path}")
-
-
-def print_table(table: TableInfo) -> None:
-    """Print what a partition table says."""
-    if table.kind != "none":
-        identity = "" if table.disk_id is None else f", disk id {table.disk_id}"
-        click.echo(f"partitions ({table.kind}{identity}):")
-    for partition in table.partitions:
-        kind = partition.type_name or partition.type
-        name = f" {printable(partition.name)!r}" if partition.name else ""
-        boot = ", bootable" if partition.bootable else ""
-        size = size_text(partition.length)
-        click.echo(f"  {partition.number}. at {partition.offset}: {size}, {kind}{name}{boot}")
-    for finding in table.findings:
-        click.echo(f"note: partitions: {printable(finding)}")
-
-
-def print_file_systems(found: Iterable[FileSystemOn]) -> None:
-    """Print what stands in each volume, how full it is by its own count, and in which state."""
-    rows = [f"  {printable(each.name)}: {_file_system_text(each)}" for each in found]
-    for line in ("file systems:", *rows) if rows else ():
-        click.echo(line)
-
-
-def _file_system_text(found: FileSystemOn) -> str:
-    parts = [found.kind + (f" {printable(found.label)!r}" if found.label else "")]
-    if found.free is not None and found.used is not None:
-        parts += [f"{size_text(found.used)} used", f"{size_text(found.free)} free"]
-    reasons = "; ".join(map(printable, found.reasons))
-    parts.append(f"{found.state}: {reasons}" if reasons else found.state)
-    return ", ".join(parts)
-
-
-def _rows(found: ImageInfo) -> Iterator[tuple[str, str]]:
-    yield "image", found.path
-    yield "type", found.disk_type
-    yield "virtual size", size_text(found.virtual_size)
-    yield "file size", size_text(found.file_size)
-    if found.allocated_size is not None:
-        yield "space on the host", size_text(found.allocated_size)
-    yield "block size", size_text(found.block_size)
-    yield "sector sizes", f"{found.logical_sector_size} logical, {found.physical_sector_size} physical"
-    yield "disk id", str(found.disk_id)
-    yield "creator", found.creator
-    yield "file write GUID", str(found.file_write_guid)
-    yield "data write GUID", str(found.data_write_guid)
-    yield "log GUID", str(found.log_guid)
-    yield "log", _log_text(found.log)
-    if found.blocks is None:
-        yield "blocks", "not counted, the table is large: add --blocks"
-    else:
-        yield "blocks", _block_text(found.blocks)
-        if found.blocks.fragmentation is not None:
-            yield "fragmentation", f"{found.blocks.fragmentation:.1%}"
-
-
-def _log_text(log: LogInfo) -> str:
-    if log.state == "clean":
-        return f"clean, {size_text(log.size)}"
-    numbers = f"sequence numbers {log.first_sequence_number} to {log.last_sequence_number}"
-    entries = "1 entry" if log.entries == 1 else f"{log.entries} entries"
-    return f"dirty, {entries} to replay ({numbers}), {size_text(log.size)}"
-
-
-def _block_text(blocks: BlockInfo) -> str:
-    states = ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in blocks.by_state.items())
-    number = blocks.sector_bitmaps
-    bitmaps = f"; {number} sector bitmap{'s' if number > 1 else ''}" if number else ""
-    return f"{blocks.total}: {states}{bitmaps}"
+    show(image, **options)

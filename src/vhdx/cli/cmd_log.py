@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.options import FILE, force_share_option, json_option
-from vhdx.cli.render import print_json_stream, print_rows, size_text
+from vhdx.cli.render import print_json_stream, print_rows
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

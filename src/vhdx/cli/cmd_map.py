@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.options import FILE, FORMAT, chain_options, force_share_option, json_option, parent_policy
-from vhdx.cli.render import print_json, print_json_rows, progress_bar, size_text
+from vhdx.cli.render import print_json, print_json_rows, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

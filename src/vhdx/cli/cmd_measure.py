@@ -15,8 +15,11 @@ from vhdx.cli.options import (
     json_option,
     parent_policy,
     partition_option,
+    selection,
+    volume_options,
 )
-from vhdx.cli.render import print_json, print_rows, progress_bar, size_text
+from vhdx.cli.render import print_json, print_rows, progress_bar
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
 )
 @click.option("--scan-zeros", is_flag=True, help="Read the contents, too: exact, but as slow as converting.")
 @partition_option
+@click.option("--discard-free", is_flag=True, help="Leave out what file systems call free.")
+@volume_options
 @image_options
 @chain_options
 @force_share_option
@@ -44,6 +49,10 @@ def measure(
     target_format: Format,
     scan_zeros: bool,
     partition: int | None,
+    discard_free: bool,
+    swap: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     force_share: bool,
@@ -59,6 +68,7 @@ def measure(
     from vhdx.ops.make.measure import measure as measure_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
+    chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)
     with progress_bar("reading") as progress:
         found = measure_disk(
             source,
@@ -66,6 +76,8 @@ def measure(
             target_format=target_format,
             options=ImageOptions(**options),
             partition=partition,
+            discard_free=discard_free,
+            volumes=chosen,
             scan_zeros=scan_zeros,
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             lock=not force_share,

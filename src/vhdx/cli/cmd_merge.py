@@ -7,21 +7,23 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, chain_options, json_option, parent_policy
-from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.cli.options import TARGET, chain_options, json_option, parent_policy
+from vhdx.cli.render import print_json, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.merge import MergeResult
 
 
 @click.command()
-@click.argument("child", type=FILE)
-@click.option("--into", type=FILE, help="Merge all layers down to this ancestor, the lowest first.")
+@click.argument("child", type=TARGET)
+@click.option("--into", type=TARGET, help="Merge all layers down to this ancestor, the lowest first.")
 @click.option(
-    "--child", "children", multiple=True, type=FILE, help="An image over CHILD to relink. Repeatable."
+    "--child", "children", multiple=True, type=TARGET, help="An image over CHILD to relink. Repeatable."
 )
 @click.option("--delete-child", is_flag=True, help="Remove CHILD, and layers between, once all is durable.")
+@click.option("--shrink", is_flag=True, help="Also cut data that a layer under CHILD has behind its end.")
 @click.option("--force", is_flag=True, help="Also where other images lose their parent.")
 @chain_options
 @json_option
@@ -31,6 +33,7 @@ def merge(
     into: str | None,
     children: tuple[str, ...],
     delete_child: bool,
+    shrink: bool,
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
@@ -38,10 +41,10 @@ def merge(
 ) -> None:
     """Fold the differencing image CHILD into its parent, in place.
 
-    The parent then reads as CHILD did. The chain opens at every instant, and a merge that was interrupted
-    is completed by running it again. CHILD stays, and reads as before, unless it is to be deleted. Images
-    beside CHILD or its parent that would lose their parent refuse the job. To leave the chain alone, use
-    vhdx convert.
+    The parent then reads as CHILD did and has its size: without --shrink nothing but zeros is cut. The
+    chain opens at every instant, and a merge that was interrupted is completed by running it again. CHILD
+    stays, and reads as before, unless it is to be deleted. Images beside CHILD or its parent that would
+    lose their parent refuse the job. To leave the chain alone, use vhdx convert.
     """
     from vhdx.ops.merge import merge as merge_image  # noqa: PLC0415  --help needs no library
 
@@ -51,6 +54,7 @@ def merge(
             into=into,
             children=children,
             delete_child=delete_child,
+            shrink=shrink,
             force=force,
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             progress=progress,
@@ -68,6 +72,8 @@ def _print_text(child: str, done: MergeResult) -> None:
         f"{printable(done.path)}: has everything of {printable(child)} now: "
         f"{size_text(done.copied_size)} of data and {size_text(done.zeroed_size)} of zeros were merged"
     )
+    if done.cut_size:
+        click.echo(f"{printable(done.path)}: its disk is {size_text(done.cut_size)} smaller now")
     for path in done.relinked:
         click.echo(f"{printable(path)}: its parent is {printable(done.path)} now")
     for path in done.not_found_by_default:

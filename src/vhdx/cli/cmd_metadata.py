@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from vhdx.cli.interrupted import changing, making
-from vhdx.cli.options import DISK_ID, FILE, json_option, orphans_option, standard
-from vhdx.cli.render import print_json, size_text
+from vhdx.cli.options import DISK_ID, FILE, TARGET, json_option, orphans_option, standard
+from vhdx.cli.render import print_json
 from vhdx.text import printable
-from vhdx.units import MIB
+from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
     from uuid import UUID
 
 _image = click.argument("image", type=FILE)
+_target = click.argument("image", type=TARGET)
 _item = click.argument("item", type=DISK_ID, metavar="GUID")
 
 
@@ -52,7 +52,7 @@ def list_items(image: str, *, as_json: bool) -> None:
 @metadata.command("get")
 @_image
 @_item
-@click.option("--output", type=FILE, help="Write the value to this file, which must not exist.")
+@click.option("--output", type=TARGET, help="Write the value to this file, which must not exist.")
 def get_item(image: str, item: UUID, *, output: str | None) -> None:
     """Write the value of the user item GUID of IMAGE to standard output."""
     from vhdx.ops.metadata import get_user_item  # noqa: PLC0415
@@ -65,16 +65,14 @@ def get_item(image: str, item: UUID, *, output: str | None) -> None:
 
 
 def _write_new(path: str, value: bytes) -> None:
-    with making(path), open(path, "xb") as file:
-        try:
-            file.write(value)
-        except BaseException:
-            os.unlink(path)
-            raise
+    from vhdx.storage.publish import new_file  # noqa: PLC0415
+
+    with making(path), new_file(path, overwrite=False) as file:
+        file.write_at(value, 0)
 
 
 @metadata.command("set")
-@_image
+@_target
 @_item
 @click.argument("source", type=FILE, default="-", metavar="[FILE]")
 @click.option(
@@ -106,7 +104,7 @@ def _value_from(source: str) -> bytes:
 
 
 @metadata.command("delete")
-@_image
+@_target
 @_item
 @orphans_option
 def delete_item(image: str, item: UUID, *, force: bool) -> None:

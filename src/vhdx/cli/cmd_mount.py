@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -11,8 +12,10 @@ import click
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
     FILE,
+    SECONDS,
     chain_options,
     chosen,
+    commit_interval_option,
     force_share_option,
     orphans_option,
     parent_policy,
@@ -25,12 +28,18 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from vhdx.disk.open import Mode
+
 
 @click.command()
 @click.argument("image", type=FILE)
 @click.argument("directory", type=FILE)
 @click.option("--write", is_flag=True, help="Let the disk be written to; without it nothing is changed.")
 @click.option("--foreground", is_flag=True, help="Stay until it is unmounted, or until Ctrl-C.")
+@commit_interval_option
+@click.option(
+    "--timeout", type=SECONDS, metavar="SECONDS", help="Unmount if nobody has opened the file until then."
+)
 @partition_option
 @orphans_option
 @chain_options
@@ -41,6 +50,8 @@ def mount(
     *,
     write: bool,
     foreground: bool,
+    commit_interval: float,
+    timeout: float | None,
     partition: int | None,
     force: bool,
     parent_dirs: tuple[str, ...],
@@ -54,6 +65,13 @@ def mount(
     their space back. `vhdx unmount DIRECTORY` ends it and waits until the image is closed. Needs FUSE and
     the extra vhdx[mount].
     """
+    if os.name == "nt":
+        served = f"vhdx serve {printable(image)}"
+        raise OSError(
+            errno.ENOTSUP,
+            f"Windows has no FUSE; {served} shows the disk to NBD clients, "
+            f"vhdx convert {printable(image)} disk.raw makes a file of it",
+        )
     from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
     from vhdx.mount import background, fuse  # noqa: PLC0415
     from vhdx.mount.directory import FILE_NAME  # noqa: PLC0415
@@ -76,7 +94,9 @@ def mount(
             return side.code
         ready, tell = side.ready, background.tell_system_log
     try:
-        with open_disk(image, "r+" if write else "r", parents=policy, lock=not force_share) as disk:
+        mode: Mode = "r+" if write else "r"
+        opening = partial(open_disk, image, mode, parents=policy, lock=not force_share)
+        with opening(commit_interval=commit_interval if write else 0) as disk:
             part = chosen(disk, partition)
             if write:
                 refuse_to_orphan(image, disk, force=force)
@@ -89,6 +109,7 @@ def mount(
                 ready=ready,
                 tell=tell,
                 shared=force_share,
+                timeout=timeout,
             )
     except (VhdxError, OSError) as error:
         if not foreground:  # nobody may be there any more who sees standard error

@@ -16,7 +16,7 @@ from vhdx.cli.options import (
     partition_option,
     standard,
 )
-from vhdx.cli.render import progress_bar
+from vhdx.cli.render import EXIT_DOUBTS, print_doubt, progress_bar
 from vhdx.units import MIB
 
 
@@ -27,6 +27,7 @@ from vhdx.units import MIB
 @partition_option
 @chain_options
 @force_share_option
+@click.option("--salvage", is_flag=True, help="Read what can be read of a damaged IMAGE.")
 def read(
     image: str,
     offset: int,
@@ -36,14 +37,20 @@ def read(
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     force_share: bool,
-) -> None:
-    """Print LENGTH bytes of the disk in IMAGE, from OFFSET on."""
+    salvage: bool,
+) -> int:
+    """Print LENGTH bytes of the disk in IMAGE, from OFFSET on.
+
+    With --salvage each range among them that may be wrong is listed on standard error, and the exit code is 3
+    if there is one.
+    """
     from vhdx.disk.base import check_range  # noqa: PLC0415  --help needs no library
     from vhdx.disk.open import open_disk  # noqa: PLC0415
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     output = standard(sys.stdout).buffer
-    with open_disk(image, parents=policy, lock=not force_share) as disk:
+    doubtful = 0
+    with open_disk(image, parents=policy, lock=not force_share, salvage=salvage) as disk:
         part = chosen(disk, partition)
         check_range(offset, length, part.size)
         with progress_bar("reading") as progress:
@@ -51,4 +58,9 @@ def read(
                 output.write(part.pread(min(MIB, offset + length - start), start))
                 if progress is not None:
                     progress(start - offset, length)
-    output.flush()
+        output.flush()
+        for doubt in part.doubts:
+            if doubt.offset < offset + length and doubt.offset + doubt.length > offset:
+                print_doubt(doubt)
+                doubtful += 1
+    return EXIT_DOUBTS if doubtful else 0

@@ -5,13 +5,14 @@ from __future__ import annotations
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, chain_options, json_option, parent_policy
-from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.cli.options import FILE, TARGET, chain_options, json_option, parent_policy
+from vhdx.cli.render import print_json, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 
 @click.command()
-@click.argument("child", type=FILE)
+@click.argument("child", type=TARGET)
 @click.option("--parent", required=True, type=FILE, help="The image that is to be the parent.")
 @click.option("--ignore-identity", is_flag=True, help="Trust that the parent's contents are the right ones.")
 @click.option("--safe", is_flag=True, help="First copy into CHILD what would read differently.")
@@ -52,6 +53,12 @@ def rebase(
     if safe:
         click.echo(
             f"{printable(child)}: {size_text(done.copied_size)} copied that the new parent has otherwise"
+        )
+    if done.hidden_size:
+        click.echo(
+            f"vhdx: the parent is {size_text(done.hidden_size)} larger than its child, "
+            "which does not show what stands behind its own end",
+            err=True,
         )
     if not done.found_by_default:
         click.echo(f"vhdx: {NOT_FOUND_BY_DEFAULT}", err=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vhdx.cli.cmd_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, json_option
-from vhdx.cli.render import print_json, progress_bar, size_text
-from vhdx.text import printable
+from vhdx.cli.options import TARGET, json_option, known_options
+from vhdx.cli.render import print_json, progress_bar
+from vhdx.cli.show_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
+from vhdx.text import command, printable, shell_word
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.repair import RepairResult
@@ -22,23 +23,28 @@ _NOT_YET = "the image may be neither as it was nor as the repair left it"
 
 
 @click.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
 @click.option(
     "--backup",
-    type=FILE,
+    type=TARGET,
     metavar="FILE",
     help="Save the bytes that will be changed in a new FILE first.",
 )
 @click.option(
-    "--undo", type=FILE, metavar="FILE", help="Bring back what --backup saved, and do nothing else."
+    "--undo", type=TARGET, metavar="FILE", help="Bring back what --backup saved, and do nothing else."
 )
 @click.option(
     "--accept-data-loss",
     is_flag=True,
     help="Also repair what costs contents that are lost or in doubt anyway.",
 )
-@click.option("--rebuild", is_flag=True, help="Search for metadata and BAT if both region tables are gone.")
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="Search for log, metadata and BAT if both headers or both region tables are gone.",
+)
+@known_options
 @json_option
 def repair(
     image: str,
@@ -49,6 +55,7 @@ def repair(
     accept_data_loss: bool,
     rebuild: bool,
     as_json: bool,
+    **known: Any,
 ) -> int:
     """Repair IMAGE where nothing has to be guessed.
 
@@ -57,6 +64,7 @@ def repair(
     that are concerned are told first. Parents are not looked for. Exit codes: 0 clean afterwards, 3 warnings
     left, 2 errors left, 1 nothing could be done.
     """
+    from vhdx.known import KnownDisk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.repair import repair as repair_image  # noqa: PLC0415  --help needs no library
 
     if undo is not None:
@@ -73,6 +81,7 @@ def repair(
             backup=backup,
             accept_data_loss=accept_data_loss,
             rebuild=rebuild,
+            known=KnownDisk(**known),
             progress=progress,
         )
     if as_json:
@@ -86,7 +95,7 @@ def _advice(backup: str | None) -> str:
     """What to do after Ctrl-C. A backup that is there may be needed: it is not written again."""
     if backup is None or not os.path.lexists(backup):
         return "; run it again"
-    return f"; --undo {backup} brings back what was, or run it again with another --backup"
+    return f"; --undo {shell_word(backup)} brings back what was, or run it again with another --backup"
 
 
 def _undo(image: str, backup: str, *, alone: bool, as_json: bool) -> int:
@@ -94,7 +103,8 @@ def _undo(image: str, backup: str, *, alone: bool, as_json: bool) -> int:
 
     if not alone:
         raise click.UsageError("--undo brings back what was; it goes with no other option")
-    with changing(f"; run vhdx repair --undo {backup} {image} again before anything else", fate=_NOT_YET):
+    again = command("repair --undo {} {}", backup, image)
+    with changing(f"; run {again} again before anything else", fate=_NOT_YET):
         restored = undo_repair(image, backup)
     if as_json:
         print_json(restored)

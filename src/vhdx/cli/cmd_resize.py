@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, chain_options, json_option, orphans_option, parent_policy
-from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.cli.options import TARGET, chain_options, json_option, orphans_option, parent_policy
+from vhdx.cli.render import print_json, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.resize import ResizeResult
@@ -29,10 +30,14 @@ class _WithSizeWords(click.Command):
 
 
 @click.command(cls=_WithSizeWords)
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.argument("size", required=False, metavar="SIZE|+N|-N")
 @click.option("--shrink", is_flag=True, help="Also cut data.")
-@click.option("--to-minimum", is_flag=True, help="Down to the end of the last partition.")
+@click.option(
+    "--to-minimum",
+    is_flag=True,
+    help="Down to the end of the last partition, or of the one file system.",
+)
 @orphans_option
 @chain_options
 @json_option
@@ -86,5 +91,9 @@ def _print_text(done: ResizeResult) -> None:
         kind = partition.type_name or partition.type
         cut = ", cut" if partition.end > done.new_size else ""
         click.echo(f"partition {partition.number}: {size_text(partition.length)}, {kind}{cut}")
+    if done.limit is not None:
+        click.echo(printable(f"not smaller because {done.limit}"))
     if done.partitions:
         click.echo(f"free behind the last partition: {size_text(done.free_size)}")
+    if done.grow_commands:
+        click.echo(f"to make use of it, in a Linux guest: {' && '.join(done.grow_commands)}")

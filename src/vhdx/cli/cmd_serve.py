@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
-import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from vhdx.cli.exit_codes import EXIT_FAILURE
 from vhdx.cli.options import (
     FILE,
     FORMAT,
+    SECONDS,
     chain_options,
     chosen,
+    commit_interval_option,
     orphans_option,
     parent_policy,
     partition_option,
     refuse_to_orphan,
 )
+from vhdx.cli.render import EXIT_DOUBTS, print_doubt
 from vhdx.text import printable
 from vhdx.units import format_size
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Iterator
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.children import Families
-    from vhdx.disk.open import Format
+    from vhdx.disk.open import Format, Mode
     from vhdx.disk.places import ParentPolicy
     from vhdx.nbd.export import Export
     from vhdx.nbd.server import Server
@@ -57,7 +60,9 @@ class _Opening(NamedTuple):
     source_format: Format | None
     write: bool
     snapshot: bool
+    salvage: bool
     force: bool
+    commit_interval: float
     partition: int | None
     parents: ParentPolicy
     families: Families
@@ -66,7 +71,11 @@ class _Opening(NamedTuple):
 @click.command()
 @click.argument("images", metavar="IMAGE…", nargs=-1, required=True, type=FILE)
 @click.option("--write", is_flag=True, help="Let clients write; without it the exports are read-only.")
+@commit_interval_option
 @click.option("--snapshot", is_flag=True, help="Keep what clients write aside and throw it away at the end.")
+@click.option(
+    "--salvage", is_flag=True, help="Serve what can be read of damaged images; list what is doubtful."
+)
 @click.option("--socket", "path", type=FILE, help="A Unix socket of this name.")
 @click.option(
     "--bind", metavar="ADDRESS", help="TCP; other addresses than loopback need --tls or --insecure."
@@ -78,6 +87,15 @@ class _Opening(NamedTuple):
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by content.")
 @partition_option
 @click.option("--once", is_flag=True, help="End when the last client has left.")
+@click.option(
+    "--timeout", type=SECONDS, metavar="SECONDS", help="With --once: end if no client has come until then."
+)
+@click.option(
+    "--run",
+    "command",
+    metavar="COMMAND",
+    help="Serve as long as COMMAND runs, a line for the shell with $uri, $nbd, $port, $unixsocket.",
+)
 @click.option(
     "--max-connections",
     type=click.IntRange(min=1),
@@ -99,7 +117,9 @@ def serve(
     images: tuple[str, ...],
     *,
     write: bool,
+    commit_interval: float,
     snapshot: bool,
+    salvage: bool,
     path: str | None,
     bind: str | None,
     port: int | None,
@@ -107,34 +127,46 @@ def serve(
     source_format: Format | None,
     partition: int | None,
     once: bool,
+    timeout: float | None,
+    command: str | None,
     max_connections: int,
     tls: str | None,
     insecure: bool,
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
-) -> None:
+) -> int:
     """Serve the disks in one or several IMAGEs over NBD.
 
     Runs until SIGTERM, SIGHUP or Ctrl-C. Each export has the name of its file; the first is the default
-    export, too. Listens on a Unix socket in a new directory that nobody else can enter, unless told
-    otherwise, and prints the URI of each export once clients can connect. With --snapshot clients may
-    write, and no file is changed. Sockets that systemd hands over (LISTEN_FDS) are used before all
-    others.
+    export, too. Listens on a Unix socket in a new directory that nobody else can enter (on Windows on a
+    TCP port of this machine), unless told otherwise, and prints the URI of each export once clients can
+    connect. With --snapshot clients may write, and no file is changed. Sockets that systemd hands over
+    (LISTEN_FDS) are used before all others. With --salvage each range that may be wrong is listed on
+    standard error at the end, and the exit code is 3 if there is one.
+
+    With --run no URI is printed, and the exit code is that of COMMAND:
+    vhdx serve disk.vhdx --run 'qemu-img convert -O qcow2 "$uri" disk.qcow2'
     """
     from vhdx.disk.children import Families  # noqa: PLC0415  --help needs no library
     from vhdx.nbd import listen  # noqa: PLC0415
     from vhdx.nbd.connection import Limits, ServerState  # noqa: PLC0415
     from vhdx.nbd.server import Server  # noqa: PLC0415
 
-    if not hasattr(socket.socket, "sendmsg"):
-        raise OSError(errno.ENOTSUP, "serving takes a host with sendmsg and Unix sockets")
     if write and snapshot:
         raise click.UsageError("--write changes the image, --snapshot does not: say one of them")
+    if timeout is not None and not once:
+        raise click.UsageError("--timeout goes with --once")
+    if command is not None and once:
+        raise click.UsageError("--run serves as long as its command runs: leave out --once")
+    if salvage and (write or snapshot):
+        raise click.UsageError("--salvage only reads: it goes neither with --write nor with --snapshot")
     place = _place(path, bind, port, private=bool(tls) or insecure)
     context = _tls_context(tls)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    opening = _Opening(source_format, write, snapshot, force, partition, policy, Families())
+    opening = _Opening(
+        source_format, write, snapshot, salvage, force, commit_interval, partition, policy, Families()
+    )
     with _stopping_on_signals() as signals, contextlib.ExitStack() as held:
         multi = max_connections >= _CLIENT_OPENS  # else clients wait for ever for places that they hold
         exports = [held.enter_context(_export(image, name, opening, images, multi=multi)) for image in images]
@@ -145,20 +177,52 @@ def serve(
         listeners = listeners or [held.enter_context(_listener(place))]
         by_name = {export.offer.name: export for export in exports}
         state = ServerState(by_name, exports[0].offer.name, context, Limits(), _log)
-        server = Server(state, listeners, maximum_connections=max_connections, once=once)
-        if not handed_over:  # else whoever did it knows the address, and owns our standard output
-            for export_name in by_name:
-                click.echo(listen.uri(listeners[0], export_name, tls=context is not None))
+        server = Server(state, listeners, maximum_connections=max_connections, once=once, timeout=timeout)
+        uris = [listen.uri(listeners[0], export_name, tls=context is not None) for export_name in by_name]
+        if not handed_over and command is None:  # else whoever did it knows the address, and owns our output
+            click.echo("\n".join(uris))
         signals.stop(server)
-        server.serve()
+        code = _served(server, command, listeners[0], uris[0])
         if not snapshot:
             for export in exports:
                 export.flush()  # costs nothing; raises where one failed before: then this was no success
+        doubtful = salvage and _print_doubts(exports)
+        return EXIT_DOUBTS if doubtful and code == 0 else code
+
+
+def _served(server: Server, command: str | None, listener: socket.socket, uri: str) -> int:
+    """Serve until the end; the exit code."""
+    if command is None:
+        server.serve()
+        if server.nobody_came:
+            _log("no client came in time")
+            return EXIT_FAILURE
+        return 0
+    from vhdx.cli.beside import address_of, running  # noqa: PLC0415  others start no command
+
+    with running(command, address_of(listener, uri), server.stop) as beside:
+        server.serve()
+    return beside.code
+
+
+def _print_doubts(exports: list[Export]) -> bool:
+    """Say what was doubtful about what was served; whether anything was."""
+    count = 0
+    for export in exports:
+        for doubt in export.doubts:
+            print_doubt(doubt)
+            count += 1
+    return count > 0
 
 
 def _place(path: str | None, bind: str | None, port: int | None, *, private: bool) -> _Place:
-    from vhdx.nbd.listen import is_loopback  # noqa: PLC0415
+    from vhdx.nbd.listen import HAS_UNIX_SOCKETS, is_loopback  # noqa: PLC0415
+    from vhdx.nbd.wire import DEFAULT_PORT  # noqa: PLC0415
 
+    if not HAS_UNIX_SOCKETS:
+        if path is not None:
+            raise click.UsageError("Python has no Unix sockets on Windows; --port N listens on TCP")
+        port = DEFAULT_PORT if port is None else port
     if path is not None and (bind is not None or port is not None):
         raise click.UsageError("--socket is a Unix socket; --bind and --port are TCP")
     if bind is not None and not private and not is_loopback(bind):
@@ -243,7 +307,10 @@ def _opened(image: str, opening: _Opening) -> VirtualDisk:
     from vhdx.ops.snapshot import open_snapshot  # noqa: PLC0415
 
     if not opening.snapshot:
-        disk = open_any(image, opening.source_format, "r+" if opening.write else "r", parents=opening.parents)
+        mode: Mode = "r+" if opening.write else "r"
+        salvage, interval = opening.salvage, opening.commit_interval if opening.write else 0
+        found, parents = opening.source_format, opening.parents
+        disk = open_any(image, found, mode, parents=parents, salvage=salvage, commit_interval=interval)
         if opening.write and opening.source_format is None and isinstance(disk, RawDisk):
             disk.close()
             raise click.UsageError(
@@ -278,10 +345,9 @@ class _Signals:
 def _stopping_on_signals() -> Iterator[_Signals]:
     signals = _Signals()
     # Who closes a terminal often sends SIGHUP twice, once by the shell and once by the host.
-    every = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    numbers = [
-        number for number in every if signal.getsignal(number) is not signal.SIG_IGN
-    ]  # as nohup leaves it
+    every = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
+    known = [getattr(signal, name) for name in every if hasattr(signal, name)]
+    numbers = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]  # as nohup does
     before = [signal.signal(number, signals) for number in numbers]
     try:
         yield signals

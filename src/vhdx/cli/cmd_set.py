@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import DISK_ID, FILE, SECTOR_SIZE, json_option, orphans_option
-from vhdx.cli.render import print_json, progress_bar, size_text
+from vhdx.cli.options import DISK_ID, SECTOR_SIZE, TARGET, json_option, orphans_option
+from vhdx.cli.render import print_json, progress_bar
 from vhdx.text import printable
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -25,7 +26,7 @@ class NewOrDiskId(click.ParamType["UUID | str"]):
 
 
 @click.command("set")
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.option("--disk-id", type=NewOrDiskId(), metavar="new|UUID", help="The identity that a guest sees.")
 @click.option("--physical-sector-size", type=SECTOR_SIZE, metavar="N", help="512 or 4096.")
 @click.option("--type", "disk_type", type=click.Choice(["fixed", "dynamic"]), help="Not of a child.")

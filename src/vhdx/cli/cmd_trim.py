@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from vhdx.cli.free_text import volume_lines
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
-    FILE,
     SIZE,
+    TARGET,
     chain_options,
     chosen,
     orphans_option,
     parent_policy,
     partition_option,
     refuse_to_orphan,
+    selection,
+    volume_options,
 )
-from vhdx.cli.render import size_text
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable
+from vhdx.units import size_text
+
+if TYPE_CHECKING:
+    from vhdx.disk.free_space import VolumeSelection
+    from vhdx.disk.places import ParentPolicy
 
 
 @click.command()
-@click.argument("image", type=FILE)
-@click.argument("offset", type=SIZE)
-@click.argument("length", type=SIZE)
+@click.argument("image", type=TARGET)
+@click.argument("offset", type=SIZE, required=False)
+@click.argument("length", type=SIZE, required=False)
+@click.option("--free", is_flag=True, help="All that its file systems call free, instead of a range.")
+@volume_options
 @partition_option
 @orphans_option
 @chain_options
 def trim(
     image: str,
-    offset: int,
-    length: int,
+    offset: int | None,
+    length: int | None,
     *,
+    free: bool,
+    swap: bool,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
     partition: int | None,
     force: bool,
     parent_dirs: tuple[str, ...],
@@ -42,13 +57,44 @@ def trim(
     Nobody needs the contents of LENGTH bytes from OFFSET on any more. Whole blocks read as zeros
     afterwards and give their space back; of parts of blocks the host may take back what it can. Fixed
     images stay as they are.
+
+    With --free that is what the file systems on the disk call free, once all that they keep of it was read
+    and agrees: what fstrim does in the guest. An image that others have for their parent is refused then.
     """
+    if free == (length is not None):
+        raise click.UsageError("say either OFFSET and LENGTH or --free")
+    volumes = selection(asked=free, swap=swap, include=include, exclude=exclude)
+    policy = parent_policy(parent_dirs, any_parent=any_parent)
+    if offset is not None and length is not None:
+        _trim_range(image, offset, length, partition, policy, force=force)
+    elif force:
+        raise click.UsageError(
+            "no --force with --free: what is free in a parent may be in use in its children"
+        )
+    else:
+        if partition is not None:
+            volumes = volumes._replace(include=(*volumes.include, str(partition)))
+        _trim_free(image, volumes, policy)
+
+
+def _trim_range(
+    image: str, offset: int, length: int, partition: int | None, policy: ParentPolicy, *, force: bool
+) -> None:
     from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
 
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
     with changing(image=image), open_disk(image, "r+", parents=policy) as disk:
         refuse_to_orphan(image, disk, force=force)
         part = chosen(disk, partition)
         in_slices(part, offset, length, "trimming", part.trim)
         note = "; a fixed image keeps its space, so nothing changed" if disk.disk_type == "fixed" else ""
     click.echo(f"{printable(image)}: let go of {size_text(length)} at offset {offset}{note}")
+
+
+def _trim_free(image: str, volumes: VolumeSelection, policy: ParentPolicy) -> None:
+    from vhdx.ops.trim_free import trim_free  # noqa: PLC0415  --help needs no library
+
+    with changing("; running it again goes on", image=image):
+        done = trim_free(image, volumes=volumes, parents=policy)
+    click.echo(f"{printable(image)}: let go of {size_text(sum(volume.discarded_size for volume in done))}")
+    for line in volume_lines(done):
+        click.echo(printable(line))

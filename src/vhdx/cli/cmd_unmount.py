@@ -6,7 +6,7 @@ import click
 
 from vhdx.cli.options import FILE
 from vhdx.errors import ImageFailedError
-from vhdx.text import printable
+from vhdx.text import command, printable
 
 
 @click.command()
@@ -38,5 +38,5 @@ def _check_clean(image: str) -> None:
         raise ImageFailedError(
             "unmounted, but the image was not closed; all that was flushed is in its log",
             image=image,
-            next_command=f"vhdx repair {image}",
+            next_command=command("repair {}", image),
         )

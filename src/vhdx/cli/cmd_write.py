@@ -12,8 +12,8 @@ import click
 
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
-    FILE,
     SIZE,
+    TARGET,
     chain_options,
     chosen,
     orphans_option,
@@ -22,9 +22,9 @@ from vhdx.cli.options import (
     refuse_to_orphan,
     standard,
 )
-from vhdx.cli.render import progress_bar, size_text
+from vhdx.cli.render import progress_bar
 from vhdx.text import printable
-from vhdx.units import MIB
+from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.argument("offset", type=SIZE)
 @partition_option
 @orphans_option

@@ -8,8 +8,8 @@ import click
 
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
-    FILE,
     SIZE,
+    TARGET,
     chain_options,
     chosen,
     orphans_option,
@@ -17,13 +17,13 @@ from vhdx.cli.options import (
     partition_option,
     refuse_to_orphan,
 )
-from vhdx.cli.render import size_text
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable
+from vhdx.units import size_text
 
 
 @click.command()
-@click.argument("image", type=FILE)
+@click.argument("image", type=TARGET)
 @click.argument("offset", type=SIZE)
 @click.argument("length", type=SIZE)
 @click.option("--keep-allocated", is_flag=True, help="Keep what space there is behind the zeros.")

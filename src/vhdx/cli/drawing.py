@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.render import size_text
 from vhdx.text import printable
-from vhdx.units import format_size
+from vhdx.units import format_size, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from vhdx.errors import VhdxError
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +38,8 @@ def changing(
             raise
         advice = then if isinstance(then, str) else then()
         if image is not None and _is_dirty(image):
-            advice += f"; its log is dirty: each opening replays it in memory, vhdx repair {image} in place"
+            repair = command("repair {}", image)
+            advice += f"; its log is dirty: each opening replays it in memory, {repair} in place"
         raise InterruptedChangeError(f"interrupted; {fate}{advice}") from None
 
 
@@ -52,6 +54,17 @@ def making(target: str) -> Iterator[None]:
             "is complete" if _file_under(target) != before else "is as it was" if before else "was not made"
         )
         raise InterruptedChangeError(f"interrupted; {target} {fate}, nothing else was changed") from None
+
+
+@contextlib.contextmanager
+def resuming(target: str, state: str) -> Iterator[None]:
+    """Around the making of a file that can be gone on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedChangeError(
+            f"interrupted; {target} is not whole yet: the same command goes on from {state}"
+        ) from None
 
 
 def _is_dirty(image: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.chain import Disk
     from vhdx.disk.children import Families
+    from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.places import ParentPolicy
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -54,8 +56,55 @@ class SectorSize(click.ParamType[int]):
         return size if size in (512, 4096) else self.fail(f"{value} is neither 512 nor 4096", param, ctx)
 
 
+def _named(value: Any) -> Any:
+    """The path that ``wsl:NAME`` or ``docker:`` stands for where there are such disks; all else as it is."""
+    if isinstance(value, str) and value.startswith(("wsl:", "docker:")):
+        from vhdx.ops.wsl import is_address, path_of  # noqa: PLC0415  only who names disks so waits for it
+
+        return path_of(value) if is_address(value) else value
+    return value
+
+
+class File(click.Path):
+    """A file that may be there or not: whoever opens it says what is wrong with it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(_named(value), param, ctx)
+
+
+class Target(click.Path):
+    """A file that is made or changed. Not ``-``: until pipes can be written to, no option lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from vhdx.storage.file import refuse_standard_output  # noqa: PLC0415  parsing options needs no library
+
+        value = _named(value)
+        try:
+            refuse_standard_output(os.fspath(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Seconds(click.ParamType[float]):
+    """A number of seconds, which may have a fraction."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 <= seconds <= _LONGEST_SECONDS:
+            self.fail(f"{value} is no number of seconds between 0 and {_LONGEST_SECONDS}", param, ctx)
+        return seconds
+
+
+_LONGEST_SECONDS = 86400
 FORMAT = click.Choice(["raw", "vhdx", "vhd"])
 SIZE = Size()
+SECONDS = Seconds()
 DISK_ID = DiskId()
 SECTOR_SIZE = SectorSize()
 
@@ -83,13 +132,36 @@ partition_option = click.option(
     metavar="N",
     help="Only the partition of this number, as `vhdx info` lists it; offsets count from its start.",
 )
+commit_interval_option = click.option(
+    "--commit-interval",
+    type=SECONDS,
+    metavar="SECONDS",
+    default=5,
+    show_default=True,
+    help="With --write: make what was written durable so often without a flush; 0: only on flush.",
+)
 force_option = click.option("--force", is_flag=True, help="Replace the file if it exists and is not in use.")
 
 orphans_option = click.option(
     "--force", is_flag=True, help="Also where images beside IMAGE have it for their parent."
 )
-FILE = click.Path(readable=False)
-"""A file that may be there or not: whoever opens it says what is wrong with it."""
+FILE = File(readable=False)
+"""A file that is read."""
+TARGET = Target(readable=False)
+"""A file that is made or changed."""
+
+volume_options = together(
+    click.option("--swap", is_flag=True, help="With free space: also that of swap areas."),
+    click.option(
+        "--include",
+        multiple=True,
+        metavar="PARTITION",
+        help="Only free space of the partition of this number, or of the volume GROUP/NAME. Repeatable.",
+    ),
+    click.option(
+        "--exclude", multiple=True, metavar="PARTITION", help="Free space of all but this one. Repeatable."
+    ),
+)
 
 chain_options = together(
     click.option(
@@ -120,7 +192,12 @@ image_options = together(
         "--block-size", type=SIZE, metavar="N", help="1M to 256M; by default 8M to 64M by disk size."
     ),
     click.option(
-        "--log-size", type=SIZE, metavar="N", default="1M", show_default=True, help="1M to 4G - 1M."
+        "--log-size",
+        type=SIZE,
+        metavar="N",
+        default="1M",
+        show_default=True,
+        help="1M to 4G - 1M; some programs refuse more than 1G.",
     ),
     click.option(
         "--logical-sector-size",
@@ -138,6 +215,32 @@ image_options = together(
         "--disk-id", type=DISK_ID, metavar="UUID", help="Else that of a VHDX source or the parent, or random."
     ),
     click.option("--zero-blocks", is_flag=True, help="Mark blocks without data ZERO instead of NOT_PRESENT."),
+)
+
+
+_VIRTUAL_SIZE = click.option(
+    "--virtual-size", type=SIZE, metavar="N", help="The size of the disk, where the image has lost it."
+)
+_KINDS = click.Choice(["dynamic", "fixed", "differencing"])
+source_options = together(
+    _VIRTUAL_SIZE,
+    click.option(
+        "--disk-type", "source_type", type=_KINDS, help="What kind of image SOURCE is, where that is lost."
+    ),
+)
+"""What the options of a new image do not say of a damaged source."""
+known_options = together(
+    _VIRTUAL_SIZE,
+    click.option(
+        "--block-size", type=SIZE, metavar="N", help="The size of its blocks, where the image has lost it."
+    ),
+    click.option(
+        "--logical-sector-size",
+        type=SECTOR_SIZE,
+        metavar="N",
+        help="512 or 4096, where the image has lost it.",
+    ),
+    click.option("--disk-type", type=_KINDS, help="What kind of image it is, where that is lost."),
 )
 
 
@@ -162,6 +265,17 @@ def refuse_to_orphan(image: str, disk: Disk, *, force: bool, families: Families 
     if not force:
         identity = disk.layers[0].header.data_write_guid
         refuse_orphans(image, identity, "a change of its contents", families)
+
+
+def selection(
+    *, asked: bool, swap: bool, include: tuple[str, ...], exclude: tuple[str, ...]
+) -> VolumeSelection:
+    """What the options stand for. Raises UsageError for options that nothing was asked with."""
+    from vhdx.disk.free_space import VolumeSelection  # noqa: PLC0415  parsing options needs no library
+
+    if not asked and (swap or include or exclude):
+        raise click.UsageError("--swap, --include and --exclude say of what free space is to go: say so")
+    return VolumeSelection(swap, include, exclude)
 
 
 def parent_policy(parent_dirs: tuple[str, ...], *, any_parent: bool) -> ParentPolicy:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
-from dataclasses import fields, is_dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
-
-import click
 
 from vhdx.text import printable
 from vhdx.units import format_size
@@ -18,18 +14,36 @@ from vhdx.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from vhdx.extents import Doubt
+
     Row = tuple[str, str]
 
 
+EXIT_DOUBTS = 3
+"""What a verb returns that read a damaged image and has doubts about what it read."""
 _PATIENCE = 1.0
 """Seconds before a bar appears."""
 _INTERVAL = 0.1
 """Seconds between its moves: whoever loops fast may call it each time."""
 
 
+def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
+    """Print text at once; nothing where whoever called us closed the stream."""
+    stream = sys.stderr if err else sys.stdout
+    if stream is not None:
+        stream.write(f"{text}\n" if nl else text)
+        stream.flush()
+
+
+def print_doubt(doubt: Doubt) -> None:
+    """Say on standard error which range of a disk may be wrong, and why."""
+    where = f"doubtful: {doubt.length} bytes at {doubt.offset}"
+    echo(printable(f"vhdx: {where}: {doubt.reason}"), err=True)
+
+
 def print_json(result: Any) -> None:
     """Print a result as JSON; its fields are the keys."""
-    click.echo(json.dumps(_plain(result), indent=2))
+    echo(_dumps(_plain(result), indent=2))
 
 
 def print_json_rows(rows: Iterable[Any]) -> None:
@@ -40,25 +54,31 @@ def print_json_rows(rows: Iterable[Any]) -> None:
 def print_json_stream(result: Any) -> None:
     """Print a result as JSON while it comes about: iterators in it become arrays, and are not kept."""
     for piece in _json_pieces(result):
-        click.echo(piece, nl=False)
-    click.echo()
+        echo(piece, nl=False)
+    echo()
 
 
 class JsonList:
     """An object whose first member is a list that is printed while it grows, its length unknown."""
 
     def __init__(self, name: str) -> None:
-        self._before = f"{{{json.dumps(name)}: ["
+        self._before = f"{{{_dumps(name)}: ["
 
     def add(self, item: Any) -> None:
         """Print one more item of the list."""
-        click.echo(f"{self._before}{json.dumps(_plain(item))}", nl=False)
+        echo(f"{self._before}{_dumps(_plain(item))}", nl=False)
         self._before = ",\n "
 
     def finish(self, result: Any) -> None:
         """End the list; the result becomes the member ``result``."""
         start = self._before if self._before.startswith("{") else ""
-        click.echo(f'{start}], "result": {json.dumps(_plain(result))}}}')
+        echo(f'{start}], "result": {_dumps(_plain(result))}}}')
+
+
+def _dumps(value: Any, indent: int | None = None) -> str:
+    import json  # noqa: PLC0415  text needs none
+
+    return json.dumps(value, indent=indent)
 
 
 def _json_pieces(value: Any) -> Iterator[str]:
@@ -68,11 +88,11 @@ def _json_pieces(value: Any) -> Iterator[str]:
     elif hasattr(value, "__next__"):
         yield from _joined("[", value, _json_pieces, ",\n ", "]")
     else:
-        yield json.dumps(_plain(value))
+        yield _dumps(_plain(value))
 
 
 def _json_member(member: tuple[str, Any]) -> Iterator[str]:
-    yield f"{json.dumps(member[0])}: "
+    yield f"{_dumps(member[0])}: "
     yield from _json_pieces(member[1])
 
 
@@ -91,8 +111,8 @@ def _plain(value: Any) -> Any:
     """The value in the types that JSON has; results are named tuples, which JSON would take for lists."""
     if hasattr(value, "_asdict"):
         return {key: _plain(field) for key, field in value._asdict().items()}
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, UUID) else value
@@ -103,13 +123,7 @@ def print_rows(rows: Iterable[Row], indent: str = "") -> None:
     rows = list(rows)
     width = max((len(label) for label, _ in rows), default=0) + 1
     for label, value in rows:
-        click.echo(f"{indent}{printable(label) + ':':<{width}} {printable(value)}".rstrip())
-
-
-def size_text(size: int) -> str:
-    """A size for people with its exact number: ``10 GiB (10737418240 bytes)``."""
-    short = format_size(size)
-    return short if short.endswith("bytes") else f"{short} ({size} bytes)"
+        echo(f"{indent}{printable(label) + ':':<{width}} {printable(value)}".rstrip())
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+import functools
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from vhdx.extents import Doubt, Extent
 
     Contexts = Mapping[str, Callable[[Extent], int]]
+
+Method = TypeVar("Method", bound="Callable[..., Any]")
 
 
 class VirtualDisk(Protocol):
@@ -43,14 +46,14 @@ class VirtualDisk(Protocol):
         """Write all of ``data``. Raises io.UnsupportedOperation for a disk that is read-only."""
 
     def zero(
-        self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
+        self, *, length: int, offset: int, keep_allocated: bool = False, fast_only: bool = False
     ) -> None:
         """Make a range read as zeros, exactly; ``keep_allocated`` keeps what space stands behind it.
 
         ``fast_only`` raises OSError (ENOTSUP) before anything changed where zeros would have to be written.
         """
 
-    def trim(self, length: int, offset: int) -> None:
+    def trim(self, *, length: int, offset: int) -> None:
         """Say that nobody needs the contents of a range any more. Advisory; touches nothing outside it."""
 
     def flush(self) -> None:
@@ -84,6 +87,26 @@ def check_range(offset: int, length: int, size: int) -> None:
     """Raise ValueError unless the range is wholly inside a disk of ``size`` bytes."""
     if offset < 0 or length < 0 or offset + length > size:
         raise ValueError(f"{length} bytes at offset {offset} are not inside the disk of {size} bytes")
+
+
+def check_change(offset: int, length: int, size: int) -> None:
+    """The same of a range that is to be cleared, which must not be empty: that is a mistake of the caller."""
+    check_range(offset, length, size)
+    if not length:
+        raise ValueError(f"the range at offset {offset} is empty: its length must be more than 0")
+
+
+def keywords_only(method: Method) -> Method:
+    """Refuse a range that is given without names: two numbers that are swapped are a legal range, too."""
+    name = method.__name__
+
+    @functools.wraps(method)
+    def called(self: object, *positional: object, **named: object) -> object:
+        if positional:
+            raise TypeError(f"{name}() takes its range by name: {name}(length=..., offset=...)")
+        return method(self, **named)
+
+    return cast("Method", called)
 
 
 def bytes_in(data: Buffer) -> memoryview:

@@ -7,17 +7,21 @@ import os
 import warnings
 import weakref
 from itertools import accumulate
+from threading import get_ident
 from typing import TYPE_CHECKING
 
-from vhdx.disk.base import bytes_in, bytes_of, check_range
+from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
 from vhdx.disk.contexts import BLOCK_CONTEXTS
 from vhdx.disk.doubts import DoubtfulLayer, doubts_of
 from vhdx.disk.layers import resolved, stored_ranges
+from vhdx.disk.nearest import Nearest, answers_of
 from vhdx.disk.opened import OpenedDisk
+from vhdx.disk.unreadable import told_of_disk
 from vhdx.errors import ImageFailedError
 from vhdx.extents import ExtentKind, merged
 from vhdx.format import guids, locator
 from vhdx.image.read import ASK_BELOW, SPLIT, ZEROS
+from vhdx.reentry import Entrance, one_entrance
 from vhdx.storage.base import fill_zeros
 from vhdx.storage.file import identity_of
 
@@ -28,16 +32,17 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from vhdx.disk.base import Contexts
+    from vhdx.disk.commits import Commits
     from vhdx.disk.layers import Answers
+    from vhdx.disk.nearest import Answer
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.extents import Doubt, Extent
     from vhdx.image.image import Image
-    from vhdx.image.read import Reader
     from vhdx.partitions.table import Partition, PartitionTable
-    from vhdx.storage.base import ReadableStorage
     from vhdx.write.write import Writer
 
-    Answer = tuple[Callable[[int, int], int], Reader, ReadableStorage]
+_FEW_LAYERS = 2
+"""Of longer chains it is remembered who answers where."""
 
 
 class Disk(OpenedDisk):
@@ -46,6 +51,9 @@ class Disk(OpenedDisk):
     Reads of a path run in parallel, and so do writes into blocks that are present. Raises
     CorruptImageError for a range whose bytes the file cannot give, ValueError after `close`,
     ImageFailedError after a failure that could not be undone, and in a child process after a fork.
+
+    A thread that is inside a call may read once more, in a signal handler or finaliser. Every call that
+    changes something, `flush` and `close` raise RuntimeError there.
     """
 
     def __init__(
@@ -53,6 +61,7 @@ class Disk(OpenedDisk):
         layers: Sequence[Image],
         make_writer: Callable[[Callable[[], None]], Writer] | None = None,
         ends_early: str | None = None,
+        commit_interval: float = 0,
     ) -> None:
         self._layers = tuple(layers)
         self._ends_early = ends_early
@@ -61,15 +70,21 @@ class Disk(OpenedDisk):
         self._size = self._leaf.geometry.disk_size
         self._closed = False
         self._forked = False
-        self._answers: tuple[Answer, ...] = tuple(
-            (layer.reader.locate, layer.reader, layer.storage) for layer in self._layers
-        )
+        self._entrance = Entrance(self._leaf.name, self._leaf.pages.lock)
+        self._answers: tuple[Answer, ...] = answers_of(self._layers)
+        self._near = Nearest(self._layers) if len(self._layers) > _FEW_LAYERS else None
         self._storages = tuple(layer.storage for layer in self._layers)
         self._asks: tuple[Answers, ...] = tuple(layer.reader.extents for layer in self._layers)
         # A layer is asked only for what every layer over it has: past the end of a short parent are zeros.
         self._visible = tuple(accumulate((layer.geometry.disk_size for layer in self._layers), min))
         self._writer = make_writer(_refuse_later(self)) if make_writer else None
         _open_disks.add(self)
+        self._commits = self._committing(commit_interval) if commit_interval else None
+
+    def _committing(self, interval: float) -> Commits:
+        from vhdx.disk.commits import Commits  # noqa: PLC0415  readers need not wait for it
+
+        return Commits(self, interval)
 
     @property
     def size(self) -> int:
@@ -124,11 +139,15 @@ class Disk(OpenedDisk):
         if offset < 0 or length < 0 or offset + length > self._size:
             check_range(offset, length, self._size)
         place = ASK_BELOW
-        for locate, reader, storage in self._answers:
+        near = self._near
+        for locate, reader, storage in self._answers if near is None else near.answers(offset, length):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
-                data = storage.read(length, place)
+                try:
+                    data = storage.read(length, place)
+                except OSError as error:
+                    raise told_of_disk(error, offset, length) from None
                 if reader.generation == generation:
                     return data
             if place != ASK_BELOW:
@@ -144,11 +163,15 @@ class Disk(OpenedDisk):
         view = bytes_of(buffer)
         length = len(view)
         check_range(offset, length, self._size)
-        for locate, reader, storage in self._answers:
+        near = self._near
+        for locate, reader, storage in self._answers if near is None else near.answers(offset, length):
             generation = reader.generation
             place = locate(offset, length)
             if place > 0:
-                storage.read_into(view, place)
+                try:
+                    storage.read_into(view, place)
+                except OSError as error:
+                    raise told_of_disk(error, offset, length) from None
                 if reader.generation == generation:
                     return
             if place != ASK_BELOW:
@@ -163,7 +186,10 @@ class Disk(OpenedDisk):
             for extent in merged(self.resolved(offset, len(view), self._asks)):
                 piece = view[extent.offset - offset : extent.end - offset]
                 if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-                    self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                    try:
+                        self._layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                    except OSError as error:
+                        raise told_of_disk(error, extent.offset, extent.length) from None
                 else:
                     fill_zeros(piece)
 
@@ -201,6 +227,11 @@ class Disk(OpenedDisk):
 
     def _changes(self, above: int) -> Iterator[Extent]:
         """What the first ``above`` layers say; zeros where one is too short to show what was there."""
+        if above == 1:  # it is as long as what it shows: nothing is hidden by its end
+            return self._leaf_reader.said_extents(0, self._size)
+        return self._changes_of_several(above)
+
+    def _changes_of_several(self, above: int) -> Iterator[Extent]:
         shown, had = self._visible[above - 1], self._layers[above].geometry.disk_size
         for extent in self.resolved(0, self._size, self._asks[:above]):
             if extent.kind is not ExtentKind.UNALLOCATED:
@@ -266,47 +297,65 @@ class Disk(OpenedDisk):
         writer = self._writer
         if writer is None or self._forked:
             writer = self._writable()
-        if length:
-            writer.pwrite(view, offset)
+        entrance, me = self._entrance, get_ident()  # as `one_entrance`, which takes longer
+        inside = entrance.inside
+        if me in inside or entrance.is_locked():
+            raise entrance.refusal("pwrite")
+        try:
+            inside.add(me)
+            if length:
+                writer.pwrite(view, offset)
+        finally:
+            inside.discard(me)
 
+    @keywords_only
+    @one_entrance
     def zero(
-        self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
+        self, *, length: int, offset: int, keep_allocated: bool = False, fast_only: bool = False
     ) -> None:
         """Make a range read as zeros, exactly. Whole blocks give their space back, except on fixed images.
 
         ``keep_allocated`` keeps what space there is behind the zeros; ``fast_only`` raises OSError
         (ENOTSUP) at once, before anything changed, where zeros would have to be written.
         """
-        check_range(offset, length, self._size)
+        check_change(offset, length, self._size)
         self._writable().zero(length, offset, keep_allocated=keep_allocated, fast_only=fast_only)
 
-    def trim(self, length: int, offset: int) -> None:
+    @keywords_only
+    @one_entrance
+    def trim(self, *, length: int, offset: int) -> None:
         """Say that nobody needs the contents of a range any more. Advisory.
 
         Whole blocks read as zeros afterwards and give their space back; of parts of blocks the host may
         take back what it can. Fixed images stay as they are.
         """
-        check_range(offset, length, self._size)
+        check_change(offset, length, self._size)
         self._writable().trim(length, offset)
 
+    @one_entrance
     def flush(self) -> None:
         """Return when everything written before is durable. Costs nothing when nothing was written."""
         self._check()
-        if self._writer is not None:
-            self._writer.flush()
+        writer = self._writer
+        if writer is not None:  # another thread may be closing
+            writer.flush()
 
+    @one_entrance
     def keep_identity(self) -> None:
         """Before the first write: say that no read will ever tell the difference; the DataWriteGuid stays."""
         self._writable().keep_identity()
 
+    @one_entrance
     def take_identity(self, data_write_guid: UUID) -> None:
         """Before the first write: give the contents this DataWriteGuid, durably."""
         self._writable().take_identity(data_write_guid)
 
+    @one_entrance
     def replay(self) -> bool:
         """Replay a dirty log in its place now, and not with the first change; whether there was one."""
         return self._writable().recover()
 
+    @one_entrance
     def replace_locator(self, values: dict[str, str]) -> None:
         """Rewrite the parent locator of the image, durably; its contents keep their identity."""
         self._writable().replace_item(guids.PARENT_LOCATOR, locator.pack(values))
@@ -332,7 +381,7 @@ class Disk(OpenedDisk):
         """The partitions of the disk; none where there is no table."""
         return self.partition_table().partitions
 
-    def file_systems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
+    def filesystems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
         """What stands on the disk, in its partitions and in logical volumes, and how much of it is free.
 
         Reads all that the file systems keep of their space, nothing of files. With ``quick`` only a few
@@ -342,12 +391,16 @@ class Disk(OpenedDisk):
 
         return file_systems(self, quick=quick)
 
+    @one_entrance
     def close(self) -> None:
         """Make everything durable, leave the image clean, and let go of all files.
 
-        Reads and writes from then on raise ValueError. Closing twice does no harm.
+        Reads and writes from then on raise ValueError. Closing twice does no harm. Raises ImageFailedError,
+        once, after a failure that could not be undone: what was not flushed before it is lost.
         """
         writer = None if self._closed or self._forked else self._writer
+        if writer is not None and self._commits is not None:  # not after a fork, where its lock may be held
+            self._commits.stop()
         self._closed = True
         try:
             self._refuse_everything()
@@ -360,6 +413,7 @@ class Disk(OpenedDisk):
 
     def _refuse_everything(self) -> None:
         """Let every further read find out why there is none."""
+        self._near = None
         self._answers = ((self._refuse_locating, self._leaf_reader, self._leaf.storage),)
 
     def _refuse_locating(self, offset: int, length: int) -> int:  # noqa: ARG002  stands in for Reader.locate
@@ -379,9 +433,16 @@ class Disk(OpenedDisk):
             self._writer.check()
 
     def _abandon(self) -> None:
-        """In the child of a fork: refuse everything, touch no lock and no file."""
+        """In the child of a fork: refuse everything, touch no lock and no file.
+
+        A fork inside a call, by a signal handler, lets that call go on in the child, too: it finds no file.
+        """
         self._forked = True
         self._refuse_everything()
+        if get_ident() in self._entrance.inside:
+            for layer in self._layers:
+                layer.storage.close()
+        self._entrance.inside.clear()
 
     def __del__(self) -> None:
         if getattr(self, "_writer", None) is not None and not self._closed and not self._forked:

@@ -32,15 +32,19 @@ class Families:
                 yield other
 
 
-def refuse_orphans(path: str, identity: UUID, what: str, families: Families | None = None) -> None:
+def refuse_orphans(
+    path: str, identity: UUID, what: str, families: Families | None = None, *, forcible: bool = True
+) -> None:
     """Raise UnsupportedImageError if ``what`` would take their parent from images beside a file.
 
-    ``families`` that are shared look at each directory once.
+    ``families`` that are shared look at each directory once. ``forcible``: whoever asks may be asked to
+    do it nevertheless.
     """
     children = list((families or Families()).children_beside(path, identity))
     if children:
+        force = "; --force does it nevertheless" if forcible else ""
         raise UnsupportedImageError(
-            f"{what} would take their parent from {', '.join(children)}; --force does it nevertheless",
+            f"{what} would take their parent from {', '.join(children)}{force}",
             image=path,
             rule="2.2.2.1",
         )

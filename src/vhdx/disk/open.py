@@ -14,12 +14,14 @@ from vhdx.disk.parents import closing_parents, open_chain, salvaged_chain
 from vhdx.disk.places import policy_from
 from vhdx.disk.raw import RawDisk
 from vhdx.errors import CorruptImageError, UnsupportedImageError
-from vhdx.format.foreign import PREFIX_SIZE, foreign
+from vhdx.format.foreign import PREFIX_SIZE, foreign, foreign_to_images
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
 from vhdx.rules import IDENTIFIER_SIGNATURE
 from vhdx.storage.file import open_for_reading, open_for_writing
+from vhdx.storage.skipping import SkippingStorage
 from vhdx.storage.stream import SeekableFile, StreamStorage
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.disk.vhd import VhdDisk
     from vhdx.image.image import Image
+    from vhdx.known import KnownDisk
     from vhdx.storage.base import ReadableStorage, Storage
 
 Format = Literal["raw", "vhdx", "vhd"]
@@ -51,6 +54,8 @@ def open_disk(
     parents: Parents = None,
     lock: bool = True,
     salvage: bool = False,
+    commit_interval: float = 0,
+    known: KnownDisk | None = None,
 ) -> Disk:
     """Open a VHDX image, fixed, dynamic or differencing, to read its virtual disk or to write to it.
 
@@ -61,32 +66,42 @@ def open_disk(
     directory: a path, several paths of files or directories, or a ParentPolicy. ``lock=False`` reads a
     file that somebody else writes to, or writes where the file system has no locks. ``salvage=True`` reads
     what can be read of a damaged image, whatever is wrong with single blocks, the log, or parents that are
-    not there; ``disk.doubts`` then lists the ranges that may be wrong and why.
+    not there; ``disk.doubts`` then lists the ranges that may be wrong and why. ``known`` is what you know of
+    a disk to be salvaged whose metadata are lost. ``commit_interval`` lets a
+    thread make durable every so many seconds what was written, without anybody's flush; 0 does not.
 
     Raises CorruptImageError, UnsupportedImageError, ParentNotFoundError, ParentMismatchError,
-    ImageLockedError, OSError; ValueError for another mode, or to salvage in place.
+    ImageLockedError, OSError; ValueError for another mode, another interval, or to salvage in place.
     """
+    if commit_interval:
+        from vhdx.disk.commits import check_interval  # noqa: PLC0415  most callers need not wait for it
+
+        check_interval(commit_interval)
     if mode not in ("r", "r+"):
         raise ValueError(f'mode is {mode!r}, must be "r" or "r+"')
     if salvage:
         if mode != "r":
             raise ValueError('salvage goes with mode "r": a damaged image is only read')
-        return _salvaged_disk(_storage_of(file, lock=lock), policy_from(parents), lock=lock)
+        return _salvaged_disk(_storage_of(file, lock=lock), policy_from(parents), known, lock=lock)
     if mode == "r":
         leaf = open_image(file, lock=lock)
         with closing_on_failure(leaf.storage):
             return with_parents(leaf, parents, lock=lock)
     if not isinstance(file, str | os.PathLike):
         raise TypeError(f"only a path can be written to, not a {type(file).__name__}")
-    return writable_disk(open_for_writing(os.fspath(file), lock=lock), parents, lock=lock)
+    storage = open_for_writing(os.fspath(file), lock=lock)
+    return writable_disk(storage, parents, lock=lock, commit_interval=commit_interval)
 
 
-def _salvaged_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> Disk:
+def _salvaged_disk(
+    storage: ReadableStorage, policy: ParentPolicy, known: KnownDisk | None, *, lock: bool
+) -> Disk:
     """What can be read of a damaged image and its parents. Takes the storage over."""
     from vhdx.examine import salvage  # noqa: PLC0415  sound images need not wait for it
 
     with closing_on_failure(storage):
-        layers, ends_early = salvaged_chain(salvage.load(storage), policy, lock=lock)
+        leaf = salvage.load(storage) if known is None else salvage.load(storage, known)
+        layers, ends_early = salvaged_chain(leaf, policy, lock=lock)
         return Disk(layers, ends_early=ends_early)
 
 
@@ -96,7 +111,9 @@ def readable_disk(storage: ReadableStorage, parents: Parents = None, *, lock: bo
         return with_parents(image.load(storage), parents, lock=lock)
 
 
-def writable_disk(storage: Storage, parents: Parents = None, *, lock: bool = True) -> Disk:
+def writable_disk(
+    storage: Storage, parents: Parents = None, *, lock: bool = True, commit_interval: float = 0
+) -> Disk:
     """The disk of the image in a storage, to be written to. Takes the storage over."""
     from vhdx.write.write import Writer  # noqa: PLC0415  readers need not wait for it
 
@@ -106,7 +123,8 @@ def writable_disk(storage: Storage, parents: Parents = None, *, lock: bool = Tru
         layers = open_chain(leaf, policy_from(parents), lock=lock)
         with closing_parents(layers):
             below = Disk(layers[1:]) if layers[1:] else None
-            return Disk(layers, partial(Writer, storage, leaf, below=below))
+            writer = partial(Writer, storage, leaf, below=below)
+            return Disk(layers, writer, commit_interval=commit_interval)
 
 
 @contextlib.contextmanager
@@ -139,7 +157,7 @@ def _knowing_vhd(storage: ReadableStorage) -> Iterator[None]:
         raise UnsupportedImageError(
             "this is a VHD, the older format, which is only converted, compared, measured and looked into",
             image=storage.name,
-            next_command=f"vhdx convert {storage.name} NEW.vhdx",
+            next_command=command("convert {} NEW.vhdx", storage.name),
         ) from None
 
 
@@ -176,38 +194,45 @@ def open_any(
     lock: bool = True,
     salvage: bool = False,
     ignore_bitmaps: bool = False,
+    commit_interval: float = 0,
+    known: KnownDisk | None = None,
 ) -> Disk | RawDisk | VhdDisk:
     """Open a raw disk, or a VHDX or VHD with its parents; None as ``name`` tells by the contents.
 
     ``ignore_bitmaps`` takes every sector of a stored block of a VHD without a parent as it stands, as
-    QEMU does.
+    QEMU does. ``commit_interval`` is for VHDX images: what is written to a raw disk is in its file at once.
 
     Raises what `open_disk` raises, and ValueError where the format cannot be told without doubt and for
     what is not written to: raw disks that are no file of whole sectors, and every VHD.
     """
     if mode == "r+":
-        return _any_writable(path, name, parents, lock=lock)
+        return _any_writable(path, name, parents, lock=lock, commit_interval=commit_interval)
     storage = open_for_reading(path, lock=lock and name != "vhdx")
     with closing_on_failure(storage):
-        found = name or _format_of_contents(path, storage)
+        readable = SkippingStorage(storage) if salvage else storage
+        found = name or _format_of_contents(path, readable)
         if found == "raw":
-            return RawDisk(storage)
+            return RawDisk(readable)
         if found == "vhd":
             from vhdx.disk.vhd import vhd_disk  # noqa: PLC0415  the older format is the rarer one
 
             policy = policy_from(parents)
             return vhd_disk(storage, policy, lock=lock, salvage=salvage, uses_bitmaps=not ignore_bitmaps)
     storage.close()
-    return open_disk(path, parents=parents, lock=lock, salvage=salvage)
+    return open_disk(path, parents=parents, lock=lock, salvage=salvage, known=known)
 
 
-def _any_writable(path: str, name: Format | None, parents: Parents, *, lock: bool) -> Disk | RawDisk:
+def _any_writable(
+    path: str, name: Format | None, parents: Parents, *, lock: bool, commit_interval: float
+) -> Disk | RawDisk:
     storage = open_for_writing(path, lock=lock)
     with closing_on_failure(storage):
         found = name or _format_of_contents(path, storage)
         if found == "vhd":
             raise ValueError(f"{path} is a VHD, which is only read; vhdx convert makes a VHDX of it")
-        return RawDisk(storage, storage) if found == "raw" else writable_disk(storage, parents, lock=lock)
+        if found == "raw":
+            return RawDisk(storage, storage)
+        return writable_disk(storage, parents, lock=lock, commit_interval=commit_interval)
 
 
 def refuse_foreign(path: str, prefix: bytes) -> None:
@@ -231,26 +256,27 @@ def is_vhd_file(path: str) -> bool:
 
 def format_of_file(storage: ReadableStorage) -> Format:
     """What a file begins or ends like; anything may be raw."""
-    from vhdx.image.vhd_load import is_vhd  # noqa: PLC0415  whoever names the format need not wait for it
-
     if storage.size() >= len(SIGNATURE) and storage.read(len(SIGNATURE), 0) == SIGNATURE:
         return "vhdx"
+    from vhdx.image.vhd_load import is_vhd  # noqa: PLC0415  whoever opens a VHDX need not wait for it
+
     return "vhd" if is_vhd(storage) else "raw"
 
 
 def _format_of_contents(path: str, storage: ReadableStorage) -> Format:
     by_suffix = SUFFIXES.get(os.path.splitext(path)[1].lower())
     found = format_of_file(storage)
-    if found == "raw":
-        refuse_foreign(path, storage.read(min(storage.size(), PREFIX_SIZE), 0))
+    prefix = storage.read(min(storage.size(), PREFIX_SIZE), 0) if found == "raw" else b""
+    refuse_foreign(path, prefix)
     if found != "raw" and (by_suffix == "raw" or stat.S_ISBLK(os.stat(path).st_mode)):
         # Whoever may write to a raw disk, a guest for one, can make it look like an image that names files.
         raise ValueError(
             f"{path} is named like a raw disk but looks like a {found.upper()}; say -f raw or -f {found}"
         )
     if found == "raw" and by_suffix is not None and by_suffix != "raw":
+        other = foreign_to_images(prefix)
+        what = "does not look like one" if other is None else f"is {other.kind}: {other.advice}"
         raise ValueError(
-            f"{path} is named like a {by_suffix.upper()} but does not look like one; "
-            f"say -f raw or -f {by_suffix}"
+            f"{path} is named like a {by_suffix.upper()} but {what}; say -f raw or -f {by_suffix}"
         )
     return found

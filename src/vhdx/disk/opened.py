@@ -5,16 +5,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vhdx.closing import ClosedAtEnd
 from vhdx.disk.stream import DiskStream
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from vhdx.disk.base import VirtualDisk
 
 
-class OpenedDisk:
+class OpenedDisk(ClosedAtEnd):
     """The part of a virtual disk that is built on its other verbs."""
 
     def volumes(self: VirtualDisk) -> tuple[Any, ...]:
@@ -26,14 +24,3 @@ class OpenedDisk:
     def stream(self: VirtualDisk) -> DiskStream:
         """The disk as a file object with a cursor of its own."""
         return DiskStream(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self: VirtualDisk,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

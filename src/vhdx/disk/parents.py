@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from vhdx import rules
 from vhdx.disk.places import Places
 from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
 from vhdx.format import locator
 from vhdx.image import image, metadata
+from vhdx.rules import Finding, Place
+from vhdx.text import command, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,10 +80,19 @@ def open_parent(layers: list[Image], policy: ParentPolicy, *, lock: bool, load: 
     return _Search(layers, policy, lock=lock, load=load).parent()
 
 
-_WRITTEN_TO = (
-    "Where one of them is the parent and somebody wrote to it, vhdx rebase --parent FILE --ignore-identity "
-    "takes it as it is: the child then shows what was written, too.\n"
-)
+def others_of(found: list[str]) -> str:
+    """A remark on files that were not taken although they have the parent's identity."""
+    others = ", ".join(map(quoted, found[1:_TOLD_OTHERS]))
+    others += " …" if len(found) > _TOLD_OTHERS else ""
+    return f"{quoted(found[0])} was taken for the parent; the same identity have {others}"
+
+
+_TOLD_OTHERS = 6
+
+
+def _remarked(parent: Image, remark: str) -> Image:
+    finding = Finding(rules.PARENT_SEVERAL, Place("parent", 0), remark)
+    return parent._replace(findings=(*parent.findings, finding))
 
 
 class _Search:
@@ -99,13 +111,16 @@ class _Search:
 
     def parent(self) -> Image:
         """The parent, opened. Raises ParentNotFoundError or ParentMismatchError with every path tried."""
-        named = ((self._values.get(key, ""), key == locator.RELATIVE_PATH) for key in locator.PATH_KEYS)
+        named = [(self._values.get(key, ""), key == locator.RELATIVE_PATH) for key in locator.PATH_KEYS]
         for path in self._places.candidates(named):
             if self._is_parent(path):
                 return self._opened(path)
-        for path in self._places.in_directories(lambda path: self._identity_of(path) in self._linkages):
-            return self._opened(path)
-        raise self._failure()
+        values = [value for value, _ in named]
+        found = self._places.in_directories(lambda path: self._identity_of(path) in self._linkages, values)
+        if not found:
+            raise self._failure()
+        parent = self._opened(found[0])
+        return _remarked(parent, others_of(found)) if len(found) > 1 else parent
 
     def _is_parent(self, path: str) -> bool:
         identity = self._identity_of(path)
@@ -155,7 +170,11 @@ class _Search:
     def _failure(self) -> VhdxError:
         kind = ParentMismatchError if self._mismatch else ParentNotFoundError
         wanted = " or ".join(str(guid) for guid in sorted(self._linkages))
-        hint = _WRITTEN_TO if self._mismatch else ""
+        hint = ""
+        if self._mismatch:
+            rebase = command("rebase {} --parent FILE --ignore-identity", self._child.name)
+            hint = f"Where one of them is the parent and somebody wrote to it, {rebase} "
+            hint += "takes it as it is: the child then shows what was written, too.\n"
         return kind(
             f"the parent with DataWriteGuid {wanted} was not found. Tried:{self._places.tried()}\n{hint}",
             image=self._child.name,
@@ -168,7 +187,7 @@ class _Search:
         """The next command, by what became of the paths that were named."""
         child = self._child.name
         if self._places.outside:
-            return f"vhdx info {child} --chain --any-parent"
+            return command("info {} --chain --any-parent", child)
         if self._mismatch:  # the right one may be elsewhere, under another name
-            return f"vhdx info {child} --chain --parent-dir DIR"
-        return f"vhdx rebase {child} --parent FILE"
+            return command("info {} --chain --parent-dir DIR", child)
+        return command("rebase {} --parent FILE", child)

@@ -7,9 +7,10 @@ directory are looked at, wherever links lead.
 from __future__ import annotations
 
 import os
+import re
 import stat
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from unicodedata import normalize
 
 from vhdx.errors import VhdxError
 from vhdx.storage.file import open_for_reading
@@ -35,8 +36,7 @@ def open_regular_file(path: str, lock: bool) -> ReadableStorage:
     return open_for_reading(path, lock=lock)
 
 
-@dataclass(frozen=True, slots=True)
-class ParentPolicy:
+class ParentPolicy(NamedTuple):
     """Where parents are looked for beside the child's own directory.
 
     ``files`` are tried as they are; in ``directories`` a parent is recognised by its identity, whatever
@@ -100,14 +100,14 @@ class Places:
             return
         parts = [part for part in value.replace("\\", "/").split("/") if part not in ("", ".")]
         within = None if self._policy.any_parent else home
-        if relative:
-            yield ignoring_case(home, parts, within)
+        if relative or _is_relative(value):  # some write relative paths where absolute ones belong
+            yield from same_names(home, parts, within)
         elif self._policy.any_parent:
             yield from _host_paths(value)
         else:
             self.refused[value] = "an absolute path from inside an image is only followed with --any-parent"
         if parts:
-            yield ignoring_case(home, parts[-1:], within)
+            yield from same_names(home, parts[-1:], within)
 
     def _may_be_tried(self, path: str, home: str) -> bool:
         try:
@@ -120,22 +120,29 @@ class Places:
         self.refused[path] = f"leads out of {home}, which is only followed with --any-parent or when named"
         return False
 
-    def in_directories(self, is_parent: Callable[[str], bool]) -> Iterator[str]:
-        """The first file of each directory that the caller names for which ``is_parent`` says yes."""
-        for directory in self._policy.directories:
-            try:
-                names = sorted(entry.name for entry in os.scandir(directory) if entry.is_file())
-            except OSError as error:
-                self.refused[directory] = error.strerror or str(error)
-                continue
-            for name in names:
-                path = os.path.join(directory, name)
-                if is_parent(path):
-                    yield path
-                    break
-                self.refused.pop(path, None)
-            else:
-                self.refused[directory] = f"none of its {len(names)} files has the parent's identity"
+    def in_directories(self, is_parent: Callable[[str], bool], named: Iterable[str]) -> list[str]:
+        """The files in the directories that the caller names for which ``is_parent`` says yes.
+
+        Those come first whose name is that of one of the paths that are ``named``, whatever the directory.
+        """
+        values = [value for value in named if value]
+        found = [path for directory in self._policy.directories for path in self._in(directory, is_parent)]
+        return sorted(found, key=lambda path: not is_named(path, values))
+
+    def _in(self, directory: str, is_parent: Callable[[str], bool]) -> list[str]:
+        """Those of one directory, by name."""
+        try:
+            names = sorted(entry.name for entry in os.scandir(directory) if entry.is_file())
+        except OSError as error:
+            self.refused[directory] = error.strerror or str(error)
+            return []
+        refused = dict(self.refused)
+        paths = [os.path.join(directory, name) for name in names]
+        found = [path for path in paths if is_parent(path)]
+        self.refused = refused
+        if not found:
+            self.refused[directory] = f"none of its {len(names)} files has the parent's identity"
+        return found
 
     def opened(self, path: str) -> ReadableStorage | None:
         """A file that may be a parent, opened without a lock; None after noting why it may not."""
@@ -167,35 +174,60 @@ def _is_part(path: str, directory: str) -> bool:
         return False
 
 
-def ignoring_case(directory: str, parts: list[str], within: str | None = None) -> str:
-    """The path of ``parts`` below a directory, where a part that is not there stands for one in another case.
+_DRIVE = re.compile(r"[A-Za-z]:")
 
-    Images come from hosts on which case does not matter. Outside ``within`` nothing is looked at and no
-    directory listed: that alone may wake what is mounted on demand.
+
+def _is_relative(value: str) -> bool:
+    """Whether a path begins neither at a root nor at a drive, on any host."""
+    return not value.startswith(("/", "\\")) and not _DRIVE.match(value)
+
+
+def same_names(directory: str, parts: list[str], within: str | None = None) -> Iterator[str]:
+    """The paths of ``parts`` below a directory, the exact one first; case and Unicode form do not matter.
+
+    As on the hosts that images come from. Outside ``within`` nothing is looked at and no
+    directory listed: that alone may wake what is mounted on demand. At most _ALIKE paths.
     """
-    path = directory
+    paths = [directory]
     for index, part in enumerate(parts):
-        exact = os.path.join(path, part)
-        if within is not None and not _is_part(os.path.normpath(exact), within):
-            return os.path.join(path, *parts[index:])
-        if not os.path.lexists(exact):
-            name = _same_but_case(path, part, within)
-            if name is None:
-                return os.path.join(path, *parts[index:])
-            exact = os.path.join(path, name)
-        path = exact
-    return path
+        following: list[str] = []
+        for path in paths:
+            exact = os.path.join(path, part)
+            if within is not None and not _is_part(os.path.normpath(exact), within):
+                yield os.path.join(path, *parts[index:])
+                continue
+            following += [exact, *(os.path.join(path, name) for name in _same_name(path, part, within))]
+        found = [path for path in following if os.path.lexists(path)]
+        paths = (found or following)[:_ALIKE]
+    yield from paths
 
 
-def _same_but_case(directory: str, name: str, within: str | None) -> str | None:
-    """The entry of a directory that is the name but for case."""
+_ALIKE = 16
+"""How many paths one name stands for at most."""
+
+
+def _same_name(directory: str, name: str, within: str | None) -> list[str]:
+    """The other entries of a directory that are the name but for case and Unicode form."""
+    if name in ("", ".", ".."):
+        return []
     try:
         if within is not None and not is_below(directory, within):
-            return None
-        matches = sorted(entry for entry in os.listdir(directory) if entry.casefold() == name.casefold())
+            return []
+        wanted = _folded(name)
+        return sorted(entry for entry in os.listdir(directory) if entry != name and _folded(entry) == wanted)
     except (OSError, ValueError):
-        return None
-    return matches[0] if matches else None
+        return []
+
+
+def _folded(name: str) -> str:
+    """What names that are the same but for case and Unicode form have in common."""
+    return normalize("NFC", normalize("NFC", name).casefold())
+
+
+def is_named(path: str, values: Iterable[str]) -> bool:
+    """Whether one of the paths that an image names ends in the name of a file."""
+    name = _folded(os.path.basename(path))
+    return any(_folded(value.replace("\\", "/").rpartition("/")[2]) == name for value in values)
 
 
 def _host_paths(value: str) -> Iterator[str]:
@@ -205,6 +237,6 @@ def _host_paths(value: str) -> Iterator[str]:
         yield value
     elif len(plain) > 2 and plain[1] == ":" and plain[0].isascii() and plain[0].isalpha():
         parts = [part for part in plain[2:].replace("\\", "/").split("/") if part]
-        yield ignoring_case(f"/mnt/{plain[0].lower()}", parts)
+        yield from same_names(f"/mnt/{plain[0].lower()}", parts)
     elif plain.startswith("/"):
         yield plain

@@ -7,10 +7,13 @@ import io
 import os
 from typing import TYPE_CHECKING
 
-from vhdx.disk.base import bytes_in, bytes_of, check_range
+from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
 from vhdx.disk.opened import OpenedDisk
+from vhdx.disk.unreadable import told_of_disk
+from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
-from vhdx.storage.base import fill_zeros
+from vhdx.storage.base import UNREADABLE_DATA, fill_zeros
+from vhdx.storage.skipping import SkippingStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +31,8 @@ class RawDisk(OpenedDisk):
 
     ``writable`` is the same storage where it may be changed. Then the file's length must be whole sectors:
     ValueError, as a write into what was filled up would make it longer.
+
+    Nothing here is half done between two calls of the host, so a signal handler may do whatever it likes.
     """
 
     logical_sector_size = SECTOR_SIZE
@@ -37,6 +42,7 @@ class RawDisk(OpenedDisk):
         self._storage = storage
         self._writer = writable
         self._closed = False
+        self._failure: OSError | None = None
         self.stored_size = storage.size()
         """The length of the file in bytes, its last sector not filled up."""
         self.size = -(-self.stored_size // SECTOR_SIZE) * SECTOR_SIZE
@@ -61,7 +67,10 @@ class RawDisk(OpenedDisk):
         """Exactly ``length`` bytes."""
         check_range(offset, length, self.size)
         stored = self._stored_part(length, offset)
-        return self._storage.read(stored, offset) + bytes(length - stored)
+        try:
+            return self._storage.read(stored, offset) + bytes(length - stored)
+        except OSError as error:
+            raise told_of_disk(error, offset, length) from None
 
     def preadinto(self, buffer: Buffer, offset: int) -> None:
         """Fill a writable buffer."""
@@ -69,7 +78,10 @@ class RawDisk(OpenedDisk):
         check_range(offset, len(view), self.size)
         stored = self._stored_part(len(view), offset)
         if stored:
-            self._storage.read_into(view[:stored], offset)
+            try:
+                self._storage.read_into(view[:stored], offset)
+            except OSError as error:
+                raise told_of_disk(error, offset, stored) from None
         fill_zeros(view[stored:])
 
     def pwrite(self, data: Buffer, offset: int) -> None:
@@ -78,38 +90,56 @@ class RawDisk(OpenedDisk):
         check_range(offset, len(view), self.size)
         self._writable().write_at(view, offset)
 
+    @keywords_only
     def zero(
-        self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
+        self, *, length: int, offset: int, keep_allocated: bool = False, fast_only: bool = False
     ) -> None:
         """Make a range read as zeros: a hole where the host can, else zeros are written.
 
         ``keep_allocated`` has space behind the zeros; ``fast_only`` makes a hole or raises OSError (ENOTSUP).
         """
-        check_range(offset, length, self.size)
+        check_change(offset, length, self.size)
         storage = self._writable()
         if fast_only and keep_allocated:
             raise _not_fast(storage.name)
-        if not length or (not keep_allocated and storage.punch(offset, length)):
+        if not keep_allocated and storage.punch(offset, length):
             return
         if fast_only:
             raise _not_fast(storage.name)
         storage.zero(offset, length)
 
-    def trim(self, length: int, offset: int) -> None:
+    @keywords_only
+    def trim(self, *, length: int, offset: int) -> None:
         """Give the space of a range back, where the host can; then it reads as zeros."""
-        check_range(offset, length, self.size)
+        check_change(offset, length, self.size)
         storage = self._writable()
-        if length:
-            storage.punch(offset, length)
+        storage.punch(offset, length)
 
     def flush(self) -> None:
-        """Return when everything written before is durable."""
+        """Return when everything written before is durable.
+
+        Once that has failed nothing is written any more: a host drops what it could not write, and answers
+        the next time as if nothing had been.
+        """
+        self._check()
         if self._writer is not None:
-            self._writer.flush()
+            try:
+                self._writer.flush()
+            except OSError as error:
+                self._failure = error
+                raise
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise ImageFailedError(
+                f"an earlier flush failed ({self._failure!r}); what was written before it may be lost",
+                image=self._storage.name,
+            ) from self._failure
 
     def _writable(self) -> Storage:
         if self._closed:
             raise ValueError("the disk is closed")
+        self._check()
         if self._writer is None:
             raise io.UnsupportedOperation('the disk was opened for reading; open it with mode "r+"')
         return self._writer
@@ -145,8 +175,11 @@ class RawDisk(OpenedDisk):
 
     @property
     def doubts(self) -> Iterator[Doubt]:
-        """None: a flat file has no structure that could be damaged."""
-        return iter(())
+        """What the host could not read so far: a flat file has no structure that could be damaged."""
+        host = self._storage
+        unreadable = host.unreadable(0, self.stored_size) if isinstance(host, SkippingStorage) else []
+        for start, end in unreadable:
+            yield Doubt(start, end - start, f"{self._storage.name}: {UNREADABLE_DATA}")
 
     def files(self) -> tuple[tuple[int, int], ...]:
         """Device and inode of the file."""
@@ -154,7 +187,10 @@ class RawDisk(OpenedDisk):
         return () if identity is None else (identity,)
 
     def close(self) -> None:
-        """Make everything durable and let go of the file. Closing twice does no harm."""
+        """Make everything durable and let go of the file. Closing twice does no harm.
+
+        Raises ImageFailedError, once, if an earlier `flush` has failed.
+        """
         if self._closed:
             return
         self._closed = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdx.disk.base import bytes_in, bytes_of, check_range
+from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
 from vhdx.disk.opened import OpenedDisk
 
 if TYPE_CHECKING:
@@ -67,17 +67,21 @@ class SliceDisk(OpenedDisk):
         check_range(offset, len(view), self.size)
         self._disk.pwrite(view, self.start + offset)
 
+    @keywords_only
     def zero(
-        self, length: int, offset: int, *, keep_allocated: bool = False, fast_only: bool = False
+        self, *, length: int, offset: int, keep_allocated: bool = False, fast_only: bool = False
     ) -> None:
         """Make a range read as zeros."""
-        check_range(offset, length, self.size)
-        self._disk.zero(length, self.start + offset, keep_allocated=keep_allocated, fast_only=fast_only)
+        check_change(offset, length, self.size)
+        self._disk.zero(
+            length=length, offset=self.start + offset, keep_allocated=keep_allocated, fast_only=fast_only
+        )
 
-    def trim(self, length: int, offset: int) -> None:
+    @keywords_only
+    def trim(self, *, length: int, offset: int) -> None:
         """Say that nobody needs the contents of a range any more."""
-        check_range(offset, length, self.size)
-        self._disk.trim(length, self.start + offset)
+        check_change(offset, length, self.size)
+        self._disk.trim(length=length, offset=self.start + offset)
 
     def flush(self) -> None:
         """Return when everything written before, to the whole disk, is durable."""

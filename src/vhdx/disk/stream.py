@@ -7,6 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of
+from vhdx.reentry import Entrance, one_entrance
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -20,6 +21,7 @@ class DiskStream(io.RawIOBase):
     def __init__(self, disk: VirtualDisk) -> None:
         self._disk = disk
         self._position = 0
+        self._entrance = Entrance("the stream")  # its position would not be where the other call left it
 
     def readable(self) -> bool:
         return True
@@ -27,6 +29,7 @@ class DiskStream(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
+    @one_entrance
     def readinto(self, buffer: Buffer) -> int:
         """Read up to the length of the buffer; 0 at the end of the disk."""
         self._check_open()
@@ -39,6 +42,7 @@ class DiskStream(io.RawIOBase):
     def writable(self) -> bool:
         return not self._disk.read_only
 
+    @one_entrance
     def write(self, data: Buffer, /) -> int:
         """Write up to the end of the disk; how many bytes that were. Durable after ``flush`` of the disk.
 
@@ -53,6 +57,7 @@ class DiskStream(io.RawIOBase):
         self._position += count
         return count
 
+    @one_entrance
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Move the cursor; it may stand behind the end of the disk, where reads return nothing."""
         self._check_open()

@@ -8,16 +8,18 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote
 
-from vhdx.disk.base import bytes_of, check_range
+from vhdx.disk.base import bytes_of, check_range, keywords_only
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.opened import OpenedDisk
-from vhdx.disk.parents import MAXIMUM_DEPTH, closing_parents, first_sentence
+from vhdx.disk.parents import MAXIMUM_DEPTH, closing_parents, first_sentence, others_of
 from vhdx.disk.places import Places
+from vhdx.disk.unreadable import told_of_disk
 from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
 from vhdx.extents import ExtentKind, merged
 from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
 from vhdx.storage.base import fill_zeros
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -104,7 +106,10 @@ class VhdDisk(OpenedDisk):
         for extent in self.extents(offset=offset, length=len(view)):
             piece = view[extent.offset - offset : extent.end - offset]
             if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
-                self.layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                try:
+                    self.layers[extent.depth - 1].storage.read_into(piece, extent.file_offset)
+                except OSError as error:
+                    raise told_of_disk(error, extent.offset, extent.length) from None
             else:
                 fill_zeros(piece)
 
@@ -123,18 +128,20 @@ class VhdDisk(OpenedDisk):
         """Refused, as every change."""
         self._refuse()
 
+    @keywords_only
     def zero(
         self,
+        *,
         length: int,  # noqa: ARG002  the protocol's signature
         offset: int,  # noqa: ARG002
-        *,
         keep_allocated: bool = False,  # noqa: ARG002
         fast_only: bool = False,  # noqa: ARG002
     ) -> NoReturn:
         """Refused, as every change."""
         self._refuse()
 
-    def trim(self, length: int, offset: int) -> NoReturn:  # noqa: ARG002  the protocol's signature
+    @keywords_only
+    def trim(self, *, length: int, offset: int) -> NoReturn:  # noqa: ARG002  the protocol's signature
         """Refused, as every change."""
         self._refuse()
 
@@ -228,14 +235,21 @@ class _Search:
         for path in self._places.candidates(self._named()):
             if self._is_parent(path):
                 return self._opened(path)
-        for path in self._places.in_directories(self._is_parent):
-            return self._opened(path)
+        found = self._places.in_directories(self._is_parent, [name for name, _ in self._named()])
+        if found:
+            if len(found) > 1:
+                self._child.findings.append(others_of(found))
+            return self._opened(found[0])
         kind = ParentMismatchError if self._mismatch else ParentNotFoundError
         raise kind(
             f"the parent with unique id {self._header.parent_id} was not found. "
             f"Tried:{self._places.tried()}\n",
             image=self._child.name,
             structure="parent locators",
+            next_command=command(
+                "info {} --chain " + ("--any-parent" if self._places.outside else "--parent-dir DIR"),
+                self._child.name,
+            ),
         )
 
     def _named(self) -> Iterator[Named]:

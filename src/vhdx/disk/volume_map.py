@@ -57,7 +57,7 @@ class VolumeMap:
         for segments in passes:
             for runs in free_runs():
                 for segment in segments:
-                    yield from _clipped(runs, segment)
+                    yield from clipped(runs, segment)
 
 
 def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[Segment]:
@@ -74,7 +74,7 @@ def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[Segment]:
         yield current
 
 
-def _clipped(runs: Any, segment: Segment) -> Iterator[Any]:
+def clipped(runs: Any, segment: Segment) -> Iterator[Any]:
     """The parts of rows that lie in a segment, as rows of the disk; nothing where there are none."""
     import numpy as np  # noqa: PLC0415  whoever only looks at a disk need not wait for it
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from vhdx.disk.partitions import partition_table
 from vhdx.disk.volume_map import VolumeMap
+from vhdx.errors import UnsupportedImageError
 from vhdx.filesystems.base import Examined, FileSystem, NotFreeError
 from vhdx.filesystems.detect import detect, examine_found, hibernated
 from vhdx.partitions.mbr import EXTENDED_TYPES
@@ -71,10 +72,18 @@ class Volume:
     def free_runs(self) -> Iterator[Runs]:
         """Rows of (disk offset, length) of what is certainly free: ascending, disjoint, cut at segments.
 
-        Nothing where in doubt, or where the volume was only looked at.
+        Nothing where in doubt, or where the volume was only looked at. It is read anew each time: raises
+        UnsupportedImageError where that does not agree any more.
         """
-        if not self.file_system.reasons:
+        if self.file_system.reasons:
+            return
+        try:
             yield from self.map.on_disk(self._examined.free_runs)
+        except NotFreeError as error:
+            raise UnsupportedImageError(
+                f"{self.name}: its {self.file_system.kind} is not what it was a moment ago, so somebody else "
+                f"writes to the disk: {error.reason}"
+            ) from None
 
     def free_ranges(self) -> Iterator[tuple[int, int]]:
         """The same one by one."""

@@ -9,11 +9,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
+from vhdx.errors import CorruptImageError
+from vhdx.examine.beginning import laid_over
 from vhdx.examine.corrections import header_corrections, metadata_corrections, region_table_corrections
 from vhdx.examine.log import check_log, logged_runs
+from vhdx.examine.lost_items import LOST, restored_items
+from vhdx.examine.unreadable import report_unreadable
 from vhdx.format import guids, header
 from vhdx.image import headers, image, metadata, regions, replayed
+from vhdx.journal.replay import known_end
+from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.rules import CollectingReport, Finding, Place, Severity
+from vhdx.storage.skipping import SkippingStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from vhdx.rules import Report, Rule
     from vhdx.storage.base import ReadableStorage
 
+_NO_VHDX, _NO_IDENTIFIER = "this is no VHDX file", "the file identifier is lost"
 _LOADERS_SAY = frozenset({rules.METADATA_FLAGS, rules.FILE_PARAMETER_FLAGS})
 _UNREPLAYABLE = frozenset({rules.HEADER_LOG_PLACE, rules.HEADER_VERSION, rules.HEADER_LOG_VERSION})
 
@@ -67,14 +75,34 @@ class Examined(NamedTuple):
         """Bytes of the file that belong to nothing, as far as the table could be looked at."""
         return self.table.leaked_bytes if self.table else 0
 
+    @property
+    def free_bytes(self) -> int:
+        """Bytes of the file that belong to nothing and are zeros."""
+        return self.table.free_bytes if self.table else 0
 
-def examine(file: ReadableStorage, progress: Progress | None = None) -> Examined:
+
+def examine(
+    file: ReadableStorage, progress: Progress | None = None, known: KnownDisk = NOTHING_KNOWN
+) -> Examined:
     """Check one file. Raises CorruptImageError for a file of which nothing says that it is a VHDX.
 
     ``progress`` is called with the bytes of the table that were looked at, and their number.
+    ``known`` is what somebody knows of a disk whose metadata are lost: the table is looked at with that.
     """
     report = CollectingReport()
-    headers.check_identifier(file, report)
+    host = SkippingStorage(file)
+    examined = _examine_readable(host, report, progress, known)
+    report_unreadable(host, report)
+    return examined
+
+
+def _examine_readable(
+    file: ReadableStorage, report: CollectingReport, progress: Progress | None, known: KnownDisk
+) -> Examined:
+    lost: list[Finding] = []
+    headers.check_identifier(file, lost.append)
+    for finding in lost:
+        report(finding._replace(detail=finding.detail.replace(_NO_VHDX, _NO_IDENTIFIER, 1)))
     pair = headers.load(file, report)
     current = None if pair is None else pair.current
     _check_noncurrent(file, pair, report)
@@ -82,8 +110,8 @@ def examine(file: ReadableStorage, progress: Progress | None = None) -> Examined
     _check_section(file, report)
     sequence, storage = _replayed(file, current, report)
     table = regions.load(storage, current, report)
-    if table is None and rules.IDENTIFIER_SIGNATURE in report.counts and current is None:
-        raise _no_image(report, file.name)
+    if table is None and current is None and lost and not _has_metadata(file):
+        raise lost[0].error(file.name)
     examined = Examined(report, storage, current, sequence, table, None, None, None, ())
     if table is None:
         return examined._replace(unchecked=("metadata", "BAT", "space"))
@@ -91,12 +119,14 @@ def examine(file: ReadableStorage, progress: Progress | None = None) -> Examined
         regions.read_copies(storage), storage.size(), _demoted(report, rules.REGION_TABLE_UNUSED)
     )
     _report(region_table_corrections(storage), report)
-    return _examine_contents(examined, table, progress)
+    return _examine_contents(examined, table, progress, known)
 
 
-def _no_image(report: CollectingReport, name: str) -> Exception:
-    first = next(f for f in report.findings if f.rule is rules.IDENTIFIER_SIGNATURE)
-    return first.error(name)
+def _has_metadata(file: ReadableStorage) -> bool:
+    """Whether something stands behind a lost beginning that only an image has."""
+    from vhdx.examine.rebuild import first_metadata  # noqa: PLC0415  sound images need not wait for numpy
+
+    return first_metadata(file) is not None
 
 
 def _report(corrections: Iterable[Correction], report: Report) -> None:
@@ -147,13 +177,17 @@ def _replayed(
     return sequence, storage
 
 
-def _examine_contents(examined: Examined, table: Regions, progress: Progress | None) -> Examined:
+def _examine_contents(
+    examined: Examined, table: Regions, progress: Progress | None, known: KnownDisk
+) -> Examined:
     """Metadata and BAT, each if its region is there."""
     storage, report = examined.storage, examined.report
     place = table.by_guid.get(guids.METADATA_REGION)
     if place is None:
         return examined._replace(unchecked=("metadata", "BAT", "space"))
     found = metadata.load(storage, place, report)
+    if LOST & report.counts.keys():
+        found = _found_anew(storage, table, known) or found
     _report(metadata_corrections(storage, place), report)
     if found.metadata is not None and found.metadata.locator is not None:
         metadata.check_paths(found.metadata, report)
@@ -162,6 +196,17 @@ def _examine_contents(examined: Examined, table: Regions, progress: Progress | N
         return examined._replace(unchecked=("BAT", "space"))
     image.check_table_size(table, found.geometry, report)
     return examined._replace(table=_examine_table(examined, table, found.geometry, progress))
+
+
+def _found_anew(storage: ReadableStorage, table: Regions, known: KnownDisk) -> metadata.Found | None:
+    """What lost metadata said, if that can be told without doubt; the report has what is lost."""
+    place = table.metadata
+    try:
+        patches = restored_items(storage, place, table.by_guid.get(guids.BAT_REGION), known).patches
+    except CorruptImageError:
+        return None
+    found = metadata.load(laid_over(storage, patches), place, CollectingReport())
+    return found if found.geometry is not None else None
 
 
 def _examine_table(
@@ -178,6 +223,7 @@ def _examine_table(
         geometry,
         report,
         logged=logged,
+        known_end=None if examined.sequence is None else known_end(examined.sequence),
         keeps_length=examined.metadata is not None and examined.metadata.disk_type == "fixed",
         knows_all=not _HIDING & report.counts.keys(),
         progress=progress,

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vhdx import rules
+from vhdx.examine.entries import are_present
 from vhdx.examine.mibs import MibSet
-from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK
+from vhdx.format.bat import STATE_MASK
 from vhdx.format.header import FILE_OFFSET_LIMIT
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE
 from vhdx.image.states import MAY_OWN_SPACE, PRESENT
@@ -123,7 +124,7 @@ class ClaimCheck:
         """What a window claims of the file, and what it claims behind its end."""
         yield self._blocks(window)
         if self._geometry.differencing:
-            bitmaps = np.flatnonzero(window.bitmaps & _STATE == BITMAP_PRESENT)
+            bitmaps = np.flatnonzero(are_present(window.bitmaps))
             firsts = _places(window.bitmaps[bitmaps])
             yield _split(Claims(self._reporter.bitmaps(window, bitmaps), firsts, 1), self._latest(MIB))
 
@@ -145,7 +146,6 @@ class ClaimCheck:
         if window.is_full:
             return np.arange(len(window.blocks))
         states = window.blocks & _STATE
-        # Without a parent nobody may be partially present, but what stands there is nobody else's.
         return np.flatnonzero((states == _FULL) | (states == _PARTIAL))
 
     def _latest(self, needed: int) -> int:
@@ -256,7 +256,7 @@ class ClaimCheck:
         """The MiB in the file that the entries of sector bitmaps name which are not present."""
         if not self._geometry.differencing:
             return np.zeros(0, dtype=np.int64)
-        places = _places(window.bitmaps[window.bitmaps & _STATE != BITMAP_PRESENT])
+        places = _places(window.bitmaps[~are_present(window.bitmaps)])
         return places[(places > 0) & (places <= self._latest(MIB))]
 
 

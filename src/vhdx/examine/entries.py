@@ -9,8 +9,8 @@ import numpy as np
 from vhdx import rules
 from vhdx.examine.findings import Group
 from vhdx.extents import BlockState
-from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_MASK, RESERVED_MASK, STATE_MASK
-from vhdx.image.states import invalidity, is_invalid
+from vhdx.format.bat import FILE_OFFSET_MASK, RESERVED_MASK, STATE_MASK
+from vhdx.image.states import PRESENT, TAKEN_FOR_PRESENT, invalidity, is_invalid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,9 +67,11 @@ def _report(
 def _check_states(window: Window, states: Entries, geometry: Geometry, reporter: FindingReporter) -> None:
     seen = np.bincount(states.astype(np.uint8), minlength=STATE_MASK + 1)
     for state in BlockState:
-        if seen[state] and is_invalid(state, differencing=geometry.differencing):
-            words = f"{{}} {invalidity(state, differencing=geometry.differencing)}"
-            _report(rules.BAT_STATE, window, states == state.value, reporter, words)
+        if seen[state] and is_invalid(state):
+            _report(rules.BAT_STATE, window, states == state.value, reporter, f"{{}} {invalidity(state)}")
+    if seen[TAKEN_FOR_PRESENT] and not geometry.differencing:
+        words = f"{{}} is in state {TAKEN_FOR_PRESENT}, but the image has no parent; it is read as present"
+        _report(rules.BAT_TAKEN_FOR_PRESENT, window, states == TAKEN_FOR_PRESENT, reporter, words)
     if seen[BlockState.UNMAPPED_V095]:
         words = "{} is in state 5, UNMAPPED in version 0.95 of the format and reserved since"
         _report(rules.BAT_STATE_V095, window, states == BlockState.UNMAPPED_V095.value, reporter, words)
@@ -92,8 +94,13 @@ def _check_bitmaps(window: Window, geometry: Geometry, reporter: FindingReporter
     entries = window.bitmaps
     states = entries & _STATE
     needed = needed_bitmaps(window, geometry)
-    present, absent = states == BITMAP_PRESENT, states == 0
+    present, absent = are_present(window.bitmaps), states == 0
     for rule, which, words in (
+        (
+            rules.BAT_TAKEN_FOR_PRESENT,
+            states == TAKEN_FOR_PRESENT,
+            f"{{}} is in state {TAKEN_FOR_PRESENT}, which is reserved; it is read as present",
+        ),
         (rules.BAT_BITMAP_STATE, ~present & ~absent, "{} is in a reserved state"),
         (rules.BAT_BITMAP_MISSING, needed & ~present, "{} is not there, but blocks are partially present"),
         (rules.BAT_BITMAP_UNUSED, present & ~needed, "{} is there, but no block is partially present"),
@@ -101,6 +108,12 @@ def _check_bitmaps(window: Window, geometry: Geometry, reporter: FindingReporter
         (rules.BAT_NEEDLESS_OFFSET, needless_bitmaps(window, geometry), "{} is not there, but has a place"),
     ):
         reporter.report_group(rule, reporter.bitmaps(window, np.flatnonzero(which)), words)
+
+
+def are_present(bitmaps: Entries) -> NDArray[np.bool_]:
+    """Which sector bitmaps are read as present."""
+    present: NDArray[np.bool_] = np.isin(bitmaps & _STATE, PRESENT)
+    return present
 
 
 def needless_bitmaps(window: Window, geometry: Geometry) -> NDArray[np.bool_]:

@@ -98,6 +98,12 @@ class MibSet:
             before = int(bits[-1])
         return Gaps(missing, runs, first, tail_start)
 
+    def absent(self, start: int, end: int) -> Iterator[int]:
+        """The MiB from ``start`` up to ``end`` that are not in the set, in order."""
+        for at in range(start, end, _PIECE):
+            members = np.arange(at, min(at + _PIECE, end))
+            yield from members[self._bits[members >> 3] & _bit(members) == 0].tolist()
+
     def gap_length(self, start: int, limit: int) -> int:
         """How many MiB from ``start`` on, at most ``limit``, are not in the set."""
         members = np.arange(start, start + max(0, limit))

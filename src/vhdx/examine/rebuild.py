@@ -18,25 +18,27 @@ from vhdx.examine.claims import ClaimCheck
 from vhdx.examine.entries import check_entries
 from vhdx.examine.findings import FindingReporter
 from vhdx.examine.slots import Slots
-from vhdx.format import guids, metadata, region
+from vhdx.format import guids, metadata
 from vhdx.format.bat import RESERVED_MASK
+from vhdx.format.header import NO_LOG
 from vhdx.format.region import RegionEntry, aligned
 from vhdx.image import metadata as items
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.regions import Area, Regions
 from vhdx.rules import CollectingReport, Severity
-from vhdx.units import MIB
+from vhdx.units import GIB, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.examine.check import Examined
     from vhdx.format.header import Header
     from vhdx.geometry import Geometry
-    from vhdx.storage.base import ReadableStorage, Storage
+    from vhdx.storage.base import ReadableStorage
 
 _REQUIRED = 1
 _LISTED = 20
+_FARTHEST_METADATA = 5 * GIB
+"""Every program writes it behind header section, log and BAT: no raw disk is searched to its end for it."""
 _METADATA_PLACES = 16
 """For each of them the whole file is searched for a table: only a hostile file has so many."""
 
@@ -49,15 +51,13 @@ class Candidate(NamedTuple):
     is_empty: bool
 
 
-def rebuild(file: Storage, examined: Examined) -> None:
-    """Write both copies of a region table for the only places that can be meant, durably.
+def chosen(storage: ReadableStorage, current: Header) -> Candidate:
+    """The only places that can be meant, in the file as it is after replay.
 
     Raises CorruptImageError if there is no place or more than one. Regions that were optional are forgotten:
     nothing tells of them any more.
     """
-    if examined.header is None:
-        raise CorruptImageError("the region table cannot be rebuilt without a header", image=file.name)
-    found = candidates(examined.storage, examined.header)
+    found = candidates(storage, current)
     # A run of zeros is a legal table of an empty disk, and any unused space is one: it counts only alone.
     telling = [candidate for candidate in found if not candidate.is_empty] or found
     if len(telling) != 1:
@@ -66,20 +66,27 @@ def rebuild(file: Storage, examined: Examined) -> None:
             for each in telling[:_LISTED]
         )
         detail = f"{len(telling)} places can be meant:{listed}" if telling else "no place can be meant"
-        raise _refused(file, detail)
-    if telling[0].is_empty and _has_contents(examined.storage, examined.header, telling[0]):
+        raise _refused(storage, detail)
+    if telling[0].is_empty and _has_contents(storage, current, telling[0]):
         # Whatever stands there was some block's: the zeros are not the table, which must be damaged.
         place = telling[0].bat.file_offset
-        raise _refused(file, f"the zeros at {place} can be the BAT of an empty disk, but the file holds data")
-    table = region.pack([telling[0].bat, telling[0].metadata])
-    for offset in region.TABLE_OFFSETS:
-        file.write_at(table, offset)
-    file.flush()
+        raise _refused(
+            storage, f"the zeros at {place} can be the BAT of an empty disk, but the file holds data"
+        )
+    return telling[0]
+
+
+def first_metadata(storage: ReadableStorage) -> RegionEntry | None:
+    """The first place that can be the metadata, wherever the log is; None if there is none."""
+    places = _metadata_places(storage, NO_LOG, _FARTHEST_METADATA)
+    return next((place for place, _ in places), None)
 
 
 def _refused(file: ReadableStorage, detail: str) -> CorruptImageError:
     detail = f"the region table cannot be rebuilt: {detail}"
-    return CorruptImageError(detail, image=file.name, rule=rules.REGION_TABLE_NONE.section)
+    return CorruptImageError(
+        detail, image=file.name, structure="region table", rule=rules.REGION_TABLE_NONE.section
+    )
 
 
 def _has_contents(storage: ReadableStorage, current: Header, found: Candidate) -> bool:
@@ -109,19 +116,21 @@ def candidates(storage: ReadableStorage, current: Header) -> list[Candidate]:
     ]
 
 
-def _aligned_data(storage: ReadableStorage) -> Iterator[int]:
+def _aligned_data(storage: ReadableStorage, end: int | None = None) -> Iterator[int]:
     """The whole MiB behind the header section that begin in data, not in a hole of the file."""
     last = MIB
-    size = storage.size()
+    size = storage.size() if end is None else min(end, storage.size())
     for start, length in storage.data_ranges(MIB, max(0, size - MIB)):
         for offset in range(max(last, start // MIB * MIB), min(start + length, size), MIB):
             yield offset
             last = offset + MIB
 
 
-def _metadata_places(storage: ReadableStorage, current: Header) -> Iterator[tuple[RegionEntry, Geometry]]:
+def _metadata_places(
+    storage: ReadableStorage, current: Header, end: int | None = None
+) -> Iterator[tuple[RegionEntry, Geometry]]:
     size = storage.size()
-    for offset in _aligned_data(storage):
+    for offset in _aligned_data(storage, end):
         if offset + MIB > size or storage.read(len(metadata.SIGNATURE), offset) != metadata.SIGNATURE:
             continue
         table = storage.read(metadata.TABLE_SIZE, offset)

@@ -20,7 +20,7 @@ from vhdx.examine.corrections import metadata_corrections, region_table_correcti
 from vhdx.examine.doubts import Concerned, DiskRange, Doubts
 from vhdx.examine.entries import needed_bitmaps, needless_bitmaps, needless_places
 from vhdx.extents import BlockState
-from vhdx.format import guids
+from vhdx.format import guids, metadata
 from vhdx.format.bat import (
     BITMAP_PRESENT,
     FILE_OFFSET_MASK,
@@ -33,8 +33,10 @@ from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image import headers, image
 from vhdx.image.headers import HeaderPair
 from vhdx.image.pages import PAGE_SIZE
+from vhdx.image.states import TAKEN_FOR_PRESENT
 from vhdx.storage.base import ZEROS
 from vhdx.units import MIB
+from vhdx.write.items import renamed, without_item
 from vhdx.write.session import Session, refuse_unwritable
 from vhdx.write.space import Space
 
@@ -154,8 +156,11 @@ class _Repair:
         """Repair everything and close."""
         session = self._session
         session.cuts = session.cuts and not keep_length
+        session.cuts_unknown = not keep_length
         if self._accepting:
             session.know_space(self._claimed_space())
+        elif session.cuts:  # whoever asked has looked at what would be cut
+            session.free_unexplained()
         with session.lock:
             session.begin(contents=self._changes_contents)
             session.commit()
@@ -178,6 +183,21 @@ class _Repair:
         for correction in corrections:
             self._session.make_room(len(correction.right) // PAGE_SIZE + 2)
             self._session.pages.put_all(correction.right, correction.finding.place.file_offset)
+        self._session.commit()
+        self._name_items()
+
+    def _name_items(self) -> None:
+        """Rows with an id of zeros: an empty item goes, any other gets an id of its own."""
+        place = self._image.regions.metadata.file_offset
+        rows = metadata.unpack_table(self._session.pages.read_many(metadata.TABLE_SIZE, place))
+        for index in reversed(range(len(rows))):  # the last row may take the place of one that goes
+            row = rows[index]
+            if row.item_id == guids.NIL:
+                change = renamed(rows, index, uuid.uuid4()) if row.length else without_item(rows, index)
+                rows = change.entries
+                self._session.make_room(change.page_count)
+                for offset, data in change.logged:
+                    self._session.pages.put_all(data, place + offset)
         self._session.commit()
 
     def _mend_table(self) -> None:
@@ -202,6 +222,8 @@ class _Repair:
         window = doubt.window
         entries = window.blocks & _KEPT
         entries[needless_places(window.blocks)] &= _PLACELESS
+        if not self._geometry.differencing:
+            entries[entries & np.uint64(STATE_MASK) == TAKEN_FOR_PRESENT] -= np.uint64(1)
         misplaced = doubt.misplaced if self._accepting else []
         for claims in misplaced:
             if claims.group.word == "block":
@@ -239,6 +261,8 @@ class _Repair:
         for index in np.flatnonzero(window.bitmaps).tolist():
             chunk, entry = window.first_chunk + index, int(window.bitmaps[index])
             right = entry & ~RESERVED_MASK
+            if right & STATE_MASK == TAKEN_FOR_PRESENT:
+                right = right & ~STATE_MASK | BITMAP_PRESENT
             if needless[index] or not self._geometry.differencing:
                 right = 0
             if right != entry and self._geometry.bitmap_index(chunk) < self._geometry.bat_entry_count:

@@ -11,13 +11,15 @@ from uuid import UUID
 
 from vhdx import rules
 from vhdx.errors import CorruptImageError, UnsupportedImageError
+from vhdx.examine.beginning import Beginning, laid_over, restored
+from vhdx.examine.lost_items import items_of
 from vhdx.examine.owners import Owners
 from vhdx.examine.remains import Remains, filled_up
 from vhdx.examine.salvage_read import SalvageReader, joined
-from vhdx.extents import Doubt
+from vhdx.extents import Doubt, ExtentKind
 from vhdx.format import guids, identifier, locator, metadata, region
 from vhdx.format.bat import ENTRY_SIZE
-from vhdx.format.header import LOG_VERSION, VERSION, Header
+from vhdx.format.header import HEADER_SECTION_SIZE, NO_LOG
 from vhdx.image.bat import Bat
 from vhdx.image.headers import Headers
 from vhdx.image.image import Image
@@ -26,32 +28,61 @@ from vhdx.image.pages import PAGE_SIZE, Pages
 from vhdx.image.regions import Regions
 from vhdx.journal.replay import GrowthError, replayed_overlay
 from vhdx.journal.scan import active_sequence, entry_headers, readable_targets
+from vhdx.known import NOTHING_KNOWN, KnownDisk
+from vhdx.storage.base import UNREADABLE_DATA, UNREADABLE_STRUCTURE
 from vhdx.storage.overlay import Overlay, OverlayFullError
+from vhdx.storage.skipping import SkippingStorage
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vhdx.format.header import Header
     from vhdx.format.region import RegionEntry
     from vhdx.geometry import Geometry
     from vhdx.journal.scan import ActiveSequence
     from vhdx.storage.base import ReadableStorage
 
-_NO_LOG = Header(0, guids.NIL, guids.NIL, guids.NIL, LOG_VERSION, VERSION, 0, 0)
-"""What stands for the header where none is valid."""
+
+def load(file: ReadableStorage, known: KnownDisk = NOTHING_KNOWN) -> Image:
+    """Open an image for reading, damaged or not. Raises CorruptImageError where nothing can be read.
+
+    ``known`` is taken for what the metadata have lost.
+    """
+    readable = SkippingStorage(file)
+    anew = _beginning(readable)
+    begun = laid_over(readable, anew.patches)
+    lost: CorruptImageError | None = None
+    try:
+        begun = laid_over(begun, items_of(begun, known).patches)
+    except CorruptImageError as error:
+        lost = error  # unless what is left is enough
+    return _Salvage(begun, readable, anew.doubt, lost).image()
 
 
-def load(file: ReadableStorage) -> Image:
-    """Open an image for reading, damaged or not. Raises CorruptImageError where nothing can be read."""
-    return _Salvage(file).image()
+def _beginning(file: ReadableStorage) -> Beginning:
+    """What stands for a lost beginning; nothing where the search fails, but a damaged table names places."""
+    try:
+        return restored(file)
+    except CorruptImageError:
+        remains = Remains(file)
+        if None in (remains.region(guids.BAT_REGION), remains.region(guids.METADATA_REGION)):
+            raise
+        unknown = "no header is valid: whether the log holds missing changes is not known"
+        return Beginning((), (), unknown if remains.headers is None else None)
 
 
 class _Salvage:
     """One file: what of it can be used, and why its whole disk is doubtful if it is."""
 
-    def __init__(self, file: ReadableStorage) -> None:
+    def __init__(
+        self, file: ReadableStorage, host: SkippingStorage, doubt: str | None, lost: CorruptImageError | None
+    ) -> None:
         self._file = file
+        self._host = host
+        self._lost = lost
         self._found = Remains(file)
-        self._reasons: list[str] = []
+        self._reasons = [] if doubt is None else [doubt]
         self._cut = False
         self._certain_up_to = 0
 
@@ -72,7 +103,7 @@ class _Salvage:
         reader = SalvageReader(whole, pages, table, geometry, areas)
         reader.file_size = file_size
         readable = (min(bat.end, file_size) - bat.file_offset) // ENTRY_SIZE
-        return Image(
+        found = Image(
             file=self._file,
             storage=whole,
             creator=identifier.creator(self._found.peek(identifier.IDENTIFIER_SIZE, 0)),
@@ -85,23 +116,19 @@ class _Salvage:
             bat=table,
             reader=reader,
             findings=tuple(self._found.findings),
-            doubts=lambda: self._doubts(reader, geometry, readable, Owners(remains)),
+            doubts=lambda: self._doubts(found, readable, Owners(remains)),
         )
+        return found
 
-    def _refuse(self, rule: rules.Rule, structure: str, detail: str, command: str | None = None) -> NoReturn:
+    def _refuse(self, rule: rules.Rule, structure: str, detail: str, advice: str | None = None) -> NoReturn:
         kind = UnsupportedImageError if rule.unsupported else CorruptImageError
-        raise kind(
-            detail, image=self._file.name, structure=structure, rule=rule.section, next_command=command
-        )
+        raise kind(detail, image=self._file.name, structure=structure, rule=rule.section, next_command=advice)
 
     def _headers(self) -> Headers:
         """The current header, or one that knows of no log."""
         found = self._found.headers
-        if not self._found.peek(8, 0).startswith(identifier.SIGNATURE) and found is None:
-            self._refuse(rules.IDENTIFIER_SIGNATURE, "file identifier", "there is no sign of a VHDX file")
         if found is None:
-            self._reasons.append("no header is valid: whether the log holds missing changes is not known")
-            return Headers(_NO_LOG, 0)
+            return Headers(NO_LOG, 0)
         header = found.current
         broken = {finding.rule: finding.detail for finding in self._found.findings}
         if rules.HEADER_VERSION in broken:
@@ -147,8 +174,8 @@ class _Salvage:
         bat, items = remains.region(guids.BAT_REGION), remains.region(guids.METADATA_REGION)
         if bat is None or items is None:
             detail = "neither copy says where the BAT and the metadata are"
-            command = f"vhdx repair --rebuild {self._file.name}"
-            self._refuse(rules.REGION_TABLE_NONE, "region table", detail, command)
+            advice = command("repair --rebuild {}", self._file.name)
+            self._refuse(rules.REGION_TABLE_NONE, "region table", detail, advice)
         copies = (remains.peek(region.TABLE_SIZE, offset) for offset in region.TABLE_OFFSETS)
         if all(region.damage(copy) for copy in copies):
             self._reasons.append("both copies of the region table are damaged; what one still says was used")
@@ -170,22 +197,16 @@ class _Salvage:
 
     def _geometry(self, remains: Remains) -> Geometry:
         """The sizes of the disk. Nothing else in the file tells them, so they must be readable."""
-        if remains.parameters is None:
-            self._refuse(
-                rules.BLOCK_SIZE,
-                "file parameters",
-                "the block size cannot be read, and nothing else tells it",
-            )
         found = remains.geometry
         if found is not None:
             return found
-        if remains.number(guids.LOGICAL_SECTOR_SIZE) in metadata.SECTOR_SIZES:
-            detail = "the size of the disk cannot be read, and nothing else tells it"
-            self._refuse(rules.DISK_SIZE, "virtual disk size", detail)
         guessed = remains.geometry_with(metadata.SECTOR_SIZES[0])
-        if guessed is None or guessed.differencing or guessed.block_count > guessed.chunk_ratio:
-            detail = "the logical sector size cannot be read, and where blocks stand depends on it"
-            self._refuse(rules.LOGICAL_SECTOR_SIZE, "logical sector size", detail)
+        sector = remains.number(guids.LOGICAL_SECTOR_SIZE)
+        if guessed is None or sector in metadata.SECTOR_SIZES or _depends_on_sectors(guessed):
+            if self._lost is not None:
+                raise self._lost
+            detail = "the sizes of the disk cannot be read, and nothing else tells them"
+            self._refuse(rules.DISK_SIZE, "metadata", detail)
         return guessed
 
     def _metadata(self, remains: Remains, items: RegionEntry, geometry: Geometry) -> Metadata:
@@ -238,9 +259,11 @@ class _Salvage:
         bounded.seal()
         return Bat(Pages(bounded), bat.file_offset, geometry)
 
-    def _doubts(
-        self, reader: SalvageReader, geometry: Geometry, slots: int, owners: Owners
-    ) -> Iterator[Doubt]:
+    def _doubts(self, image: Image, slots: int, owners: Owners) -> Iterator[Doubt]:
+        from vhdx.examine.lost import lost_block_doubts  # noqa: PLC0415  numpy is slow to import
+
+        geometry, reader = image.geometry, image.reader
+        assert isinstance(reader, SalvageReader)
         size = geometry.disk_size
         for reason in self._reasons:
             yield Doubt(0, size, reason)
@@ -251,6 +274,21 @@ class _Salvage:
             start = blocks * geometry.block_size
             yield Doubt(start, size - start, "the table has no entry for it, or the file ends before it")
         yield from joined(reader.block_doubts(blocks))
+        yield from joined(lost_block_doubts(image))
+        yield from joined(self._unreadable(reader, geometry, owners))
+
+    def _unreadable(self, reader: SalvageReader, geometry: Geometry, owners: Owners) -> Iterator[Doubt]:
+        """What the host could not read so far: of structures that stand once, and of blocks."""
+        unreadable = self._host.unreadable(HEADER_SECTION_SIZE, self._host.size())
+        for start, end in unreadable:
+            for blocks in owners.blocks_behind(start, end - start):
+                yield from _doubtful_blocks(geometry, blocks, UNREADABLE_STRUCTURE)
+        for extent in reader.extents(0, geometry.disk_size) if unreadable else ():
+            place = extent.file_offset
+            if extent.kind is not ExtentKind.DATA or place is None:
+                continue
+            for start, end in self._host.unreadable(place, place + extent.length):
+                yield Doubt(extent.offset + start - place, end - start, UNREADABLE_DATA)
 
     def _named_by_log(self, geometry: Geometry, owners: Owners) -> Iterator[Doubt]:
         """Where entries of the session in force lead that were not replayed, or replayed into a cut file."""
@@ -263,21 +301,26 @@ class _Salvage:
             if not in_force or header.sequence_number <= self._certain_up_to:
                 continue
             name = f"entry {header.sequence_number} of the log"
+            changes = f"{name} changes what says where it is"
             readable = 0
             for file_offset, length, _ in readable_targets(ring, position, header):
                 readable += 1
                 if (file_offset, length) not in seen:
                     seen.add((file_offset, length))
                     for blocks in owners.blocks_behind(file_offset, length):
-                        yield from _doubtful_blocks(geometry, blocks, name)
+                        yield from _doubtful_blocks(geometry, blocks, changes)
             if readable < header.descriptor_count:
                 yield Doubt(0, geometry.disk_size, f"{name} is damaged: what it changes is not known")
 
 
-def _doubtful_blocks(geometry: Geometry, blocks: range, name: str) -> Iterator[Doubt]:
+def _depends_on_sectors(geometry: Geometry) -> bool:
+    """Whether it depends on the size of sectors where blocks stand."""
+    return geometry.differencing or geometry.block_count > geometry.chunk_ratio
+
+
+def _doubtful_blocks(geometry: Geometry, blocks: range, reason: str) -> Iterator[Doubt]:
     start, stop = blocks.start * geometry.block_size, blocks.stop * geometry.block_size
     if blocks:
-        reason = f"{name} changes what says where it is"
         yield Doubt(start, min(stop, geometry.disk_size) - start, reason)
 
 

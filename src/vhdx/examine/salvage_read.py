@@ -74,8 +74,6 @@ class SalvageReader(Reader):
 
     def _bitmap_fault(self, block: int) -> str | None:
         """Why nobody can say which sectors of a partially present block are in this file."""
-        if not self._geometry.differencing:
-            return f"it is in state {BlockState.PARTIALLY_PRESENT.value}, but the image has no parent"
         try:
             self._bitmap_place(block)
         except CorruptImageError as error:

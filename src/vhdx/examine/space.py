@@ -11,10 +11,12 @@ from vhdx import rules
 from vhdx.examine.claims import ClaimCheck
 from vhdx.examine.entries import check_behind, check_entries
 from vhdx.examine.findings import FindingReporter
+from vhdx.examine.lost import absence, is_strong
 from vhdx.examine.mibs import MibSet
 from vhdx.examine.slots import Slots
 from vhdx.format.bat import STATE_MASK
 from vhdx.image.states import PRESENT
+from vhdx.image.unowned import NOTHING, filled_mibs, find_unowned
 from vhdx.rules import Finding, Place
 from vhdx.units import MIB, format_size
 
@@ -22,10 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vhdx.examine.claims import Late
-    from vhdx.examine.mibs import Gaps
+    from vhdx.examine.lost import Absence
     from vhdx.examine.slots import Entries
     from vhdx.geometry import Geometry
     from vhdx.image.regions import Regions
+    from vhdx.image.unowned import Unowned
     from vhdx.progress import Progress
     from vhdx.rules import Report
     from vhdx.storage.base import ReadableStorage
@@ -35,11 +38,15 @@ _QEMU_GAP = 4
 
 
 class TableFound(NamedTuple):
-    """What the check of a table found: who claims which MiB of the file, and how much nobody claims."""
+    """What the check of a table found: who claims which MiB of the file, and how much nobody claims.
+
+    What nobody claims is leaked where it is not zeros, else free.
+    """
 
     claimed: MibSet
     late: tuple[Late, ...]
     leaked_bytes: int
+    free_bytes: int
     used_end: int
     """The file offset behind the last MiB that is claimed."""
 
@@ -51,13 +58,15 @@ def check_table(
     report: rules.CollectingReport,
     *,
     logged: Sequence[tuple[int, int]],
+    known_end: int | None,
     keeps_length: bool,
     knows_all: bool,
     progress: Progress | None = None,
 ) -> TableFound:
     """Report all that is wrong with a table and the space of its file.
 
-    ``logged`` are the runs of MiB that the replay of a log writes to; ``keeps_length`` is true of fixed
+    ``logged`` are the runs of MiB that the replay of a log writes to, ``known_end`` is where the file ended
+    when that was written, if there is one; ``keeps_length`` is true of fixed
     images, whose file keeps space for blocks that need none; ``knows_all`` is false where something may stand
     in the file that nothing tells of any more.
     """
@@ -74,6 +83,10 @@ def check_table(
             progress(slots.bytes_before(window), slots.bytes_in_all)
         beyond = window.beyond
     check_behind(slots, reporter)
+    absent = absence(slots, geometry)
+    if keeps_length and absent.blocks:
+        detail = f"{absent.blocks} blocks of a fixed disk have no entry: the table may have lost entries"
+        report(Finding(rules.BAT_FIXED_ABSENT, Place("BAT", slots.offset(0)), detail))
     claims.complete()
     leftovers = chain([beyond], (entries for _, entries in slots.behind()))
     kept = sum(_keep_leftovers(entries, claims.claimed, geometry, size) for entries in leftovers)
@@ -83,11 +96,14 @@ def check_table(
         place = Place("BAT", slots.offset(geometry.payload_index(geometry.block_count - 1) + 1))
         report(Finding(rules.BAT_LEFTOVER_SPACE, place, f"{where}: {why}"))
     if not knows_all:
-        return TableFound(claims.claimed, tuple(claims.late), 0, size)
-    _report_gap(claims.claimed, regions, size, report)
-    free = claims.claimed.gaps(-(-size // MIB))
-    leaked = _report_free(free, size, report, keeps_length=keeps_length)
-    return TableFound(claims.claimed, tuple(claims.late), leaked, free.tail_start * MIB)
+        return TableFound(claims.claimed, tuple(claims.late), 0, 0, size)
+    if known_end is not None:
+        size = _without_newest(claims.claimed, known_end, size, report)
+    _report_gap(storage, claims.claimed, regions, size, report)
+    used_end = claims.claimed.gaps(-(-size // MIB)).tail_start * MIB
+    space = _Space(storage, claims.claimed, size, geometry, absent)
+    leaked, free = _report_free(space, report, keeps_length=keeps_length)
+    return TableFound(claims.claimed, tuple(claims.late), leaked, free, used_end)
 
 
 def _keep_leftovers(entries: Entries, claimed: MibSet, geometry: Geometry, size: int) -> int:
@@ -112,42 +128,114 @@ def _set_of(logged: Sequence[tuple[int, int]], size: int) -> MibSet | None:
     return targets
 
 
-def _report_gap(claimed: MibSet, regions: Regions, size: int, report: Report) -> None:
+def _without_newest(claimed: MibSet, known_end: int, size: int, report: Report) -> int:
+    """Mention what the file has behind its end by the log; its size without that."""
+    end = max(known_end, claimed.gaps(-(-size // MIB)).tail_start * MIB)
+    if end >= size:
+        return size
+    detail = (
+        f"{size - end} bytes are newer than the last entry of the log: a crash left them, nothing names them"
+    )
+    report(Finding(rules.SPACE_AFTER_CRASH, Place("end of the file", end), detail))
+    return end
+
+
+def _report_gap(
+    storage: ReadableStorage, claimed: MibSet, regions: Regions, size: int, report: Report
+) -> None:
     """Mention the space that QEMU leaves behind the structures; it counts as claimed from then on."""
     start = max(-(-area.end // MIB) for area in regions.areas)
     length = claimed.gap_length(start, min(_QEMU_GAP + 1, -(-size // MIB) - start))
-    if 0 < length <= _QEMU_GAP and size - start * MIB >= MIB:
+    if not 0 < length <= _QEMU_GAP or size - start * MIB < MIB:
+        return
+    if not any(True for _ in filled_mibs(storage, start, start + length, size)):
         claimed.add(np.arange(start, start + length), 1)
         detail = f"{length} MiB behind the structures are unused, as QEMU leaves them"
         report(Finding(rules.SPACE_GAP, Place("free space", start * MIB), detail))
 
 
-def _report_free(free: Gaps, size: int, report: Report, *, keeps_length: bool) -> int:
-    """Report the other space that nobody claims; how many bytes of it are leaked."""
-    first = Place("free space", free.first * MIB)
-    if keeps_length:
-        if free.missing:
-            detail = f"{free.missing} MiB are kept for blocks that have no contents"
-            report(Finding(rules.SPACE_RESERVED, first, detail))
-        return 0
-    tail = -(-size // MIB) - free.tail_start
-    tail_bytes = _report_tail(tail, size, report) if tail else 0
-    inner, runs = free.missing - tail, free.runs - bool(tail)
-    if inner:
-        detail = f"{format_size(inner * MIB)} in {runs} {'run' if runs == 1 else 'runs'} belong to nothing"
-        report(Finding(rules.SPACE_LEAKED, first, detail))
-    return inner * MIB + tail_bytes
+class _Space(NamedTuple):
+    """What there is to look into when all is claimed that is claimed."""
+
+    storage: ReadableStorage
+    claimed: MibSet
+    size: int
+    geometry: Geometry
+    absent: Absence
+
+    def unowned(self, used: bytearray, start: int, end: int) -> Unowned:
+        """What nobody claims from one MiB to another, and what of it is not zeros."""
+        return find_unowned(self.storage, used, self.size, self.geometry.block_size, start=start, end=end)
 
 
-def _report_tail(mibs: int, size: int, report: Report) -> int:
-    """Report what stands behind everything; how many bytes of it are leaked."""
-    start = (-(-size // MIB) - mibs) * MIB
-    place, detail = (
-        Place("end of the file", start),
-        f"{size - start} bytes behind everything belong to nothing",
+def _report_free(space: _Space, report: Report, *, keeps_length: bool) -> tuple[int, int]:
+    """Report the space that nobody claims; how many bytes of it are leaked, and how many are just free.
+
+    Zeros are free space, as a trim leaves it; anything else somebody wrote, and nothing tells who.
+    """
+    end = -(-space.size // MIB)
+    free = space.claimed.gaps(end)
+    tail = 0 if keeps_length else end - free.tail_start
+    start, inner = end - tail, free.missing - tail
+    used = space.claimed.as_bytes(end) if free.missing else bytearray()
+    unowned = space.unowned(used, 0, start) if inner else NOTHING
+    behind = space.unowned(used, start, end) if tail else NOTHING
+    both = unowned.joined(behind)
+    if is_strong(space.storage, both, space.absent):
+        _report_lost(both, space.absent, report)
+        zeros = free.missing - both.mibs
+        return both.mibs * MIB, 0 if keeps_length else zeros * MIB
+    if unowned.mibs:
+        detail = (
+            f"{format_size(unowned.mibs * MIB)} in {unowned.runs} {_runs(unowned.runs)} belong to nothing "
+            f"and are not zeros: at {unowned.where}{_MAY_BE_LOST}"
+        )
+        report(Finding(rules.SPACE_LEAKED, Place("free space", unowned.first[0]), detail))
+    zeros = (inner - unowned.mibs) * MIB
+    if zeros:
+        _report_zeros(zeros, free.first * MIB, report, keeps_length=keeps_length)
+    leaked_tail, free_tail = _report_tail(behind, start * MIB, space.size, report) if tail else (0, 0)
+    return unowned.mibs * MIB + leaked_tail, free_tail + (0 if keeps_length else zeros)
+
+
+_MAY_BE_LOST = "; the table may have lost entries"
+
+
+def _report_lost(unowned: Unowned, absent: Absence, report: Report) -> None:
+    """Report what is likely to be the contents of blocks."""
+    detail = (
+        f"{format_size(unowned.mibs * MIB)} that are not zeros belong to no block, while {absent.blocks} "
+        f"blocks have no entry: the table may have lost entries; {unowned.places} blocks can stand there, "
+        f"at {unowned.where}"
     )
-    if size - start < MIB:  # as Disk2vhd leaves it
+    report(Finding(rules.SPACE_LOST_ENTRIES, Place("free space", unowned.first[0]), detail))
+
+
+def _runs(number: int) -> str:
+    return "run" if number == 1 else "runs"
+
+
+def _report_zeros(length: int, first: int, report: Report, *, keeps_length: bool) -> None:
+    place = Place("free space", first)
+    if keeps_length:
+        detail = f"{length // MIB} MiB are kept for blocks that have no contents"
+        report(Finding(rules.SPACE_RESERVED, place, detail))
+    else:
+        detail = f"{format_size(length)} are free in the file; vhdx compact gives them back"
+        report(Finding(rules.SPACE_FREE, place, detail))
+
+
+def _report_tail(unowned: Unowned, start: int, size: int, report: Report) -> tuple[int, int]:
+    """Report what stands behind everything; how many bytes of it are leaked, and how many are just free."""
+    place, length = Place("end of the file", start), size - start
+    detail = f"{length} bytes behind everything belong to nothing"
+    if length < MIB:  # as Disk2vhd leaves it
         report(Finding(rules.SPACE_RAGGED_END, place, detail))
-        return 0
+        return 0, 0
+    if not unowned.mibs:
+        report(Finding(rules.SPACE_FREE_TAIL, place, f"{length} bytes behind everything are free"))
+        return 0, length
+    filled = format_size(unowned.mibs * MIB)
+    detail += f" and are not zeros in {filled}, at {unowned.where}{_MAY_BE_LOST}"
     report(Finding(rules.SPACE_LEAKED_TAIL, place, detail))
-    return size - start
+    return length, 0

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
 from vhdx.errors import CorruptImageError
+from vhdx.examine.unreadable import report_unreadable
 from vhdx.examine.vhd_hidden import hidden_runs
 from vhdx.examine.vhd_salvage import SalvagedVhd
 from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
 from vhdx.image.vhd_load import block_count, load_footer
 from vhdx.rules import CollectingReport, Finding, Place
+from vhdx.storage.skipping import SkippingStorage
 from vhdx.storage.zeros import stored_nonzero_runs
 from vhdx.units import format_size
 
@@ -36,12 +38,22 @@ class ExaminedVhd(NamedTuple):
     image: VhdImage | None
     unchecked: tuple[str, ...]
     leaked_bytes: int = 0
-    """Always: a VHD gives no space back."""
+    free_bytes: int = 0
+    """Both always 0: a VHD gives no space back."""
 
 
 def examine_vhd(storage: ReadableStorage, progress: Progress | None = None) -> ExaminedVhd:
     """Check one VHD; ``progress`` is called with the bytes of the disk looked at, and its size."""
     report = CollectingReport()
+    host = SkippingStorage(storage)
+    examined = _examine_readable(host, report, progress)
+    report_unreadable(host, report)
+    return examined
+
+
+def _examine_readable(
+    storage: ReadableStorage, report: CollectingReport, progress: Progress | None
+) -> ExaminedVhd:
     try:
         image = VhdImage(storage, report)
     except CorruptImageError:

@@ -10,6 +10,8 @@ from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
 from vhdx.image.vhd_load import bitmap_length, block_count
 from vhdx.rules import CollectingReport
+from vhdx.storage.base import UNREADABLE_DATA, UNREADABLE_STRUCTURE
+from vhdx.storage.skipping import SkippingStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +28,8 @@ class SalvagedVhd(VhdImage):
 
     def __init__(self, storage: ReadableStorage, *, uses_bitmaps: bool = True) -> None:
         self._report = CollectingReport()
-        super().__init__(storage, self._report, uses_bitmaps=uses_bitmaps)
+        self._host = SkippingStorage(storage)
+        super().__init__(self._host, self._report, uses_bitmaps=uses_bitmaps)
 
     def extents(self, offset: int, length: int) -> Iterator[Extent]:
         """What a range is made of: zeros, never the parent's bytes, where the file has not got a block's."""
@@ -63,11 +66,29 @@ class SalvagedVhd(VhdImage):
             if finding.rule in _WHOLE_DISK:
                 yield Doubt(0, self.size, f"{finding.place.structure}: {finding.detail}")
         if self.header is None:
+            yield from self._unreadable_data()
             there = min(self.size, self.storage.size())
             if there < self.size:
                 yield Doubt(there, self.size - there, "the file ends before it; zeros are read")
             return
         yield from self._doubtful_blocks(self.header)
+        yield from self._unreadable_data()
+
+    def _unreadable_data(self) -> Iterator[Doubt]:
+        """What the host could not read so far of the contents of blocks."""
+        extents = self.extents(0, self.size) if self._host.unreadable(0, self._host.size()) else ()
+        for extent in extents:
+            place = extent.file_offset
+            if place is not None:
+                for start, end in self._host.unreadable(place, place + extent.length):
+                    yield Doubt(extent.offset + start - place, end - start, UNREADABLE_DATA)
+
+    def _is_told_by_unreadable(self, header: DynamicHeader, block: int, place: int | None) -> bool:
+        """Whether the host could not read the entry of a block, or which of its sectors are stored."""
+        entry = header.table_offset + block * vhd.ENTRY_SIZE
+        if self._host.unreadable(entry, entry + vhd.ENTRY_SIZE):
+            return True
+        return place is not None and bool(self._host.unreadable(place, place + bitmap_length(header)))
 
     def _doubtful_blocks(self, header: DynamicHeader) -> Iterator[Doubt]:
         blocks = block_count(header, self.footer)
@@ -75,8 +96,10 @@ class SalvagedVhd(VhdImage):
         for block in range(min(blocks, known)):
             place = self.named_place(header, block)
             fault = None if place is None else self.fault(header, block, place)
+            start = block * header.block_size
+            if self._is_told_by_unreadable(header, block, place):
+                yield Doubt(start, min(header.block_size, self.size - start), UNREADABLE_STRUCTURE)
             if fault is not None:
-                start = block * header.block_size
                 yield Doubt(start, min(header.block_size, self.size - start), fault.detail)
         if known < blocks:
             start = known * header.block_size

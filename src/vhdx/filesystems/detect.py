@@ -11,7 +11,7 @@ from vhdx.filesystems.base import Examined, Identity, NotFreeError, Trusted, exa
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vhdx.filesystems.base import Read, Recognised
+    from vhdx.filesystems.base import FileSystem, Read, Recognised, State
 
     Places = Callable[[int], tuple[int, ...]]
 
@@ -117,18 +117,19 @@ def examine_found(found: Found, space: int, *, agree: bool = True) -> Examined:
     file_system = examined.file_system
     if file_system.reasons or not found.others:
         return examined
-    left = _not_free(examined, found.others)
+    try:
+        left = _not_free(examined, found.others)
+    except NotFreeError as error:  # its bytes changed between two passes over them
+        return _refused(file_system, error.state, error.reason)
     if not left:
         return examined
     names = ", ".join(f"{hit.kind} at {hit.offset}" for hit in left)
-    return Examined(
-        file_system._replace(
-            used=None,
-            free=None,
-            state="unknown",
-            reasons=(f"there are other signatures, too, so that it may be something else: {names}",),
-        )
-    )
+    reason = f"there are other signatures, too, so that it may be something else: {names}"
+    return _refused(file_system, "unknown", reason)
+
+
+def _refused(file_system: FileSystem, state: State, reason: str) -> Examined:
+    return Examined(file_system._replace(used=None, free=None, state=state, reasons=(reason,)))
 
 
 def _not_free(examined: Examined, hits: tuple[Hit, ...]) -> list[Hit]:

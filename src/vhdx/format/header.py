@@ -70,6 +70,10 @@ class Header(NamedTuple):
         return checksum.sealed(fields.ljust(HEADER_SIZE, b"\0"))
 
 
+NO_LOG = Header(0, guids.NIL, guids.NIL, guids.NIL, LOG_VERSION, VERSION, 0, 0)
+"""What stands for a header where none is valid."""
+
+
 def damage(data: bytes) -> str | None:
     """Why these bytes are no valid header (signature, checksum), or None if they are one."""
     if len(data) < HEADER_SIZE:

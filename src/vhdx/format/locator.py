@@ -95,6 +95,18 @@ def entries(item: bytes) -> Iterator[tuple[int, str, str]]:
         yield at, _excerpt(item, key_offset, key_length), _excerpt(item, value_offset, value_length)
 
 
+def length_at(data: bytes, offset: int) -> int | None:
+    """How long a locator of the VHDX type is that begins at ``offset``; None if it is none."""
+    item = data[offset:]
+    try:
+        ends = [max(k + length, v + width) for _, (k, v, length, width) in _rows(item)]
+        end = max(ends, default=0)
+        unpack(item[:end])
+    except (MalformedLocatorError, struct.error):
+        return None
+    return end
+
+
 def _excerpt(item: bytes, start: int, length: int) -> str:
     return item[start : start + min(length, _EXCERPT_SIZE)].decode("utf-16-le", errors="replace")
 

@@ -1,4 +1,7 @@
-"""The block allocation table of one image, read in pieces [MS-VHDX 2.5]. Knows slots, not what they mean."""
+"""The block allocation table of one image, read in pieces [MS-VHDX 2.5]. Knows slots, not what they mean.
+
+Entries come out as they are read: where state 7 is taken for FULLY_PRESENT nobody above sees or writes it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.extents import BlockState
 from vhdx.format.bat import ENTRY_SIZE, STATE_MASK
+from vhdx.image.states import TAKEN_FOR_PRESENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from vhdx.geometry import Geometry
     from vhdx.image.pages import Pages
@@ -19,7 +26,14 @@ if TYPE_CHECKING:
 WINDOW = 128 * 1024
 """Slots looked at in one go: 1 MiB of table."""
 _FEW = 64
+MANY = 4096
+"""Slots from which on the host is asked for a hole before they are read."""
 _FULL, _PARTIAL = BlockState.FULLY_PRESENT.value, BlockState.PARTIALLY_PRESENT.value
+_LOW_BYTE = 0 if sys.byteorder == "little" else ENTRY_SIZE - 1
+_AS_READ = bytes(
+    _FULL | low & ~STATE_MASK if low & STATE_MASK == TAKEN_FOR_PRESENT else low for low in range(256)
+)
+"""The lowest byte of an entry to what it is taken for where there are no bits to ask."""
 
 
 class BlockRun(NamedTuple):
@@ -43,16 +57,17 @@ class Bat:
         return self._file_offset + index * ENTRY_SIZE
 
     def entry(self, index: int) -> int:
-        """The entry in a slot."""
+        """The entry in a slot, as it stands there."""
         return int.from_bytes(self._pages.read(ENTRY_SIZE, self.slot_offset(index)), "little")
 
     def payload(self, block: int) -> int:
         """The entry of a payload block."""
-        return self.entry(self._geometry.payload_index(block))
+        entry = self.entry(self._geometry.payload_index(block))
+        return entry if self._geometry.differencing else _as_read(entry)
 
     def bitmap(self, chunk: int) -> int:
         """The entry of the sector bitmap block of a chunk."""
-        return self.entry(self._geometry.bitmap_index(chunk))
+        return _as_read(self.entry(self._geometry.bitmap_index(chunk)))
 
     def payloads(self, block: int, count: int) -> array[int]:
         """The entries of ``count`` payload blocks from ``block`` on, bitmap slots left out."""
@@ -68,6 +83,15 @@ class Bat:
         entries = array("Q", self._pages.read_many(count * ENTRY_SIZE, self.slot_offset(index)))
         if sys.byteorder == "big":
             entries.byteswap()
+        if self._geometry.differencing:
+            first = self._geometry.first_bitmap_index_from(index) - index
+            for slot in range(first, count, self._geometry.chunk_ratio + 1):
+                entries[slot] = _as_read(entries[slot])
+        else:
+            low_bytes = memoryview(entries).cast("B")[_LOW_BYTE::ENTRY_SIZE]
+            stored = bytes(low_bytes)
+            if (read := stored.translate(_AS_READ)) != stored:
+                low_bytes[:] = read
         return entries
 
     def stored_entries(self, index: int, count: int) -> Iterator[array[int]]:
@@ -82,6 +106,10 @@ class Bat:
                 entries = self.entries(index + at, min(WINDOW, last - at))
                 if any(entries):
                     yield entries
+
+    def is_hole(self, index: int, count: int) -> bool:
+        """Whether the host knows that ``count`` slots from ``index`` on are zeros, without reading them."""
+        return self._pages.is_hole(self.slot_offset(index), count * ENTRY_SIZE)
 
     def put(self, block: int, entries: array[int]) -> None:
         """Change the entries of payload blocks whose slots stand side by side in one page, in memory."""
@@ -102,8 +130,21 @@ class Bat:
         step = self._geometry.block_size
         find_runs = _runs_of_few if count <= WINDOW else _runs_of_many
         for start in range(block, block + count, WINDOW):
-            entries = self.payloads(start, min(WINDOW, block + count - start))
-            yield from find_runs(start, entries, step)
+            length = min(WINDOW, block + count - start)
+            if length >= MANY and self.are_absent(start, length):
+                yield BlockRun(start, length, 0)
+            else:
+                yield from find_runs(start, self.payloads(start, length), step)
+
+    def are_absent(self, block: int, count: int) -> bool:
+        """Whether the entries of blocks are all zeros, by what the host says of the table."""
+        first = self._geometry.payload_index(block)
+        return self.is_hole(first, self._geometry.payload_index(block + count - 1) + 1 - first)
+
+
+def _as_read(entry: int) -> int:
+    """An entry where there are no bits to ask."""
+    return entry - 1 if entry & STATE_MASK == TAKEN_FOR_PRESENT else entry
 
 
 def packed(entries: array[int]) -> bytes:
@@ -137,12 +178,24 @@ def _runs_of_many(block: int, entries: array[int], step: int) -> Iterator[BlockR
     """The same, vectorised: a full table of 64 TiB has 67 million entries."""
     import numpy as np  # noqa: PLC0415  slow to import, and of no use for small tables
 
-    values = np.frombuffer(entries, dtype=np.uint64)
-    states = values & np.uint64(STATE_MASK)
-    full = states[:-1] == _FULL
-    steps = np.where(full, np.uint64(step), np.uint64(0))
-    breaks = values[1:] != values[:-1] + steps
-    breaks |= states[:-1] == _PARTIAL
-    starts = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(entries)]
-    for start, stop in pairwise(starts):
+    starts = run_starts(np.frombuffer(entries, dtype=np.uint64), step).tolist()
+    for start, stop in pairwise((*starts, len(entries))):
         yield BlockRun(block + start, stop - start, entries[start])
+
+
+def run_starts(
+    values: NDArray[np.uint64], step: int, blocks: NDArray[np.intp] | None = None
+) -> NDArray[np.intp]:
+    """At which entries runs begin, as `BlockRun` says what a run is.
+
+    The entries are those of ``blocks``, in order, or of blocks without any between them.
+    """
+    import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+    states = values[:-1] & np.uint64(STATE_MASK)
+    steps = np.where(states == _FULL, np.uint64(step), np.uint64(0))
+    breaks = values[1:] != values[:-1] + steps
+    breaks |= states == _PARTIAL
+    if blocks is not None:
+        breaks |= blocks[1:] != blocks[:-1] + 1
+    return np.concatenate((np.zeros(1, dtype=np.intp), np.flatnonzero(breaks) + 1))

@@ -55,7 +55,7 @@ class Census:
             self._ways[state] = self._way_of(READ_ANSWERS[state])
 
     def _way_of(self, answer: Answer) -> int:
-        if answer is Answer.BITMAP and self._geometry.differencing and not self._asks_below:
+        if answer is Answer.BITMAP and not self._asks_below:
             return _BY_BITS
         return _ONE_BY_ONE if answer not in _KINDS or self._is_hole(answer) else _COUNTED
 

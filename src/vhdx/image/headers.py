@@ -9,6 +9,7 @@ from vhdx.format import guids, header, identifier, region
 from vhdx.format.header import Header
 from vhdx.format.log import LOG_ALIGNMENT
 from vhdx.rules import Finding, Place
+from vhdx.storage.base import UNREADABLE, read_copy
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -72,16 +73,22 @@ def check_identifier(storage: ReadableStorage, report: Report) -> str:
     return identifier.creator(data)
 
 
+def has_identifier(storage: ReadableStorage) -> bool:
+    """Whether the file begins as every VHDX does."""
+    length = min(len(identifier.SIGNATURE), storage.size())
+    return storage.read(length, identifier.IDENTIFIER_OFFSET) == identifier.SIGNATURE
+
+
 def _what_else(data: bytes) -> str:
     """What a file that begins so is."""
-    from vhdx.format.foreign import PREFIX_SIZE, foreign  # noqa: PLC0415  a VHDX need not wait for it
+    from vhdx.format.foreign import PREFIX_SIZE, foreign_to_images  # noqa: PLC0415  a VHDX need not wait for it
     from vhdx.format.vhd import FOOTER_COOKIE  # noqa: PLC0415
 
     if not data:
         return "it is empty"
     if data.startswith(FOOTER_COOKIE):
         return "it is a VHD, the older format; vhdx convert makes a VHDX of it"
-    other = foreign(data[:PREFIX_SIZE])
+    other = foreign_to_images(data[:PREFIX_SIZE])
     if other is not None:
         return f"it is {other.kind}; {other.advice}"
     return f"it does not begin with {identifier.SIGNATURE.decode()!r}"
@@ -91,7 +98,7 @@ def load(storage: ReadableStorage, report: Report) -> Headers | None:
     """Find the current header and check its fields; None after reporting that there is none."""
     size = storage.size()
     slots = [read_slot(storage, size, slot) for slot in (0, 1)]
-    damages = [header.damage(data) for data in slots]
+    damages = [_damage(data, size, slot) for slot, data in enumerate(slots)]
     valid = [slot for slot in (0, 1) if damages[slot] is None]
     for slot in (0, 1):
         if damages[slot] is not None and valid:
@@ -112,7 +119,12 @@ def load(storage: ReadableStorage, report: Report) -> Headers | None:
 def read_slot(storage: ReadableStorage, size: int, slot: int) -> bytes:
     """The bytes of a header, fewer where a file of ``size`` bytes ends in it."""
     offset = header.HEADER_OFFSETS[slot]
-    return storage.read(max(0, min(header.HEADER_SIZE, size - offset)), offset)
+    return read_copy(storage, max(0, min(header.HEADER_SIZE, size - offset)), offset)
+
+
+def _damage(data: bytes, size: int, slot: int) -> str | None:
+    unreadable = not data and size > header.HEADER_OFFSETS[slot]
+    return UNREADABLE if unreadable else header.damage(data)
 
 
 def _place(slot: int) -> Place:

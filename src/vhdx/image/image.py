@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from vhdx import rules
 from vhdx.format import guids
 from vhdx.format.bat import ENTRY_SIZE
-from vhdx.image import headers, metadata, regions, replayed
+from vhdx.image import headers, metadata, regions
 from vhdx.image.bat import Bat
 from vhdx.image.pages import Pages
 from vhdx.image.read import Reader
@@ -79,12 +78,12 @@ def load(file: ReadableStorage, *, disk_size: int | None = None) -> Image:
     creator = headers.check_identifier(file, report)
     pair = _present(headers.load(file, report))
     header = pair.current
-    sequence, storage = replayed.load(file, header, report)
+    sequence, storage = _replayed(file, header, report)
     table = _present(regions.load(storage, header, report))
     found = metadata.load(storage, table.metadata, report)
     items, geometry = _present(found.metadata), _present(found.geometry)
     if disk_size is not None:
-        geometry = replace(geometry, disk_size=disk_size)
+        geometry = geometry.resized(disk_size)
     check_table_size(table, geometry, report)
     pages = Pages(storage)
     bat = Bat(pages, table.bat.file_offset, geometry)
@@ -102,6 +101,16 @@ def load(file: ReadableStorage, *, disk_size: int | None = None) -> Image:
         reader=Reader(storage, pages, bat, geometry, table),
         findings=tuple(report.findings),
     )
+
+
+def _replayed(
+    file: ReadableStorage, header: Header, report: Report
+) -> tuple[ActiveSequence | None, ReadableStorage]:
+    if header.log_guid == guids.NIL:
+        return None, file
+    from vhdx.image import replayed  # noqa: PLC0415  most logs are empty, and `vhdx info` should start quickly
+
+    return replayed.load(file, header, report)
 
 
 def _present(loaded: _T | None) -> _T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage
 
 
-@dataclass(frozen=True, slots=True)
-class Metadata:
+class Metadata(NamedTuple):
     """What the known items say; sizes in bytes. ``locator`` is None unless there is a parent."""
 
     entries: tuple[MetadataEntry, ...]
@@ -123,7 +121,10 @@ class _Loader:
         seen = set()
         for index, entry in enumerate(entries):
             structure, offset = f"metadata entry {index} ({_name(entry)})", metadata.entry_offset(index)
-            if (entry.item_id, entry.is_user) in seen:
+            if entry.item_id == guids.NIL:
+                detail = f"an item of {entry.length} bytes has an id of zeros, which Windows refuses"
+                self._report(rules.METADATA_NAMELESS, structure, offset, detail)
+            elif (entry.item_id, entry.is_user) in seen:
                 self._report(rules.METADATA_DUPLICATE, structure, offset, "the item stands twice")
             seen.add((entry.item_id, entry.is_user))
             self._check_place(entry, structure, offset)
@@ -155,7 +156,7 @@ class _Loader:
         elif entry.is_required and entry.item_id not in metadata.TOLERATED_ITEMS:
             detail = "the file needs software that knows this item"
             self._report(rules.METADATA_UNKNOWN_REQUIRED, structure, offset, detail)
-        elif not entry.is_user:
+        elif not entry.is_user and entry.item_id != guids.NIL:
             self._report(rules.METADATA_UNKNOWN, structure, offset, "an optional item, is kept as is")
 
     def _check_overlaps(self, entries: tuple[MetadataEntry, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,11 +21,15 @@ class Pages:
 
     A page that was changed is dirty until `settle` says that it stands in the file; until then its new
     bytes are what everybody reads. ``lock`` is held for moments only, never while anything is flushed.
+
+    A signal handler may read at any moment, also in the middle of a change by its own thread, which holds
+    the lock. So each change is one step for whoever reads, and keeps what is kept right if a read comes
+    between any two.
     """
 
     def __init__(self, storage: ReadableStorage) -> None:
         self._storage = storage
-        self._clean: dict[int, bytes] = {}
+        self._clean: OrderedDict[int, bytes] = OrderedDict()
         self._dirty: dict[int, bytes] = {}
         self.lock = threading.RLock()
 
@@ -54,8 +59,15 @@ class Pages:
         """The (offset, length) runs of a range that the host does not know to be holes."""
         return self._storage.data_ranges(file_offset, length)
 
+    def is_hole(self, file_offset: int, length: int) -> bool:
+        """Whether the host knows a range to be zeros, and nothing in it was changed in memory."""
+        with self.lock:
+            if any(file_offset - PAGE_SIZE < dirty < file_offset + length for dirty in self._dirty):
+                return False
+            return next(self._storage.data_ranges(file_offset, length), None) is None
+
     def _page(self, file_offset: int) -> bytes:
-        page = self._clean.get(file_offset)
+        page = self._dirty.get(file_offset) or self._clean.get(file_offset)
         return page if page is not None else self._load(file_offset)
 
     def _load(self, file_offset: int) -> bytes:
@@ -68,7 +80,7 @@ class Pages:
 
     def _keep(self, file_offset: int, page: bytes) -> None:
         if len(self._clean) >= CACHED_PAGES:
-            del self._clean[next(iter(self._clean))]
+            self._clean.popitem(last=False)  # in one step, as another read may be kept meanwhile
         self._clean[file_offset] = page
 
     def put(self, data: bytes, file_offset: int) -> None:
@@ -76,8 +88,8 @@ class Pages:
         start = file_offset % PAGE_SIZE
         with self.lock:
             page = self._page(file_offset - start)
-            self._clean.pop(file_offset - start, None)
             self._dirty[file_offset - start] = page[:start] + data + page[start + len(data) :]
+            self._clean.pop(file_offset - start, None)  # last: a read in between keeps nothing old
 
     def put_all(self, data: bytes, file_offset: int) -> None:
         """Change bytes that may reach over several pages, in memory; pages that stay alike stay clean."""
@@ -110,5 +122,5 @@ class Pages:
         with self.lock:
             for file_offset, page in pages:
                 if self._dirty.get(file_offset) is page:
-                    del self._dirty[file_offset]
                     self._keep(file_offset, page)
+                    del self._dirty[file_offset]

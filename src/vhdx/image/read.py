@@ -11,6 +11,7 @@ from vhdx.extents import BlockState, Extent, ExtentKind
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.format.header import FILE_OFFSET_LIMIT
 from vhdx.geometry import BITMAP_BLOCK_SIZE
+from vhdx.image.bat import MANY
 from vhdx.image.bitmap import bit_runs
 from vhdx.image.claims import doubly_claimed
 from vhdx.image.states import KEEPS_SPACE, READ_ANSWERS, Answer, invalidity
@@ -61,6 +62,9 @@ class Reader:
         self._block_size = geometry.block_size
         self._block_mask = geometry.block_size - 1
         self._disk_size = geometry.disk_size
+        self.remembers = True
+        """Whether places are remembered: not while the entries that name them change. A signal handler may
+        read in the middle of that, in the thread that holds the lock."""
         self._located: dict[int, int] = {}
         """Per block what `locate` answers; less than SPLIT: minus the place of a partially present block."""
         self._bitmap_places: dict[int, int] = {}
@@ -141,7 +145,8 @@ class Reader:
             place = self._place_of_block(block)
             if len(self._located) >= _REMEMBERED_BLOCKS:
                 self._located.clear()
-            self._located[block] = place
+            if self.remembers:
+                self._located[block] = place
             return place
 
     def _place_of_block(self, block: int) -> int:
@@ -155,7 +160,7 @@ class Reader:
             return ASK_BELOW
         if answer is Answer.ZEROS:
             return ZEROS
-        if answer is Answer.INVALID or not self._geometry.differencing:
+        if answer is Answer.INVALID:
             return SPLIT
         place = file_offset_of(entry)
         self._check_run(block, 1, place)
@@ -166,9 +171,34 @@ class Reader:
 
         UNALLOCATED is where it says nothing; neighbours may continue each other.
         """
+        return self._extents(offset, length, said=False)
+
+    def said_extents(self, offset: int, length: int) -> Iterator[Extent]:
+        """The same without what this image says nothing of."""
+        return self._extents(offset, length, said=True)
+
+    def _extents(self, offset: int, length: int, *, said: bool) -> Iterator[Extent]:
+        size, end = self._block_size, offset + length
+        first, stop = -(-offset // size), end // size
+        if stop - first < MANY or self.needs_closer_look:
+            yield from self._few_extents(offset, length, said=said)
+            return
+        from vhdx.image.whole import WholeBlocks  # noqa: PLC0415  most ranges are short
+
+        def one_by_one(run: BlockRun) -> Iterator[Extent]:
+            extents = self._run_extents(run, offset, end)
+            return _said(extents) if said else extents
+
+        yield from self._few_extents(offset, first * size - offset, said=said)
+        whole = WholeBlocks(self._bat, self._geometry, self.faulty_places, one_by_one)
+        yield from whole.extents(first, stop - first, said=said)
+        yield from self._few_extents(stop * size, end - stop * size, said=said)
+
+    def _few_extents(self, offset: int, length: int, *, said: bool) -> Iterator[Extent]:
         blocks = self._geometry.blocks_touched(offset, length)
         for run in self._bat.runs(blocks.start, len(blocks)):
-            for extent in self._run_extents(run, offset, offset + length):
+            extents = self._run_extents(run, offset, offset + length)
+            for extent in _said(extents) if said else extents:
                 if extent.offset < offset or extent.end > offset + length:
                     start, end = max(extent.offset, offset), min(extent.end, offset + length)
                     if start < end:
@@ -189,14 +219,14 @@ class Reader:
             yield Extent(start, length, ExtentKind.UNALLOCATED, state, 0, None)
         elif answer is Answer.ZEROS:
             yield Extent(start, length, ExtentKind.ZERO, state, 1, self._kept_space(run, state))
-        elif answer is Answer.BITMAP and self._geometry.differencing:
+        elif answer is Answer.BITMAP:
             yield from self._partial_extents(run.first_block, place, offset, end)
         else:
             self.refuse_state(run.entry, run.first_block)
 
     def refuse_state(self, entry: int, block: int) -> NoReturn:
         """Raise CorruptImageError for a block in a state that this kind of image cannot have."""
-        fault = invalidity(state_of(entry), differencing=self._geometry.differencing)
+        fault = invalidity(state_of(entry))
         self._fail(rules.BAT_STATE, block, f"block {block} {fault}")
 
     def _kept_space(self, run: BlockRun, state: BlockState) -> int | None:
@@ -237,12 +267,14 @@ class Reader:
         place = self._bitmap_places.get(chunk)
         if place is None:
             with self._pages.lock:  # what is remembered must not be older than the table
-                place = self._bitmap_places[chunk] = self._checked_bitmap_place(block, chunk)
+                place = self._checked_bitmap_place(block, chunk)
+                if self.remembers:
+                    self._bitmap_places[chunk] = place
         return place
 
     def _checked_bitmap_place(self, block: int, chunk: int) -> int:
         index = self._geometry.bitmap_index(chunk)
-        entry = self._bat.entry(index)
+        entry = self._bat.bitmap(chunk)
         place = file_offset_of(entry)
         where = self._place_of_bitmap_slot(chunk)
         if entry & STATE_MASK != BITMAP_PRESENT:
@@ -319,3 +351,7 @@ class Reader:
         index = self._geometry.payload_index(block)
         where = Place(f"BAT entry {index}", self._bat.slot_offset(index))
         raise Finding(rule, where, detail).error(self._storage.name)
+
+
+def _said(extents: Iterator[Extent]) -> Iterator[Extent]:
+    return (extent for extent in extents if extent.kind is not ExtentKind.UNALLOCATED)

@@ -9,6 +9,7 @@ from vhdx import rules
 from vhdx.format import guids, region
 from vhdx.format.header import FILE_OFFSET_LIMIT, HEADER_SECTION_SIZE
 from vhdx.rules import Finding, Place
+from vhdx.storage.base import UNREADABLE, read_copy
 
 if TYPE_CHECKING:
     from vhdx.format.header import Header
@@ -77,7 +78,10 @@ def load(storage: ReadableStorage, current: Header | None, report: Report) -> Re
     """
     size = storage.size()
     copies = read_copies(storage)
-    damages = [region.damage(copy) for copy in copies]
+    damages = [
+        UNREADABLE if not copy and size > offset else region.damage(copy)
+        for copy, offset in zip(copies, region.TABLE_OFFSETS, strict=True)
+    ]
     if all(damages):
         detail = f"neither copy is valid: copy 1: {damages[0]}; copy 2: {damages[1]}"
         report(Finding(rules.REGION_TABLE_NONE, _table_place(0), detail))
@@ -103,7 +107,8 @@ def read_copies(storage: ReadableStorage) -> list[bytes]:
     """The bytes of both copies of the table, fewer of one that the file ends in."""
     size = storage.size()
     return [
-        storage.read(max(0, min(region.TABLE_SIZE, size - offset)), offset) for offset in region.TABLE_OFFSETS
+        read_copy(storage, max(0, min(region.TABLE_SIZE, size - offset)), offset)
+        for offset in region.TABLE_OFFSETS
     ]
 
 

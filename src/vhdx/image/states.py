@@ -46,16 +46,19 @@ def is_present(entry: int) -> bool:
     return entry & STATE_MASK in PRESENT
 
 
-def is_invalid(state: BlockState, *, differencing: bool) -> bool:
-    """Whether no block of an image of this kind can be in a state."""
-    answer = READ_ANSWERS[state]
-    return answer is Answer.INVALID or (answer is Answer.BITMAP and not differencing)
+TAKEN_FOR_PRESENT = BlockState.PARTIALLY_PRESENT.value
+"""What Microsoft's own code takes for FULLY_PRESENT where there are no bits to ask: in entries of images
+without a parent, and in those of sector bitmap blocks."""
 
 
-def invalidity(state: BlockState, *, differencing: bool) -> str:
+def is_invalid(state: BlockState) -> bool:
+    """Whether no block can be in a state."""
+    return READ_ANSWERS[state] is Answer.INVALID
+
+
+def invalidity(state: BlockState) -> str:
     """What is wrong with a block in such a state; its name goes before."""
-    kind = "a differencing" if differencing else "this kind of"
-    return f"is in state {state.value}, which {kind} image cannot have"
+    return f"is in state {state.value}, which no block can have"
 
 
 class Event(enum.Enum):

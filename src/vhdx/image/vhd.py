@@ -19,6 +19,7 @@ from vhdx.format import vhd
 from vhdx.image.bitmap import bit_runs
 from vhdx.image.vhd_load import bitmap_length, block_count, load_footer, load_header, table_length
 from vhdx.rules import Finding, OpeningReport, Place
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +38,9 @@ _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 class VhdImage:
     """One opened file.
+
+    A table's 32-bit sector numbers bound the file, to 2 TiB, and not the disk, which may be larger, though
+    Hyper-V makes none of more than 2040 GiB.
 
     ``report`` hears what is wrong with its structures: the one of opening, which is the default, raises
     CorruptImageError or UnsupportedImageError. Without ``uses_bitmaps`` every sector of a block counts as
@@ -183,7 +187,8 @@ class VhdImage:
                 f"{zeros} entries of the table are 0, which can be no block: they are taken for unused"
             )
         if self._overlapping:
-            found.append(f"{len(self._overlapping)} blocks share space with another: vhdx check {self.name}")
+            advice = command("check {}", self.name)
+            found.append(f"{len(self._overlapping)} blocks share space with another: {advice}")
         return found
 
     @cached_property

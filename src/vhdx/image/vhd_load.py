@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from vhdx import rules
 from vhdx.format import vhd
+from vhdx.format.foreign import foreign_to_images
 from vhdx.rules import Finding, Place
+from vhdx.storage.base import read_copy
 
 if TYPE_CHECKING:
     from vhdx.format.vhd import DynamicHeader, Footer
@@ -26,14 +28,14 @@ def footer_bytes(storage: ReadableStorage) -> bytes:
     end = storage.size()
     if end < vhd.OLD_FOOTER_SIZE:
         return b""
-    tail = storage.read(min(end, vhd.FOOTER_SIZE), max(0, end - vhd.FOOTER_SIZE))
+    tail = read_copy(storage, min(end, vhd.FOOTER_SIZE), max(0, end - vhd.FOOTER_SIZE))
     old = tail[-vhd.OLD_FOOTER_SIZE :]
     return old + b"\0" if old.startswith(vhd.FOOTER_COOKIE) else tail
 
 
 def first_bytes(storage: ReadableStorage) -> bytes:
     """The bytes at the beginning of a file, where the footer of one with a table has its copy."""
-    return storage.read(min(storage.size(), vhd.FOOTER_SIZE), 0)
+    return read_copy(storage, min(storage.size(), vhd.FOOTER_SIZE), 0)
 
 
 def has_sound_footer(storage: ReadableStorage) -> bool:
@@ -66,7 +68,9 @@ def load_footer(storage: ReadableStorage, report: Report) -> Footer | None:
     else:
         found = next((data for data in (last, first) if _agrees(data, storage)), None)
         if found is None:
-            detail = f"{damage}, and there is no sound copy at the beginning"
+            other = foreign_to_images(first)
+            what = f"; the file is {other.kind}: {other.advice}" if other is not None else ""
+            detail = f"{damage}, and there is no sound copy at the beginning{what}"
             report(Finding(rules.VHD_FOOTER_NONE, place, detail))
             return None
         detail = f"{vhd.footer_damage(found)}, and there is no sound copy; its fields agree with the file"

@@ -38,6 +38,14 @@ def final_size(sequence: ActiveSequence) -> int:
     return -(-sequence.head.last_file_offset // LOG_ALIGNMENT) * LOG_ALIGNMENT
 
 
+def known_end(sequence: ActiveSequence) -> int | None:
+    """The file offset from which on bytes are newer than the last entry, so that nothing can name them.
+
+    None where that cannot be told, because entries were lost.
+    """
+    return final_size(sequence) if sequence.is_newest else None
+
+
 def changes(ring: Ring, sequence: ActiveSequence, *, newest_first: bool = False) -> Iterator[Change]:
     """Every change of the sequence, in the order in which they were made or the other way round."""
     positions = sequence.positions

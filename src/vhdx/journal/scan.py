@@ -30,6 +30,8 @@ class ActiveSequence(NamedTuple):
     positions: tuple[int, ...]
     first_sequence_number: int
     head: EntryHeader
+    is_newest: bool
+    """Whether nothing whole in the log is newer: where something is, an entry before it was damaged."""
 
 
 def active_sequence(ring: Ring, log_guid: bytes) -> ActiveSequence | None:
@@ -45,7 +47,8 @@ def active_sequence(ring: Ring, log_guid: bytes) -> ActiveSequence | None:
         run = _back_to_tail(head, tails[head], positions, before)
         if run:
             header = log.unpack_entry_header(ring.sector(positions[head]))
-            return ActiveSequence(tuple(positions[i] for i in run), sequences[run[0]], header)
+            is_newest = sequences[head] == max(sequences)
+            return ActiveSequence(tuple(positions[i] for i in run), sequences[run[0]], header, is_newest)
     return None
 
 

@@ -61,14 +61,19 @@ class LogWriter:
         needed = _sectors_of(self._entries(pages)) * SECTOR_SIZE
         return self._log_guid is not None and self._position + needed < self._length
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the log has begun."""
+        return self._log_guid is not None
+
     def claim(self, pages: Sequence[Page]) -> None:
         """Claim from the host the space of the log that a commit of these pages will be written to.
 
-        Raises OSError where the host is full.
+        And of one empty entry more, so that closing needs none. Raises OSError where the host is full.
         """
         begins = 0 if self.has_room(pages) else SECTOR_SIZE  # an empty entry comes first then
         start = self._position if not begins else 0
-        length = begins + _sectors_of(self._entries(pages)) * SECTOR_SIZE
+        length = begins + _sectors_of(self._entries(pages)) * SECTOR_SIZE + SECTOR_SIZE
         self._storage.reserve(self._file_offset + start, length)
 
     def start(self, log_guid: UUID, file_size: int) -> None:
@@ -90,6 +95,13 @@ class LogWriter:
         tail = self._position
         for entry in self._entries(pages):
             self._append(entry, tail, file_size)
+
+    def append_length(self, file_size: int) -> None:
+        """Write an empty entry that says how long the file is to be.
+
+        Everything that older entries say must be durable in its place. There is room: each commit leaves it.
+        """
+        self._append([], self._position, file_size)
 
     def _entries(self, pages: Sequence[Page]) -> list[Sequence[Page]]:
         if self._together:

@@ -12,6 +12,7 @@ import functools
 import io
 import os
 import stat
+import threading
 import time
 from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
@@ -75,6 +76,14 @@ class DiskDirectory:
         self._told = ""
         self._stored = StoredBytes(disk)
         self._changed_at = time.time_ns()
+        self._opening = threading.Lock()
+        self._was_opened = self._ends_unused = False
+
+    def end_if_unused(self) -> bool:
+        """Refuse from now on to open the file, unless somebody has; whether nobody had."""
+        with self._opening:
+            self._ends_unused = not self._was_opened
+        return self._ends_unused
 
     def init(self, path: str) -> None:  # noqa: ARG002  FUSE's signature, here and below
         """The kernel has made contact."""
@@ -120,6 +129,10 @@ class DiskDirectory:
         _expect_file(path)
         if self._disk.read_only and flags & (os.O_WRONLY | os.O_RDWR):
             raise _failure(errno.EROFS)
+        with self._opening:
+            if self._ends_unused:
+                raise _failure(errno.ENODEV)
+            self._was_opened = True
         if flags & os.O_TRUNC:
             self.truncate(path, 0)
         return 0
@@ -163,7 +176,7 @@ class DiskDirectory:
                 if mode & PUNCH_HOLE:
                     self._punch(length, offset)
                 else:
-                    self._disk.zero(length, offset, keep_allocated=True)
+                    self._disk.zero(length=length, offset=offset, keep_allocated=True)
         return 0
 
     def _punch(self, length: int, offset: int) -> None:
@@ -173,8 +186,8 @@ class DiskDirectory:
         is not to rewrite the table of an empty disk.
         """
         for start, count in self._data_runs(length, offset):
-            self._disk.zero(count, start)
-        self._disk.trim(length, offset)
+            self._disk.zero(length=count, offset=start)
+        self._disk.trim(length=length, offset=offset)
 
     def _data_runs(self, length: int, offset: int) -> Iterator[tuple[int, int]]:
         """The (offset, length) of the parts of a range that hold data, neighbours made one."""

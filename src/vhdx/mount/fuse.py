@@ -11,10 +11,12 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from ctypes.util import find_library
 from typing import TYPE_CHECKING, Any
 
 from vhdx.mount.directory import DiskDirectory
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,7 +33,7 @@ def check_directory(directory: str) -> None:
         names = os.listdir(directory)
     except OSError as error:
         if error.errno == errno.ENOTCONN:
-            said = f"the process of an earlier mount died; try: vhdx unmount {directory}"
+            said = f"the process of an earlier mount died; try: {command('unmount {}', directory)}"
             raise OSError(errno.ENOTCONN, said, directory) from None
         raise
     if names:
@@ -51,12 +53,14 @@ def serve(
     ready: Callable[[], None],
     tell: Callable[[str], None],
     shared: bool = False,
+    timeout: float | None = None,
 ) -> None:
     """Mount a disk and answer the kernel; return when the mount is gone or a signal (TERM, INT, HUP) came.
 
     ``ready`` is called once the mount is there, ``tell`` with what goes wrong later. ``shared`` says that
-    others change the image meanwhile, so that the kernel must not keep what it read. Only for the main
-    thread. Raises OSError, in words, where FUSE or its binding is missing or refuses.
+    others change the image meanwhile, so that the kernel must not keep what it read. ``timeout`` is after how
+    many seconds the mount ends, as by a signal, if nobody has opened the file. Only for the main thread.
+    Raises OSError, in words, where FUSE or its binding is missing or refuses.
     """
     mfusepy = _binding()
     if sys.platform == "linux" and not os.path.exists(_DEVICE):
@@ -76,6 +80,10 @@ def serve(
     def mounted() -> None:
         heard.stop()
         ready()
+        if timeout is not None:
+            timer = threading.Timer(timeout, _end_unused, (directory,))
+            timer.daemon = True
+            timer.start()
 
     directory = DiskDirectory(disk, ready=mounted, tell=tell)
     with heard, _default_signals():
@@ -87,6 +95,12 @@ def serve(
             # came, which is how mounts in the foreground are meant to end.
             if heard.listening:
                 raise OSError(errno.EIO, f"FUSE refuses: {heard.stop() or error}", mount_point) from None
+
+
+def _end_unused(directory: DiskDirectory) -> None:
+    """End the mount, by the signal that libfuse takes for that, unless somebody has opened the file."""
+    if directory.end_if_unused():
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _binding() -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vhdx.disk.base import VirtualDisk
-    from vhdx.extents import Extent
+    from vhdx.extents import Doubt, Extent
 
     Run = tuple[int, int]
 
@@ -78,6 +78,11 @@ class Export:
         self.read = disk.pread
         self.read_into = disk.preadinto
 
+    @property
+    def doubts(self) -> Iterator[Doubt]:
+        """What may read wrong of a damaged disk that was opened to be salvaged."""
+        return self._disk.doubts
+
     def write(self, data: bytes | bytearray | memoryview, offset: int) -> None:
         """Write all of ``data``."""
         if self._failed is not None:
@@ -107,7 +112,7 @@ class Export:
         """Let go of a range."""
         self._check()
         for start, count in self._slices(length, offset, SLICE):
-            self._disk.trim(count, start)
+            self._disk.trim(length=count, offset=start)
 
     def zero(self, length: int, offset: int, *, no_hole: bool, fast_only: bool) -> None:
         """Make a range zeros; ``no_hole`` with space behind them, ``fast_only`` or not at all."""
@@ -115,19 +120,20 @@ class Export:
         if fast_only:
             if no_hole:
                 raise OSError(errno.ENOTSUP, "space is not taken fast")
-            self._disk.zero(length, offset, fast_only=True)  # undivided: all of it or nothing
+            if length:  # undivided: all of it or nothing
+                self._disk.zero(length=length, offset=offset, fast_only=True)
             return
         for start, count in self._slices(length, offset, SLICE_WITH_SPACE if no_hole else SLICE):
             if no_hole:
                 self._zero_with_space(count, start)
             else:
-                self._disk.zero(count, start)
+                self._disk.zero(length=count, offset=start)
 
     def _zero_with_space(self, length: int, offset: int) -> None:
         """Zero in place what has space here, write zeros where there is none."""
         for extent in list(self._disk.extents(offset=offset, length=length)):
             if extent.depth == 1 and extent.file_offset is not None and extent.kind is ExtentKind.DATA:
-                self._disk.zero(extent.length, extent.offset, keep_allocated=True)
+                self._disk.zero(length=extent.length, offset=extent.offset, keep_allocated=True)
                 continue
             for start, count in pieces(extent.offset, extent.length, len(_ZEROS)):
                 self._stop_check()

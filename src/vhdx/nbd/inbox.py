@@ -21,8 +21,8 @@ class Inbox:
         self._receive_into = transport.receive_into
         self._seconds = seconds
         self.buffer = bytearray(SIZE)
-        self._view = memoryview(self.buffer)
-        self._next = self._view
+        self.view = memoryview(self.buffer)
+        self._next = self.view
         self.start = 0
         """Where in the buffer the next request begins."""
         self.end = 0
@@ -43,18 +43,18 @@ class Inbox:
                     return False
                 if not self.end:
                     return False
-            self._next = self._view
+            self._next = self.view
         elif SIZE - self.start < length:
-            self._view[: self.end - self.start] = bytes(self._view[self.start : self.end])
+            self.view[: self.end - self.start] = bytes(self.view[self.start : self.end])
             self.start, self.end = 0, self.end - self.start
         missing = length - (self.end - self.start)
         if missing > 0:
-            self.end += self._receive(self._view[self.end :], missing)
+            self.end += self._receive(self.view[self.end :], missing)
         return True
 
     def take(self, length: int) -> memoryview:
         """Bytes that are there already; valid until the next wait."""
-        piece = self._view[self.start : self.start + length]
+        piece = self.view[self.start : self.start + length]
         self.start += length
         return piece
 
@@ -65,7 +65,7 @@ class Inbox:
         if there < len(view):
             self._receive(view[there:], len(view) - there)
             # Probably another one like it follows, which is better received into its place.
-            self._next = self._view[:_AFTER_LONG]
+            self._next = self.view[:_AFTER_LONG]
 
     def _receive(self, view: memoryview, least: int) -> int:
         """At least so many bytes within the frame's time."""

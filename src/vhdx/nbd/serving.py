@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from vhdx.nbd.answers import PIECE
 from vhdx.nbd.helpers import Helpers
 from vhdx.nbd.inbox import Inbox
+from vhdx.nbd.prepared import READ_LIMIT
 from vhdx.nbd.watch import DiskWatch
 from vhdx.nbd.wire import DISCONNECT, FLUSH, FUA, PAYLOAD_LEN, READ, WRITE, Command, Error
 from vhdx.pieces import pieces
@@ -44,6 +45,8 @@ class Serving:
     def __init__(self, transport: Transport, answers: Answers, seconds: float) -> None:
         self._transport = transport
         self._answers = answers
+        self._prepared = answers.prepared
+        self._frame_size = answers.requests.frame_size
         self._inbox = Inbox(transport, seconds)
         self._helpers = Helpers(0 if transport.one_thread else HELPERS)
         self._sending = threading.Lock()
@@ -87,6 +90,8 @@ class Serving:
             return False
         several = inbox.end - inbox.start > size
         while inbox.end - inbox.start >= size:
+            if self._small():
+                continue
             request = requests.parse(inbox.buffer, inbox.start)
             inbox.start += size
             if request.type == DISCONNECT:
@@ -104,6 +109,47 @@ class Serving:
         if several and not self._cold and self._watch.has_waited():
             self._cold = _COLD
         return True
+
+    def _small(self) -> bool:
+        """Carry out the small reads and writes that come next; whether there was one.
+
+        Whatever is anything but in order is left to the general way, whose answers are the same: one that
+        fails is carried out again there.
+        """
+        inbox, prepared, answers = self._inbox, self._prepared, self._answers
+        if self._cold or self._stopping:
+            return False
+        waiting, found = self._waiting, False
+        while inbox.end - inbox.start >= self._frame_size:
+            first, cookie, offset, length = prepared.parse(inbox.buffer, inbox.start)
+            if offset + length > prepared.size or not 0 < length <= READ_LIMIT:
+                break
+            if first == prepared.read:
+                data = answers.quick_read(length, offset)
+                if data is None:
+                    break
+                waiting.append(prepared.contents(cookie, offset, length))
+                waiting.append(data)
+                inbox.start += self._frame_size
+                self._waiting_bytes += length
+                found = True
+            elif first == prepared.write:
+                if inbox.end - inbox.start < self._frame_size + length:  # sent apart: more may come with it
+                    self._send_waiting()
+                    waiting = self._waiting
+                    inbox.wait_for_frame(self._frame_size + length)
+                begin = inbox.start + self._frame_size
+                if not answers.quick_write(inbox.view[begin : begin + length], offset):
+                    break
+                waiting.append(prepared.done(cookie, offset))
+                inbox.start = begin + length
+                found = True
+            else:
+                break
+            if self._waiting_bytes >= _TOGETHER or len(waiting) >= _BUFFERS_TOGETHER:
+                self._send_waiting()
+                waiting = self._waiting
+        return found
 
     def _read(self, request: Request) -> None:
         if self._cold and self._handed_over(request, b""):

@@ -13,6 +13,7 @@ was can be run again, but not if somebody changed the image in between: nobody d
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.errors import CorruptImageError
 from vhdx.format.region import TABLE_OFFSETS
+from vhdx.storage.cursor import reader_of
+from vhdx.storage.file import open_for_writing, replaced_meanwhile
 from vhdx.storage.publish import new_file
 from vhdx.units import MIB
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from vhdx.storage.base import ReadableStorage, Storage
+    from vhdx.storage.file import FileStorage
     from vhdx.storage.staged import StagedChanges
 
 _FORMAT, _VERSION = "vhdx repair backup", 1
@@ -56,8 +60,24 @@ class Backup(NamedTuple):
         return sum(length for _, length in self.ranges)
 
 
-def save(path: str, image: ReadableStorage, staged: StagedChanges) -> None:
-    """Write the backup of what a repair will change, durably. Raises FileExistsError, OSError."""
+@contextlib.contextmanager
+def saved(path: str, image: ReadableStorage, staged: StagedChanges, *, lock: bool = True) -> Iterator[None]:
+    """Write the backup of what a repair will change, durably; held while the ``with`` repairs.
+
+    At its end the backup says that the repair is done: from then on the image is as that left it, or changed.
+    Raises FileExistsError, ImageLockedError if others took the backup at once, OSError.
+    """
+    with (
+        contextlib.closing(_save(path, image, staged)) as made,  # while it is open no other gets its identity
+        contextlib.closing(open_for_writing(path, lock=lock)) as file,
+    ):
+        if file.identity() != made.identity():
+            raise replaced_meanwhile(path)
+        yield
+        _append(file, file.size(), _REPAIRED)
+
+
+def _save(path: str, image: ReadableStorage, staged: StagedChanges) -> FileStorage:
     ranges = tuple(staged.changed_ranges())
     backup = Backup(
         image=os.path.basename(image.name),
@@ -78,12 +98,7 @@ def save(path: str, image: ReadableStorage, staged: StagedChanges) -> None:
         for piece in _pieces(image, ranges):
             file.write_at(piece, at)
             at += len(piece)
-
-
-def finish(path: str) -> None:
-    """Say in the backup that the repair is done: from then on the image is as that left it, or changed."""
-    with open(path, "ab") as file:
-        _append(file, _REPAIRED)
+        return file.pinned()
 
 
 def _header_sectors(staged: StagedChanges) -> tuple[tuple[int, tuple[str, ...]], ...]:
@@ -113,28 +128,27 @@ def _digest(storage: ReadableStorage, ranges: Sequence[Range]) -> str:
     return digest.hexdigest()
 
 
-def restore(image: Storage, path: str) -> Backup:
+def restore(image: Storage, path: str, *, lock: bool = True) -> Backup:
     """Bring back what a backup saved; it is read whole and compared before the image is touched.
 
     Raises CorruptImageError unless the image is exactly as the repair left it, or as one that was interrupted
     or an interrupted undo did, and ValueError for a file that is no backup, or one that is damaged or was
     used before. OSError.
     """
-    with open(path, "r+b") as file:  # the backup is no image: positional input and output would gain nothing
+    with contextlib.closing(open_for_writing(path, lock=lock)) as storage, reader_of(storage) as file:
         backup = _read_line(file, path)
         start = file.tell()
         _check_saved(file, backup, path)
         marks = file.read()
         is_repaired = marks.startswith(_REPAIRED)
         marks = marks.removeprefix(_REPAIRED)
-        behind = file.seek(0, os.SEEK_END) - len(marks)
+        end = storage.size()
         if marks.endswith(_DONE):
             raise ValueError(f"{path} was used before; what it holds is in the image already")
         changed = (_changed_since if is_repaired else _changed_in_a_repair)(image, backup)
         found = marks[len(_BEGUN) : len(_BEGUN) + _HEADERS_END]
         if changed is None:  # no undo has changed anything yet: its mark, if there is one, is written again
-            file.seek(behind)
-            _append(file, _BEGUN + _headers(image))
+            _append(storage, end - len(marks), _BEGUN + _headers(image))
         elif marks.startswith(_BEGUN) and len(found) == _HEADERS_END:
             file.seek(start)
             _check_half_undone(image, found, file, backup)
@@ -142,8 +156,7 @@ def restore(image: Storage, path: str) -> Backup:
             raise CorruptImageError(changed, image=image.name)
         file.seek(start)
         _write_back(image, file, backup)
-        file.seek(0, os.SEEK_END)
-        _append(file, _DONE)
+        _append(storage, storage.size(), _DONE)
     return backup
 
 
@@ -221,10 +234,9 @@ def _check_half_undone(image: Storage, found: bytes, saved: Any, backup: Backup)
             raise CorruptImageError(detail, image=image.name)
 
 
-def _append(file: Any, mark: bytes) -> None:
-    file.write(mark)
-    file.flush()
-    os.fsync(file.fileno())
+def _append(backup: Storage, end: int, mark: bytes) -> None:
+    backup.write_at(mark, end)
+    backup.flush()
 
 
 def _write_back(image: Storage, file: Any, backup: Backup) -> None:

@@ -12,8 +12,21 @@ from vhdx.disk.places import policy_from
 from vhdx.errors import CorruptImageError, ParentMismatchError, ParentNotFoundError, UnsupportedImageError
 from vhdx.examine.check import examine
 from vhdx.image import image
+from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.rules import Finding, Place, Severity
 from vhdx.storage.file import open_for_reading
+
+ENDS_EARLY = frozenset(
+    rule.code
+    for rule in (
+        rules.BAT_PAST_END,
+        rules.REGION_PAST_END,
+        rules.LOG_FILE_TRUNCATED,
+        rules.VHD_ENTRY_PAST_END,
+        rules.VHD_TRUNCATED,
+    )
+)
+"""What is said of a file of which the end is missing."""
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +35,7 @@ if TYPE_CHECKING:
     from vhdx.errors import VhdxError
     from vhdx.examine.check import Examined
     from vhdx.image.image import Image
+    from vhdx.ops.whole import WholeShare
     from vhdx.progress import Progress
     from vhdx.rules import CollectingReport
     from vhdx.storage.base import ReadableStorage
@@ -48,6 +62,7 @@ class CheckResult(NamedTuple):
     """What the check of one file found.
 
     The numbers are exact; of each code at most 100 ``findings`` are described, ``codes`` counts all of them.
+    ``leaked_bytes`` belong to nothing and are not zeros, ``free_bytes`` are.
     ``unchecked`` names what could not be looked at. ``parents`` are the results of the parents that were
     checked, too, from the nearest to the base.
     """
@@ -63,6 +78,9 @@ class CheckResult(NamedTuple):
     parents: tuple[CheckResult, ...] = ()
     format: str = "vhdx"
     """``"vhdx"`` or ``"vhd"``."""
+    free_bytes: int = 0
+    whole: WholeShare | None = None
+    """How much of the disk is whole, where the file ends early."""
 
     @property
     def is_clean(self) -> bool:
@@ -76,26 +94,38 @@ def check(
     chain: bool = False,
     parents: Parents = None,
     lock: bool = True,
+    known: KnownDisk = NOTHING_KNOWN,
     progress: Progress | None = None,
 ) -> CheckResult:
     """Check an image against every rule of the format. Nothing is written; a dirty log is replayed in memory.
 
     An image that cannot be opened is checked as far as its structures reach. ``chain`` looks for the parents,
-    too, and checks them. ``progress`` is called with the bytes of the table that were looked at, and their
-    number. Raises CorruptImageError for a file that is no VHDX at all, ImageLockedError, OSError, ValueError.
+    too, and checks them. ``known`` is what somebody knows of a disk whose metadata are lost. ``progress`` is
+    called with the bytes of the table that were looked at, and their number. Raises CorruptImageError for a
+    file that is no VHDX at all, ImageLockedError, OSError, ValueError.
     """
     storage = open_for_reading(os.fspath(path), lock=lock)
     try:
         if format_of_file(storage) == "vhd":
-            return _checked_vhd(storage, policy_from(parents), chain=chain, lock=lock, progress=progress)
-        examined = examine(storage, progress)
+            result = _checked_vhd(storage, policy_from(parents), chain=chain, lock=lock, progress=progress)
+            return result._replace(whole=_whole(storage, result))
+        examined = examine(storage, progress, known)
         leaf = _leaf(storage) if chain else None
         if chain and leaf is None and (examined.metadata is None or examined.metadata.has_parent):
             examined = examined._replace(unchecked=(*examined.unchecked, "parents"))
         above = _checked_parents(leaf, policy_from(parents), examined, lock=lock) if leaf else ()
+        result = result_of(os.fspath(path), examined, above)
+        return result._replace(whole=_whole(storage, result))
     finally:
         storage.close()
-    return result_of(os.fspath(path), examined, above)
+
+
+def _whole(storage: ReadableStorage, result: CheckResult) -> WholeShare | None:
+    if ENDS_EARLY.isdisjoint(result.codes):
+        return None
+    from vhdx.ops.whole import whole_share  # noqa: PLC0415  most files end where they should
+
+    return whole_share(storage, result.format)
 
 
 class FoundInFile(Protocol):
@@ -111,7 +141,11 @@ class FoundInFile(Protocol):
 
     @property
     def leaked_bytes(self) -> int:
-        """Bytes of the file that belong to nothing."""
+        """Bytes of the file that belong to nothing and are not zeros."""
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes of the file that belong to nothing and are zeros."""
 
 
 def result_of(
@@ -131,6 +165,7 @@ def result_of(
         unchecked=examined.unchecked,
         parents=parents,
         format=name,
+        free_bytes=examined.free_bytes,
     )
 
 

@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.base import check_range
 from vhdx.disk.chain import Disk
+from vhdx.disk.children import refuse_orphans
+from vhdx.disk.free_space import VolumeSelection
 from vhdx.disk.open import closing_on_failure
 from vhdx.disk.parents import open_chain
 from vhdx.disk.places import policy_from
+from vhdx.examine.unexplained import free_unexplained
 from vhdx.image import image
 from vhdx.image.states import is_present
+from vhdx.ops.compact_hints import converted_size, present_size, still_free_size
+from vhdx.ops.discard import Discard, DiscardedVolume
 from vhdx.reshape.compact import Compaction, Given
 from vhdx.reshape.estimate import Estimate
 from vhdx.reshape.holes import free_ranges, punch_all, zero_ranges
 from vhdx.reshape.relocate import Relocator
+from vhdx.storage.dry_run import DryRunStorage
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
 from vhdx.write.session import Session
 
@@ -33,6 +39,10 @@ class CompactResult(NamedTuple):
 
     ``host_size`` is what the file takes on the host's disk, None where that is not known; ``freed_blocks``
     need no space any more; ``punched_size`` became holes of the host's file, beside what was cut off.
+    ``volumes`` says for ``discard_free`` what went of each. ``still_free_size`` is how much of what is in the
+    file its file systems call free at least, by their own counters, where it is cheap to know and a block or
+    more. ``converted_size`` is the file that `convert` with ``discard_free`` and blocks of 1 MiB would make,
+    if that is known and at most half.
     """
 
     path: str
@@ -46,6 +56,11 @@ class CompactResult(NamedTuple):
     moved_size: int
     punched_size: int
     dry_run: bool
+    volumes: tuple[DiscardedVolume, ...] = ()
+    still_free_size: int | None = None
+    converted_size: int | None = None
+    unexplained_size: int = 0
+    """How much of what was given back belonged to nothing and was not zeros."""
 
 
 def compact(
@@ -55,6 +70,9 @@ def compact(
     punch: bool = False,
     dry_run: bool = False,
     free: Iterable[tuple[int, int]] = (),
+    accept_data_loss: bool = False,
+    discard_free: bool = False,
+    volumes: VolumeSelection | None = None,
     parents: Parents = None,
     lock: bool = True,
     progress: Progress | None = None,
@@ -67,28 +85,43 @@ def compact(
     are (offset, length) ranges of the disk whose contents nobody needs: they are trimmed first. Fixed images
     keep their size and their blocks.
 
-    No read tells the difference, except of ``free`` ranges, and without these children still know the image.
-    May be interrupted at any instant, and run again. ``dry_run`` changes nothing and says what would become
-    of it. ``progress`` is called with bytes done and bytes to do, which grow as they are found.
-    Raises what opening for writing raises.
+    ``discard_free`` gives back what the file systems on the disk call free, once all that they keep of it
+    was read and agreed: whole blocks, with ``punch`` parts of blocks, too. It reads as zeros then; files stay
+    as they are. ``volumes`` says of which, by default of all but swap areas. In a child only what
+    stands in it goes, and hides the parent. Raises UnsupportedImageError for an image that images beside it
+    have for their parent: in them the space may be in use.
+
+    Where space that nobody owns is likely to be blocks whose entries were lost, nothing is done unless
+    ``accept_data_loss``.
+
+    No read tells the difference, except of ``free`` ranges and what is discarded, and without these children
+    still know the image. May be interrupted at any instant, and run again. ``dry_run`` changes nothing and
+    says what would become of it. ``progress`` is called with bytes done and bytes to do, which grow as they
+    are found. Raises what opening for writing raises.
     """
     path = os.fspath(path)
-    asked = Asked(scan_zeros=scan_zeros, punch=punch, free=tuple(free))
+    asked = Asked(scan_zeros, punch, tuple(free), accept_data_loss=accept_data_loss)
+    selection = (volumes or VolumeSelection()) if discard_free else None
     storage = open_for_reading(path, lock=lock) if dry_run else open_for_writing(path, lock=lock)
     with closing_on_failure(storage):
-        leaf = image.load(storage)
-        needs_parents = scan_zeros and leaf.metadata.has_parent
+        tried = DryRunStorage(storage)
+        leaf = image.load(tried if dry_run else storage)
+        if discard_free:
+            refuse_orphans(path, leaf.header.data_write_guid, "giving back free space", forcible=False)
+        needs_parents = (scan_zeros or discard_free) and leaf.metadata.has_parent
         layers = open_chain(leaf, policy_from(parents), lock=lock) if needs_parents else [leaf]
     with Disk(layers) as disk:
         for offset, length in asked.free:
             check_range(offset, length, disk.size)
         below = Disk(layers[1:]) if layers[1:] else None
+        discard = None if selection is None else Discard(disk, selection)
+        asked = asked._replace(discard=discard)
         before, host_before = storage.size(), _host_size(storage)
         if isinstance(storage, FileStorage) and not dry_run:
             done = compact_in_place(storage, leaf, below, asked, Meter(progress))
             after = storage.size()
         else:
-            done, after = estimate(leaf, below, asked, Meter(progress))
+            done, after = estimate(tried, leaf, below, asked, Meter(progress))
         return CompactResult(
             path,
             disk.disk_type,
@@ -101,6 +134,10 @@ def compact(
             done.moved_size,
             done.punched_size,
             dry_run,
+            () if discard is None else discard.results(punch=punch),
+            None if discard else still_free_size(disk),
+            None if discard is None else converted_size(disk, discard.needed_mibs, after),
+            done.unexplained_size,
         )
 
 
@@ -110,6 +147,9 @@ class Asked(NamedTuple):
     scan_zeros: bool
     punch: bool
     free: tuple[tuple[int, int], ...]
+    discard: Discard | None = None
+    accept_data_loss: bool = False
+    """Whether space that is likely to be lost blocks may be given back."""
 
 
 class Done(NamedTuple):
@@ -119,6 +159,7 @@ class Done(NamedTuple):
     moved_blocks: int
     moved_size: int
     punched_size: int
+    unexplained_size: int = 0
 
 
 class Meter:
@@ -137,27 +178,34 @@ class Meter:
 
 def compact_in_place(storage: Storage, leaf: Image, below: Disk | None, asked: Asked, meter: Meter) -> Done:
     """Compact the image in a storage and close the session, not the storage."""
-    session = Session(storage, leaf)
-    try:
-        with session.lock:
-            done = _work(Relocator(session, below), below, asked, meter)
-            if not session.keeps_blocks and session.space.used_end < storage.size():
-                session.begin(contents=False)  # closing cuts
-    finally:
-        session.close()
+    with Session(storage, leaf) as session, session.lock:
+        return _compacted(session, Relocator(session, below), below, asked, meter)
+
+
+def estimate(
+    storage: DryRunStorage, leaf: Image, below: Disk | None, asked: Asked, meter: Meter
+) -> tuple[Done, int]:
+    """What compacting would do, and how long the file would be."""
+    changes = Estimate(storage, leaf, below)
+    session = changes.session
+    done = _compacted(session, changes, below, asked, meter)
+    size = storage.size()
+    return done, size if session.keeps_blocks else min(size, session.space.used_end)
+
+
+def _compacted(session: Session, changes: Relocator, below: Disk | None, asked: Asked, meter: Meter) -> Done:
+    unexplained = 0
+    if asked.punch or not session.keeps_blocks:
+        accept = asked.accept_data_loss
+        unexplained = free_unexplained(session, accept=accept, advance=meter.advance)
+    done = _work(changes, below, asked, meter)._replace(unexplained_size=unexplained)
+    if not session.keeps_blocks and session.space.used_end < session.file.size():
+        session.begin(contents=False)  # closing cuts
     return done
 
 
-def estimate(leaf: Image, below: Disk | None, asked: Asked, meter: Meter) -> tuple[Done, int]:
-    """What compacting would do, and how long the file would be."""
-    changes = Estimate(leaf)
-    done = _work(changes, below, asked, meter)
-    size = leaf.reader.file_size
-    return done, size if leaf.metadata.disk_type == "fixed" else min(size, changes.space.used_end)
-
-
 def _work(
-    changes: Relocator | Estimate,
+    changes: Relocator,
     below: Disk | None,
     asked: Asked,
     meter: Meter,
@@ -169,12 +217,16 @@ def _work(
         for offset, length in asked.free:
             trimmed += _present_blocks(leaf, offset, length)
             changes.trim(length, offset)
-        given = Compaction(changes, meter.advance).run(below, scan_zeros=asked.scan_zeros)
     punched = 0
+    if asked.discard is not None:
+        discarded, punched = asked.discard.apply(changes, punch=asked.punch)
+        trimmed += discarded
+    if not keeps_blocks:
+        given = Compaction(changes, meter.advance).run(below, scan_zeros=asked.scan_zeros)
     if asked.punch or not keeps_blocks:
-        punched = punch_all(leaf, free_ranges(leaf, changes.space), changes.punch)
+        punched += punch_all(leaf, free_ranges(leaf, changes.space), changes.punch)
     if asked.punch:
-        meter.advance(0, _present_size(leaf))
+        meter.advance(0, present_size(leaf))
         punched += punch_all(leaf, zero_ranges(leaf, lambda done: meter.advance(done, 0)), changes.punch)
     return Done(given.freed_blocks + trimmed, given.moved_blocks, given.moved_size, punched)
 
@@ -183,18 +235,6 @@ def _present_blocks(leaf: Image, offset: int, length: int) -> int:
     covered = leaf.geometry.covered(offset, length)
     runs = leaf.bat.runs(covered.start, len(covered))
     return sum(run.block_count for run in runs if is_present(run.entry))
-
-
-def _present_size(leaf: Image) -> int:
-    geometry = leaf.geometry
-    return sum(
-        min(
-            run.block_count << geometry.block_shift,
-            geometry.disk_size - (run.first_block << geometry.block_shift),
-        )
-        for run in leaf.bat.runs(0, geometry.block_count)
-        if is_present(run.entry)
-    )
 
 
 def _host_size(storage: ReadableStorage) -> int | None:

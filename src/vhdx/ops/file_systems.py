@@ -26,7 +26,8 @@ def file_systems(
 
     Only reads. All that the file systems keep of their space is read and must agree with itself before
     anything of it counts as free; with ``quick`` only a few sectors of each are read, and the numbers are
-    what it says of itself. ``image_format`` None tells the format by the contents. Raises what opening and
+    what it says of itself. ``image_format`` None tells the format by the contents. An open disk has the same
+    as ``disk.filesystems()``; here that is the name of the package which reads them. Raises what opening and
     reading raise, ValueError where the format cannot be told.
     """
     with open_any(os.fspath(path), image_format, parents=parents, lock=lock) as disk:

@@ -8,7 +8,6 @@ folded can be told from others.
 
 from __future__ import annotations
 
-import contextlib
 import uuid
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -95,7 +94,7 @@ def _copy(leaf: Disk, below: Disk, progress: Progress | None) -> tuple[int, int]
         at = extent.offset
         for offset, length in chain(leaf.stored_ranges(extent), [(extent.end, 0)]):
             if offset > at:  # zeros that the child says, or a hole in its file
-                below.zero(offset - at, at)
+                below.zero(length=offset - at, offset=at)
                 zeroed += offset - at
             for start in range(offset, offset + length, MIB):
                 below.pwrite(leaf.pread(min(MIB, offset + length - start), start), start)
@@ -122,7 +121,7 @@ def _replace_items(parent: FileStorage, items: tuple[NewItem, ...]) -> None:
     """Let these be the parent's items of the virtual disk, all in one log entry."""
     moved = True
     while moved:  # a region that has no room for them moves first, and the image is opened anew
-        with contextlib.closing(Writer(parent, image.load(parent))) as writer:
+        with Writer(parent, image.load(parent)) as writer:
             writer.keep_identity()  # the contents have the new one already
             moved = writer.grow_for(items)
             if not moved:

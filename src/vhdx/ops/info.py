@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx import rules
 from vhdx.disk.open import open_image, with_parents
 from vhdx.disk.partitions import partition_table
 from vhdx.disk.volumes import WHOLE_DISK, FileSystemOn, file_systems
@@ -16,9 +17,10 @@ from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
 from vhdx.image.states import PRESENT
 from vhdx.storage.file import FileStorage
+from vhdx.write.space import Conflict, survey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from uuid import UUID
 
     from vhdx.disk.base import VirtualDisk
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from vhdx.image.image import Image
     from vhdx.partitions.table import Partition
     from vhdx.progress import Progress
+    from vhdx.rules import Finding
 
 
 class LogInfo(NamedTuple):
@@ -44,13 +47,15 @@ class BlockInfo(NamedTuple):
     """Payload blocks by state, present sector bitmap blocks, and how scattered the blocks are.
 
     ``fragmentation`` is the share of neighbouring present blocks that are not neighbours in the file,
-    None if there are no two neighbouring blocks.
+    None if there are no two neighbouring blocks. ``free_size`` are bytes of the file that nothing owns, None
+    of fixed images, which keep them, and where two claim the same space.
     """
 
     total: int
     by_state: Mapping[str, int]
     sector_bitmaps: int
     fragmentation: float | None
+    free_size: int | None
 
 
 class LayerInfo(NamedTuple):
@@ -141,6 +146,7 @@ def info(
         try:
             return _image_info(
                 image,
+                [*image.findings, *_remarks(layers)],
                 _layer_infos(disk, progress) if disk is not None and chain else None,
                 disk,
                 _block_info(image, progress) if (small if blocks is None else blocks) else None,
@@ -194,8 +200,15 @@ def _layer_info(layer: Image, data_size: int) -> LayerInfo:
     )
 
 
+def _remarks(layers: Sequence[Image]) -> Iterator[Finding]:
+    """What was found out about the parents that were opened."""
+    for parent in layers[1:]:
+        yield from (finding for finding in parent.findings if finding.rule is rules.PARENT_SEVERAL)
+
+
 def _image_info(
     image: Image,
+    findings: Sequence[Finding],
     layers: tuple[LayerInfo, ...] | None,
     disk: VirtualDisk | None,
     blocks: BlockInfo | None,
@@ -224,7 +237,7 @@ def _image_info(
         file_systems=None if disk is None else file_systems_info(disk),
         notes=tuple(
             Note(f.rule.code, f.rule.severity.value, f.place.structure, f.place.file_offset, f.detail)
-            for f in image.findings
+            for f in findings
         ),
     )
 
@@ -264,7 +277,18 @@ def _block_info(image: Image, progress: Progress | None) -> BlockInfo:
         by_state={state.name.lower(): counts[state] for state in BlockState if counts[state]},
         sector_bitmaps=_bitmap_count(image),
         fragmentation=apart / neighbours if neighbours else None,
+        free_size=_free_size(image),
     )
+
+
+def _free_size(image: Image) -> int | None:
+    if image.metadata.disk_type == "fixed":
+        return None
+    try:
+        space = survey(image.regions, image.bat, image.geometry, image.storage.size())
+    except Conflict:  # which check tells
+        return None
+    return max(0, space.end - space.used_size)
 
 
 def _bitmap_count(image: Image) -> int:

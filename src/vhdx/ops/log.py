@@ -13,9 +13,11 @@ from vhdx.errors import CorruptImageError
 from vhdx.examine.owners import Owners
 from vhdx.examine.remains import Remains
 from vhdx.format import guids
+from vhdx.format.foreign import PREFIX_SIZE, foreign_to_images
 from vhdx.journal.scan import active_sequence, entry_fault, entry_headers, readable_targets
 from vhdx.ops.replay_changes import Change, replay_changes
 from vhdx.storage.file import open_for_reading
+from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,6 +141,10 @@ def _remains_of(path: str | os.PathLike[str], *, lock: bool) -> Iterator[Remains
 
 def _ring_of(remains: Remains) -> Ring:
     if remains.ring is None:
+        prefix = remains.storage.read(min(PREFIX_SIZE, remains.size), 0)
+        other = foreign_to_images(prefix)
+        if other is not None and remains.headers is None:
+            raise _no_log(remains, f"this is no VHDX file: it is {other.kind}; {other.advice}", "dump")
         details = "; ".join(finding.detail for finding in remains.findings)
         raise _no_log(remains, details or "the current header names no log", "dump")
     return remains.ring
@@ -149,8 +155,8 @@ def _guid_of(remains: Remains) -> UUID:
 
 
 def _no_log(remains: Remains, detail: str, verb: str) -> CorruptImageError:
-    command = f"vhdx {verb} {remains.name}"
-    return CorruptImageError(detail, image=remains.name, structure="log", rule="2.3", next_command=command)
+    advice = command(f"{verb} {{}}", remains.name)
+    return CorruptImageError(detail, image=remains.name, structure="log", rule="2.3", next_command=advice)
 
 
 def _obstacle(remains: Remains, sequence: ActiveSequence | None) -> str | None:

@@ -12,13 +12,14 @@ from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeAlias
 
     from vhdx.disk.raw import RawDisk
     from vhdx.disk.vhd import VhdDisk
     from vhdx.extents import Extent
     from vhdx.progress import Progress
 
-    MappedDisk = Disk | RawDisk | VhdDisk
+    MappedDisk: TypeAlias = Disk | RawDisk | VhdDisk
     Counter = Callable[[Tally, int, int], None]
     """Adds a range, given by offset and length, to a tally."""
 

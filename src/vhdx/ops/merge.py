@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import shutil
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,9 +18,17 @@ from vhdx.extents import ExtentKind, merged, side_by_side
 from vhdx.image import image
 from vhdx.ops.fold import fold, is_folded
 from vhdx.ops.rebase import relink
-from vhdx.storage.file import identity_of, open_for_reading, open_for_writing
-from vhdx.storage.host import synchronize_directory
-from vhdx.units import MIB, format_size
+from vhdx.ops.shrinking import refuse_data_loss
+from vhdx.storage.file import (
+    identity_of,
+    is_named,
+    open_for_reading,
+    open_for_writing,
+    refuse_standard_output,
+    replaced_meanwhile,
+)
+from vhdx.storage.publish import remove_file
+from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -42,7 +49,8 @@ class MergeResult(NamedTuple):
 
     ``relinked`` have ``path`` for their parent now, ``still_needed`` are images that have one of the merged
     ones for theirs; ``not_found_by_default`` are those of the relinked that --parent-dir opens.
-    ``copied_size`` counts bytes of data, ``zeroed_size`` bytes that a child hid behind zeros.
+    ``copied_size`` counts bytes of data, ``zeroed_size`` bytes that a child hid behind zeros, ``cut_size``
+    by how much the disk of ``path`` has become smaller.
     """
 
     path: str
@@ -53,6 +61,7 @@ class MergeResult(NamedTuple):
     not_found_by_default: tuple[str, ...]
     copied_size: int
     zeroed_size: int
+    cut_size: int
 
 
 def merge(
@@ -61,6 +70,7 @@ def merge(
     into: str | os.PathLike[str] | None = None,
     children: Sequence[str | os.PathLike[str]] = (),
     delete_child: bool = False,
+    shrink: bool = False,
     force: bool = False,
     parents: Parents = None,
     progress: Progress | None = None,
@@ -77,9 +87,14 @@ def merge(
     somebody holds one of the files; ValueError for an ancestor that is none; and what opening raises.
     """
     above = [os.fspath(path) for path in children]
+    for path in (os.fspath(child), *above):  # by their names, before links are followed
+        refuse_standard_output(path)
     with open_disk(os.fspath(child), parents=parents) as disk:
         layers = [os.path.realpath(path) for path in disk.chain]
         depth = _depth(disk, into)
+        cut_size = max(0, disk.layers[depth].geometry.disk_size - disk.size)
+        if not shrink:
+            _refuse_data_loss(disk.layers[: depth + 1], progress)
         _refuse_without_space(disk, depth)
     target = layers[depth]
     _check_children(layers, depth, above, parents)
@@ -103,7 +118,19 @@ def merge(
         not_found_by_default=tuple(unfound),
         copied_size=sum(folded.copied_size for folded in done),
         zeroed_size=sum(folded.zeroed_size for folded in done),
+        cut_size=cut_size,
     )
+
+
+def _refuse_data_loss(layers: Sequence[Image], progress: Progress | None) -> None:
+    """Each layer that is merged cuts what lies below it at its own end.
+
+    What stands there nobody sees who opens the child: it would be gone without a word.
+    """
+    for number in range(1, len(layers)):
+        below, end = Disk(layers[number:]), layers[number - 1].geometry.disk_size
+        if below.size > end:
+            refuse_data_loss(below, range(end, below.size), progress=progress)
 
 
 def _depth(disk: Disk, into: str | os.PathLike[str] | None) -> int:
@@ -161,7 +188,7 @@ def _children_of(of: Iterable[str], layers: list[str]) -> list[str]:
 def _is_left_over(path: str, layers: list[str], parents: Parents) -> bool:
     """Whether an image was folded into its parent before and nobody wrote to it since: nobody needs it."""
     policy = policy_from(parents)
-    with open_disk(path, parents=replace(policy, files=(*layers, *policy.files))) as disk:
+    with open_disk(path, parents=policy._replace(files=(*layers, *policy.files))) as disk:
         if not is_folded(dict(disk.layers[0].metadata.locator or {})):
             return False
         below = Disk(disk.layers[1:])
@@ -189,7 +216,7 @@ def _refuse_without_space(disk: Disk, depth: int) -> None:
     if needed > free:
         raise OSError(
             errno.ENOSPC,
-            f"merging takes {format_size(needed)} more, the file system has {format_size(free)}",
+            f"merging takes {size_text(needed)} more, the file system has {size_text(free)}",
             target.name,
         )
 
@@ -232,6 +259,7 @@ def _fold_and_relink(
             if not relink(upper, target, known=known, identity=folded.identity, parents=parents)
         ]
         if delete:
-            os.unlink(child)
-            synchronize_directory(os.path.dirname(child))
+            if not is_named(child, own.identity(), follow=True):
+                raise replaced_meanwhile(child)
+            remove_file(child, own)
     return folded, unfound

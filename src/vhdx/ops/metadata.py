@@ -113,12 +113,12 @@ def _check_total(opened: Image, more: int) -> None:
 
 def put_item(storage: Storage, opened: Image, item: NewItem) -> None:
     """Add or replace an item; the metadata region first moves to a longer place if it has to."""
-    with contextlib.closing(Writer(storage, opened)) as writer:
+    with Writer(storage, opened) as writer:
         moved = writer.grow_for((item,))
         if not moved:
             writer.put_items((item,), contents=True)
     if moved:
-        with contextlib.closing(Writer(storage, image.load(storage))) as writer:
+        with Writer(storage, image.load(storage)) as writer:
             writer.put_items((item,), contents=True)
 
 
@@ -133,7 +133,7 @@ def delete_user_item(
         index = _index_of(opened, wanted)
         if not force:
             refuse_orphans(os.fspath(path), opened.header.data_write_guid, _ANOTHER)
-        with contextlib.closing(Writer(storage, opened)) as writer:
+        with Writer(storage, opened) as writer:
             writer.delete_item(index)
     finally:
         storage.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import uuid
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -116,13 +115,13 @@ def identity_items(
 def put_items(storage: Storage, opened: Image, items: tuple[NewItem, ...]) -> None:
     """Change what a guest knows the disk by, in one log entry; without items nothing is written."""
     if items:
-        with contextlib.closing(Writer(storage, opened)) as writer:
+        with Writer(storage, opened) as writer:
             writer.put_items(items, contents=True)
 
 
 def make_fixed(storage: Storage, meter: Meter) -> bool:
     """Allocate every block, and say so last; whether the host reserved the space."""
-    with contextlib.closing(Writer(storage, image.load(storage))) as writer:
+    with Writer(storage, image.load(storage)) as writer:
         return become_fixed(writer, meter.advance)
 
 
@@ -136,7 +135,7 @@ def make_dynamic(storage: Storage, meter: Meter) -> bool:
 
 def say_dynamic(storage: Storage) -> None:
     """Blocks need no space of their own from now on."""
-    with contextlib.closing(Writer(storage, image.load(storage))) as writer:
+    with Writer(storage, image.load(storage)) as writer:
         become_dynamic(writer)
 
 

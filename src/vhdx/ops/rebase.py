@@ -14,6 +14,7 @@ from vhdx.extents import ExtentKind, side_by_side
 from vhdx.image import metadata
 from vhdx.ops.make.child import is_found_by_default, locator_values
 from vhdx.storage.file import identity_of, open_for_writing
+from vhdx.text import command
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -28,13 +29,17 @@ if TYPE_CHECKING:
 
 
 class RebaseResult(NamedTuple):
-    """What was done: the parent as it was named before and is now; bytes that were copied into the child."""
+    """What was done: the parent as it was named before and is now; bytes that were copied into the child.
+
+    ``hidden_size`` is by how many bytes the parent's disk is larger than the child's: nobody sees these.
+    """
 
     path: str
     old_values: dict[str, str]
     new_values: dict[str, str]
     copied_size: int
     found_by_default: bool
+    hidden_size: int
 
 
 def rebase(
@@ -70,8 +75,9 @@ def rebase(
         disk.flush()
         new_values = dict(locator_values(child, new_parent.layers[0]))
         disk.replace_locator(new_values)
+        hidden = max(0, new_parent.size - disk.size)
     found = is_found_by_default(child, os.fspath(parent))
-    return RebaseResult(child, old_values, new_values, copied, found)
+    return RebaseResult(child, old_values, new_values, copied, found, hidden)
 
 
 def relink(child: str, parent: str, *, known: frozenset[UUID], identity: UUID, parents: Parents) -> bool:
@@ -117,7 +123,7 @@ def _check(leaf: Image, new_parent: Disk, *, any_identity: bool) -> None:
             f"its DataWriteGuid is {identity}; the child knows its parent as {' or '.join(map(str, known))}",
             image=new_parent.chain[0],
             rule="2.6.2.6.3",
-            next_command=f"vhdx rebase {leaf.name} --parent {new_parent.chain[0]} --safe",
+            next_command=command("rebase {} --parent {} --safe", leaf.name, new_parent.chain[0]),
         )
 
 

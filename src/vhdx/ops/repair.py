@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx import rules
 from vhdx.disk.open import format_of_file
 from vhdx.errors import VhdxError
+from vhdx.examine import beginning
 from vhdx.examine import repair as image_repair
 from vhdx.examine.check import examine
 from vhdx.examine.doubts import Concerned
-from vhdx.examine.rebuild import rebuild as rebuild_regions
+from vhdx.examine.lost_items import LOST, items_of
+from vhdx.examine.rebuild_table import rebuild_table
+from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.ops import backup as backups
 from vhdx.ops.check import result_of
 from vhdx.rules import Remedy, Severity
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage
 
 _HINTS = {
-    Remedy.REBUILD: "both copies of the region table are gone: add --rebuild to search for what they named",
+    Remedy.REBUILD: "a table, or what leads there, is gone: add --rebuild to search for what it named",
     Remedy.ACCEPT_DATA_LOSS: "contents are lost or in doubt: add --accept-data-loss to repair it anyway",
 }
 _UNREPAIRABLE = "there are errors that cannot be repaired without knowing what was meant"
@@ -44,6 +47,7 @@ _DOUBTFUL = image_repair.LOSSY | {rules.BAT_OVERLAP}
 _LEAVES_THE_REST_SOUND = frozenset({rules.BAT_STATE, rules.BAT_BITMAP_MISSING})
 """Errors of single blocks that cannot be repaired, but do not keep the rest from being repaired."""
 _MISPLACED = frozenset({rules.BAT_PLACE, rules.BAT_PAST_END, rules.BAT_OVERLAP})
+_BEGINNING = frozenset({rules.IDENTIFIER_SIGNATURE, rules.HEADER_NONE, rules.REGION_TABLE_NONE})
 NOTHING = Concerned((), 0)
 
 
@@ -80,6 +84,7 @@ def repair(
     backup: str | os.PathLike[str] | None = None,
     accept_data_loss: bool = False,
     rebuild: bool = False,
+    known: KnownDisk = NOTHING_KNOWN,
     lock: bool = True,
     progress: Progress | None = None,
 ) -> RepairResult:
@@ -87,8 +92,9 @@ def repair(
 
     What a read of the disk returns stays as it is, and so does the identity that children know it by, unless
     ``accept_data_loss`` lets go what is lost anyway: a log that cannot be replayed, blocks that the file does
-    not have any more; blocks that share space get space of their own. ``rebuild`` searches for the only
-    places that can be metadata and BAT when both copies of the region table are gone. ``backup`` is a new
+    not have any more; blocks that share space get space of their own. ``rebuild`` searches for log,
+    metadata and BAT when both headers or both copies of the region table are gone, and for lost metadata at
+    their usual places; ``known`` says what they do not tell. ``backup`` is a new
     file for the bytes that will be changed; `undo_repair` brings them back, also after a crash in the middle.
     Parents are not looked for. An image that cannot be repaired, or needs nothing, is not touched.
     ``progress`` is called as by `check`, before and after.
@@ -105,16 +111,23 @@ def repair(
     file = open_for_reading(name, lock=lock) if dry_run else open_for_writing(name, lock=lock)
     try:
         with contextlib.closing(StagedChanges(file)) as staged:
-            result = staged_repair(name, file, staged, accepted, progress)._replace(dry_run=dry_run)
+            result = staged_repair(name, file, staged, accepted, progress, known=known)._replace(
+                dry_run=dry_run
+            )
             if result.done and isinstance(file, FileStorage) and not dry_run:
-                if backup is not None:
-                    backups.save(os.fspath(backup), file, staged)
-                staged.perform(file)
-                if backup is not None:
-                    backups.finish(os.fspath(backup))
+                with _saved(backup, file, staged, lock=lock):
+                    staged.perform(file)
         return result
     finally:
         file.close()
+
+
+def _saved(
+    backup: str | os.PathLike[str] | None, file: FileStorage, staged: StagedChanges, *, lock: bool
+) -> contextlib.AbstractContextManager[None]:
+    if backup is None:
+        return contextlib.nullcontext()
+    return backups.saved(os.fspath(backup), file, staged, lock=lock)
 
 
 def staged_repair(
@@ -123,6 +136,8 @@ def staged_repair(
     staged: StagedChanges,
     accepted: AbstractSet[Remedy],
     progress: Progress | None,
+    *,
+    known: KnownDisk = NOTHING_KNOWN,
 ) -> RepairResult:
     """What a repair that may use the ``accepted`` remedies does to a staged copy of ``file``."""
     if format_of_file(file) == "vhd":
@@ -132,11 +147,12 @@ def staged_repair(
     doubtful = image_repair.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
     result = RepairResult(name, (), None, doubtful.ranges, doubtful.length, before, before, dry_run=False)
     hint = _hint(found.report, accepted)
-    if not any(rule.remedy in accepted for rule in found.report.counts):
+    gives_up = Remedy.ACCEPT_DATA_LOSS in accepted and has_lost_entries(found.report)
+    if not gives_up and not any(rule.remedy in accepted for rule in found.report.counts):
         return result._replace(refused=hint or (_UNREPAIRABLE if found.report.has_errors else None))
     if hint is not None:
         return result._replace(refused=hint)
-    return _repaired(result, staged, found, accepted, progress)
+    return _repaired(result, staged, found, accepted, progress, known=known)
 
 
 def _staged_vhd_repair(
@@ -168,7 +184,16 @@ def keeps_length(report: CollectingReport) -> bool:
     What a table that was searched for leaves over may be an optional region, or the search wrong; and where a
     place was damaged, what nobody claims is likely to be the block's.
     """
-    return not _MISPLACED.isdisjoint(report.counts) or rules.REGION_TABLE_NONE in report.counts
+    return not (_MISPLACED | _BEGINNING).isdisjoint(report.counts)
+
+
+_LOST_ENTRIES = frozenset({rules.SPACE_LOST_ENTRIES, rules.BAT_FIXED_ABSENT})
+"""What says that what nobody claims is likely to be blocks."""
+
+
+def has_lost_entries(report: CollectingReport) -> bool:
+    """Whether the table is likely to have lost entries."""
+    return not _LOST_ENTRIES.isdisjoint(report.counts)
 
 
 def _repaired(
@@ -177,18 +202,33 @@ def _repaired(
     found: Examined,
     accepted: AbstractSet[Remedy],
     progress: Progress | None,
+    *,
+    known: KnownDisk,
 ) -> RepairResult:
     """Try what may be done, and say what came of it."""
+    lossy = Remedy.ACCEPT_DATA_LOSS in accepted
+    sources: tuple[str, ...] = ()
     try:
-        if rules.REGION_TABLE_NONE in found.report.counts:
-            rebuild_regions(staged, found)
-        lossy = Remedy.ACCEPT_DATA_LOSS in accepted
-        image_repair.repair_image(staged, accept_data_loss=lossy, keep_length=keeps_length(found.report))
+        if _BEGINNING & found.report.counts.keys():
+            anew = beginning.restored(staged)
+            if anew.doubt is not None and not lossy:
+                return result._replace(refused=f"{anew.doubt}: add --accept-data-loss to repair it anyway")
+            beginning.write_patches(staged, anew.patches)
+            sources = anew.found
+        if LOST & found.report.counts.keys():
+            items = items_of(staged, known)
+            beginning.write_patches(staged, items.patches)
+            sources += items.found
+        if Remedy.REBUILD in accepted and has_lost_entries(found.report):
+            rebuild_table(staged)
+        keeps = keeps_length(found.report) or (not lossy and has_lost_entries(found.report))
+        image_repair.repair_image(staged, accept_data_loss=lossy, keep_length=keeps)
     except VhdxError as error:
         return result._replace(refused=error.message)
     after = examine(staged, progress)
     left = result_of(result.path, after)
-    done = (*_replayed(found), *_done(found.report, after.report))
+    told = tuple(f"made anew: {source}" for source in sources)
+    done = (*told, *_replayed(found), *_done(found.report, after.report))
     if left.errors > result.before.errors or left.unchecked or not done:
         return result._replace(refused="what can be tried would not make the image better")
     return result._replace(done=done, left=left)
@@ -197,6 +237,8 @@ def _repaired(
 def _hint(report: CollectingReport, accepted: AbstractSet[Remedy]) -> str | None:
     """What the caller has to allow before anything is done; None if nothing, or if nothing would help."""
     errors = [rule for rule in report.counts if rule.severity is Severity.ERROR]
+    if Remedy.ACCEPT_DATA_LOSS in accepted:  # which gives up what the table has lost, instead
+        errors = [rule for rule in errors if rule not in _LOST_ENTRIES]
     for remedy, hint in _HINTS.items():
         if remedy not in accepted and any(rule.remedy is remedy for rule in errors):
             return hint
@@ -231,5 +273,5 @@ def undo_repair(
     """
     name = os.fspath(path)
     with contextlib.closing(open_for_writing(name, lock=lock)) as file:
-        restored = backups.restore(file, os.fspath(backup))
+        restored = backups.restore(file, os.fspath(backup), lock=lock)
     return UndoResult(name, restored.size_before, restored.length)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.chain import Disk
@@ -15,16 +16,20 @@ from vhdx.disk.places import policy_from
 from vhdx.errors import UnsupportedImageError
 from vhdx.image import image
 from vhdx.ops import resize_gpt
+from vhdx.ops.info import file_systems_info
 from vhdx.ops.make.plan import Rounding, disk_size_from
+from vhdx.ops.resize_advice import file_system_in, growing, last_partition, limit
+from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.partitions.relocate import free_behind, minimum_size
 from vhdx.reshape.resize import resize as resize_image
 from vhdx.storage.file import open_for_writing
-from vhdx.units import MIB, format_size, parse_size
+from vhdx.units import parse_size, size_text
 
 if TYPE_CHECKING:
     from uuid import UUID
 
     from vhdx.disk.places import Parents
+    from vhdx.disk.volumes import FileSystemOn
     from vhdx.partitions.table import Partition, PartitionTable
     from vhdx.progress import Progress
     from vhdx.storage.file import FileStorage
@@ -35,6 +40,8 @@ class ResizeResult(NamedTuple):
 
     ``table_kind`` is ``"none"``, ``"mbr"``, ``"gpt"`` or ``"hybrid"``; ``table_moved`` says that the backup
     of a GPT stands at the new end now. ``remarks`` are sentences on what is not as it was asked for.
+    ``limit`` says after ``to_minimum`` what keeps the disk from being smaller; ``grow_commands`` make use of
+    a disk that grew, in a Linux guest.
     """
 
     path: str
@@ -46,6 +53,8 @@ class ResizeResult(NamedTuple):
     partitions: tuple[Partition, ...]
     free_size: int
     remarks: tuple[str, ...]
+    limit: str | None = None
+    grow_commands: tuple[str, ...] = ()
 
 
 def resize(
@@ -60,9 +69,10 @@ def resize(
 ) -> ResizeResult:
     """Give the disk of an image another ``size``: bytes, a word, or a word with + or - in front.
 
-    ``to_minimum`` goes down to the end of the last partition. What is added reads as zeros. Only zeros are
-    cut, unless ``shrink`` allows to lose data. The backup of a GPT is moved to the new end; partitions and
-    file systems keep their size. A crash leaves the old size or the new one.
+    ``to_minimum`` goes down to the end of the last partition, without a table to that of the file system.
+    What is added reads as zeros. Only zeros are cut, unless ``shrink`` allows to lose data. The backup of a
+    GPT is moved to the new end; partitions and file systems keep their size. A crash leaves the old size or
+    the new one.
 
     Raises UnsupportedImageError for data that would be cut or overwritten, for a GPT that would not fit and,
     unless ``force``, for an image with children beside it, which would lose their parent; ValueError for
@@ -72,13 +82,16 @@ def resize(
     with contextlib.closing(open_for_writing(path)) as storage:
         with writable_disk(storage.lent(), parents) as disk:
             table, old_size = partition_table(disk), disk.size
-            new_size = _minimum(table, disk) if to_minimum else _wanted(size, old_size)
+            last = last_partition(table)
+            file_system = file_system_in(last, file_systems_info(disk))
+            new_size = _minimum(table, last, file_system, disk) if to_minimum else _wanted(size, old_size)
             new_size = disk_size_from(new_size, disk.logical_sector_size, rounding)
             move = resize_gpt.planned(disk, table, new_size)
             if not force and (move.steps or new_size != old_size):
                 refuse_orphans(path, disk.layers[0].header.data_write_guid, "another size")
             if not shrink:
-                _refuse_data_loss(disk, table, move.looked_at(new_size, old_size), progress)
+                backup = partial(resize_gpt.backup_around, disk, table)
+                refuse_data_loss(disk, move.looked_at(new_size, old_size), may_go=backup, progress=progress)
             move.before(disk, growing=new_size > old_size)
         resize_storage(storage, new_size, parents=parents)
         with writable_disk(storage.lent(), parents) as disk:
@@ -94,6 +107,8 @@ def resize(
         partitions=table.partitions,
         free_size=free_behind(table, new_size),
         remarks=(*rounding.sentences, *move.remarks),
+        limit=limit(last, file_system) if to_minimum else None,
+        grow_commands=growing(last, file_system) if new_size > old_size else (),
     )
 
 
@@ -123,49 +138,20 @@ def _wanted(size: int | str | None, old_size: int) -> int:
     if size[0] == "+":
         return old_size + difference
     if difference >= old_size:
-        raise ValueError(f"the disk has only {format_size(old_size)}, so it cannot get {size[1:]} smaller")
+        raise ValueError(f"the disk has only {size_text(old_size)}, so it cannot get {size[1:]} smaller")
     return old_size - difference
 
 
-def _minimum(table: PartitionTable, disk: Disk) -> int:
-    if not table.partitions:
-        raise UnsupportedImageError("there is no partition that says where data ends", image=disk.chain[0])
+def _minimum(table: PartitionTable, last: Partition | None, found: FileSystemOn | None, disk: Disk) -> int:
+    if last is None:
+        if found is None or found.reasons:
+            raise UnsupportedImageError(
+                "there is no partition or file system that says where data ends", image=disk.chain[0]
+            )
+        return found.size
     minimum = minimum_size(table)
     if minimum > disk.size:
-        last = max(table.partitions, key=lambda partition: partition.end)
         raise UnsupportedImageError(
             f"partition {last.number} needs {minimum} bytes, more than the disk has", image=disk.chain[0]
         )
     return minimum
-
-
-def _refuse_data_loss(disk: Disk, table: PartitionTable, lost: range, progress: Progress | None) -> None:
-    """Raise if anything but zeros and backups of the disk's GPT would be cut or overwritten."""
-    at = lost.start
-    while (first := _first_byte(disk, range(at, lost.stop), progress)) is not None:
-        backup = resize_gpt.backup_around(disk, table, first)
-        if first not in backup:
-            raise _loss(disk, table, first, lost.start)
-        at = backup.stop
-
-
-def _first_byte(disk: Disk, places: range, progress: Progress | None) -> int | None:
-    """The first disk offset at which something stands that is not zero."""
-    for start, length in disk.data_ranges(offset=places.start, length=len(places)):
-        for offset in range(start, start + length, MIB):
-            piece = disk.pread(min(MIB, start + length - offset), offset)
-            if progress is not None:
-                progress(offset - places.start, len(places))
-            if piece.count(0) != len(piece):
-                return offset + len(piece) - len(piece.lstrip(b"\0"))
-    return None
-
-
-def _loss(disk: Disk, table: PartitionTable, first: int, lost_from: int) -> UnsupportedImageError:
-    inside = [str(p.number) for p in table.partitions if p.offset <= first < p.end]
-    where = f", in partition {inside[0]}" if inside else ""
-    return UnsupportedImageError(
-        f"nothing but zeros may stand from disk offset {lost_from} on, but there is data at {first}{where}; "
-        "shrink what is there first, or lose it with --shrink",
-        image=disk.chain[0],
-    )

@@ -111,5 +111,5 @@ def _take(disk: Disk, steps: tuple[Step, ...]) -> None:
 
 def _clear(disk: Disk, left: range) -> None:
     if left:
-        disk.zero(len(left), left.start)
+        disk.zero(length=len(left), offset=left.start)
         disk.flush()

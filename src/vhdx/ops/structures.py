@@ -11,7 +11,7 @@ from vhdx.format import bat, fields, guids, header, identifier, locator, log, me
 from vhdx.geometry import BITMAP_BLOCK_SIZE, SECTORS_PER_CHUNK
 from vhdx.image.bitmap import bit_runs
 from vhdx.journal.scan import descriptor_bytes, entry_fault
-from vhdx.text import quoted
+from vhdx.text import command, quoted
 from vhdx.units import parse_size
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def _refuse_part(part: str) -> None:
 
 
 def _unknown(remains: Remains, why: str, look_at: str) -> CorruptImageError:
-    command = f"vhdx dump {remains.name} {look_at}"
-    return CorruptImageError(why, image=remains.name, next_command=command)
+    advice = command(f"dump {{}} {look_at}", remains.name)
+    return CorruptImageError(why, image=remains.name, next_command=advice)
 
 
 def _region_start(remains: Remains, guid: UUID) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from array import array
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vhdx.extents import BlockState
 from vhdx.format import bat, guids, metadata
+from vhdx.format.bat import file_offset_of
 from vhdx.image.states import is_present
+from vhdx.progress import to_nobody
 from vhdx.reshape.compact import SLOTS_IN_PAGE, Compaction
 from vhdx.reshape.relocate import Relocator
 from vhdx.units import MIB
@@ -17,10 +21,6 @@ if TYPE_CHECKING:
     from vhdx.progress import Advance
     from vhdx.write.session import Session
     from vhdx.write.write import Writer
-
-
-def _to_nobody(done: int, more: int) -> None:
-    """Progress that nobody wants to see."""
 
 
 def become_fixed(writer: Writer, advance: Advance) -> bool:
@@ -57,7 +57,7 @@ def allocate_all(session: Session, advance: Advance) -> bool:
         return allocate(session, range(session.geometry.block_count), advance)
 
 
-def allocate(session: Session, blocks: range, advance: Advance = _to_nobody) -> bool:
+def allocate(session: Session, blocks: range, advance: Advance = to_nobody) -> bool:
     """The same for some blocks; the caller holds the session's lock.
 
     The space is claimed from the host before any entry is changed: OSError (ENOSPC) then leaves the image
@@ -78,36 +78,51 @@ def _make_room(session: Session, blocks: range) -> bool:
     size, block_size = session.file.size(), session.geometry.block_size
     runs = session.bat.runs(blocks.start, len(blocks))
     absent = sum(run.block_count for run in runs if not is_present(run.entry))
+    session.keep_unexplained()
     _, gap_lengths = session.space.gaps()
     behind = max(0, absent - int((gap_lengths * MIB // block_size).sum()))
     end = max(size, session.space.end_after(behind, block_size))
+    if end > size:
+        session.transaction.open_log()
     try:
         session.file.resize(end)
         reserved = session.file.reserve(0, end)
     except BaseException:
         session.file.resize(size)
+        if not session.keeps_blocks:
+            _give_back_holes(session, size)
         raise
     session.reader.file_size = end
     session.transaction.payload_written = True
     return reserved
 
 
+def _give_back_holes(session: Session, size: int) -> None:
+    """What the host had reserved when it found that it is full: it calls that holes, as it is unwritten."""
+    start = 0
+    for data_start, length in (*session.file.data_ranges(0, size), (size, 0)):
+        if start < data_start:
+            session.file.punch(start, data_start - start)
+        start = data_start + length
+
+
 def _allocate(session: Session, block: int, count: int) -> None:
     """The blocks of one page of the table."""
     entries = session.bat.payloads(block, count)
-    new = array("Q", (entry if is_present(entry) else _zeros(session) for entry in entries))
-    if new != entries:
-        session.make_room(1)
-        session.transaction.payload_written = True
-        session.put_entries(block, new)
-
-
-def _zeros(session: Session) -> int:
-    """The entry of a block of zeros; what is new at the end of the file reads as zeros."""
     length = session.geometry.block_size
-    place = session.space.take(length)
-    if place is None:
-        place = session.space.extend(length)
-    else:
-        session.file.zero(place, length)
-    return bat.pack(BlockState.FULLY_PRESENT, place)
+    with contextlib.ExitStack() as undoing:
+        new = array("Q", entries)
+        for index, entry in enumerate(entries):
+            if not is_present(entry):
+                named = partial(_place_of, session, block + index)
+                place, is_zero = undoing.enter_context(session.taken(length, named))
+                if not is_zero:
+                    session.file.zero(place, length)
+                new[index] = bat.pack(BlockState.FULLY_PRESENT, place)
+        if new != entries:
+            session.make_room(1)
+            session.put_entries(block, new)
+
+
+def _place_of(session: Session, block: int) -> int:
+    return file_offset_of(session.bat.payload(block))

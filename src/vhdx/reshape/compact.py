@@ -11,18 +11,16 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vhdx.extents import BlockState
-from vhdx.format.bat import BITMAP_PRESENT, ENTRY_SIZE, FILE_OFFSET_MASK, STATE_MASK, file_offset_of
+from vhdx.format.bat import BITMAP_PRESENT, ENTRY_SIZE, STATE_MASK, file_offset_of
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bat import WINDOW
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.states import PRESENT, is_invalid
-from vhdx.reshape.packing import Gap, Gaps, Piece, moves
+from vhdx.reshape.file_layout import FileLayout
 from vhdx.reshape.scan import Scanner
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     from numpy.typing import NDArray
 
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
 
 SLOTS_IN_PAGE = PAGE_SIZE // ENTRY_SIZE
 _FULL, _PARTIAL = PRESENT
-_AT_ONCE = 64 * 1024
 
 
 class Changes(Protocol):
@@ -105,10 +102,10 @@ class Compaction:
         self.give_back(scanner)
         if scanner is not None:
             self._thin(scanner)
-        pieces = self._pieces()
-        self._advance(0, sum(move.piece.length for move in self._moves(pieces)) * MIB)
+        layout = FileLayout(self._image, self._changes.space)
+        self._advance(0, layout.moved_size)
         count = size = 0
-        for move in self._moves(pieces):
+        for move in layout.moves():
             self._changes.move(move)
             self._advance(move.piece.length * MIB, 0)
             count, size = count + 1, size + move.piece.length * MIB
@@ -139,8 +136,7 @@ class Compaction:
     def _refuse_invalid(self, block: int, values: Numbers, states: Numbers) -> None:
         import numpy as np  # noqa: PLC0415  who has arrays has paid for it
 
-        differencing = self._geometry.differencing
-        invalid = [state.value for state in BlockState if is_invalid(state, differencing=differencing)]
+        invalid = [state.value for state in BlockState if is_invalid(state)]
         for index in np.flatnonzero(np.isin(states, invalid))[:1].tolist():
             self._image.reader.refuse_state(int(values[index]), block + index)
 
@@ -197,66 +193,3 @@ class Compaction:
             entry = self._bat.bitmap(chunk)
             if entry & STATE_MASK == BITMAP_PRESENT and chunk not in self._partial_chunks:
                 self._changes.drop_bitmap(chunk, file_offset_of(entry))
-
-    def _floor(self) -> int:
-        """The MiB of the file behind the last structure that does not move."""
-        return self._image.regions.areas[-1].end // MIB
-
-    def _moves(self, pieces: tuple[Numbers, Numbers]) -> Iterator[Move]:
-        starts, lengths = self._changes.space.gaps()
-        block_length = self._geometry.block_size // MIB
-        fits = lengths >= block_length
-        long, short = (
-            (Gap(*row) for row in _rows(starts[chosen], lengths[chosen])) for chosen in (fits, ~fits)
-        )
-        return moves(self._in_order(pieces), Gaps(long, short, block_length), self._floor())
-
-    def _in_order(self, pieces: tuple[Numbers, Numbers]) -> Iterator[Piece]:
-        """From the end of the file on."""
-        period, block_length = self._geometry.chunk_ratio + 1, self._geometry.block_size // MIB
-        for start, slot in _rows(*pieces):
-            is_bitmap = slot % period == period - 1
-            yield Piece(start, 1 if is_bitmap else block_length, slot)
-
-    def _pieces(self) -> tuple[Numbers, Numbers]:
-        """First MiB and slot of what may have to move, from the end of the file on.
-
-        However it is packed, the file is as long as what it holds: what ends before that stays.
-        """
-        import numpy as np  # noqa: PLC0415
-
-        bound = max(self._floor(), self._changes.space.used_size // MIB)
-        found = [
-            self._pieces_in_window(index, bound) for index in range(0, self._geometry.bat_entry_count, WINDOW)
-        ]
-        starts, slots = (np.concatenate(column) for column in zip(*found, strict=True))
-        order = np.argsort(starts)[::-1]
-        return starts[order], slots[order]
-
-    def _pieces_in_window(self, index: int, bound: int) -> tuple[Numbers, Numbers]:
-        import numpy as np  # noqa: PLC0415
-
-        count = min(WINDOW, self._geometry.bat_entry_count - index)
-        values = np.frombuffer(self._bat.entries(index, count), dtype=np.uint64)
-        slots = np.arange(index, index + count, dtype=np.uint64)
-        period = np.uint64(self._geometry.chunk_ratio + 1)
-        states, starts = (
-            values & np.uint64(STATE_MASK),
-            (values & np.uint64(FILE_OFFSET_MASK)) // np.uint64(MIB),
-        )
-        is_bitmap = slots % period == period - np.uint64(1)
-        # Slots behind the last block of the last chunk may hold anything.
-        is_block = ~is_bitmap & (slots - slots // period < self._geometry.block_count)
-        present = is_block & ((states == _FULL) | (states == _PARTIAL))
-        if self._geometry.differencing:
-            present |= is_bitmap & (states == BITMAP_PRESENT)
-        lengths = np.where(is_bitmap, 1, self._geometry.block_size // MIB).astype(np.uint64)
-        chosen = np.flatnonzero(present & (starts + lengths > bound))
-        chosen = chosen[self._changes.space.is_used(starts[chosen])]
-        return starts[chosen], slots[chosen]
-
-
-def _rows(*columns: NDArray[np.integer]) -> Iterator[tuple[int, ...]]:
-    """Rows of arrays as numbers, in bounded memory."""
-    for start in range(0, len(columns[0]), _AT_ONCE):
-        yield from zip(*(column[start : start + _AT_ONCE].tolist() for column in columns), strict=True)

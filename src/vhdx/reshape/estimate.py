@@ -1,69 +1,70 @@
-"""What a compaction would do, counted on a map of the space; nothing is changed."""
+"""What a compaction would do: the same steps, in memory, where the changed pages of the table are kept."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdx.format.bat import file_offset_of
+from vhdx.format import guids
 from vhdx.geometry import BITMAP_BLOCK_SIZE
-from vhdx.image.states import is_present
-from vhdx.units import MIB
-from vhdx.write.space import Conflict, keep_leftovers, survey
+from vhdx.reshape.relocate import Relocator
+from vhdx.write.session import Session
+from vhdx.write.transaction import Transaction
 
 if TYPE_CHECKING:
-    from array import array
-
     from vhdx.image.image import Image
-    from vhdx.reshape.packing import Move
-    from vhdx.reshape.scan import Replacement
+    from vhdx.storage.dry_run import DryRunStorage
+    from vhdx.write.sectors import Below
 
 
-class Estimate:
-    """The changes of a compaction, not made. Raises CorruptImageError where blocks overlap."""
+class _InMemory(Transaction):
+    """Changed pages stay in memory; a dirty log is replayed as it would be."""
 
-    def __init__(self, image: Image) -> None:
-        self.image = image
-        try:
-            # As if what keeps space without contents had been dropped already.
-            self.space = survey(
-                image.regions, image.bat, image.geometry, image.reader.file_size, keeping=False
-            )
-        except Conflict as conflict:
-            raise conflict.finding.error(image.name) from None
-        keep_leftovers(self.space, image.regions, image.bat, image.geometry)
+    def begin(self, *, contents: bool, used_end: int | None = None) -> None:  # noqa: ARG002  no headers
+        """The image is as after its replay."""
+        if self._began:
+            return
+        if self._image.header.log_guid != guids.NIL:
+            self.replay_log(used_end)
+        self._began = self.contents_began = True
 
-    def trim(self, length: int, offset: int) -> None:
-        """Whole blocks go."""
-        for block in self.image.geometry.covered(offset, length):
-            entry = self.image.bat.payload(block)
-            if is_present(entry):
-                self.space.give_back(file_offset_of(entry), self.image.geometry.block_size)
+    def open_log(self) -> None:
+        """There is no log."""
 
-    def drop_places(self, block: int, entries: array[int]) -> None:
-        """Counted from the beginning."""
+    def recover(self) -> None:
+        """Copies of the region table are not looked at."""
 
-    def give_back(self, block: int, entry: int, replacement: Replacement) -> None:  # noqa: ARG002  as in `Changes`
-        """A block with fewer sectors keeps its space."""
-        if replacement.bits is None:
-            self.space.give_back(file_offset_of(entry), self.image.geometry.block_size)
-
-    def drop_bitmap(self, chunk: int, place: int) -> None:  # noqa: ARG002
-        """A sector bitmap goes."""
-        self.space.give_back(place, BITMAP_BLOCK_SIZE)
-
-    def add_bitmap(self, chunk: int) -> bool:  # noqa: ARG002
-        """A sector bitmap comes, if there is space for it."""
-        return self.space.take(BITMAP_BLOCK_SIZE) is not None
-
-    def settle(self) -> None:
-        """Nothing waits here."""
-
-    def move(self, move: Move) -> None:
-        """Something goes from one place to another."""
-        length = move.piece.length * MIB
-        self.space.claim(move.target * MIB, length)
-        self.space.give_back(move.piece.start * MIB, length)
-
-    def punch(self, file_offset: int, length: int) -> bool:  # noqa: ARG002
-        """The host would be asked."""
+    def has_room(self, pages: int) -> bool:  # noqa: ARG002
+        """There is no log to be filled."""
         return True
+
+    def commit(self) -> bool:
+        """All that was changed counts as durable."""
+        return True
+
+
+class DryRunSession(Session):
+    """A session that leaves the file as it is. Raises as a session does for what cannot be written to."""
+
+    def __init__(self, file: DryRunStorage, image: Image) -> None:
+        super().__init__(file, image)
+        self.transaction = _InMemory(file, image)
+
+
+class Estimate(Relocator):
+    """The changes of a compaction, with what is moved referred to."""
+
+    def __init__(self, file: DryRunStorage, image: Image, below: Below | None) -> None:
+        self.session = DryRunSession(file, image)
+        super().__init__(self.session, below)
+        self._tried = file
+
+    def _move_bitmap(self, chunk: int, source: int, target: int) -> None:
+        data = self._pages.read_many(BITMAP_BLOCK_SIZE, source)
+        self._tried.move(source, target, BITMAP_BLOCK_SIZE)
+        self._bitmap_moved(chunk, target)
+        self._pages.put_all(data, target)
+
+    def _copy(self, source: int, target: int, length: int) -> None:
+        available = min(length, self._tried.size() - source)
+        self._tried.move(source, target, available)
+        self._clear(target + available, length - available)

@@ -1,8 +1,9 @@
-"""Which blocks go into which gaps so that a file becomes shorter. Pure: knows lengths, not contents.
+"""Which blocks go into which gaps so that a file becomes as short as can be. Pure: knows lengths only.
 
-From the end of the file on, each piece goes into the lowest gap that is long enough and lies wholly before
-it, until one finds none: what lies before that one need not move. Sector bitmaps, which are shorter than
-blocks, go into gaps that no block fits into first. So every move shortens the file.
+A file can be cut at some end if everything that reaches behind it has room in front of it: blocks in gaps
+that are long enough, sector bitmaps, of 1 MiB, in whatever that leaves. The more is cut the more has to move
+and the less room there is, so the lowest such end is found by halving. Then each thing moves once, to where
+it can stay: another run would find nothing to gain.
 
 A piece is never moved by less than its own length: source and target would overlap, and a crash in between
 would leave neither. Gaps shorter than a block, which only bitmaps and regions leave, may therefore stay.
@@ -10,11 +11,11 @@ would leave neither. Gaps shorter than a block, which only bitmaps and regions l
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 class Gap(NamedTuple):
@@ -39,56 +40,51 @@ class Move(NamedTuple):
     target: int
 
 
-class Gaps:
-    """Free space, lowest first: ``long`` gaps have room for ``block_length`` MiB, ``short`` ones have not."""
+class Room(NamedTuple):
+    """What has to move, or has room, in front of some end: ``blocks`` of them, and ``length`` MiB in all."""
 
-    def __init__(self, long: Iterable[Gap], short: Iterable[Gap], block_length: int) -> None:
-        self._long = iter(long)
-        self._short = iter(short)
-        self._block_length = block_length
-        self._current: Gap | None = None
-        self._rests: deque[Gap] = deque()  # of long gaps, too short for a block by now
-
-    def take(self, length: int, before: int) -> int | None:
-        """The first MiB of a gap of ``length`` that ends at or before ``before``; None if there is none.
-
-        ``before`` never grows from call to call.
-        """
-        target = self._take_short(length, before) if length < self._block_length else None
-        return self._take_long(length, before) if target is None else target
-
-    def _take_short(self, length: int, before: int) -> int | None:
-        gap = self._rests.popleft() if self._rests else next(self._short, None)
-        if gap is None or gap.start + length > before:
-            return None
-        if gap.length > length:
-            self._rests.appendleft(Gap(gap.start + length, gap.length - length))
-        return gap.start
-
-    def _take_long(self, length: int, before: int) -> int | None:
-        if self._current is None:
-            self._current = next(self._long, None)
-        if self._current is None or self._current.start + length > before:
-            return None
-        start, room = self._current
-        self._current = rest = Gap(start + length, room - length)
-        if rest.length < self._block_length:
-            self._current = None
-            self._rests.extend([rest] if rest.length else ())
-        return start
+    blocks: int
+    length: int
 
 
-def moves(pieces: Iterable[Piece], gaps: Gaps, floor: int) -> Iterator[Move]:
-    """What is to be moved, in order. ``pieces`` come from the end of the file on.
+def lowest_end(lowest: int, highest: int, needed: Callable[[int], Room], free: Callable[[int], Room]) -> int:
+    """The lowest end, in MiB, at which a file can be cut; ``highest``, where it ends now, if there is none.
 
-    Nothing before ``floor`` is moved, nor before what was moved: up to there the file is needed anyhow.
-    Space that a move leaves is no target of a later one.
+    ``needed`` and ``free`` say of an end what reaches behind it, and what is free in front of it.
     """
+
+    def has_room(end: int) -> bool:
+        wanted, there = needed(end), free(end)
+        return wanted.blocks <= there.blocks and wanted.length <= there.length
+
+    return lowest + bisect_left(range(lowest, highest), 1, key=has_room)
+
+
+def moves(
+    pieces: Iterable[Piece], gaps: Callable[[], Iterable[Gap]], block_count: int, block_length: int
+) -> Iterator[Move]:
+    """Where the pieces go, all of which have room: blocks into the lowest gaps, bitmaps into what they leave.
+
+    ``gaps`` gives the gaps in front of the new end, lowest first; ``block_count`` of the pieces are blocks.
+    """
+    blocks = _places_of_blocks(gaps(), block_count, block_length)
+    bitmaps = _places_of_bitmaps(gaps(), block_count, block_length)
     for piece in pieces:
-        if piece.start + piece.length <= floor:
+        yield Move(piece, next(blocks if piece.length == block_length else bitmaps))
+
+
+def _places_of_blocks(gaps: Iterable[Gap], count: int, length: int) -> Iterator[int]:
+    for gap in gaps:
+        taken = min(count, gap.length // length)
+        yield from range(gap.start, gap.start + taken * length, length)
+        count -= taken
+        if not count:
             return
-        target = gaps.take(piece.length, before=piece.start)
-        if target is None:
-            return
-        yield Move(piece, target)
-        floor = max(floor, target + piece.length)
+
+
+def _places_of_bitmaps(gaps: Iterable[Gap], count: int, length: int) -> Iterator[int]:
+    """Every MiB that ``count`` blocks leave."""
+    for gap in gaps:
+        taken = min(count, gap.length // length)
+        yield from range(gap.start + taken * length, gap.start + gap.length)
+        count -= taken

@@ -6,6 +6,7 @@ these flushes. A crash leaves each block at its old place or at its new one, wit
 
 from __future__ import annotations
 
+import contextlib
 from array import array
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ from vhdx.write.blocks import BlockWriter
 from vhdx.write.erase import Eraser
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from vhdx.reshape.packing import Move
     from vhdx.reshape.scan import Bits, Replacement
     from vhdx.write.sectors import Below
@@ -67,6 +70,14 @@ class Relocator:
         self._unsettled = True
         self._eraser.trim(length, offset)
 
+    def discard(self, length: int, offset: int) -> None:
+        """Nobody needs what some whole, present blocks hold; in a child they hide the parent from now on."""
+        self._unsettled = True
+        if self._geometry.differencing:
+            self._eraser.zero(length, offset, keep_allocated=False, fast_only=False)
+        else:
+            self._eraser.trim(length, offset)
+
     def drop_places(self, block: int, entries: array[int]) -> None:
         """Kept space may overlap what others own: what is free then, `settle` finds out."""
         self._begin(1)
@@ -102,24 +113,30 @@ class Relocator:
     def drop_bitmap(self, chunk: int, place: int) -> None:
         """Nothing wrote to it in this session: bits are cleared only where a block needs them still."""
         self._begin(1)
-        with self._pages.lock:
-            self._session.reader.forget_bitmap(chunk)
-            self._bat.put_bitmap(chunk, 0)
+        self._session.put_bitmap_entry(chunk, 0)
         self._pages.forget(place, BITMAP_BLOCK_SIZE)
 
     def add_bitmap(self, chunk: int) -> bool:
         """Zeros that are durable before the entry that names them, as the commit flushes them first."""
-        place = self.space.take(BITMAP_BLOCK_SIZE)
+        place = self._session.take_gap(BITMAP_BLOCK_SIZE)
         if place is None:
             return False
-        self._begin(1)
-        self._session.transaction.payload_written = True
-        self._clear(place, BITMAP_BLOCK_SIZE)
-        self._pages.forget(place, BITMAP_BLOCK_SIZE)
-        with self._pages.lock:
-            self._session.reader.forget_bitmap(chunk)
-            self._bat.put_bitmap(chunk, bat.pack(bat.BITMAP_PRESENT, place))
+        with self._named_or_given_back(place, BITMAP_BLOCK_SIZE, lambda: self._bat.bitmap(chunk)):
+            self._begin(1)
+            self._session.transaction.payload_written = True
+            self._clear(place, BITMAP_BLOCK_SIZE)
+            self._pages.forget(place, BITMAP_BLOCK_SIZE)
+            self._session.put_bitmap_entry(chunk, bat.pack(bat.BITMAP_PRESENT, place))
         return True
+
+    @contextlib.contextmanager
+    def _named_or_given_back(self, place: int, length: int, entry: Callable[[], int]) -> Iterator[None]:
+        """Space that was taken goes back, also to the host, if an exception comes before it is named."""
+        try:
+            yield
+        finally:
+            if file_offset_of(entry()) != place:
+                self._session.untake(place, length)
 
     def settle(self) -> None:
         """Commit, and look at the table again."""
@@ -137,12 +154,15 @@ class Relocator:
             self.punch(file_offset, length)
         self._transparent.clear()
 
-    def punch(self, file_offset: int, length: int) -> bool:
-        """Give a range that nobody reads, or that is zeros, back to the host; False where that cannot be."""
+    def punch(self, file_offset: int, length: int, *, contents: bool = False) -> bool:
+        """Give a range that nobody reads, or that is zeros, back to the host; False where that cannot be.
+
+        ``contents``: reads may notice.
+        """
         length = min(length, self._session.reader.file_size - file_offset)
         if length <= 0:
             return True
-        self._session.begin(contents=False)
+        self._session.begin(contents=contents)
         self._session.transaction.payload_written = True
         return self._file.punch(file_offset, length)
 
@@ -161,10 +181,11 @@ class Relocator:
         self._begin(1)
         self.space.claim(target, length)
         self._session.transaction.payload_written = True
-        if within == self._geometry.chunk_ratio:
-            self._move_bitmap(chunk, source, target)
-        else:
-            self._move_block(chunk * self._geometry.chunk_ratio + within, source, target)
+        with self._named_or_given_back(target, length, lambda: self._bat.entries(move.piece.slot, 1)[0]):
+            if within == self._geometry.chunk_ratio:
+                self._move_bitmap(chunk, source, target)
+            else:
+                self._move_block(chunk * self._geometry.chunk_ratio + within, source, target)
         self._copied += length
         if self._copied >= _BATCH_SIZE:
             self._session.commit()
@@ -183,10 +204,11 @@ class Relocator:
         It lies behind all that is moved later, and closing cuts when the log is empty.
         """
         self._file.write_at(self._pages.read_many(BITMAP_BLOCK_SIZE, source), target)
+        self._bitmap_moved(chunk, target)
+
+    def _bitmap_moved(self, chunk: int, target: int) -> None:
         self._pages.forget(target, BITMAP_BLOCK_SIZE)
-        with self._pages.lock:
-            self._session.reader.forget_bitmap(chunk)
-            self._bat.put_bitmap(chunk, bat.pack(bat.BITMAP_PRESENT, target))
+        self._session.put_bitmap_entry(chunk, bat.pack(bat.BITMAP_PRESENT, target))
 
     def _copy(self, source: int, target: int, length: int) -> None:
         """Holes of the host become holes again; behind a file that ends early are zeros."""

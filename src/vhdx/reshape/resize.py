@@ -58,14 +58,10 @@ def resize(
 @contextlib.contextmanager
 def _session(file: Storage, image: Image, identity: UUID | None = None) -> Iterator[Session]:
     """A session that is closed at the end, also by an exception: what it committed stays."""
-    session = Session(file, image)
-    if identity is not None:
-        session.transaction.identity = identity
-    try:
-        with session.lock:
-            yield session
-    finally:
-        session.close()
+    with Session(file, image) as session, session.lock:
+        if identity is not None:
+            session.transaction.identity = identity
+        yield session
 
 
 def _put_size(session: Session, disk_size: int) -> None:
@@ -81,7 +77,7 @@ def _put_size(session: Session, disk_size: int) -> None:
 def _prepare(file: Storage, image: Image, disk_size: int) -> None:
     """Make the table long enough, and nothing stand in it behind the old end; contents stay as they are."""
     old = image.geometry
-    new = Geometry(disk_size, old.block_size, old.logical_sector_size, old.differencing)
+    new = old.resized(disk_size)
     with _session(file, image) as session:
         session.begin(contents=False)
         _complete_last_block(session)
@@ -96,9 +92,8 @@ def _complete_last_block(session: Session) -> None:
     """Extend a file that ends inside the last block, as QEMU ends fixed images: the rest of it is needed."""
     entry = session.bat.payload(session.geometry.block_count - 1)
     end = file_offset_of(entry) + session.geometry.block_size
-    if is_present(entry) and end > session.reader.file_size:
-        session.file.resize(end)
-        session.reader.file_size = end
+    if is_present(entry):
+        session.grow(end)
 
 
 def _slots_in_force(geometry: Geometry) -> tuple[int, int | None]:
@@ -164,7 +159,7 @@ def _grow(file: Storage, future: Image, old_size: int, below: Below | None, iden
 
 def _shrink(file: Storage, image: Image, disk_size: int, identity: UUID | None) -> None:
     old = image.geometry
-    new = Geometry(disk_size, old.block_size, old.logical_sector_size, old.differencing)
+    new = old.resized(disk_size)
     with _session(file, image, identity) as session:
         session.begin()
         _put_size(session, disk_size)
@@ -201,7 +196,7 @@ def _drop_bitmaps(session: Session, chunks: range) -> None:
         entry = session.bat.bitmap(chunk)
         if entry:
             session.make_room(1)
-            session.bat.put_bitmap(chunk, 0)
+            session.put_bitmap_entry(chunk, 0)
         if entry & bat.STATE_MASK == bat.BITMAP_PRESENT:
             session.space.give_up(file_offset_of(entry), BITMAP_BLOCK_SIZE)
 

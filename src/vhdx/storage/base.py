@@ -10,6 +10,11 @@ if TYPE_CHECKING:
 
 
 ZEROS = bytes(1024 * 1024)
+UNREADABLE = "the host cannot read it"
+"""What is wrong with a copy of which `read_copy` got nothing."""
+UNREADABLE_STRUCTURE = "the host cannot read what says where it is"
+UNREADABLE_DATA = f"{UNREADABLE}; zeros are read"
+"""Why ranges of a disk are doubtful where the host has failed."""
 
 
 class ReadableStorage(Protocol):
@@ -63,6 +68,25 @@ class Storage(ReadableStorage, Protocol):
 def ended_early(name: str, file_offset: int, length: int) -> OSError:
     """The error for a file that has fewer bytes than it had when it was opened."""
     return OSError(errno.EIO, f"the file ends inside {length} bytes at offset {file_offset}", name)
+
+
+class HostReadError(OSError):
+    """The host cannot read a part of a file: ``failed_at`` is the first byte that it did not give."""
+
+    def __init__(self, error: OSError, name: str, failed_at: int, end: int) -> None:
+        why = f"{error.strerror} in {end - failed_at} bytes at file offset {failed_at}"
+        super().__init__(error.errno, why, name)
+        self.failed_at = failed_at
+
+
+def read_copy(storage: ReadableStorage, length: int, file_offset: int) -> bytes:
+    """The bytes of a structure that stands twice; none where the host cannot read this copy."""
+    try:
+        return storage.read(length, file_offset)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return b""
 
 
 def fill_zeros(buffer: memoryview) -> None:

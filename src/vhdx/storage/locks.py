@@ -3,19 +3,22 @@
 QEMU takes shared locks on a byte for each thing it does (100 reads, 101 writes, 103 resizes) and on a
 byte for each thing it lets nobody else do (200 + the same numbers), then looks whether somebody holds a
 counterpart. Open-file-description locks belong to the descriptor, so two objects of one process exclude
-each other as two processes do. Elsewhere than on Linux ``flock`` stands for the two roles.
+each other as two processes do. On macOS ``flock`` stands for the two roles. Windows: `windows_locks`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import struct
 import sys
 from typing import TYPE_CHECKING
 
 from vhdx.errors import ImageLockedError
+
+assert sys.platform != "win32"
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,12 +52,30 @@ def acquire_writer(descriptor: int, path: str) -> None:
         )
 
 
+def is_held(descriptor: int) -> bool | None:
+    """Whether anybody else holds the file, as reader or writer; None where the file system has no locks.
+
+    Linux can be asked without taking a lock, which whoever is about to take it would meet.
+    """
+    if not sys.platform.startswith("linux"):
+        try:
+            held = _acquire(descriptor, "", does=(), exclusive=True)
+        except ImageLockedError:
+            return True
+        release(descriptor)
+        return False if held else None
+    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _DOES, 2 * _LETS_NOBODY, 0)
+    try:
+        answer = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
+    except OSError as error:
+        if error.errno not in _NO_LOCKS_HERE:
+            raise
+        return None
+    return bool(answer[0] != fcntl.F_UNLCK)
+
+
 def release(descriptor: int) -> None:
     """Let go of every lock on the file, also for processes that inherited the descriptor by a fork."""
-    if sys.platform == "win32":
-        return
-    import fcntl  # noqa: PLC0415  absent on Windows
-
     with contextlib.suppress(OSError):  # file systems without locks; /dev/null behind a released descriptor
         if sys.platform.startswith("linux"):
             everything = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
@@ -67,7 +88,7 @@ def _acquire(descriptor: int, path: str, does: Iterable[int], *, exclusive: bool
     try:
         if sys.platform.startswith("linux"):
             _acquire_bytes(descriptor, path, tuple(does))
-        elif sys.platform != "win32":
+        else:
             _acquire_whole(descriptor, path, exclusive=exclusive)
     except OSError as error:
         if error.errno not in _NO_LOCKS_HERE:
@@ -77,8 +98,6 @@ def _acquire(descriptor: int, path: str, does: Iterable[int], *, exclusive: bool
 
 
 def _acquire_whole(descriptor: int, path: str, *, exclusive: bool) -> None:
-    import fcntl  # noqa: PLC0415  absent on Windows
-
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -86,8 +105,6 @@ def _acquire_whole(descriptor: int, path: str, *, exclusive: bool) -> None:
 
 
 def _acquire_bytes(descriptor: int, path: str, does: tuple[int, ...]) -> None:
-    import fcntl  # noqa: PLC0415  absent on Windows
-
     forbids = (_WRITES, _RESIZES)
     for byte in (*(_DOES + what for what in does), *(_LETS_NOBODY + what for what in forbids)):
         wanted = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0)

@@ -7,7 +7,7 @@ from heapq import merge
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.storage.base import fill_zeros
-from vhdx.storage.runs import Runs
+from vhdx.storage.runs import Runs, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,15 +92,7 @@ class Overlay:
         """The (file offset, length) runs of whole sectors, in order, in which the base may look different."""
         laid = self._laid
         sectors = ((offset, offset + SECTOR_SIZE) for offset in laid.sector_offsets)
-        start = end = 0
-        for low, high in merge(sectors, self._zeroed_data()):
-            if low > end:
-                if end > start:
-                    yield start, end - start
-                start = low
-            end = max(end, high)
-        if end > start:
-            yield start, end - start
+        yield from joined(merge(sectors, self._zeroed_data()))
 
     def _zeroed_data(self) -> Iterator[tuple[int, int]]:
         """Where runs of zeros lie over something else, as far as the host knows its holes."""
@@ -146,9 +138,15 @@ class Overlay:
         fill_zeros(buffer[max(0, stop - file_offset) :])
 
     def data_ranges(self, file_offset: int, length: int) -> Iterator[tuple[int, int]]:
-        """The whole range: what lies over the base has no holes worth telling."""
-        if length:
-            yield file_offset, length
+        """What the base tells, and the sectors that lie over it."""
+        laid, end = self._laid, file_offset + length
+        inside = max(0, min(end, laid.base_size) - file_offset)
+        told = self._base.data_ranges(file_offset, inside) if inside else ()
+        base = ((start, start + part) for start, part in told)
+        first = bisect_right(laid.sector_offsets, file_offset - SECTOR_SIZE)
+        offsets = laid.sector_offsets[first : bisect_left(laid.sector_offsets, end)]
+        sectors = ((max(offset, file_offset), min(offset + SECTOR_SIZE, end)) for offset in offsets)
+        yield from joined(merge(base, sectors))
 
     def close(self) -> None:
         """Close the base."""

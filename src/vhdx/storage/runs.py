@@ -6,7 +6,20 @@ from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+
+def joined(pieces: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """(start, length) of what pieces (start, end) cover that come in order of their starts."""
+    start = end = 0
+    for low, high in pieces:
+        if low > end:
+            if end > start:
+                yield start, end - start
+            start = low
+        end = max(end, high)
+    if end > start:
+        yield start, end - start
 
 
 class Runs:

@@ -8,10 +8,11 @@ wait in a temporary file: there may be as many of them as the image has.
 from __future__ import annotations
 
 import tempfile
+from heapq import merge
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.storage.base import ZEROS, ended_early, fill_zeros
-from vhdx.storage.runs import Runs
+from vhdx.storage.runs import Runs, joined
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,9 +90,14 @@ class StagedChanges:
         return self._spool.read(length)
 
     def data_ranges(self, file_offset: int, length: int) -> Iterator[tuple[int, int]]:
-        """The whole range: no holes are told."""
-        if length:
-            yield file_offset, length
+        """What the file tells, and the pages that were written."""
+        end = file_offset + length
+        inside = max(0, min(end, self._kept_of_base) - file_offset)
+        told = self._base.data_ranges(file_offset, inside) if inside else ()
+        base = ((start, start + part) for start, part in told)
+        pages = sorted(page * PAGE for page in self._pages if file_offset - PAGE < page * PAGE < end)
+        written = ((max(at, file_offset), min(at + PAGE, end)) for at in pages)
+        yield from joined(merge(base, written))
 
     def write_at(self, data: bytes | bytearray | memoryview, file_offset: int) -> None:
         """Keep bytes that would be written."""
@@ -155,11 +161,11 @@ class StagedChanges:
         self._note(Step("zero", first * PAGE, (last - first) * PAGE))
 
     def punch(self, file_offset: int, length: int) -> bool:  # noqa: ARG002  the protocol's signature
-        """Nothing is given back by a staged."""
+        """Nothing is given back while changes are staged."""
         return False
 
     def reserve(self, file_offset: int, length: int) -> bool:  # noqa: ARG002  the protocol's signature
-        """Nothing is claimed on the host by a staged."""
+        """Nothing is claimed on the host while changes are staged."""
         return False
 
     def changed_ranges(self) -> list[tuple[int, int]]:

@@ -7,6 +7,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from vhdx.reentry import holder_of
 from vhdx.storage.base import ended_early
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class StreamStorage:
         self._stream = stream
         self._name = name if name is not None else _name_of(stream)
         self._owned = owned
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._is_inside = holder_of(self._lock)
 
     @property
     def name(self) -> str:
@@ -39,7 +41,7 @@ class StreamStorage:
 
     def size(self) -> int:
         """The position of the end, in bytes."""
-        with self._lock:
+        with self._turn():
             return self._stream.seek(0, io.SEEK_END)
 
     def identity(self) -> tuple[int, int] | None:
@@ -50,10 +52,22 @@ class StreamStorage:
         status = os.fstat(fileno())
         return status.st_dev, status.st_ino
 
+    def _turn(self) -> threading.RLock:
+        """The lock around a use of the file object. Raises RuntimeError in the midst of such a use.
+
+        Its cursor would not be where the other use left it: what a signal handler reads, or the file object.
+        """
+        if self._is_inside():
+            raise RuntimeError(
+                f"{self._name} was read by a signal handler, a finaliser or the file object itself, while "
+                "its thread is reading it; a path can be read so"
+            )
+        return self._lock
+
     def read(self, length: int, file_offset: int) -> bytes:
         """Exactly ``length`` bytes."""
         pieces, missing = [], length
-        with self._lock:
+        with self._turn():
             self._stream.seek(file_offset)
             while missing:
                 piece = self._stream.read(missing)

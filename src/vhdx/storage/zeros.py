@@ -27,7 +27,7 @@ def nonzero_runs(piece: bytearray, unit: int = UNIT) -> list[tuple[int, int]]:
 
     Most units that hold data show it in their first bytes.
     """
-    if is_zero(piece):
+    if (piece == ZEROS) if len(piece) == len(ZEROS) else is_zero(piece):
         return []
     zero_unit = ZEROS[:unit]
     runs: list[tuple[int, int]] = []

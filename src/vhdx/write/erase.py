@@ -10,7 +10,7 @@ from vhdx.extents import BlockState, ExtentKind
 from vhdx.format import bat
 from vhdx.format.bat import STATE_MASK, file_offset_of, state_of
 from vhdx.image.pages import PAGE_SIZE
-from vhdx.image.states import TRANSITIONS, Event, is_invalid, is_present
+from vhdx.image.states import PRESENT, TRANSITIONS, Event, is_invalid, is_present
 from vhdx.pieces import pieces
 from vhdx.storage.base import ZEROS
 
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from vhdx.write.session import Session
 
 _SLOTS_IN_PAGE = PAGE_SIZE // bat.ENTRY_SIZE
-_SUSPECT = frozenset(state.value for state in BlockState if is_invalid(state, differencing=False))
-"""States that some kinds of images cannot have."""
+_INVALID = frozenset(state.value for state in BlockState if is_invalid(state))
 
 
 class Eraser:
@@ -110,21 +109,28 @@ class Eraser:
 
     def _change_states(self, blocks: range, event: Event, *, only_absent: bool = False) -> None:
         """Let an event happen to whole blocks, a page of the table at a time."""
-        session, table = self._session, TRANSITIONS[event]
+        table = TRANSITIONS[event]
         for block, _, count in self._geometry.slot_runs(blocks.start, len(blocks), _SLOTS_IN_PAGE):
             old = self._bat.payloads(block, count)
-            if not _SUSPECT.isdisjoint(entry & STATE_MASK for entry in old):
+            alike = old.count(old[0]) == count  # as most pages of large disks are
+            states = {entry & STATE_MASK for entry in (old[:1] if alike else old)}
+            if not _INVALID.isdisjoint(states):
                 for number, entry in enumerate(old, block):
-                    session.refuse_invalid(number, entry)
-            if old.count(old[0]) == count:  # as most pages of large disks are
+                    self._session.refuse_invalid(number, entry)
+            if alike:
                 new = array("Q", (_after(old[0], table, only_absent=only_absent),)) * count
             else:
                 new = array("Q", (_after(entry, table, only_absent=only_absent) for entry in old))
-            if new == old:
-                continue
-            session.begin()
-            session.make_room(1)
-            session.put_entries(block, new)
+            if new != old:
+                self._put_states(block, old, new, gives_up=not states.isdisjoint(PRESENT))
+
+    def _put_states(self, block: int, old: array[int], new: array[int], *, gives_up: bool) -> None:
+        """Change the entries of blocks in one page; what was present, if anything was, gives up its space."""
+        session = self._session
+        session.begin()
+        session.make_room(1)
+        session.put_entries(block, new)
+        if gives_up:
             for before, after in zip(old, new, strict=True):
                 if before != after and is_present(before):
                     session.space.give_up(file_offset_of(before), self._geometry.block_size)

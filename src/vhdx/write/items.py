@@ -109,6 +109,12 @@ def without_item(entries: Entries, index: int) -> ItemChange:
     return ItemChange(rows, (*moved, (metadata.COUNT_OFFSET, metadata.pack_count(last))))
 
 
+def renamed(entries: Entries, index: int, item_id: UUID) -> ItemChange:
+    """Give the item of a row another id."""
+    row = entries[index]._replace(item_id=item_id)
+    return ItemChange((*entries[:index], row, *entries[index + 1 :]), (_row(index, row),))
+
+
 def _row(index: int, entry: MetadataEntry) -> Patch:
     return metadata.entry_offset(index), metadata.pack_entry(entry)
 

@@ -73,7 +73,7 @@ class SectorWriter:
             # What belongs together goes into one log entry.
             with session.transaction.failing_for_good(), self._pages.lock:
                 self._set_bits(bitmap, span.block, start, len(filled), was_partial=was_partial)
-                self._bat.put_bitmap(chunk, bat.pack(bat.BITMAP_PRESENT, bitmap))
+                session.put_bitmap_entry(chunk, bat.pack(bat.BITMAP_PRESENT, bitmap))
                 entry = bat.pack(BlockState.PARTIALLY_PRESENT, place)
                 session.put_entries(span.block, array("Q", (entry,)))
 

@@ -9,9 +9,14 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING
 
-from vhdx.errors import UnsupportedImageError
+from vhdx.closing import ClosedAtEnd
+from vhdx.errors import UnsupportedImageError, VhdxError
 from vhdx.format.bat import file_offset_of, state_of
+from vhdx.image.image import load
 from vhdx.image.states import is_invalid
+from vhdx.image.unowned import kept_around
+from vhdx.journal.replay import known_end
+from vhdx.units import MIB
 from vhdx.write.pins import Pins
 from vhdx.write.space import Conflict, keep_leftovers, survey
 from vhdx.write.transaction import Transaction, nobody_reads
@@ -25,11 +30,12 @@ if TYPE_CHECKING:
     from vhdx.storage.base import Storage
     from vhdx.write.space import Space
 
+_UNCLAIMED = bytes.maketrans(b"\0\1\2", b"\1\0\0")
 _LAST_SEQUENCE_NUMBER = 2**63
 """No session gets near the end of 64 bits from here."""
 
 
-class Session:
+class Session(ClosedAtEnd):
     """The changes of one image. ``lock`` orders everything that changes the table, a bitmap or an item."""
 
     def __init__(self, file: Storage, image: Image, on_failure: Callable[[], None] = nobody_reads) -> None:
@@ -43,11 +49,17 @@ class Session:
         self.keeps_blocks = image.metadata.disk_type == "fixed"
         self.cuts = not self.keeps_blocks
         """Whether the file may be cut behind its last used MiB at the end."""
+        self.cuts_unknown = True
+        """Whether the file may be cut where its dirty log says that it ended, if nothing stands behind."""
         self.lock = threading.RLock()
         self.pins = Pins()
         self.transaction = Transaction(file, image, on_failure)
         self._known_space: Space | None = None
         self._leftovers: list[int] | None = None
+        self._at_first: bytes | None = (
+            None  # what was claimed when the file was opened, until that is looked at
+        )
+        self._unexplained: bytearray | None = None
 
     @property
     def space(self) -> Space:
@@ -62,11 +74,46 @@ class Session:
                 self._leftovers = keep_leftovers(space, regions, self.bat, self.geometry)
             else:
                 space.keep(self._leftovers, self.geometry.block_size)
+            if self._unexplained is not None:
+                space.keep_unexplained(self._unexplained)
+            else:
+                self._at_first = space.claimed()
             self._known_space = space
         return self._known_space
 
+    def keep_unexplained(self) -> None:
+        """Before space is taken or cut: keep what nobody claims and is not zeros, as it may be a lost block.
+
+        Looked for once, in what nobody claimed when the file was opened; what the log says is newer than
+        itself is explained.
+        """
+        if self._unexplained is not None:
+            return
+        space, claimed = self.space, self._at_first
+        assert claimed is not None  # the survey noted it
+        sequence = None if self.transaction.began else self.image.sequence
+        end = None if sequence is None or not self.cuts_unknown else known_end(sequence)
+        size = min(self.reader.file_size, len(claimed) * MIB)
+        size = size if end is None else min(size, max(end, space.used_end))
+        if self._lacks_entries():
+            found = bytearray(claimed.translate(_UNCLAIMED))
+        else:
+            found = kept_around(self.image.storage, claimed, size, self.geometry.block_size)
+        space.keep_unexplained(found)
+        self._unexplained, self._at_first = found, None
+
+    def _lacks_entries(self) -> bool:
+        """Whether a fixed image has blocks without an entry, so that all it has may be blocks."""
+        blocks = self.bat.runs(0, self.geometry.block_count) if self.keeps_blocks else ()
+        return any(run.entry == 0 for run in blocks)
+
+    def free_unexplained(self) -> None:
+        """Before the first change: what nobody claims is free, whatever it holds; the caller says so."""
+        self._unexplained = bytearray()
+
     def survey_anew(self) -> None:
         """Make everything durable; then what no entry names any more is free, whatever kept it so far."""
+        self.keep_unexplained()
         self.commit()
         self._known_space = None
 
@@ -84,6 +131,7 @@ class Session:
     def know_space(self, space: Space) -> None:
         """Before the first change: which space is free in an image whose contradictions go."""
         self._known_space = space
+        self.free_unexplained()
 
     def begin(self, *, contents: bool = True) -> None:
         """Before a change: the image is sound, its headers say that it is being written to."""
@@ -92,10 +140,25 @@ class Session:
             return
         with self.lock:
             first = not self.transaction.began
-            _ = self.space  # an image that contradicts itself is not modified at all
-            self.transaction.begin(contents=contents)
+            used_end = self.space.used_end  # an image that contradicts itself is not modified at all
+            self.transaction.begin(contents=contents, used_end=used_end if self.cuts_unknown else None)
             if first:
+                self._follow_end()
                 self.transaction.recover()
+
+    def _follow_end(self) -> None:
+        """The replay of a dirty log may have cut the file."""
+        size = self.file.size()
+        if size < self.reader.file_size:
+            self.reader.file_size = size
+            self.space.end_at(size)
+
+    def grow(self, end: int) -> None:
+        """Make the file so long, if it is not; the log has said before how long it was."""
+        if end > self.reader.file_size:
+            self.transaction.open_log()
+            self.file.resize(end)
+            self.reader.file_size = end
 
     def make_room(self, pages: int) -> None:
         """Commit early if so many more changed pages would not fit half the log."""
@@ -115,36 +178,105 @@ class Session:
         self.reader.generation += 1
         # Taken off the list first: an interrupt or a failing punch wastes space, and never frees it twice.
         for file_offset, length in self._known_space.take_waiting():
-            self.file.punch(file_offset, length)
+            self._empty(file_offset, length)
             self._known_space.give_back(file_offset, length)
 
+    def _empty(self, file_offset: int, length: int) -> None:
+        """Let go of the contents of space that becomes free: in later sessions zeros are known to be free."""
+        length = min(length, self.reader.file_size - file_offset)
+        if length > 0 and not self.file.punch(file_offset, length):
+            self.file.zero(file_offset, length)
+
     def close(self) -> None:
-        """Commit, empty the log, cut the file behind its last used MiB. Does nothing to an unchanged file."""
+        """Commit, empty the log, cut the file behind its last used MiB. Does nothing to an unchanged file.
+
+        Raises ImageFailedError, and does nothing, after a failure that could not be undone.
+        """
         with self.lock:
-            if self.transaction.failure is not None:
-                return
+            self.transaction.check()
             self.transaction.contents_began = False  # new writes wait for the lock, and are refused
             self.pins.drain()
-            self.commit()
-            cut = self.cuts and self._known_space is not None
-            self.transaction.close(self.space.used_end if cut else None)
+            try:
+                self.commit()
+            except OSError:
+                if self.transaction.failure is None:  # the host is full, and nothing of the commit has begun
+                    self._give_up_changes()
+                raise
+            self.transaction.close(self._end_to_cut_at())
+
+    def _end_to_cut_at(self) -> int | None:
+        """Where the file is to end, None for where it ends."""
+        if not self.cuts or self._known_space is None:
+            return None
+        if self.space.used_end < self.file.size():
+            self.keep_unexplained()
+        return self.space.used_end
+
+    def _give_up_changes(self) -> None:
+        """End the session with what was durable before, and give back the space of what was not."""
+        try:
+            durable = load(self.file)
+            kept = survey(durable.regions, durable.bat, durable.geometry, self.file.size())
+            keep_leftovers(kept, durable.regions, durable.bat, durable.geometry)
+            self.keep_unexplained()
+            kept.keep_unexplained(self._unexplained or bytearray())
+        except (Conflict, VhdxError):  # an image that was being repaired: what of it is free is not known
+            self.transaction.end(None)
+            return
+        for file_offset, length in self.space.taken_beyond(kept):
+            self.file.punch(file_offset, min(length, self.file.size() - file_offset))
+        self.transaction.end(kept.used_end if self.cuts else None)
+
+    def take_gap(self, length: int) -> int | None:
+        """Space between other things, all of it in the file, which may end inside its last MiB; None if none.
+
+        It may hold anything. Whoever fails to have it named gives it back.
+        """
+        self.keep_unexplained()
+        place = self.space.take(length)
+        if place is not None:
+            self._reach(place, length)
+        return place
+
+    def take_end(self, length: int) -> int:
+        """Space behind everything, all of it in the file, which reads as zeros."""
+        place = self.space.extend(length)
+        self._reach(place, length)
+        return place
+
+    def _reach(self, place: int, length: int) -> None:
+        """Let the file have all of some space that was taken; where it cannot, the space is given back."""
+        if place + length > self.reader.file_size:
+            try:
+                self.begin(contents=False)
+                self.grow(place + length)
+            except BaseException:
+                self.space.give_back(place, length)
+                raise
 
     @contextlib.contextmanager
     def taken(self, length: int, named: Callable[[], int]) -> Iterator[tuple[int, bool]]:
         """Space, and whether it reads as zeros; given back unless ``named`` by the table at the end."""
-        place = self.space.take(length)
+        place = self.take_gap(length)
         is_new = place is None
         if place is None:
-            place = self.space.extend(length)
+            place = self.take_end(length)
         try:
-            if place + length > self.reader.file_size:
-                self.file.resize(place + length)
-                self.reader.file_size = place + length
             self.transaction.payload_written = True
             yield place, is_new
         finally:
             if named() != place:
-                self.space.give_back(place, length)
+                self.untake(place, length)
+
+    def untake(self, place: int, length: int) -> None:
+        """Give back space that was taken and that no entry came to name, also to a host that may be full.
+
+        Behind the end of what is used the file is cut when the session ends.
+        """
+        self.space.give_back(place, length)
+        if self.transaction.failure is None:
+            with contextlib.suppress(OSError):  # what goes wrong already says more
+                self._empty(place, length)
 
     def allocated(self, block: int, count: int = 1) -> contextlib.AbstractContextManager[tuple[int, bool]]:
         """Space for payload blocks back to back, and whether it reads as zeros."""
@@ -154,12 +286,22 @@ class Session:
     def put_entries(self, block: int, entries: array[int]) -> None:
         """Change the entries of blocks, in memory; readers follow at once."""
         with self.pages.lock:
+            self.reader.remembers = False  # an interrupt may leave it so: slower, never wrong
             self.reader.forget(block, len(entries))  # first: an interrupt must not leave an old place behind
             self.bat.put(block, entries)
+            self.reader.remembers = True
+
+    def put_bitmap_entry(self, chunk: int, entry: int) -> None:
+        """The same for the entry of a sector bitmap."""
+        with self.pages.lock:
+            self.reader.remembers = False
+            self.reader.forget_bitmap(chunk)
+            self.bat.put_bitmap(chunk, entry)
+            self.reader.remembers = True
 
     def refuse_invalid(self, block: int, entry: int) -> None:
-        """Raise CorruptImageError for a block whose entry has a state that this kind of image cannot have."""
-        if is_invalid(state_of(entry), differencing=self.geometry.differencing):
+        """Raise CorruptImageError for a block whose entry has a state that no block can have."""
+        if is_invalid(state_of(entry)):
             self.reader.refuse_state(entry, block)
 
 

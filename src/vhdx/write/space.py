@@ -6,6 +6,7 @@ waits until the entry that named it is durably gone and nobody reads or writes i
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from vhdx import rules
@@ -18,6 +19,8 @@ from vhdx.rules import Finding, Place
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from vhdx.rules import Rule
 
 _FREE, _USED, _WAITING = 0, 1, 2
+_MARKED = re.compile(rb"\x01+")
 _KEPT_BEHIND_LIMIT = 1 << 20
 """Blocks that may keep space where the file does not reach: nobody writes so, and each costs memory."""
 
@@ -56,6 +60,10 @@ class Space:
     def used_end(self) -> int:
         """The file offset behind the last MiB that is not free."""
         return len(self._map.rstrip(bytes((_FREE,)))) * MIB
+
+    def end_at(self, file_size: int) -> None:
+        """Forget what is free behind the end of a file that was cut."""
+        del self._map[-(-file_size // MIB) :]
 
     def claim(self, file_offset: int, length: int) -> bool:
         """Mark a range as used; False if part of it was used before."""
@@ -155,6 +163,16 @@ class Space:
             used = np.frombuffer(self._map, dtype=np.uint8)[: len(marked)]
             used[np.frombuffer(marked, dtype=np.uint8)[: len(used)] == 1] = _USED
 
+    def claimed(self) -> bytes:
+        """A byte for each MiB of the file, 0 where it is free."""
+        return bytes(self._map)
+
+    def keep_unexplained(self, kept: bytearray) -> None:
+        """Keep what is free and marked with a 1 in a map of the file: nobody knows whose it is."""
+        for found in _MARKED.finditer(kept, 0, len(self._map)):
+            first, stop = found.span()
+            self._map[first:stop] = bytes((_USED,)) * (stop - first)
+
     def give_back(self, file_offset: int, length: int) -> None:
         """Free space that no entry names any more, durably, or ever named."""
         first, count = file_offset // MIB, length // MIB
@@ -173,7 +191,18 @@ class Space:
         """Bytes that are not free."""
         return (len(self._map) - self._map.count(_FREE)) * MIB
 
-    def is_used(self, firsts: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    def end_without(self, firsts: NDArray[np.int64], lengths: NDArray[np.int64]) -> int:
+        """The file offset behind the last MiB that is not free and in none of these ranges of MiB."""
+        import numpy as np  # noqa: PLC0415  who has arrays has paid for it
+
+        used = np.frombuffer(self._map, dtype=np.uint8) != _FREE
+        for length in np.unique(lengths).tolist():
+            for offset in range(length):
+                used[firsts[lengths == length] + offset] = False
+        found = np.flatnonzero(used)
+        return (int(found[-1]) + 1) * MIB if len(found) else 0
+
+    def is_used(self, firsts: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Whether each of ``firsts``, MiB of the file, is taken."""
         import numpy as np  # noqa: PLC0415  who has arrays has paid for it
 
@@ -187,6 +216,17 @@ class Space:
         free = np.frombuffer(self._map, dtype=np.uint8) == _FREE
         borders = np.flatnonzero(np.diff(free, prepend=False, append=False))
         return borders[::2], borders[1::2] - borders[::2]
+
+    def taken_beyond(self, other: Space) -> Iterator[tuple[int, int]]:
+        """(file offset, length) of what is not free here, and free in another map of the same file."""
+        import numpy as np  # noqa: PLC0415  slow to import, and of no use for single blocks
+
+        there = other._map.ljust(len(self._map), bytes((_FREE,)))[: len(self._map)]
+        taken = np.frombuffer(self._map, dtype=np.uint8) != _FREE
+        taken &= np.frombuffer(there, dtype=np.uint8) == _FREE
+        borders = (np.flatnonzero(np.diff(taken, prepend=False, append=False)) * MIB).tolist()
+        for start, end in zip(borders[::2], borders[1::2], strict=True):
+            yield start, end - start
 
     @property
     def waiting(self) -> tuple[tuple[int, int], ...]:
@@ -262,18 +302,32 @@ class _Survey:
 
     def complete(self, *, keeping: bool) -> Space:
         """The map with every claim of the table."""
-        blocks = self._geometry.block_count
         claim = self._claim_runs if self._geometry.bat_entry_count <= WINDOW else self._claim_window
-        for block in range(0, blocks, WINDOW):
-            claim(block, min(WINDOW, blocks - block))
+        stored = [*self._stored_windows()]
+        for blocks in stored:
+            claim(blocks.start, len(blocks))
         if self._geometry.differencing:
-            self._claim_bitmaps()
+            for blocks in stored:
+                self._claim_bitmaps(blocks)
         # Kept space is claimed last and whatever stands there: it is never read, and never given up.
         if keeping:
             self._space.keep(self._kept, self._geometry.block_size)
             self._space.keep_marked(self._kept_map)
         self._space.keep(self._named_bitmaps, BITMAP_BLOCK_SIZE)
         return self._space
+
+    def _stored_windows(self) -> Iterator[range]:
+        """The blocks of each window of the table, but those whose slots the host knows to be zeros.
+
+        A window is whole chunks, whose sector bitmaps' slots stand between their blocks and behind them.
+        """
+        geometry = self._geometry
+        for block in range(0, geometry.block_count, WINDOW):
+            blocks = range(block, min(block + WINDOW, geometry.block_count))
+            first = geometry.payload_index(block)
+            stop = min(geometry.bitmap_index(geometry.chunk_of(blocks[-1])) + 1, geometry.bat_entry_count)
+            if not self._bat.is_hole(first, stop - first):
+                yield blocks
 
     def _claim_runs(self, block: int, count: int) -> None:
         for run in self._bat.runs(block, count):
@@ -310,8 +364,8 @@ class _Survey:
     def _where(self, index: int) -> Place:
         return Place(f"BAT entry {index}", self._bat.slot_offset(index))
 
-    def _claim_bitmaps(self) -> None:
-        for chunk in range(self._geometry.chunk_count):
+    def _claim_bitmaps(self, blocks: range) -> None:
+        for chunk in range(self._geometry.chunk_of(blocks[0]), self._geometry.chunk_of(blocks[-1]) + 1):
             entry = self._bat.bitmap(chunk)
             place = file_offset_of(entry)
             if entry & STATE_MASK != BITMAP_PRESENT:

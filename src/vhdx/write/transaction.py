@@ -1,4 +1,4 @@
-"""The one transaction: every change of metadata leaves through it, in an order that no crash can hurt.
+"""The commit path: every change of metadata leaves through it, in an order that no crash can hurt.
 
 Commit: payload written → flush → log entry → flush → pages put in their places, which the next flush makes
 durable. Beginning: headers with new write GUIDs, then replay of a dirty log. End: log GUID cleared. The
@@ -17,7 +17,7 @@ from vhdx.errors import ImageFailedError
 from vhdx.format import guids
 from vhdx.image.headers import HeaderPair
 from vhdx.image.pages import PAGE_SIZE
-from vhdx.journal.replay import replay
+from vhdx.journal.replay import known_end, replay
 from vhdx.journal.ring import Ring
 from vhdx.journal.writer import LogWriter
 from vhdx.storage.overlay import Overlay
@@ -86,10 +86,11 @@ class Transaction:
             self._on_failure()
             raise
 
-    def begin(self, *, contents: bool) -> None:
+    def begin(self, *, contents: bool, used_end: int | None = None) -> None:
         """Before a modification: new FileWriteGuid once, new DataWriteGuid once for ``contents``.
 
-        The first call also replays a dirty log in its place and lays out what is to be repaired.
+        The first call also replays a dirty log in its place, cuts what the file has behind its end by the
+        log and behind ``used_end`` (bytes, None: nothing is cut), and lays out what is to be repaired.
         """
         if self._began and (self.contents_began or not contents):
             self.check()
@@ -97,26 +98,20 @@ class Transaction:
         with self.failing_for_good():
             changes = {"data_write_guid": self.identity} if contents and self.identity is not None else {}
             if not self._began:
-                changes |= self._begin_session(changes)
+                changes |= self._begin_session(changes, used_end)
             if changes:
                 self._headers.update(changes)
             self._began = True
             self.contents_began = self.contents_began or contents
 
-    def _begin_session(self, changes: dict[str, uuid.UUID]) -> dict[str, uuid.UUID]:
+    def _begin_session(self, changes: dict[str, uuid.UUID], used_end: int | None) -> dict[str, uuid.UUID]:
         """Replay what is to be replayed; the header fields that are still to be changed."""
         fresh = {"file_write_guid": uuid.uuid4()}
         if self._image.header.log_guid == guids.NIL:
             return changes | fresh
         # The headers come before the replay, the identity of the contents after it: replay changes none.
         self._headers.update(fresh)
-        sequence = self._image.sequence
-        if sequence is not None:
-            header = self._image.header
-            replay(self._file, Ring(header.log_offset, header.log_length, self._file.read), sequence)
-            self._file.flush()
-        if isinstance(self._image.storage, Overlay):
-            self._image.storage.dissolve()
+        self.replay_log(used_end)
         return changes | {"log_guid": guids.NIL}
 
     def recover(self) -> None:
@@ -124,6 +119,18 @@ class Transaction:
         for file_offset, table in self._image.regions.to_repair:
             for start in range(0, len(table), PAGE_SIZE):
                 self._pages.put(table[start : start + PAGE_SIZE], file_offset + start)
+
+    def replay_log(self, used_end: int | None) -> None:
+        """Replay a dirty log in its place; what the file has behind its end by the log goes first."""
+        sequence = self._image.sequence
+        if sequence is not None:
+            header, end = self._image.header, known_end(sequence)
+            if end is not None and used_end is not None and max(end, used_end) < self._file.size():
+                self._file.resize(max(end, used_end))
+            replay(self._file, Ring(header.log_offset, header.log_length, self._file.read), sequence)
+            self._file.flush()
+        if isinstance(self._image.storage, Overlay):
+            self._image.storage.dissolve()
 
     def has_room(self, pages: int) -> bool:
         """Whether so many more changed pages still fit a commit, which takes at most half the log."""
@@ -167,6 +174,17 @@ class Transaction:
             self._file.write_at(page, file_offset)
         self._pages.settle(pages)
 
+    def open_log(self) -> None:
+        """Before the file grows: let the log say how long it is, so that a crash explains what comes behind.
+
+        The first commit would begin the log as well, so this costs nothing. Raises OSError where the host
+        is full.
+        """
+        if not self._journal.is_open:
+            self._journal.claim([])
+            with self.failing_for_good():
+                self._start_log(self._file.size())
+
     def _start_log(self, file_size: int) -> None:
         """Everything stands durably in its place: begin the log anew, entry first, headers second."""
         log_guid = uuid.uuid4()
@@ -180,13 +198,22 @@ class Transaction:
         Nothing is let through from then on: a write that comes too late must not be taken for written.
         """
         self.commit()
+        self.end(file_size)
+
+    def end(self, file_size: int | None) -> None:
+        """The same without what was not committed."""
         with self.failing_for_good():
-            if self._headers.current.log_guid != guids.NIL and self._began:
+            is_open = self._began and self._headers.current.log_guid != guids.NIL
+            if is_open:
                 self._file.flush()
-                self._headers.update({"log_guid": guids.NIL})
             if self._began and file_size is not None and file_size < self._file.size():
+                if is_open:  # a crash in between is explained, and for QEMU the file is long enough
+                    self._journal.append_length(file_size)
+                    self._file.flush()
                 self._file.resize(file_size)
                 self._file.flush()
+            if is_open:
+                self._headers.update({"log_guid": guids.NIL})
         self._closed = True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vhdx.closing import ClosedAtEnd
 from vhdx.errors import UnsupportedImageError
 from vhdx.write.blocks import BlockWriter
 from vhdx.write.erase import Eraser
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from vhdx.write.sectors import Below
 
 
-class Writer:
+class Writer(ClosedAtEnd):
     """Writes into one image. Safe to use from several threads.
 
     Writes into present blocks run in parallel; everything that changes the table or a bitmap is ordered by
@@ -45,7 +46,10 @@ class Writer:
         eraser = Eraser(self.session, below, self._blocks)
         self.zero = eraser.zero
         self.trim = eraser.trim
-        self.close = self.session.close
+
+    def close(self) -> None:
+        """End the session. Raises ImageFailedError after a failure that could not be undone."""
+        self.session.close()
 
     def keep_identity(self) -> None:
         """Before the first write: say that all writes will leave what a read returns as it is."""

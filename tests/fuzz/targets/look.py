@@ -107,7 +107,9 @@ def _log(content: Content, parent: Content | None) -> None:
 
 
 def _info(layer: Image, disk: VirtualDisk) -> ImageInfo:
-    return _image_info(layer, None, disk, _block_info(layer, None) if disk.size < _LARGEST else None)
+    return _image_info(
+        layer, layer.findings, None, disk, _block_info(layer, None) if disk.size < _LARGEST else None
+    )
 
 
 def _map(content: Content, parent: Content | None) -> None:

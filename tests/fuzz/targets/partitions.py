@@ -211,7 +211,7 @@ class _Flat:
         self._content.write(data, offset)
         self._look()
 
-    def zero(self, length: int, offset: int) -> None:
+    def zero(self, *, length: int, offset: int) -> None:
         self._touch(offset, length)
         self._content.zero(offset, length)
         self._look()

@@ -85,8 +85,8 @@ def _change(disk: Disk, windows: list[_Window], chance: Random) -> bool:
         try:
             if verb == "write":
                 disk.pwrite(data, offset)
-            elif verb == "zero":
-                disk.zero(length, offset)
+            elif verb == "zero" and length:  # an empty range is refused
+                disk.zero(length=length, offset=offset)
             else:
                 disk.flush()
         except VhdxError as error:

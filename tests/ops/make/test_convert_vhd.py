@@ -97,6 +97,12 @@ def test_too_large(tmp_path: Path, size: int) -> None:
     assert names_in(tmp_path) == ["a.raw"]
 
 
+def test_the_size_of_a_refused_disk_is_exact(tmp_path: Path) -> None:
+    raw = write_raw(tmp_path / "a.raw", 2040 * GIB + 512)
+    with pytest.raises(ValueError, match=rf"this disk has 1\.99 TiB \({2040 * GIB + 512} bytes\)"):
+        vhdx.convert(raw, tmp_path / "a.vhd")
+
+
 def test_the_largest(tmp_path: Path) -> None:
     raw = write_raw(tmp_path / "a.raw", 2040 * GIB)
     assert vhdx.convert(raw, tmp_path / "a.vhd").virtual_size == 2040 * GIB

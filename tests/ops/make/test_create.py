@@ -52,7 +52,7 @@ def test_default_block_size(tmp_path: Path, disk_size: int, block_size: int, ask
         (MIB, {"log_size": 0}, ("log_size", MIB), "log size rounded from 0 bytes to 1048576"),
         (MIB, {"log_size": 1}, ("log_size", MIB), "log size rounded from 1 bytes to 1048576"),
         (MIB, {"log_size": MIB + 1}, ("log_size", 2 * MIB), "log size rounded from 1048577 bytes"),
-        (MIB, {"log_size": 4 * GIB - MIB - 1}, ("log_size", 4 * GIB - MIB), "log size rounded from"),
+        (MIB, {"log_size": GIB - 1}, ("log_size", GIB), "log size rounded from"),
     ],
 )
 def test_rounds_up_and_says_so(
@@ -72,7 +72,7 @@ def test_rounds_up_and_says_so(
         (512, {}),
         ("1.5M", {"block_size": MIB}),
         (4096, {"logical_sector_size": 4096, "block_size": "256MiB", "log_size": "2MiB"}),
-        (64 * TIB, {"block_size": "256M", "log_size": 4 * GIB - MIB}),
+        (64 * TIB, {"block_size": "256M", "log_size": GIB}),
     ],
 )
 def test_says_nothing_when_nothing_is_rounded(
@@ -279,3 +279,15 @@ def test_result_says_what_was_made(tmp_path: Path) -> None:
     assert (made.virtual_size, made.block_size, made.log_size) == (GIB, 2 * MIB, 2 * MIB)
     assert (made.logical_sector_size, made.physical_sector_size) == (512, 4096)
     assert made.file_size == path.stat().st_size == 5 * MIB
+
+
+@pytest.mark.parametrize(("log_size", "remarked"), [("1G", False), ("1025M", True), ("1024M", False)])
+def test_who_refuses_large_logs_is_said(tmp_path: Path, log_size: str, *, remarked: bool) -> None:
+    made = vhdx.create(tmp_path / "a.vhdx", "1M", log_size=log_size)
+    assert any("log of more than 1 GiB" in remark for remark in made.remarks) == remarked
+    (tmp_path / "a.raw").write_bytes(b"x" * 512)
+    options = vhdx.ImageOptions(log_size=log_size)
+    converted = vhdx.convert(tmp_path / "a.raw", tmp_path / "b.vhdx", options=options)
+    assert any("log of more than 1 GiB" in remark for remark in converted.remarks) == remarked
+    with vhdx.open(tmp_path / "b.vhdx") as disk:
+        assert disk.pread(512, 0) == b"x" * 512

@@ -14,6 +14,7 @@ from vhdx.format import guids, locator
 from vhdx.format.metadata import USER_ITEMS_LIMIT
 from vhdx.ops.make.plan import Rounding, disk_size_from, plan_from
 from vhdx.storage.file import identity_of
+from vhdx.text import command
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def child_plan(
             image=image.name,
             structure="log",
             file_offset=image.header.log_offset,
-            next_command=f"vhdx repair {image.name}",
+            next_command=command("repair {}", image.name),
         )
     wanted = parent.size if size is None else size
     if wanted < parent.size:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.disk.free_space import VolumeSelection
+from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import nonzero_pieces, open_source
+from vhdx.ops.make.source import open_source
 from vhdx.ops.make.target import format_of, target_for
-from vhdx.storage.file import identity_of
+from vhdx.storage.file import identity_of, refuse_standard_output
 from vhdx.storage.publish import new_file
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from vhdx.disk.open import Format
     from vhdx.disk.places import Parents
     from vhdx.extents import Doubt
+    from vhdx.known import KnownDisk
     from vhdx.ops.make.sink import Sink
     from vhdx.ops.make.source import Source
     from vhdx.progress import Progress
@@ -55,8 +58,13 @@ def convert(
     overwrite: bool = False,
     lock: bool = True,
     salvage: bool = False,
+    state: str | os.PathLike[str] | None = None,
+    sync: bool = True,
     on_doubt: Callable[[Doubt], None] | None = None,
     ignore_bitmaps: bool = False,
+    discard_free: bool = False,
+    volumes: VolumeSelection | None = None,
+    known: KnownDisk | None = None,
     progress: Progress | None = None,
 ) -> ConvertResult:
     """Write the contents of ``source`` into a new file ``target``.
@@ -72,11 +80,20 @@ def convert(
     size of the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes
     to. ``salvage=True`` reads what can be read of a damaged source; once the target is there ``on_doubt`` is
     called with each range that may be wrong, from the source's tables. ``ignore_bitmaps`` takes every
-    sector of a stored block of a VHD without a parent as it stands, as QEMU does.
+    sector of a stored block of a VHD without a parent as it stands, as QEMU does. ``sync=False`` returns when
+    the host has taken everything, without waiting for its disk: a loss of power may then leave a target that
+    is not whole. ``known`` is what you know of a disk to be salvaged whose metadata are lost.
+    ``state`` is a map file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``: the
+    target is written in its place, and a later call goes on where this one was broken off.
+
+    ``discard_free`` neither reads nor stores what the file systems on the disk call free, once all that they
+    keep of it was read and agreed; it reads as zeros then. ``volumes`` says of which, by default of all but
+    swap areas; the remarks say of which it is kept.
 
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
     target = os.fspath(target)
+    refuse_standard_output(target)
     wanted = target_format or format_of(target)
     rounding = Rounding()
     with open_source(
@@ -87,12 +104,18 @@ def convert(
         partition=partition,
         salvage=salvage,
         ignore_bitmaps=ignore_bitmaps,
+        volumes=(volumes or VolumeSelection()) if discard_free else None,
+        known=known,
     ) as opened:
         _refuse_own_layer(opened, target)
-        made = target_for(opened, wanted, options or ImageOptions(), rounding)
+        if state is not None:
+            how = _Resuming(target, os.fspath(state), overwrite=overwrite, is_raw=salvage and wanted == "raw")
+            return _resumed(opened, how, on_doubt, progress)
+        made = target_for(opened, wanted, options or ImageOptions(), rounding, salvage=salvage)
         disk_size = None if opened.size is None else made.disk_size(opened.size, rounding)
         read, remarks = with_sectors_of(opened, made.sector_size, disk_size)
-        with new_file(target, overwrite=overwrite) as storage:
+        left_over: list[str] = []
+        with new_file(target, overwrite=overwrite, sync=sync, remark=left_over.append) as storage:
             sink = made.sink(storage, disk_size)
             written = _copy(read, sink, storage, progress)
             if disk_size is None:
@@ -100,14 +123,41 @@ def convert(
             file_size = sink.finish(disk_size)
         doubts = _report_doubts(opened, on_doubt)
         remarks = (*opened.remarks(), *remarks)
-    remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)))
+    remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)), *left_over)
     return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks, doubts)
+
+
+class _Resuming(NamedTuple):
+    """Where a conversion goes that can be broken off."""
+
+    target: str
+    state: str
+    overwrite: bool
+    is_raw: bool
+
+
+def _resumed(
+    source: Source, how: _Resuming, on_doubt: Callable[[Doubt], None] | None, progress: Progress | None
+) -> ConvertResult:
+    from vhdx.ops.make.resume import Resumed  # noqa: PLC0415  whoever waits for no dying drive needs none
+
+    if not how.is_raw or source.disk is None:
+        raise ValueError("a map file goes with salvage, a disk in a file, and a raw target")
+    copy = Resumed(source.disk, how.target, how.state)
+    copy.run(overwrite=how.overwrite, progress=progress)
+    count = _report(copy.doubts(), on_doubt)
+    size = source.disk.size
+    return ConvertResult(source.format, "raw", size, size, copy.written, source.remarks(), count)
 
 
 def _report_doubts(source: Source, on_doubt: Callable[[Doubt], None] | None) -> int:
     """Tell what is doubtful about the source; how many ranges that are."""
+    return _report(source.disk.doubts if source.disk is not None else (), on_doubt)
+
+
+def _report(doubts: Iterable[Doubt], on_doubt: Callable[[Doubt], None] | None) -> int:
     count = 0
-    for doubt in source.disk.doubts if source.disk is not None else ():
+    for doubt in doubts:
         count += 1
         if on_doubt is not None:
             on_doubt(doubt)
@@ -122,10 +172,15 @@ def _refuse_own_layer(source: Source, target: str) -> None:
 def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
     written = started = 0
-    for offset, data in nonzero_pieces(source, progress):
-        sink.put(data, offset)
-        written += len(data)
-        if written - started >= _WRITE_BACK_EVERY:
-            storage.start_writing_back()  # while we go on reading
-            started = written
+    with pieces_of(source) as pieces:
+        for offset, data, runs in pieces:
+            view = memoryview(data)
+            for start, stop in runs:
+                sink.put(view[start:stop], offset + start)
+                written += stop - start
+            if written - started >= _WRITE_BACK_EVERY:
+                storage.start_writing_back()  # while we go on reading
+                started = written
+            if progress is not None:
+                progress(offset + len(data), source.size)
     return written

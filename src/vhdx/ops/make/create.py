@@ -11,6 +11,7 @@ from vhdx.build.build import ImageBuilder
 from vhdx.disk.open import open_disk
 from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT, child_plan, is_found_by_default
 from vhdx.ops.make.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
+from vhdx.storage.file import refuse_standard_output
 from vhdx.storage.publish import new_file
 from vhdx.units import parse_size
 
@@ -73,6 +74,7 @@ def create(
     fixed image on a full disk).
     """
     path = os.fspath(path)
+    refuse_standard_output(path)
     options = ImageOptions(
         disk_type, block_size, log_size, logical_sector_size, physical_sector_size, disk_id, zero_blocks
     )
@@ -83,10 +85,10 @@ def create(
         if parent is not None:
             opened = held.enter_context(open_disk(os.fspath(parent), parents=parents))
         plan, disk_size = _planned(path, opened, asked, options, rounding)
-        with new_file(path, overwrite=overwrite) as storage:
+        remarks = rounding.sentences
+        with new_file(path, overwrite=overwrite, remark=remarks.append) as storage:
             builder = ImageBuilder(storage, plan, disk_size)
             file_size = builder.finish(disk_size)
-    remarks = rounding.sentences
     if not builder.reserved:
         remarks.append(NOT_RESERVED)
     if parent is not None and not is_found_by_default(path, os.fspath(parent)):

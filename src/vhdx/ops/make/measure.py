@@ -6,11 +6,13 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.chain import Disk
-from vhdx.errors import CorruptImageError
+from vhdx.disk.free_space import VolumeSelection
+from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.ops.compact import compact
+from vhdx.ops.make.ahead import pieces_here
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import nonzero_pieces, open_source
+from vhdx.ops.make.source import open_source
 from vhdx.ops.make.target import target_for
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def measure(
     options: ImageOptions | None = None,
     partition: int | None = None,
     scan_zeros: bool = False,
+    discard_free: bool = False,
+    volumes: VolumeSelection | None = None,
     parents: Parents = None,
     lock: bool = True,
     progress: Progress | None = None,
@@ -59,11 +63,15 @@ def measure(
     """What `convert` of ``source`` with the same arguments would make, and `compact` if it is a VHDX.
 
     From the tables and the host's knowledge of holes; ``scan_zeros`` reads the contents, too, and is exact.
+    ``discard_free`` and ``volumes`` leave out what file systems call free.
     Raises what `convert` raises, and ValueError for a pipe, which could be read only once.
     """
     path = os.fspath(source)
     rounding = Rounding()
-    with open_source(path, source_format, parents=parents, lock=lock, partition=partition) as opened:
+    selection = (volumes or VolumeSelection()) if discard_free else None
+    with open_source(
+        path, source_format, parents=parents, lock=lock, partition=partition, volumes=selection
+    ) as opened:
         if opened.size is None:
             raise ValueError("a pipe cannot be measured: what is read from it is gone")
         target = target_for(opened, target_format, options or ImageOptions(), rounding)
@@ -72,13 +80,23 @@ def measure(
         runs = _scanned(read, progress) if scan_zeros else read.ranges()
         blocks, data_size = _count(runs, target)
         whole_image = partition is None and isinstance(opened.disk, Disk)
+        kept = opened.remarks() if discard_free else ()
     compacted: int | None = None
     refusal: tuple[str, ...] = ()
     if whole_image:
         try:
-            estimate = compact(path, scan_zeros=scan_zeros, dry_run=True, parents=parents, lock=lock)
+            estimate = compact(
+                path,
+                scan_zeros=scan_zeros,
+                dry_run=True,
+                discard_free=discard_free,
+                volumes=volumes,
+                parents=parents,
+                lock=lock,
+            )
             compacted = estimate.file_size_after
-        except CorruptImageError as error:  # of what no read asks, such as a bitmap that no block needs
+        except (CorruptImageError, UnsupportedImageError) as error:
+            # Of what no read asks, such as a bitmap that no block needs, or of a log that cannot be written.
             refusal = (f"it cannot be compacted: {error.message}",)
     return MeasureResult(
         source_format=opened.format,
@@ -89,12 +107,16 @@ def measure(
         data_size=data_size,
         scanned=scan_zeros,
         compacted_size=compacted,
-        remarks=(*rounding.sentences, *remarks, *refusal),
+        remarks=(*rounding.sentences, *kept, *remarks, *refusal),
     )
 
 
 def _scanned(source: Source, progress: Progress | None) -> Iterator[tuple[int, int]]:
-    return ((offset, len(data)) for offset, data in nonzero_pieces(source, progress))
+    for offset, data, runs in pieces_here(source):
+        for start, stop in runs:
+            yield offset + start, stop - start
+        if progress is not None:
+            progress(offset + len(data), source.size)
 
 
 def _count(runs: Iterator[tuple[int, int]], target: Target) -> tuple[int, int]:

@@ -13,12 +13,13 @@ from vhdx.extents import BlockState
 from vhdx.format import vhd
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE, MAXIMUM_DISK_SIZE, MINIMUM_BLOCK_SIZE, SECTOR_SIZES
 from vhdx.format.region import aligned
-from vhdx.units import GIB, MIB, format_size, parse_size
+from vhdx.units import GIB, MIB, format_size, parse_size, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 VHD_TOO_LARGE = "a VHD holds at most 2040 GiB; convert to VHDX, which holds 64 TiB"
+LOG_REFUSED_BY_OTHERS = "some other programs refuse an image with a log of more than 1 GiB"
 DiskType = Literal["dynamic", "fixed"]
 _MAXIMUM_LOG_LENGTH = 4 * GIB - MIB
 _DEFAULT_BLOCK_SIZE_OF_UNKNOWN_DISK = 32 * MIB
@@ -64,7 +65,7 @@ def vhd_size_from(size: int, rounding: Rounding) -> int:
     if not size:
         raise ValueError("the virtual size must be more than 0")
     if rounded > vhd.MAXIMUM_DISK_SIZE:
-        raise ValueError(f"{VHD_TOO_LARGE}; this disk has {format_size(size)}")
+        raise ValueError(f"{VHD_TOO_LARGE}; this disk has {size_text(size)}")
     return rounding("virtual size", size, rounded)
 
 
@@ -106,6 +107,8 @@ def _log_length(size: int | str, rounding: Rounding) -> int:
     length = max(MIB, aligned(asked))
     if length > _MAXIMUM_LOG_LENGTH:
         raise ValueError(f"the log size must be at most 4 GiB - 1 MiB, not {asked} bytes")
+    if length > GIB:
+        rounding.sentences.append(LOG_REFUSED_BY_OTHERS)
     return rounding("log size", asked, length)
 
 

@@ -8,30 +8,36 @@ import io
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from vhdx.disk.chain import Disk
+from vhdx.disk.free_space import FreeSpace
 from vhdx.disk.open import open_any, refuse_foreign
 from vhdx.disk.partitions import one_partition
 from vhdx.disk.raw import RawDisk
+from vhdx.disk.slice import SliceDisk
 from vhdx.format.foreign import PREFIX_SIZE
 from vhdx.format.identifier import SIGNATURE
-from vhdx.storage import host
 from vhdx.storage.base import fill_zeros
-from vhdx.storage.file import FileStorage
-from vhdx.storage.zeros import nonzero_runs
+from vhdx.storage.file import of_descriptor
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.open import Format
     from vhdx.disk.places import Parents
     from vhdx.disk.vhd import VhdDisk
+    from vhdx.known import KnownDisk
     from vhdx.partitions.resector import Patch
 
+    FreeRuns = Callable[[], Iterator[Any]]
+
 PIECE_SIZE = MIB
+_NO_MORE = (1 << 63, 1)
 STANDARD_INPUT = "-"
 
 _HIDDEN = (
@@ -54,13 +60,17 @@ class Source(Protocol):
     def size(self) -> int | None:
         """The size in bytes; of a stream it is known once all pieces were read."""
 
+    @property
+    def free(self) -> FreeRuns | None:
+        """What is left out because file systems call it free; None for nothing."""
+
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs, in order, that may hold something. Raises ValueError for a stream."""
 
-    def pieces(self) -> Iterator[tuple[int, bytearray]]:
-        """(offset, bytes) of everything that may not be zeros; the bytes are valid until the next piece.
+    def pieces(self, buffers: Iterator[bytearray]) -> Iterator[tuple[int, bytearray]]:
+        """(offset, bytes) of everything that may not be zeros, as long as there are buffers.
 
-        No piece reaches over a multiple of PIECE_SIZE.
+        Each piece takes a buffer of PIECE_SIZE, and no piece reaches over a multiple of that.
         """
 
     def remarks(self) -> tuple[str, ...]:
@@ -71,7 +81,8 @@ class DiskSource:
     """A disk; what it knows to be zeros is passed over.
 
     ``patches`` lie over it, later ones over earlier ones; ``size`` may be more than the disk has, of zeros.
-    ``image`` is the VHD that it came from, if it did.
+    ``image`` is the VHD that it came from, if it did; ``free`` gives arrays of rows (offset, length) that are
+    left out, ``told`` sentences on what was not.
     """
 
     def __init__(
@@ -80,9 +91,14 @@ class DiskSource:
         name: Format,
         patches: Sequence[Patch] = (),
         size: int | None = None,
+        *,
         image: VhdDisk | None = None,
+        free: FreeRuns | None = None,
+        told: tuple[str, ...] = (),
     ) -> None:
         self._image = image
+        self.free = free
+        self._told = told
         self.disk: VirtualDisk | None = disk
         self.format = name
         # Of a flat file what it has, not what its last sector is filled up to.
@@ -93,30 +109,35 @@ class DiskSource:
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs, in order, that may hold something."""
+        stored = self._disk.data_ranges()
+        if self.free is not None:
+            stored = without(stored, self.free())
         if not self._patches:
-            return self._disk.data_ranges()
+            return stored
         laid = sorted((patch.disk_offset, len(patch.data)) for patch in self._patches)
-        return _joined(heapq.merge(self._disk.data_ranges(), laid))
+        return _joined(heapq.merge(stored, laid))
 
-    def pieces(self) -> Iterator[tuple[int, bytearray]]:
+    def pieces(self, buffers: Iterator[bytearray]) -> Iterator[tuple[int, bytearray]]:
         """What the disk and the files behind it do not know to be zeros."""
-        whole = bytearray(PIECE_SIZE)
         for start, length in self.ranges():
             offset, end = start, start + length
             while offset < end:
+                buffer = next(buffers, None)
+                if buffer is None:
+                    return
                 count = min(PIECE_SIZE - offset % PIECE_SIZE, end - offset)
-                piece = whole if count == PIECE_SIZE else bytearray(count)
+                piece = buffer if count == PIECE_SIZE else bytearray(count)
                 self._read_into(piece, offset)
                 yield offset, piece
                 offset += count
 
     def remarks(self) -> tuple[str, ...]:
-        """What is unusual about a VHD, and what it holds that was left out."""
+        """What is unusual about a VHD, what it holds that was left out, and which free space was not."""
         if self._image is None:
-            return ()
+            return self._told
         hidden = self._image.hidden_bytes()
         left_out = () if not hidden else (_HIDDEN.format(hidden),)
-        return (*self._image.findings, *left_out)
+        return (*self._image.findings, *left_out, *self._told)
 
     def _read_into(self, piece: bytearray, offset: int) -> None:
         if not self._patches:
@@ -133,6 +154,21 @@ class DiskSource:
                 view[start - offset : stop - offset] = data[start - place : stop - place]
 
 
+def without(ranges: Iterable[tuple[int, int]], free: Iterable[Any]) -> Iterator[tuple[int, int]]:
+    """Ranges in order less what arrays of rows (offset, length), in order, too, call free."""
+    rows = (row for runs in free for row in runs.tolist())
+    free_start, free_end = 0, 0
+    for start, length in ranges:
+        at, end = start, start + length
+        while at < end:
+            while free_end <= at:
+                free_start, count = next(rows, _NO_MORE)
+                free_end = free_start + count
+            if at < free_start:
+                yield at, min(end, free_start) - at
+            at = min(end, free_end) if free_start < end else end
+
+
 def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Runs in order of their offsets, those that touch or overlap made one."""
     start = end = 0
@@ -146,25 +182,12 @@ def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield start, end - start
 
 
-def nonzero_pieces(
-    source: Source, progress: Callable[[int, int | None], None] | None
-) -> Iterator[tuple[int, memoryview]]:
-    """(offset, bytes) of everything that is not zeros, in pieces of at most 1 MiB, in order.
-
-    The bytes are valid until the next piece. ``progress`` is called with the bytes done and the size.
-    """
-    for offset, piece in source.pieces():
-        for start, stop in nonzero_runs(piece):
-            yield offset + start, memoryview(piece)[start:stop]
-        if progress is not None:
-            progress(offset + len(piece), source.size)
-
-
 class StreamSource:
     """Raw bytes from a pipe."""
 
     disk = None
     format: Format = "raw"
+    free = None
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -174,10 +197,13 @@ class StreamSource:
         """What comes is known only when it comes."""
         raise ValueError("what is read from a pipe is gone: it cannot be looked at before it is converted")
 
-    def pieces(self) -> Iterator[tuple[int, bytearray]]:
+    def pieces(self, buffers: Iterator[bytearray]) -> Iterator[tuple[int, bytearray]]:
         """All that comes, up to its end."""
-        offset, piece = 0, bytearray(PIECE_SIZE)
-        while length := self._fill(memoryview(piece)):
+        offset = 0
+        for piece in buffers:
+            length = self._fill(memoryview(piece))
+            if not length:
+                break
             yield offset, piece if length == PIECE_SIZE else piece[:length]
             offset += length
         self.size = offset
@@ -204,20 +230,32 @@ def open_source(
     partition: int | None = None,
     salvage: bool = False,
     ignore_bitmaps: bool = False,
+    volumes: VolumeSelection | None = None,
+    known: KnownDisk | None = None,
 ) -> Iterator[Source]:
     """Open what is to be converted, or one of its partitions; closed at the end of the ``with``.
 
-    Raises ValueError where the format cannot be told without doubt, and for a partition that is not there.
+    With ``volumes`` what these call free is left out. Raises ValueError where the format cannot be told
+    without doubt, for a partition or volume that is not there, and where free space cannot be believed in: in
+    a damaged image, one that somebody may be writing to, and a pipe.
     """
+    if volumes is not None and (salvage or not lock):
+        raise ValueError("what is free is only certain of a sound image that nobody else writes to")
     if source == STANDARD_INPUT:
         with _standard_input(name) as found:
-            yield found if partition is None else _partition_of(found, partition)
+            yield _part_of(found, partition, volumes)
         return
     with open_any(
-        source, name, parents=parents, lock=lock, salvage=salvage, ignore_bitmaps=ignore_bitmaps
+        source,
+        name,
+        parents=parents,
+        lock=lock,
+        salvage=salvage,
+        ignore_bitmaps=ignore_bitmaps,
+        known=known,
     ) as disk:
         found = DiskSource(disk, _format_of(disk), image=None if isinstance(disk, Disk | RawDisk) else disk)
-        yield found if partition is None else _partition_of(found, partition)
+        yield _part_of(found, partition, volumes)
 
 
 def _format_of(disk: Disk | RawDisk | VhdDisk) -> Format:
@@ -226,10 +264,28 @@ def _format_of(disk: Disk | RawDisk | VhdDisk) -> Format:
     return "raw" if isinstance(disk, RawDisk) else "vhd"
 
 
-def _partition_of(source: Source, number: int) -> Source:
-    if source.disk is None:
-        raise ValueError("a partition cannot be picked out of a pipe: its table may stand behind its end")
-    return DiskSource(one_partition(source.disk, number), source.format)
+def _part_of(source: Source, number: int | None, volumes: VolumeSelection | None) -> Source:
+    """The source, or a partition of it, less what is free in these volumes."""
+    disk = source.disk
+    if disk is None:
+        if number is not None:
+            raise ValueError("a partition cannot be picked out of a pipe: its table may stand behind its end")
+        if volumes is not None:
+            raise ValueError("what is free cannot be told of a pipe: it would have to be read twice")
+        return source
+    part = disk if number is None else one_partition(disk, number)
+    if volumes is None:
+        return source if part is disk else DiskSource(part, source.format)
+    if number is not None and not volumes.include:
+        volumes = volumes._replace(include=(str(number),))
+    space = FreeSpace(disk, volumes)
+    start = part.start if isinstance(part, SliceDisk) else 0
+    return DiskSource(
+        part,
+        source.format,
+        free=partial(space.runs_in, start, part.size),
+        told=(*source.remarks(), *space.remarks()),
+    )
 
 
 def _refuse_images(prefix: bytes) -> None:
@@ -251,7 +307,7 @@ def _standard_input(name: Format | None) -> Iterator[Source]:
     stream = sys.stdin.buffer
     descriptor = stream.fileno()
     if stat.S_ISREG(os.fstat(descriptor).st_mode) and os.lseek(descriptor, 0, os.SEEK_CUR) == 0:
-        storage = FileStorage(host.duplicate(descriptor), "standard input")
+        storage = of_descriptor(descriptor, "standard input")
         with RawDisk(storage) as disk:
             if name is None:
                 _refuse_images(storage.read(min(storage.size(), PREFIX_SIZE), 0))

@@ -55,10 +55,17 @@ class Target(NamedTuple):
         return disk_size + (vhd.FOOTER_SIZE if self.format == "vhd" else 0)
 
 
-def target_for(source: Source, wanted: Format, options: ImageOptions, rounding: Rounding) -> Target:
-    """The target of a conversion. Raises ValueError for options that it does not have."""
+def target_for(
+    source: Source, wanted: Format, options: ImageOptions, rounding: Rounding, *, salvage: bool = False
+) -> Target:
+    """The target of a conversion; with ``salvage`` some options may be meant for the source alone.
+
+    Raises ValueError for options that it does not have.
+    """
     if wanted == "vhdx":
         return Target(wanted, _plan(source, options, rounding))
+    if salvage:  # they say what the source has lost
+        options = replace(options, block_size=None, logical_sector_size=None)
     usual = replace(options, disk_type="dynamic")
     if usual != ImageOptions():
         raise ValueError(f"a {wanted} target has no block size, log, sector sizes or disk id to choose")
@@ -84,8 +91,6 @@ def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePla
 
 def format_of(target: str) -> Format:
     """The format that the name of a target tells. Raises ValueError if it tells none."""
-    if target == "-":
-        raise ValueError("a disk is converted into a file, not to standard output")
     suffix = os.path.splitext(target)[1].lower()
     if suffix not in SUFFIXES:
         raise ValueError(

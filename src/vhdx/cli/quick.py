@@ -1,0 +1,60 @@
+"""Command lines that need no parser: a verb that only looks, flags, and the name of one image.
+
+What click would make of them is known without it, and it takes longer to import than such a verb takes to
+run. Everything else, mistakes and shortened flags included, is left to it, so that there is one way of
+reading a command line; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+_LOOKING = {
+    "--chain": "chain",
+    "--any-parent": "any_parent",
+    "--force-share": "force_share",
+    "--json": "as_json",
+}
+_PARSED = ("-", "wsl:", "docker:")
+"""What begins a word that is no name of an image."""
+FLAGS = {"check": _LOOKING, "info": {**_LOOKING, "--blocks": "blocks"}}
+"""The flags of each verb, as its parameters are called."""
+
+
+def call_of(arguments: list[str]) -> partial[Any] | None:
+    """What a command line calls; None where only click can tell."""
+    if os.name == "nt" or "_VHDX_COMPLETE" in os.environ:  # click expands file names there
+        return None
+    if arguments == ["--version"]:
+        return partial(_print_version)
+    verb, *words = arguments or [""]
+    options = _options(FLAGS.get(verb, {}), words)
+    return None if options is None else partial(_call, verb, options)
+
+
+def _options(flags: dict[str, str], words: list[str]) -> dict[str, Any] | None:
+    """The parameters that flags and one image are; None for anything else."""
+    images = [word for word in words if word not in flags]
+    if not flags or len(images) != 1 or not images[0] or images[0].startswith(_PARSED):
+        return None
+    given = {name: word in words for word, name in flags.items()}
+    return {"image": images[0], "parent_dirs": (), **given}
+
+
+def _call(verb: str, options: dict[str, Any]) -> Any:
+    if verb == "info":
+        from vhdx.cli.show_info import show as show_info  # noqa: PLC0415  whichever is called
+
+        return show_info(**options)
+    from vhdx.cli.show_check import show as show_check  # noqa: PLC0415
+
+    return show_check(**options)
+
+
+def _print_version() -> None:
+    from vhdx.cli.render import echo  # noqa: PLC0415
+    from vhdx.version import __version__  # noqa: PLC0415
+
+    echo(f"vhdx {__version__}")

@@ -1,0 +1,171 @@
+"""What the start of the command costs: which modules are imported, and which command lines need no parser."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import vhdx
+from vhdx.cli import quick, verbs
+
+from .running import USAGE, run, succeed
+
+SLOW = {"click", "rich", "numpy", "dataclasses", "inspect", "json", "datetime", "importlib.metadata"}
+"""None of them takes less than a tenth of what `vhdx info` takes."""
+OF_INFO = {
+    "cli": {"exit_codes", "interrupted", "main", "quick", "render", "show_info", "start"},
+    "disk": {
+        "base",
+        "chain",
+        "contexts",
+        "doubts",
+        "layers",
+        "nearest",
+        "open",
+        "opened",
+        "parents",
+        "partitions",
+        "places",
+        "raw",
+        "stream",
+        "volume_map",
+        "volumes",
+    },
+    "filesystems": {"area", "base", "detect", "fat", "fat_boot", "reading", "sectors"},
+    "format": {
+        "bat",
+        "checksum",
+        "fields",
+        "foreign",
+        "guids",
+        "header",
+        "identifier",
+        "locator",
+        "log",
+        "metadata",
+        "region",
+    },
+    "ops": {"info"},
+    "partitions": {"gpt", "mbr", "read", "table", "types"},
+    "storage": {"base", "file", "host", "locks", "stream"},
+    "write": {"space"},
+}
+"""The modules of each room that `vhdx info` imports: one more takes everybody's time."""
+IMAGE_MODULES = 11
+"""How many of the rooms that know one VHDX file."""
+
+
+@pytest.fixture(name="image")
+def _image(tmp_path: Path) -> Path:
+    vhdx.create(tmp_path / "vm.vhdx", "64M")
+    return tmp_path / "vm.vhdx"
+
+
+def imported(*arguments: str | Path) -> set[str]:
+    """What is imported once a command line has run."""
+    program = (
+        "import sys\n"
+        "from vhdx.cli import start\n"
+        "try:\n"
+        "    start.run()\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        "print(*sys.modules, file=sys.stderr)\n"
+    )
+    words = [sys.executable, "-c", program, *map(str, arguments)]
+    return {*subprocess.run(words, capture_output=True, text=True, check=True).stderr.split()}
+
+
+def test_the_modules_of_info(image: Path) -> None:
+    found = imported("info", image)
+    assert not found & SLOW
+    rooms: dict[str, set[str]] = {}
+    for name in found:
+        if name.startswith("vhdx.") and name.count(".") == 2:
+            rooms.setdefault(name.split(".")[1], set()).add(name.split(".")[2])
+    assert len(rooms.pop("image")) <= IMAGE_MODULES
+    assert rooms == OF_INFO
+
+
+def test_the_version_needs_nothing() -> None:
+    found = imported("--version")
+    assert not found & {*SLOW, "vhdx.disk", "vhdx.image"}
+
+
+@pytest.mark.parametrize("arguments", [("info",), ("check",)])
+def test_a_chain_needs_no_parser(image: Path, arguments: tuple[str, ...]) -> None:
+    vhdx.create(image.with_name("child.vhdx"), parent=image)
+    found = imported(*arguments, "--chain", image.with_name("child.vhdx"))
+    assert "click" not in found
+
+
+# The same as click ----------------------------------------------------------------------------
+
+
+def by_click(verb: str, words: list[str]) -> dict[str, Any] | None:
+    """The parameters as click reads them; None where it complains."""
+    command = verbs.main.get_command(click.Context(verbs.main), verb)
+    assert command is not None
+    try:
+        return command.make_context(verb, list(words)).params
+    except (click.exceptions.ClickException, click.exceptions.Exit):
+        return None
+
+
+WORDS = st.one_of(
+    st.sampled_from(sorted({flag for flags in quick.FLAGS.values() for flag in flags})),
+    st.sampled_from(["--", "-", "--js", "--parent-dir", "--help", "-h", "a.vhdx", "", "--json=1", "-x", "ü"]),
+    st.text(max_size=4),
+)
+
+
+@given(st.sampled_from(sorted(quick.FLAGS)), st.lists(WORDS, max_size=4))
+def test_what_is_read_without_click_reads_the_same(verb: str, words: list[str]) -> None:
+    call = quick.call_of([verb, *words])
+    if call is not None:
+        assert call.args == (verb, by_click(verb, words))
+
+
+@pytest.mark.parametrize("verb", sorted(quick.FLAGS))
+def test_every_flag_is_known(verb: str) -> None:
+    command = verbs.main.get_command(click.Context(verbs.main), verb)
+    assert command is not None
+    flags = {
+        option: parameter.name
+        for parameter in command.params
+        if isinstance(parameter, click.Option) and parameter.is_flag
+        for option in parameter.opts
+    }
+    assert flags == quick.FLAGS[verb]
+    for words in (["a.vhdx"], ["a.vhdx", *flags], [*flags, "a.vhdx"]):
+        call = quick.call_of([verb, *words])
+        assert call is not None
+        assert call.args == (verb, by_click(verb, words))
+
+
+@pytest.mark.parametrize(
+    "words", [[], ["info"], ["info", "a", "b"], ["info", "-"], ["infos", "a"], ["--version", "x"]]
+)
+def test_the_rest_is_for_click(words: list[str]) -> None:
+    assert quick.call_of(words) is None
+
+
+def test_mistakes_are_told_as_ever(image: Path) -> None:
+    done = run("info", image, "--jsn")
+    assert done.code == USAGE
+    assert "--json" in done.err
+    assert run("info", image, "--he").code == USAGE
+    assert succeed("--version") == f"vhdx {vhdx.__version__}\n"
+
+
+def test_text_is_utf_8_where_the_locale_knows_only_ascii(tmp_path: Path) -> None:
+    """As click prints it."""
+    path = tmp_path / "ü.vhdx"
+    vhdx.create(path, "64M")
+    environment = {"PYTHONIOENCODING": "ascii", "PYTHONPATH": ":".join(sys.path)}
+    assert "ü.vhdx" in succeed("info", path, env=environment)

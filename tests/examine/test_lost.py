@@ -1,0 +1,275 @@
+"""Structures lost as a whole, by 64 KiB and by sectors, alone and in pairs: what becomes of them.
+
+For every kind of image, both sizes of sectors, clean and dirty. Whatever is lost, check says so or nothing
+depends on it; no verb takes a byte of payload away; and what salvage and a repair return is what the disk
+held, or it is called doubtful or refused. Lost entries of the BAT are others' matter.
+"""
+
+from itertools import combinations
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import vhdx
+from tests.partitions.tables import gpt_disk
+from tests.support.build import ImageBuilder
+from tests.support.layout import KIB, MIB, PARTIALLY_PRESENT, SECTOR
+from tests.support.logs import Data, Entry, LogBuilder
+from tests.support.parts import Block
+from tests.support.patterns import pattern
+from tests.support.reading import whole
+from vhdx import VhdxError
+
+SIZE = 4 * MIB
+KINDS = ["dynamic", "fixed", "differencing"]
+GRAINS = [SECTOR, 64 * KIB, MIB]
+
+
+class Made(NamedTuple):
+    """An image and the places of its structures: name to (start, length)."""
+
+    image: ImageBuilder
+    places: dict[str, tuple[int, int]]
+
+
+def made(kind: str, sector: int, *, is_dirty: bool) -> Made:
+    image = ImageBuilder(SIZE, logical_sector_size=sector)
+    if kind == "differencing":
+        image = image.child()
+    elif kind == "fixed":
+        image = ImageBuilder(SIZE, logical_sector_size=sector, disk_type="fixed")
+    for number in range(4 if kind == "fixed" else 3):
+        image.blocks[number] = Block(pattern(number, MIB))
+    if kind == "differencing":
+        image.blocks[1] = Block(pattern(1, MIB), PARTIALLY_PRESENT, present=b"\xff" * (MIB // sector // 16))
+    if is_dirty:
+        plan = image.plan()
+        log = LogBuilder(sequence_number=1)
+        target = plan.metadata_offset + MIB - SECTOR
+        log.place(Entry([Data(target, pattern(9, SECTOR))], log_guid=log.guid, sequence_number=1))
+        image.log = log
+    plan = image.plan()
+    places = {
+        "identifier": (0, 64 * KIB),
+        "header 1": (64 * KIB, SECTOR),
+        "header 2": (128 * KIB, SECTOR),
+        "region table 1": (192 * KIB, 64 * KIB),
+        "region table 2": (256 * KIB, 64 * KIB),
+        "log": (plan.log_offset, MIB),
+        "metadata table": (plan.metadata_offset, 64 * KIB),
+        "metadata items": (plan.metadata_offset + 64 * KIB, 64 * KIB),
+    }
+    return Made(image, places)
+
+
+def losses(places: dict[str, tuple[int, int]]) -> list[tuple[str, list[tuple[int, int]]]]:
+    """Names and ranges of what is lost: every structure by every grain, and pairs as a whole."""
+    alone = [
+        (f"{name}, {grain} bytes", [(start, min(grain, length))])
+        for name, (start, length) in places.items()
+        for grain in GRAINS
+    ]
+    pairs = [(f"{one} and {other}", [places[one], places[other]]) for one, other in combinations(places, 2)]
+    return [*alone, *pairs, ("the whole beginning", [(0, MIB)])]
+
+
+def payload(image: ImageBuilder, data: bytes) -> list[bytes]:
+    """The bytes of all blocks, as they stand in a file."""
+    return [data[at : at + MIB] for at in image.plan().blocks.values()]
+
+
+def damaged(data: bytes, ranges: list[tuple[int, int]], junk: bool) -> bytes:
+    lost = bytearray(data)
+    for start, length in ranges:
+        lost[start : start + length] = pattern(77, length) if junk else bytes(length)
+    return bytes(lost)
+
+
+def salvaged(path: Path) -> tuple[bytes, list[vhdx.Doubt]] | None:
+    try:
+        with vhdx.open(path, salvage=True) as disk:
+            return whole(disk), list(disk.doubts)
+    except VhdxError:
+        return None
+
+
+def agrees(found: bytes, expected: bytes, doubts: list[vhdx.Doubt]) -> bool:
+    """Whether every byte is right or in a range that is called doubtful."""
+    checked = bytearray(found)
+    for doubt in doubts:
+        end = doubt.offset + doubt.length
+        checked[doubt.offset : end] = expected[doubt.offset : end]
+    return bytes(checked) == expected
+
+
+@pytest.mark.parametrize(
+    ("sector", "is_dirty", "junk"), [(512, False, True), (512, True, False), (4096, True, True)]
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_lost_costs_no_payload(
+    kind: str, sector: int, is_dirty: bool, junk: bool, tmp_path: Path
+) -> None:
+    image, places = made(kind, sector, is_dirty=is_dirty)
+    sound = image.build()
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(sound)
+    expected = salvaged(path)
+    assert expected is not None
+    for name, ranges in losses(places):
+        lost = damaged(sound, ranges, junk)
+        if lost == sound:
+            continue
+        path.write_bytes(lost)
+        found = salvaged(path)
+        if found is not None:
+            assert agrees(found[0], expected[0], found[1]), name
+        _check_repair(image, path, lost, expected[0], name)
+
+
+def _check_repair(image: ImageBuilder, path: Path, lost: bytes, expected: bytes, name: str) -> None:
+    for accepts in (False, True):
+        path.write_bytes(lost)
+        try:
+            result = vhdx.repair(path, rebuild=True, accept_data_loss=accepts)
+        except VhdxError:
+            assert path.read_bytes() == lost, name
+            continue
+        if not result.done:
+            assert path.read_bytes() == lost, name
+        assert payload(image, path.read_bytes()) == payload(image, lost), (name, accepts)
+        if result.done and not result.left.errors and not accepts:
+            again = salvaged(path)
+            assert again is not None, name
+            assert agrees(again[0], expected, again[1]), (name, accepts)
+
+
+@pytest.mark.parametrize("is_dirty", [False, True], ids=["clean", "dirty"])
+@pytest.mark.parametrize(
+    ("kind", "lost"), [*((k, MIB) for k in KINDS), *(("dynamic", n * KIB) for n in (1, 64, 128, 192, 320))]
+)
+def test_a_lost_beginning_is_no_loss(kind: str, is_dirty: bool, lost: int, tmp_path: Path) -> None:
+    image, _ = made(kind, 512, is_dirty=is_dirty)
+    path = image.write(tmp_path / "image.vhdx")
+    expected = salvaged(path)
+    with open(path, "r+b") as file:
+        file.write(pattern(77, lost))
+    assert salvaged(path) == expected
+    result = vhdx.check(path)
+    assert "identifier.signature" in result.codes
+    assert result.findings[0].repairable in {"yes", "rebuild"}
+    needs_search = lost > 128 * KIB
+    repaired = vhdx.repair(path, rebuild=needs_search)
+    assert repaired.done, repaired.refused
+    assert repaired.left.errors == 0
+    assert salvaged(path) == expected
+    assert vhdx.check(path).errors == 0
+
+
+def test_a_dirty_log_is_told_from_one_that_was_emptied(tmp_path: Path) -> None:
+    image, places = made("dynamic", 512, is_dirty=True)
+    plan = image.plan()
+    target = plan.bat_offset
+    entries = image.build()[target : target + SECTOR]
+    log = LogBuilder(sequence_number=1)
+    log.place(Entry([Data(target, entries)], log_guid=log.guid, sequence_number=1))
+    image.log = log
+    path = tmp_path / "image.vhdx"
+    for is_applied in (True, False):
+        data = bytearray(image.build())
+        if not is_applied:
+            data[target : target + SECTOR] = bytes(SECTOR)
+        path.write_bytes(damaged(bytes(data), [places["header 1"], places["header 2"]], junk=False))
+        result = vhdx.repair(path, rebuild=True)
+        said = "stands in the file already" if is_applied else "entries 1 to 1 of the log"
+        assert any(said in sentence for sentence in result.done), result
+        with vhdx.open(path) as disk:
+            assert disk.pread(MIB, MIB) == pattern(1, MIB)
+            assert disk.layers[0].header.log_guid.int == 0
+            assert disk.layers[0].header.file_write_guid != disk.layers[0].header.data_write_guid
+
+
+def test_of_two_sessions_nothing_is_guessed(tmp_path: Path) -> None:
+    image, places = made("dynamic", 512, is_dirty=True)
+    target = image.plan().bat_offset
+    log = LogBuilder(sequence_number=7)
+    for guid in (log.guid, image.guid("another session")):
+        log.place(Entry([Data(target, pattern(5, SECTOR))], log_guid=guid, sequence_number=7))
+    image.log = log
+    lost = damaged(image.build(), [places["header 1"], places["header 2"]], junk=False)
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(lost)
+    result = vhdx.repair(path, rebuild=True)
+    assert "2 sessions" in (result.refused or "")
+    assert path.read_bytes() == lost
+    found = salvaged(path)
+    assert found is not None
+    assert (found[1][0].offset, found[1][0].length) == (0, SIZE)
+    assert vhdx.repair(path, rebuild=True, accept_data_loss=True).left.errors == 0
+
+
+def test_no_search_makes_an_image_of_what_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(pattern(1, 4 * MIB))
+    for verb in (vhdx.check, vhdx.repair, lambda p: vhdx.open(p, salvage=True)):
+        with pytest.raises(vhdx.CorruptImageError):
+            verb(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sector", [512, 4096])
+def test_what_the_metadata_have_lost_can_be_told(kind: str, sector: int, tmp_path: Path) -> None:
+    image, places = made(kind, sector, is_dirty=False)
+    sound = image.build()
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(sound)
+    expected = salvaged(path)
+    assert expected is not None
+    start = places["metadata items"][0]
+    path.write_bytes(damaged(sound, [(start, 40)], junk=False))
+    assert salvaged(path) is None
+    refused = vhdx.repair(path, rebuild=True).refused
+    assert refused is not None
+    assert "--block-size, --virtual-size, --logical-sector-size" in refused
+    known = vhdx.KnownDisk(image.disk_size, MIB, sector, kind)
+    with vhdx.open(path, salvage=True, known=known) as disk:
+        assert whole(disk) == expected[0]
+    assert "BAT" not in vhdx.check(path, known=known).unchecked
+    repaired = vhdx.repair(path, rebuild=True, known=known)
+    assert repaired.left.errors == 0, repaired.refused
+    again = salvaged(path)
+    assert again is not None
+    assert again[0] == expected[0]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        vhdx.KnownDisk(SIZE, 3 * MIB, 512),
+        vhdx.KnownDisk(SIZE + 1, MIB, 512),
+        vhdx.KnownDisk(SIZE, MIB, 520),
+        vhdx.KnownDisk(1 << 60, MIB, 512),
+        vhdx.KnownDisk(1 << 80, MIB, 512),
+        vhdx.KnownDisk(-512, MIB, 512),
+        vhdx.KnownDisk(SIZE, MIB, 512, "nothing"),
+    ],
+)
+def test_what_no_disk_has_is_refused(known: vhdx.KnownDisk, tmp_path: Path) -> None:
+    image, places = made("dynamic", 512, is_dirty=False)
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(damaged(image.build(), [(places["metadata items"][0], 40)], junk=False))
+    with pytest.raises(ValueError, match=r"not 3145728|that a disk can have|not .nothing."):
+        vhdx.repair(path, rebuild=True, known=known)
+
+
+def test_a_partition_table_proposes_sizes(tmp_path: Path) -> None:
+    (tmp_path / "a.raw").write_bytes(gpt_disk(16 * MIB, [(2048, 20479)]))
+    path = tmp_path / "image.vhdx"
+    vhdx.convert(tmp_path / "a.raw", path, options=vhdx.ImageOptions(block_size=MIB))
+    with path.open("r+b") as file:
+        file.seek(2 * MIB + 64 * KIB)
+        file.write(bytes(SECTOR))
+    with pytest.raises(vhdx.CorruptImageError) as caught:
+        vhdx.open(path, salvage=True)
+    command = caught.value.next_command or ""
+    assert f"--virtual-size {16 * MIB} --logical-sector-size 512" in command
