@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.errors import (
         CorruptImageError,
+        FileSystemError,
         ImageFailedError,
         ImageLockedError,
         ParentMismatchError,
@@ -66,6 +67,7 @@ __all__ = [
     "Doubt",
     "Extent",
     "ExtentKind",
+    "FileSystemError",
     "FileSystemOn",
     "ImageFailedError",
     "ImageLockedError",
@@ -117,6 +119,7 @@ _HOMES = {
     "vhdx.disk.volumes": ("FileSystemOn",),
     "vhdx.errors": (
         "CorruptImageError",
+        "FileSystemError",
         "ImageFailedError",
         "ImageLockedError",
         "ParentMismatchError",

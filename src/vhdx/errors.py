@@ -5,6 +5,7 @@
     ├── UnsupportedImageError    the file is sound, but asks for something this library does not do
     ├── ParentNotFoundError      no file that may be tried is the parent of a differencing image
     ├── ParentMismatchError      files were found where the parent should be, none of them is the parent
+    ├── FileSystemError          what a guest keeps on the disk is damaged, or not understood
     ├── ImageLockedError         somebody else holds the image
     └── ImageFailedError         an earlier failure made this object refuse everything until reopened
 
@@ -76,6 +77,10 @@ class ParentNotFoundError(VhdxError):
 
 class ParentMismatchError(VhdxError):
     """Where the parent should be there are only files with another identity or another sector size."""
+
+
+class FileSystemError(VhdxError):
+    """A file system on the disk, or a file in it, is damaged or not understood; the image itself is not."""
 
 
 class ImageLockedError(VhdxError):

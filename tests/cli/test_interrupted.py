@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 import vhdx
-from tests.docs.scenes import chain, damaged, dirty, partitioned
+from tests.docs.scenes import chain, damaged, dirty, guest, partitioned
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from vhdx.cli import cmd_convert
@@ -33,6 +33,8 @@ FATES = {
 """What is said of changes that not every image is whole before."""
 ELSEWHERE = {
     "completion": "opens no file",
+    "cp": "what is under way is taken away: tests/ops/files/test_copy.py",
+    "tar": "prints an archive, and nothing else: tests/cli/test_files.py",
     "serve": "Ctrl-C is how it ends: test_serve.py",
     "mount": "Ctrl-C is how it ends: tests/mount",
     "unmount": "opens no image to change it: tests/mount",
@@ -97,6 +99,10 @@ READING = [
     Case(dirty, "log vm.vhdx --diff"),
     Case(chain, "map tuesday.avhdx"),
     Case(chain, "measure --scan-zeros tuesday.avhdx"),
+    Case(guest, "cat ext4.vhdx:/home/me/photos/cat.jpg"),
+    Case(guest, "du ext4.vhdx"),
+    Case(guest, "find ext4.vhdx *.jpg"),
+    Case(guest, "ls -R ext4.vhdx"),
     Case(_with_item, "metadata list vm.vhdx"),
     Case(_with_item, f"metadata get vm.vhdx {ITEM}"),
     Case(chain, "read tuesday.avhdx 0 20M"),

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
+from tests.filesystems.making import need, raw_file, run
 from tests.mount.mounting import NO_FUSE
 from tests.partitions.tables import gpt_disk
 from tests.real.test_real_images import IMAGES, unpack
@@ -53,6 +54,22 @@ def dirty(folder: Path) -> None:
         "disk.flush(); disk.pwrite(b'y' * 70000, 30 << 20); disk.flush(); os._exit(0)"
     )
     subprocess.run([sys.executable, "-c", program], cwd=folder, check=True)
+
+
+def guest(folder: Path) -> None:
+    """A disk as WSL makes it: an ext4 that fills it."""
+    need("mkfs.ext4")
+    tree, raw = folder / "guest", raw_file(folder / "guest.raw", 64 * MIB)
+    (tree / "etc").mkdir(parents=True)
+    (tree / "home" / "me" / "photos").mkdir(parents=True)
+    (tree / "etc" / "fstab").write_text("LABEL=root / ext4 defaults 0 1\n")
+    (tree / "home" / "me" / "notes.txt").write_text("remember the milk\n")
+    (tree / "home" / "me" / "latest").symlink_to("notes.txt")
+    (tree / "home" / "me" / "photos" / "cat.jpg").write_bytes(pattern(7, 300_000))
+    run("mkfs.ext4", "-q", "-L", "root", "-E", "root_owner=0:0", "-d", tree, raw)
+    vhdx.convert(raw, folder / "ext4.vhdx")
+    raw.unlink()
+    shutil.rmtree(tree)
 
 
 def partitioned(folder: Path) -> None:
@@ -126,5 +143,5 @@ def several(folder: Path) -> None:
 
 SCENES: dict[str, Callable[[Path], None]] = {
     scene.__name__: scene
-    for scene in (chain, checkpoints, damaged, dirty, mountable, partitioned, several, tutorial, wsl)
+    for scene in (chain, checkpoints, damaged, dirty, guest, mountable, partitioned, several, tutorial, wsl)
 }

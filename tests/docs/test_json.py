@@ -14,7 +14,7 @@ from tests.cli.running import run
 from vhdx.cli.verbs import main
 from vhdx.ops import registry
 
-from .scenes import chain, damaged, dirty, partitioned
+from .scenes import chain, damaged, dirty, guest, partitioned
 from .schema import PAGE, annotations_of, complaints, read_schema, words_of
 
 SCHEMA = read_schema(PAGE.read_text())
@@ -101,6 +101,9 @@ CASES: list[tuple[Callable[[Path], None], str, str, int]] = [
     (chain, "map --summary", "tuesday.avhdx", 0),
     (dirty, "log", "vm.vhdx", 0),
     (dirty, "log --diff", "vm.vhdx", 0),
+    (guest, "ls", "-R ext4.vhdx", 0),
+    (guest, "find", "ext4.vhdx *.txt", 0),
+    (guest, "du", "ext4.vhdx", 0),
     (damaged, "dump", "vm.vhdx", 0),
     (damaged, "dump STRUCTURE", "vm.vhdx headers", 0),
     (partitioned, "resize", "vm.vhdx +10M", 0),

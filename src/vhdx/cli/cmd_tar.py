@@ -1,0 +1,41 @@
+"""``vhdx tar``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from vhdx.cli.guests import Told, guest_options, volume_of
+from vhdx.cli.options import FILE, standard
+from vhdx.cli.render import progress_bar
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from vhdx.cli.guests import Chosen
+
+
+@click.command()
+@click.argument("place", metavar="IMAGE[:PATH]", type=FILE)
+@click.option("--devices", is_flag=True, help="Device nodes and FIFOs, too.")
+@guest_options
+def tar(place: str, *, devices: bool, **chosen: Unpack[Chosen]) -> int:
+    """Print files of the guest in IMAGE as a tar archive.
+
+    PAX, with owners, nanoseconds, extended attributes, hard links and holes. What is damaged is told and left
+    out; the exit code is 1 then. Needs the extra vhdx[files].
+    """
+    from vhdx.ops.files.archive import Archiver  # noqa: PLC0415  --help needs no library
+
+    output = standard(sys.stdout)
+    if output.isatty():
+        raise click.UsageError("an archive is nothing for a terminal; redirect it: > files.tar")
+    told = Told()
+    with volume_of(place, told, **chosen) as (volume, path), progress_bar("archiving") as progress:
+        archiver = Archiver(volume, output.buffer, devices=devices, progress=progress)
+        archiver.add(volume.find(path))
+        archiver.close()
+    output.buffer.flush()
+    return told.code

@@ -1,0 +1,64 @@
+"""Which library reads which kind of file system, and what to install where it is missing."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.errors import UnsupportedImageError
+from vhdx.files.ext import replayed
+from vhdx.files.source import VolumeSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vhdx.files.base import Tell, Tree
+    from vhdx.files.source import Read
+
+
+class Adapter(NamedTuple):
+    """A library and the module here that knows it; ``prepare`` stands before all of its reads."""
+
+    module: str
+    library: str
+    prepare: Callable[[Read, int, Tell], Read] | None = None
+
+
+_EXT = Adapter("ext", "pyfsext", replayed)
+_FAT = Adapter("fat", "pyfsfat")
+ADAPTERS = {
+    "ext2": _EXT,
+    "ext3": _EXT,
+    "ext4": _EXT,
+    "XFS": Adapter("xfs", "pyfsxfs"),
+    "NTFS": Adapter("ntfs", "pyfsntfs"),
+    "FAT12": _FAT,
+    "FAT16": _FAT,
+    "FAT32": _FAT,
+    "exFAT": _FAT,
+}
+"""By the kind that `filesystems/detect` names. Another engine is another file and its rows here."""
+
+
+def open_tree(kind: str, read: Read, size: int, tell: Tell) -> Tree:
+    """The files of a file system of this kind in ``size`` bytes.
+
+    ``tell`` hears what is damaged, one sentence each; the rest is read nevertheless. Raises
+    UnsupportedImageError for a kind without an adapter or whose library is missing, FileSystemError where
+    nothing can be read.
+    """
+    adapter = ADAPTERS.get(kind)
+    if adapter is None:
+        raise UnsupportedImageError(f"files of {kind} are not read, only of {', '.join(ADAPTERS)}")
+    try:
+        library = import_module(adapter.library)
+    except ImportError:
+        raise UnsupportedImageError(
+            f"files of {kind} are read by a package that is not installed",
+            next_command="pip install 'vhdx[files]'",
+        ) from None
+    if adapter.prepare is not None:
+        read = adapter.prepare(read, size, tell)
+    module = import_module(f"vhdx.files.{adapter.module}")
+    tree: Tree = module.open_tree(library, VolumeSource(read, size), tell)
+    return tree

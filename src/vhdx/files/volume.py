@@ -1,0 +1,178 @@
+"""The volumes of a disk whose files can be read, and which of them is meant."""
+
+from __future__ import annotations
+
+import errno
+import io
+from collections import deque
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, overload
+
+from vhdx.disk import volumes as disk_volumes
+from vhdx.errors import FileSystemError, UnsupportedImageError
+from vhdx.files.glob import matcher
+from vhdx.files.open import ADAPTERS, open_tree
+from vhdx.files.resolve import Resolver
+from vhdx.files.stream import opened
+from vhdx.files.walk import walk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.volumes import FileSystemOn, Volume
+    from vhdx.files.base import Entry, Tell, Tree
+    from vhdx.files.resolve import Found
+    from vhdx.files.walk import Step
+
+_MOST_TOLD = 1000
+
+
+class FileVolume:
+    """A volume of a disk and the files in it. Only reads; lives as long as the disk is open.
+
+    ``told`` holds the last sentences about what is damaged, unless ``tell`` hears them.
+    """
+
+    def __init__(self, volume: Volume, tell: Tell | None = None) -> None:
+        self._volume = volume
+        self.told: deque[str] = deque(maxlen=_MOST_TOLD)
+        self.tell: Tell = tell or self.told.append
+
+    @property
+    def summary(self) -> FileSystemOn:
+        """What it says of itself: where it stands, kind, label, UUID, size, state."""
+        return self._volume.summary
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether there is an adapter for its kind."""
+        return self._volume.file_system.kind in ADAPTERS
+
+    @property
+    def title(self) -> str:
+        """It in a few words: ``partition 2 (ext4, label root)``."""
+        found = self._volume.file_system
+        label = f", label {found.label}" if found.label else ""
+        return f"{self._volume.name} ({found.kind}{label})"
+
+    @cached_property
+    def tree(self) -> Tree:
+        """Its files. Raises UnsupportedImageError, FileSystemError."""
+        file_system = self._volume.file_system
+        if file_system.kind in _LOGS and file_system.state not in ("clean", "replayed"):
+            why = "; ".join(file_system.reasons) or file_system.state
+            self.tell(f"{self.title}: {why}; what its log holds is not seen")
+        return open_tree(file_system.kind, self._volume.map.read, self._volume.map.size, self.tell)
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        """What looks its paths up."""
+        return Resolver(self.tree)
+
+    def find(self, path: str, *, follow: bool = True) -> Found:
+        """The entry of a path. Raises FileNotFoundError, NotADirectoryError, OSError for a loop of links."""
+        return self.resolver.find(path, follow=follow)
+
+    @overload
+    def open(self, path: str, mode: Literal["rb"] = "rb") -> io.BufferedReader: ...
+    @overload
+    def open(self, path: str, mode: Literal["r"], encoding: str | None = None) -> io.TextIOWrapper: ...
+    def open(
+        self, path: str, mode: str = "rb", encoding: str | None = None
+    ) -> io.BufferedReader | io.TextIOWrapper:
+        """A file of the guest as a file object, in binary unless ``mode`` is ``"r"``.
+
+        Raises what `find` raises, IsADirectoryError, FileSystemError.
+        """
+        if mode not in ("r", "rb"):
+            raise ValueError(f'mode is {mode!r}, must be "r" or "rb": files of guests are only read')
+        found = self.find(path)
+        if found.entry.is_directory:
+            raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
+        stream = opened(self.tree.content(found.entry, found.stream))
+        return stream if mode == "rb" else io.TextIOWrapper(stream, encoding=encoding or "utf-8")
+
+    def walk(self, path: str = "/") -> Iterator[tuple[str, list[str], list[str]]]:
+        """As `os.walk`: each directory with the names of its directories and of everything else in it."""
+        start = self.find(path)
+        todo = [(start.parts, start.entry)]
+        seen = {start.entry.identity}
+        while todo:
+            parts, directory = todo.pop()
+            entries = list(self.tree.entries(directory))
+            below = [each for each in entries if each.is_directory and each.identity not in seen]
+            seen.update(each.identity for each in below)
+            names = [each.name for each in below]
+            yield "/" + "/".join(parts), names, [each.name for each in entries if not each.is_directory]
+            todo += [((*parts, each.name), each) for each in reversed(below) if each.name in names]
+
+    def steps(self, start: Entry) -> Iterator[Step]:
+        """An entry and everything below it; see `files.walk`."""
+        return walk(self.tree, start, self.tell)
+
+    def glob(self, pattern: str) -> Iterator[str]:
+        """The paths that match: ``*`` does not match a slash, ``**`` any number of directories."""
+        matches = matcher(pattern, is_windows=self.tree.is_windows)
+        for step in self.steps(self.tree.root):
+            if step.parts and not step.left and matches(step.parts):
+                yield "/" + "/".join(step.parts)
+
+
+_LOGS = frozenset({"XFS", "NTFS"})
+"""Kinds with a log that no adapter replays."""
+
+
+def volumes(disk: VirtualDisk, *, tell: Tell | None = None) -> tuple[FileVolume, ...]:
+    """The volumes of a disk whose files can be read: the whole disk, partitions, logical volumes."""
+    found = (FileVolume(volume, tell) for volume in disk_volumes.volumes(disk, agree=False))
+    return tuple(volume for volume in found if volume.is_readable)
+
+
+def chosen(
+    disk: VirtualDisk,
+    *,
+    partition: int | None = None,
+    volume: str | None = None,
+    path: str = "/",
+    tell: Tell | None = None,
+) -> FileVolume:
+    """The one volume that is meant: of this partition, of this label, UUID or name, and that has the path.
+
+    Raises ValueError where none or several are, with what there is.
+    """
+    named = [
+        FileVolume(each, tell)
+        for each in disk_volumes.volumes(disk, agree=False)
+        if partition in (None, each.partition) and (volume is None or _is_named(each, volume))
+    ]
+    readable = [each for each in named if each.is_readable]
+    if not readable:
+        there = ", ".join(each.title for each in named) or "nothing that is known"
+        kinds = ", ".join(ADAPTERS)
+        raise UnsupportedImageError(f"there is no volume whose files are read ({kinds}), only {there}")
+    if len(readable) == 1:
+        return readable[0]
+    having = [each for each in readable if _has(each, path)]
+    if len(having) == 1:
+        return having[0]
+    if not having:
+        raise FileNotFoundError(errno.ENOENT, "No volume has this path", path)
+    there = ", ".join(each.title for each in having)
+    raise ValueError(f"several volumes have {path}: {there}; choose with --partition N or --volume NAME")
+
+
+def _is_named(volume: Volume, name: str) -> bool:
+    found = volume.file_system
+    return name in (volume.name, volume.name.rpartition("/")[2], found.label) or (
+        found.uuid is not None and found.uuid.casefold() == name.casefold()
+    )
+
+
+def _has(volume: FileVolume, path: str) -> bool:
+    """Whether a volume has a path; one that cannot be read has none."""
+    try:
+        volume.find(path)
+    except (OSError, FileSystemError, UnsupportedImageError):
+        return False
+    return True

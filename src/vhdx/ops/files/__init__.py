@@ -1,0 +1,1 @@
+"""Jobs on the files of guests: list, find, measure, copy out, archive."""

@@ -1,0 +1,96 @@
+"""List, find and measure what is in a volume."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.files.glob import matcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vhdx.files.base import Entry, Tree
+    from vhdx.files.resolve import Found
+    from vhdx.files.volume import FileVolume
+
+
+class Listed(NamedTuple):
+    """An entry as it is reported: ``path`` from the root of its volume, times in nanoseconds since 1970."""
+
+    path: str
+    kind: str
+    size: int
+    mode: int | None
+    links: int
+    uid: int | None
+    gid: int | None
+    identity: int
+    modified: int | None
+    accessed: int | None
+    changed: int | None
+    created: int | None
+    target: str | None
+    device: tuple[int, ...] | None
+
+
+def path_of(parts: tuple[str, ...]) -> str:
+    """Names as a path from the root."""
+    return "/" + "/".join(parts)
+
+
+def listed(parts: tuple[str, ...], entry: Entry) -> Listed:
+    """The report of an entry."""
+    return Listed(
+        path_of(parts),
+        entry.kind.value,
+        entry.size,
+        entry.mode,
+        entry.links,
+        entry.uid,
+        entry.gid,
+        entry.identity,
+        entry.modified,
+        entry.accessed,
+        entry.changed,
+        entry.created,
+        entry.target,
+        entry.device,
+    )
+
+
+def entries(volume: FileVolume, found: Found) -> Iterator[tuple[tuple[str, ...], Entry]]:
+    """What `ls` lists of a path: the entries of a directory by name, or the entry itself."""
+    if not found.entry.is_directory:
+        yield found.parts, found.entry
+        return
+    for entry in sorted(volume.tree.entries(found.entry), key=lambda each: each.name):
+        yield (*found.parts, entry.name), entry
+
+
+def everything(volume: FileVolume, found: Found) -> Iterator[tuple[tuple[str, ...], Entry]]:
+    """All below a path, in the order of the file system; nothing of it is kept."""
+    for step in volume.steps(found.entry):
+        if not step.left and (step.parts or not found.entry.is_directory):
+            yield (*found.parts, *step.parts), step.entry
+
+
+def matching(volume: FileVolume, found: Found, pattern: str) -> Iterator[tuple[tuple[str, ...], Entry]]:
+    """All below a path whose name matches, or whose path where the pattern has a slash."""
+    matches = _matcher(pattern, is_windows=volume.tree.is_windows)
+    return ((parts, entry) for parts, entry in everything(volume, found) if parts and matches(parts))
+
+
+def _matcher(pattern: str, *, is_windows: bool) -> Callable[[tuple[str, ...]], bool]:
+    if "/" in pattern or (is_windows and "\\" in pattern):
+        return matcher(pattern, is_windows=is_windows)
+    if is_windows:
+        return lambda parts: fnmatch.fnmatchcase(parts[-1].casefold(), pattern.casefold())
+    return lambda parts: fnmatch.fnmatchcase(parts[-1], pattern)
+
+
+def allocated(tree: Tree, entry: Entry) -> int:
+    """Bytes of a file that are stored: its size without its holes."""
+    if entry.kind.value != "file":
+        return 0
+    return sum(length for _, length in tree.content(entry).data_ranges())

@@ -1,0 +1,162 @@
+"""Nothing leaves the directory that files are copied to, whatever names and links a guest has."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.filesystems.making import run
+from tests.ops.files.guest import Guest, Node
+from vhdx.files.base import Kind
+from vhdx.ops.files.copy import Copier, CopyOptions, CopyResult
+from vhdx.ops.files.names import host_name
+from vhdx.ops.files.target import Target
+
+FILE, DIRECTORY, LINK = Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK
+
+
+def copy(nodes: list[Node], target: Path, **options: bool) -> tuple[CopyResult, list[str]]:
+    guest: Any = Guest(nodes)
+    with Copier(guest, str(target), CopyOptions(**options)) as copier:
+        copier.copy(guest.everything, None)
+        return copier.result, guest.told
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Path:
+    (tmp_path / "secret").write_bytes(b"mine")
+    target = tmp_path / "inside"
+    target.mkdir()
+    return target
+
+
+def untouched(target: Path) -> bool:
+    return {path.name for path in target.parent.iterdir()} == {"secret", "inside"} and (
+        target.parent / "secret"
+    ).read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("..", "%2E%2E"),
+        (".", "%2E"),
+        ("", "%"),
+        ("../secret", "..%2Fsecret"),
+        ("/etc/passwd", "%2Fetc%2Fpasswd"),
+        ("nul\0in", "nul%00in"),
+        ("half\ud800", "half%uD800"),
+    ],
+)
+def test_names_that_lead_out(name: str, written: str, inside: Path) -> None:
+    result, told = copy([(name, FILE, b"evil"), ("good", FILE, b"good")], inside)
+    assert {path.name for path in inside.iterdir()} == {written, "good"}
+    assert (result.files, result.left_out) == (2, 0)
+    assert told == [f"{name}: written as {written}"]
+    assert untouched(inside)
+
+
+def test_directories_with_such_names(inside: Path) -> None:
+    copy([("..", DIRECTORY, [("secret", FILE, b"evil")])], inside)
+    assert (inside / "%2E%2E" / "secret").read_bytes() == b"evil"
+    assert untouched(inside)
+
+
+@pytest.mark.parametrize("target", ["..", "../secret", "/", "."])
+def test_links_in_the_way_are_not_followed(target: str, inside: Path) -> None:
+    """The link comes first, then a directory of the same name with a file in it, and a file."""
+    nodes: list[Node] = [
+        ("a", LINK, target),
+        ("a", DIRECTORY, [("secret", FILE, b"evil")]),
+        ("a", FILE, b"evil"),
+    ]
+    result, told = copy(nodes, inside, force=True)
+    assert os.readlink(inside / "a") == target
+    assert result.left_out == len(told) == 2
+    assert untouched(inside)
+
+
+def test_links_that_were_there_are_not_followed(inside: Path) -> None:
+    (inside / "d").symlink_to("..")
+    (inside / "secret").symlink_to("../secret")
+    nodes: list[Node] = [("d", DIRECTORY, [("secret", FILE, b"evil")]), ("secret", FILE, b"new")]
+    _, told = copy(nodes, inside, force=True)
+    assert len(told) == 1
+    assert (inside / "secret").read_bytes() == b"new"
+    assert not (inside / "secret").is_symlink()
+    assert untouched(inside)
+
+
+def test_what_exists_is_left_alone_unless_forced(inside: Path) -> None:
+    (inside / "a").write_bytes(b"old")
+    result, told = copy([("a", FILE, b"new")], inside)
+    assert (result.left_out, (inside / "a").read_bytes()) == (1, b"old")
+    assert "--force replaces" in told[0]
+    copy([("a", FILE, b"new")], inside, force=True)
+    assert (inside / "a").read_bytes() == b"new"
+
+
+def test_two_names_that_are_one_on_the_host(inside: Path) -> None:
+    """As README and readme are on hosts that know no case; here both are the same name."""
+    result, _ = copy([("a", FILE, b"first"), ("a", FILE, b"second"), ("a", LINK, "x")], inside, force=True)
+    assert (result.files, result.left_out) == (1, 2)
+    assert (inside / "a").read_bytes() == b"first"
+    result, _ = copy([("d", DIRECTORY, [("x", FILE, b"1")]), ("d", DIRECTORY, [("x", FILE, b"2")])], inside)
+    assert (inside / "d" / "x").read_bytes() == b"1"
+    assert result.left_out == 1
+
+
+def test_what_cannot_be_read_leaves_nothing(inside: Path) -> None:
+    result, told = copy([("bad", FILE, None), ("good", FILE, b"x")], inside)
+    assert [path.name for path in inside.iterdir()] == ["good"]
+    assert result.left_out == 1
+    assert told == ["bad: it cannot be read"]
+
+
+def test_nothing_acts_as_somebody_else(inside: Path) -> None:
+    copy([("a", FILE, b"x")], inside)
+    assert stat.S_IMODE((inside / "a").stat().st_mode) == 0o755
+
+
+def test_devices_only_where_wanted(inside: Path) -> None:
+    nodes: list[Node] = [("fifo", Kind.FIFO, None), ("socket", Kind.SOCKET, None)]
+    result, told = copy(nodes, inside)
+    assert (result.left_out, len(told), list(inside.iterdir())) == (2, 2, [])
+    copy(nodes, inside, devices=True)
+    assert [path.name for path in inside.iterdir()] == ["fifo"]
+    assert (inside / "fifo").is_fifo()
+
+
+def test_deep_trees(inside: Path) -> None:
+    """Deeper than descriptors, recursion and paths of the host reach."""
+    nodes: list[Node] = [("bottom", FILE, b"x")]
+    for _ in range(1100):
+        nodes = [("d" * 10, DIRECTORY, nodes)]
+    result, _ = copy(nodes, inside)
+    assert (result.files, result.directories, result.left_out) == (1, 1100, 0)
+    run("rm", "-rf", inside / ("d" * 10))  # Python's own way is too deep for Python
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "ü" * 200, "漢" * 255, "\udcff" * 400])
+def test_long_names(name: str) -> None:
+    shortened = host_name(name)
+    assert len(os.fsencode(shortened)) <= 255
+    assert shortened != host_name(name + "y")
+
+
+def test_a_link_swapped_in_is_not_followed(inside: Path) -> None:
+    """Somebody else changes the directory meanwhile."""
+    with Target(str(inside)) as target:
+        target.make_directory(("d",))
+        (inside / "d").rmdir()
+        (inside / "d").symlink_to("..")
+        with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
+            target.directory(("d",))
+
+
+def test_an_interrupt_takes_the_file_under_way_with_it(inside: Path) -> None:
+    with Target(str(inside)) as target, pytest.raises(KeyboardInterrupt), target.new_file(("a",)):
+        raise KeyboardInterrupt
+    assert not list(inside.iterdir())
