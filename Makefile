@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS := 3600
 
-.PHONY: help demo test slow crash soak fuzz lint docs dist bench clean
+.PHONY: help demo test windows slow crash soak fuzz lint docs dist bench clean
 
 help:
 	@echo "make demo   convert a partitioned disk to VHDX and back, on this machine"
 	@echo "make test   lint, types, import contracts and all tests"
+	@echo "make windows the tests in a Python for Windows, under Wine in .wine"
 	@echo "make slow   the tests that take minutes each"
 	@echo "make crash  power losses at random, for ten minutes"
 	@echo "make soak   a random mix of everything against a reference file, for SECONDS=3600"
@@ -37,6 +38,9 @@ test: $(VENV)/installed-dev lint
 	@sh .ci/kernel
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
+windows: $(VENV)/installed-dev
+	@PYTHON=$(BIN)/python sh .ci/windows
+
 slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
 
@@ -61,6 +65,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 src/vhdx/storage
 	$(BIN)/lint-imports --no-logo
 
 docs: $(VENV)/installed-docs
@@ -81,4 +86,4 @@ bench: $(VENV)/installed-dev
 	$(BIN)/python -m bench $(if $(BASE),--base $(BASE))
 
 clean:
-	rm -rf $(VENV) .fuzz demo-work bench/results/latest.json docs/built dist
+	rm -rf $(VENV) .wine .fuzz demo-work bench/results/latest.json docs/built dist

@@ -29,6 +29,7 @@ SUBJECTS = (
     "looking",
     "serve",
     "filesystems",
+    "discard",
 )
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 

@@ -38,7 +38,7 @@ FACE = {
     *("check", "CheckResult", "CheckFinding"),
     *("file_systems", "FileSystemOn"),
     *("CompareResult", "Disk", "Doubt", "Extent", "ExtentKind", "BlockState"),
-    *("CreateResult", "ConvertResult", "ImageOptions", "ParentPolicy", "__version__"),
+    *("CreateResult", "ConvertResult", "ImageOptions", "KnownDisk", "ParentPolicy", "__version__"),
     *("measure", "MeasureResult", "Partition", "PartitionTable"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
     *("ParentMismatchError", "ImageLockedError", "ImageFailedError"),

@@ -9,3 +9,7 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 """What a caller gives: called with the bytes done and the bytes to do, None where that is not known."""
 Advance: TypeAlias = Callable[[int, int], None]
 """What a job hands down: called with bytes just done, and bytes that came to be done."""
+
+
+def to_nobody(done: int, more: int) -> None:
+    """Progress that nobody wants to see."""

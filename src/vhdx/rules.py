@@ -235,6 +235,9 @@ BAT_BITMAP_JUNK = _warning("bat.bitmap_junk", "2.5.1.2", Remedy.REPAIR)
 BAT_LEFTOVERS = _note("bat.leftovers", "2.5")
 BAT_LEFTOVER_SPACE = _warning("bat.leftover_space", "2.5")
 
+BAT_FIXED_ABSENT = _error("bat.fixed_absent", "2.6.2.1", Remedy.REBUILD)
+
+SPACE_LOST_ENTRIES = _error("space.lost_entries", "2.5", Remedy.REBUILD)
 SPACE_LEAKED = _warning("space.leaked", "2.2")
 SPACE_FREE = _note("space.free", "2.2")
 SPACE_FREE_TAIL = _note("space.free_tail", "2.2", Remedy.REPAIR)

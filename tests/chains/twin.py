@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.support import naive
+from tests.support.calls import OPEN_FLAGS, pread
 from tests.support.holes import data_pieces
 from tests.support.layout import (
     BITS_OF_A_BITMAP,
@@ -164,7 +165,7 @@ def layer_of_survey(survey: Survey) -> Layer:
 
 def layer_of(path: Path) -> Layer:
     """What stands in a file, after replay of its log; the file is read as it is at each call."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS)
     try:
         image = naive._load(*naive.file_of(descriptor))
     finally:
@@ -177,9 +178,9 @@ def layer_of(path: Path) -> Layer:
 
 
 def _read(path: Path, length: int, offset: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS)
     try:
-        data = os.pread(descriptor, length, offset)
+        data = pread(descriptor, length, offset)
     finally:
         os.close(descriptor)
     assert len(data) == length, f"{length} bytes at {offset} pass the end of {path}"

@@ -45,7 +45,7 @@ def by_fish(folder: Path, line: str) -> list[str]:
         (("vhdx", "metadata", ""), ["delete", "get", "list", "set"]),
         (("vhdx", "create", "a.vhdx", "--type", ""), ["dynamic", "fixed"]),
         (("vhdx", "compact", "--sc"), ["--scan-zeros"]),
-        (("vhdx", "completion", ""), ["bash", "fish", "zsh"]),
+        (("vhdx", "completion", ""), ["bash", "fish", "powershell", "zsh"]),
     ],
 )
 def test_bash(tmp_path: Path, words: tuple[str, ...], offered: list[str]) -> None:
@@ -74,3 +74,25 @@ def test_other_shells_are_refused() -> None:
     done = run("completion", "tcsh")
     assert done.code == USAGE
     assert "'tcsh' is not one of 'bash', 'zsh', 'fish'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("line", "word", "offered"),
+    [
+        ("vhdx com", "com", ["compact", "compare", "completion"]),
+        ("vhdx metadata ", "", ["delete", "get", "list", "set"]),
+        ("vhdx compact C:\\disks\\a.vhdx --sc", "--sc", ["--scan-zeros"]),
+    ],
+)
+def test_powershell_is_given_words(line: str, word: str, offered: list[str]) -> None:
+    """PowerShell itself is not here: what its script asks, and what it is answered."""
+    asked = {"_VHDX_COMPLETE": "powershell_complete", "COMP_WORDS": line, "COMP_WORD": word}
+    answered = succeed(env=ENVIRONMENT | asked).splitlines()
+    assert sorted(row.split("\t")[1] for row in answered) == offered
+    assert all(len(row.split("\t")) == 3 for row in answered)
+
+
+def test_the_script_of_powershell_calls_the_program() -> None:
+    script = succeed("completion", "powershell")
+    assert "Register-ArgumentCompleter -Native -CommandName vhdx" in script
+    assert '$env:_VHDX_COMPLETE = "powershell_complete"' in script

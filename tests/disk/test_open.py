@@ -15,16 +15,16 @@ import pytest
 
 import vhdx
 from tests.support.build import ImageBuilder
+from tests.support.calls import files_held
 from tests.support.describe import DiskType
 from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
-from tests.support.reading import assert_reads, files_held, in_memory, scattered, whole
+from tests.support.reading import assert_reads, in_memory, scattered, whole
 from tests.support.vhd import FIXED, VhdBuilder
 from vhdx.disk.open import lone_disk, readable_disk, writable_disk
 from vhdx.disk.places import ParentPolicy
 from vhdx.disk.vhd import vhd_disk
-from vhdx.storage import host
 from vhdx.storage.file import open_for_writing
 
 IMAGE = ImageBuilder(4 * MIB, blocks={n: Block(pattern(n, MIB)) for n in (0, 2, 3)})
@@ -286,18 +286,6 @@ def test_promise_1_threads_read_the_same_disk(path: Path, as_path: bool) -> None
     with vhdx.open(path if as_path else io.BytesIO(path.read_bytes())) as disk, ThreadPoolExecutor(8) as pool:
         for (length, offset), data in zip(ranges, pool.map(lambda r: disk.pread(*r), ranges), strict=True):
             assert data == CONTENT[offset : offset + length]
-
-
-def test_promise_22_a_path_is_read_on_hosts_without_positional_reads(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(host, "HAS_POSITIONAL_READS", False)
-    with vhdx.open(path) as disk, ThreadPoolExecutor(4) as pool:
-        assert whole(disk) == CONTENT
-        ranges = scattered(4 * MIB, 10_000, count=100)
-        for (length, offset), data in zip(ranges, pool.map(lambda r: disk.pread(*r), ranges), strict=True):
-            assert data == CONTENT[offset : offset + length]
-    assert files_held(path.parent) == []
 
 
 def test_the_public_face_is_complete() -> None:

@@ -1,5 +1,6 @@
 """Promise 19: which files may be tried as a parent, and which of them is it."""
 
+import contextlib
 import io
 import ntpath
 import os
@@ -17,13 +18,14 @@ import pytest
 import vhdx
 from tests.support import layout
 from tests.support.build import ImageBuilder
+from tests.support.calls import files_held
 from tests.support.layout import MIB
 from tests.support.logs import LogBuilder, difference
 from tests.support.parts import Block, Header, Item, Region
 from tests.support.patterns import pattern
-from tests.support.reading import files_held, whole
+from tests.support.reading import whole
 from vhdx.disk import places
-from vhdx.storage import host, locks
+from vhdx.storage.file import open_for_writing
 
 PARENT = ImageBuilder(2 * MIB, blocks={0: Block(pattern(0, MIB))}, seed=40)
 STRANGER = ImageBuilder(2 * MIB, blocks={0: Block(b"not the parent's" * 1000)}, seed=50)
@@ -512,13 +514,9 @@ def test_promise_17_a_locator_of_one_mebibyte(family: Family) -> None:
 def test_promise_20_a_parent_that_somebody_writes_to_is_refused(family: Family) -> None:
     family.child(relative=".\\parent.vhdx")
     parent = family.parent(family.home / "parent.vhdx")
-    descriptor = os.open(parent, os.O_RDWR)
-    locks.acquire_writer(descriptor, str(parent))
-    try:
+    with contextlib.closing(open_for_writing(str(parent))):
         assert "parent.vhdx" in family.refusal(vhdx.ImageLockedError)
         assert os.path.samefile(family.found(lock=False), parent)
-    finally:
-        os.close(descriptor)
 
 
 def test_promise_20_a_chain_holds_a_readers_lock_on_every_file(family: Family) -> None:
@@ -526,10 +524,8 @@ def test_promise_20_a_chain_holds_a_readers_lock_on_every_file(family: Family) -
     parent = family.parent(family.home / "parent.vhdx")
     with vhdx.open(family.child_path):
         for path in (parent, family.child_path):
-            descriptor = os.open(path, os.O_RDWR)
             with pytest.raises(vhdx.ImageLockedError):
-                locks.acquire_writer(descriptor, str(path))
-            os.close(descriptor)
+                open_for_writing(str(path))
 
 
 def test_a_child_in_a_file_object_has_only_the_parents_that_the_caller_names(family: Family) -> None:
@@ -541,25 +537,6 @@ def test_a_child_in_a_file_object_has_only_the_parents_that_the_caller_names(fam
         with vhdx.open(io.BytesIO(child), parents=parents) as disk:
             assert whole(disk) == PARENT.content()
             assert os.path.samefile(disk.chain[1], parent)
-
-
-def test_promise_22_a_parent_is_found_on_hosts_without_positional_reads(
-    family: Family, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    family.child(relative=".\\parent.vhdx")
-    family.parent(family.home / "parent.vhdx")
-    monkeypatch.setattr(host, "HAS_POSITIONAL_READS", False)
-    assert family.found().endswith("parent.vhdx")
-
-
-def test_promise_19_a_loop_is_refused_on_hosts_without_positional_reads(
-    family: Family, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = ImageBuilder(2 * MIB, disk_type="differencing", seed=3, parent_name="child.vhdx")
-    own.parent_data_write_guid = own.guid("data write")
-    own.write(family.child_path)
-    monkeypatch.setattr(host, "HAS_POSITIONAL_READS", False)
-    assert "is in the chain already" in family.refusal()
 
 
 def test_nothing_stays_open_when_a_parent_is_missing_far_down(tmp_path: Path) -> None:

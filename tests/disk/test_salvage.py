@@ -20,7 +20,6 @@ from tests.support.layout import (
     PARTIALLY_PRESENT,
     REGION_TABLE_OFFSETS,
     SECTOR,
-    ZERO_GUID,
 )
 from tests.support.logs import Data, LogBuilder, Zero, session_guid
 from tests.support.parts import Bitmap, Block, Header, Item, MetadataTable, Region, RegionTable
@@ -445,29 +444,27 @@ def test_items_that_another_source_tells(tmp_path: Path, name: str, how: Item) -
     with vhdx.open(path, salvage=True) as disk:
         assert disk.logical_sector_size == 512
         if name == "virtual_disk_id":
-            assert disk.disk_id == ZERO_GUID
+            assert disk.disk_id != image.guid("disk id"), "it was lost"
 
 
 @pytest.mark.parametrize("name", ["virtual_disk_size", "file_parameters"])
 def test_items_that_nothing_else_tells(tmp_path: Path, name: str) -> None:
     image = clean()
     image.items = {name: Item(omit=True)}
-    with pytest.raises(CorruptImageError, match="nothing else tells it"):
+    with pytest.raises(CorruptImageError, match="has to be told"):
         salvaged(image.write(tmp_path / "a.vhdx"))
 
 
 def test_a_sector_size_that_matters_is_not_guessed(tmp_path: Path) -> None:
     image = ImageBuilder(5000 * MIB, MIB, items={"logical_sector_size": Item(omit=True)})
-    with pytest.raises(CorruptImageError, match="sector size cannot be read"):
+    with pytest.raises(CorruptImageError, match=r"has to be told \(--logical-sector-size\)"):
         vhdx.open(image.write(tmp_path / "a.vhdx"), salvage=True)
 
 
 def test_a_damaged_metadata_table(tmp_path: Path) -> None:
     image = clean()
     image.metadata_table = MetadataTable(signature=b"metadatx")
-    content, doubts = salvaged(image.write(tmp_path / "a.vhdx"))
-    assert content == clean().content()
-    assert "metadata table" in doubts[0].reason
+    assert salvaged(image.write(tmp_path / "a.vhdx")) == (clean().content(), [])  # at their usual places
 
 
 def test_no_vhdx_at_all(tmp_path: Path) -> None:

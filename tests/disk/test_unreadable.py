@@ -1,6 +1,9 @@
 """A host that cannot read parts of an image: one copy of two, the table, blocks; with and without salvage."""
 
 import errno
+import subprocess
+import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,11 +11,13 @@ import pytest
 
 import vhdx
 from tests.examine.fault import child, dynamic
+from tests.mount.mounting import NO_FUSE
 from tests.support.build import ImageBuilder
 from tests.support.layout import KIB, MIB, SECTOR
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.reading import whole
+from tests.support.tools import needs
 from tests.support.unreadable import UnreadableHost
 from vhdx.disk.open import open_any
 from vhdx.storage.file import open_for_reading
@@ -126,3 +131,30 @@ def test_the_end_of_a_file_is_no_failure_of_the_host(tmp_path: Path) -> None:
         storage.read(2000, 0)
     assert storage.unreadable(0, 2000) == []
     storage.close()
+
+
+@pytest.mark.skipif(NO_FUSE is not None, reason=str(NO_FUSE))
+@needs("fusermount3")
+def test_a_drive_that_really_fails(tmp_path: Path) -> None:
+    image = dynamic()
+    path = image.write(tmp_path / "image.vhdx")
+    (folder := tmp_path / "mounted").mkdir()
+    bad = image.plan().blocks[1] + 40 * SECTOR
+    words = [str(folder), str(path), str(bad), str(bad + SECTOR)]
+    drive = subprocess.Popen([sys.executable, "-m", "tests.support.failing_fuse", *words])
+    try:
+        for _ in range(300):
+            if folder.is_mount():
+                break
+            time.sleep(0.1)
+        with vhdx.open(folder / "image", lock=False) as disk, pytest.raises(OSError, match="of the disk"):
+            disk.pread(MIB, MIB)
+        expected = bytearray(image.content())
+        lost = MIB + 40 * SECTOR
+        expected[lost : lost + SECTOR] = bytes(SECTOR)
+        with vhdx.open(folder / "image", lock=False, salvage=True) as disk:
+            assert whole(disk) == bytes(expected)
+            assert [(doubt.offset, doubt.length) for doubt in disk.doubts] == [(lost, SECTOR)]
+    finally:
+        subprocess.run(["fusermount3", "-u", "-z", str(folder)], check=False)
+        drive.wait(30)

@@ -96,7 +96,7 @@ def wsl(folder: Path) -> None:
 
 
 def damaged(folder: Path) -> None:
-    """An image for each situation of the page; ``vm.vhdx`` loses nothing, blocks of ``worse.vhdx`` share space."""
+    """An image for each situation; ``vm.vhdx`` loses nothing, blocks of ``worse.vhdx`` share space."""
     for name in ("vm.vhdx", "worse.vhdx"):
         vhdx.create(folder / name, "64M", block_size="8M")
         _write(folder / name, 1, 0, 10 * MIB, 40 * MIB)

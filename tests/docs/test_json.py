@@ -1,6 +1,7 @@
 """`docs/reference/json.md` tells what the results are, and what the verbs print."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import vhdx
 from tests.cli.running import run
 from vhdx.cli.verbs import main
+from vhdx.ops import registry
 
 from .scenes import chain, damaged, dirty, partitioned
 from .schema import PAGE, annotations_of, complaints, read_schema, words_of
@@ -71,6 +73,14 @@ def _repaired(folder: Path) -> None:
     vhdx.repair(folder / "vm.vhdx", backup=folder / "undo")
 
 
+def _inside_wsl(folder: Path) -> None:
+    """A distribution whose disk is gone, as a program of Windows tells it."""
+    key = f"HKEY_CURRENT_USER\\{registry.KEY}\\{{0}}"
+    answer = f"{key}\n    DistributionName    REG_SZ    Debian\n    BasePath    REG_SZ    C:\\Gone\n"
+    (folder / "reg.exe").write_text(f"#!/bin/sh\ncat <<'END'\n{answer}END\n")
+    (folder / "reg.exe").chmod(0o755)
+
+
 CASES: list[tuple[Callable[[Path], None], str, str, int]] = [
     (chain, "create", "new.avhdx --parent tuesday.avhdx", 0),
     (chain, "convert", "tuesday.avhdx new.raw", 0),
@@ -99,6 +109,7 @@ CASES: list[tuple[Callable[[Path], None], str, str, int]] = [
     (chain, "rebase", "tuesday.avhdx --parent monday.avhdx", 0),
     (chain, "set", "tuesday.avhdx --disk-id new", 0),
     (_item, "metadata list", "tuesday.avhdx", 0),
+    (_inside_wsl, "wsl", "", 0),
 ]
 
 
@@ -107,8 +118,9 @@ def test_a_verb_prints_what_is_told(
     scene: Callable[[Path], None], line: str, more: str, code: int, tmp_path: Path
 ) -> None:
     scene(tmp_path)
+    path = f"{tmp_path}:{os.environ['PATH']}"
     verb = [word for word in line.split() if word.islower()]
-    done = run(*verb, *more.split(), "--json", cwd=tmp_path)
+    done = run(*verb, *more.split(), "--json", cwd=tmp_path, env=os.environ | {"PATH": path})
     assert done.code == code, done.err
     printed = json.loads(done.out)
     assert printed, "an empty array shows nothing"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 
 import vhdx
+from tests.partitions.tables import gpt_disk
 from tests.support.build import ImageBuilder
 from tests.support.layout import KIB, MIB, PARTIALLY_PRESENT, SECTOR
 from tests.support.logs import Data, Entry, LogBuilder
@@ -213,3 +214,62 @@ def test_no_search_makes_an_image_of_what_is_none(tmp_path: Path) -> None:
     for verb in (vhdx.check, vhdx.repair, lambda p: vhdx.open(p, salvage=True)):
         with pytest.raises(vhdx.CorruptImageError):
             verb(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sector", [512, 4096])
+def test_what_the_metadata_have_lost_can_be_told(kind: str, sector: int, tmp_path: Path) -> None:
+    image, places = made(kind, sector, is_dirty=False)
+    sound = image.build()
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(sound)
+    expected = salvaged(path)
+    assert expected is not None
+    start = places["metadata items"][0]
+    path.write_bytes(damaged(sound, [(start, 40)], junk=False))
+    assert salvaged(path) is None
+    refused = vhdx.repair(path, rebuild=True).refused
+    assert refused is not None
+    assert "--block-size, --virtual-size, --logical-sector-size" in refused
+    known = vhdx.KnownDisk(image.disk_size, MIB, sector, kind)
+    with vhdx.open(path, salvage=True, known=known) as disk:
+        assert whole(disk) == expected[0]
+    assert "BAT" not in vhdx.check(path, known=known).unchecked
+    repaired = vhdx.repair(path, rebuild=True, known=known)
+    assert repaired.left.errors == 0, repaired.refused
+    again = salvaged(path)
+    assert again is not None
+    assert again[0] == expected[0]
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        vhdx.KnownDisk(SIZE, 3 * MIB, 512),
+        vhdx.KnownDisk(SIZE + 1, MIB, 512),
+        vhdx.KnownDisk(SIZE, MIB, 520),
+        vhdx.KnownDisk(1 << 60, MIB, 512),
+        vhdx.KnownDisk(1 << 80, MIB, 512),
+        vhdx.KnownDisk(-512, MIB, 512),
+        vhdx.KnownDisk(SIZE, MIB, 512, "nothing"),
+    ],
+)
+def test_what_no_disk_has_is_refused(known: vhdx.KnownDisk, tmp_path: Path) -> None:
+    image, places = made("dynamic", 512, is_dirty=False)
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(damaged(image.build(), [(places["metadata items"][0], 40)], junk=False))
+    with pytest.raises(ValueError, match=r"not 3145728|that a disk can have|not .nothing."):
+        vhdx.repair(path, rebuild=True, known=known)
+
+
+def test_a_partition_table_proposes_sizes(tmp_path: Path) -> None:
+    (tmp_path / "a.raw").write_bytes(gpt_disk(16 * MIB, [(2048, 20479)]))
+    path = tmp_path / "image.vhdx"
+    vhdx.convert(tmp_path / "a.raw", path, options=vhdx.ImageOptions(block_size=MIB))
+    with path.open("r+b") as file:
+        file.seek(2 * MIB + 64 * KIB)
+        file.write(bytes(SECTOR))
+    with pytest.raises(vhdx.CorruptImageError) as caught:
+        vhdx.open(path, salvage=True)
+    command = caught.value.next_command or ""
+    assert f"--virtual-size {16 * MIB} --logical-sector-size 512" in command

@@ -1,7 +1,5 @@
 """Promise 17: every byte of every structure flipped, with the checksums as they were and resealed."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.hostile.images import clean, dirty, family
@@ -23,25 +21,25 @@ ITEMS = {
 
 
 @pytest.fixture(name="victim", scope="module")
-def _victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    with Victim(clean().write(tmp_path_factory.mktemp("clean") / "image.vhdx")) as victim:
-        assert judge(victim.path) is Answer.READ
-        yield victim
+def _victim(tmp_path_factory: pytest.TempPathFactory) -> Victim:
+    victim = Victim(clean().write(tmp_path_factory.mktemp("clean") / "image.vhdx"))
+    assert judge(victim.path) is Answer.READ
+    return victim
 
 
 @pytest.fixture(name="dirty_victim", scope="module")
-def _dirty_victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
-    with Victim(dirty().write(tmp_path_factory.mktemp("dirty") / "image.vhdx")) as victim:
-        assert judge(victim.path) is Answer.READ
-        yield victim
+def _dirty_victim(tmp_path_factory: pytest.TempPathFactory) -> Victim:
+    victim = Victim(dirty().write(tmp_path_factory.mktemp("dirty") / "image.vhdx"))
+    assert judge(victim.path) is Answer.READ
+    return victim
 
 
 @pytest.fixture(name="child", scope="module")
-def _child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+def _child(tmp_path_factory: pytest.TempPathFactory) -> Victim:
     path, parent = family(tmp_path_factory.mktemp("family"))
-    with Victim(path, [parent]) as victim:
-        assert judge(path, [parent]) is Answer.READ
-        yield victim
+    victim = Victim(path, [parent])
+    assert judge(path, [parent]) is Answer.READ
+    return victim
 
 
 def only(answers: dict[Answer, list[str]], answer: Answer) -> bool:

@@ -164,6 +164,32 @@ def test_a_conversion_of_one_partition(used: Used, tmp_path: Path) -> None:
     run("e2fsck", "-fn", tmp_path / "part.raw")
 
 
+def test_a_vhd_without_its_free_space(used: Used, tmp_path: Path) -> None:
+    vhdx.convert(used.raw, tmp_path / "used.vhd")
+    done = vhdx.convert(tmp_path / "used.vhd", tmp_path / "small.vhdx", discard_free=True)
+    assert any("swap: its free space is kept" in remark for remark in done.remarks)
+    free = sum(length for offset, length in used.free if offset < 18 * MIB)
+    assert assert_kept(used, contents(tmp_path / "small.vhdx")) == free
+    assert done.data_size < 24 * MIB - free
+
+
+def test_large_blocks_are_advised_against(tmp_path: Path) -> None:
+    raw = empty(tmp_path / "large.raw", 1024 * MIB)
+    run("mkfs.ext4", "-q", "-b", "4096", raw)
+    with looked_at(raw) as (volume,):
+        for offset, _ in list(volume.free_ranges())[::2]:
+            patch(raw, offset, b"deleted")
+    path = tmp_path / "large.vhdx"
+    vhdx.convert(raw, path, options=vhdx.ImageOptions(block_size=64 * MIB))
+    done = vhdx.compact(path, discard_free=True)
+    assert done.converted_size is not None
+    assert 2 * done.converted_size <= done.file_size_after
+    copy = vhdx.convert(
+        path, tmp_path / "copy.vhdx", discard_free=True, options=vhdx.ImageOptions(block_size=MIB)
+    )
+    assert copy.file_size <= done.converted_size
+
+
 def test_ranges_without_free_ones() -> None:
     chance = random.Random(5)
     for _ in range(300):
@@ -259,6 +285,18 @@ def test_a_file_system_that_changes_meanwhile(
         assert path.read_bytes() == before
     assert_kept(used, contents(path))
     assert not vhdx.check(path).errors
+
+
+def test_a_source_that_changes_meanwhile(used: Used, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def runs_of(self: Examined) -> Iterator[object]:
+        yield from really(self)
+        raise NotFreeError("the bitmap is another one")
+
+    really = Examined.free_runs
+    monkeypatch.setattr(Examined, "free_runs", runs_of)
+    with pytest.raises(vhdx.UnsupportedImageError, match="the bitmap is another one"):
+        vhdx.convert(used.raw, tmp_path / "a.vhdx", discard_free=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ranges_that_become_others(used: Used, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

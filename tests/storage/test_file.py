@@ -1,7 +1,6 @@
 """Files of the host and file objects: exact reads, whatever the host does to them."""
 
 import errno
-import fcntl
 import io
 import os
 import subprocess
@@ -13,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.reading import around, files_held
-from vhdx.storage import host
+from tests.support.calls import files_held, pwrite
+from tests.support.reading import around
 from vhdx.storage.base import ReadableStorage, fill_zeros
 from vhdx.storage.file import FileStorage, open_for_reading
 from vhdx.storage.stream import StreamStorage
@@ -42,18 +41,11 @@ def in_short_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadableStora
     return open_for_reading(str(path))
 
 
-def without_positional_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadableStorage:
-    monkeypatch.setattr(host, "HAS_POSITIONAL_READS", False)
-    storage = open_for_reading(str(path))
-    assert isinstance(storage, StreamStorage)
-    return storage
-
-
 def as_a_file_object(path: Path, _: pytest.MonkeyPatch) -> ReadableStorage:
     return StreamStorage(io.BytesIO(path.read_bytes()), str(path))
 
 
-WAYS = [plainly, in_short_reads, without_positional_reads, as_a_file_object]
+WAYS = [plainly, in_short_reads, as_a_file_object]
 Way = Callable[[Path, pytest.MonkeyPatch], ReadableStorage]
 
 
@@ -204,42 +196,6 @@ def test_no_image_has_the_number_of_a_standard_stream(path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", program, path], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOTTY, errno.EINVAL, None])
-def test_where_the_drive_is_not_asked_on_macos_its_cache_is_left_alone(
-    number: int | None, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Network shares and some drives know nothing of F_FULLFSYNC. Names are as durable as contents."""
-    requests: list[int] = []
-    synchronized: list[int] = []
-
-    def ask(descriptor: int, request: int) -> None:
-        requests.append(request)
-        if number is not None:
-            raise OSError(number, "unsupported")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "platform", "darwin")
-        patch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
-        patch.setattr(fcntl, "fcntl", ask)
-        patch.setattr(os, "fsync", synchronized.append)
-        host.synchronize(7)
-        host.synchronize_directory(str(path.parent))
-    assert requests == [51, 51]
-    assert len(synchronized) == (2 if number else 0)
-
-
-def test_a_flush_that_fails_on_macos_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(*_: int) -> None:
-        raise OSError(errno.EIO, "the disk is on fire")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(sys, "platform", "darwin")
-        patch.setattr(fcntl, "F_FULLFSYNC", 51, raising=False)
-        patch.setattr(fcntl, "fcntl", ask)
-        with pytest.raises(OSError, match="on fire"):
-            host.synchronize(7)
-
-
 def test_two_names_of_one_file_have_one_identity(path: Path) -> None:
     os.link(path, path.with_name("link"))
     path.with_name("symlink").symlink_to(path)
@@ -275,7 +231,7 @@ def test_what_a_file_object_is_called(name: Any, expected: str) -> None:
 def sparse(path: Path) -> None:
     with path.open("wb") as file:
         for at in (0, 3 << 20):
-            os.pwrite(file.fileno(), b"x" * 65536, at)
+            pwrite(file.fileno(), b"x" * 65536, at)
         file.truncate(8 << 20)
 
 

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import pytest
 import vhdx
 from tests.ops.make.making import is_regular, names_in
 from tests.support.tools import needs
-from vhdx.storage import host, locks
 from vhdx.storage.publish import new_file
 
 from .ways import WITHOUT_LINKS, Way, force
+
+if sys.platform != "win32":
+    from vhdx.storage import host, locks
 
 NEW = b"new"
 

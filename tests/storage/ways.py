@@ -2,12 +2,14 @@
 
 import errno
 import os
+import sys
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import pytest
 
-from vhdx.storage import host
+if sys.platform != "win32":
+    from vhdx.storage import host
 
 Way = Literal["link", "rename", "claim"]
 WAYS: tuple[Way, ...] = get_args(Way)

@@ -1,12 +1,11 @@
 """The judge of damaged files: right bytes, or one clear error that says where. Nothing else is let pass."""
 
 import enum
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import vhdx
 
@@ -106,13 +105,12 @@ class Victim:
     def __init__(self, path: Path, parents: Sequence[Path] = ()) -> None:
         self.path, self.parents = path, parents
         self.original = path.read_bytes()
-        self._descriptor = os.open(path, os.O_RDWR)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        os.close(self._descriptor)
+    def _put(self, data: bytes, offset: int) -> None:
+        """Write, and let go of the file: nobody reads on Windows what is open to be written."""
+        with self.path.open("r+b", buffering=0) as file:
+            file.seek(offset)
+            file.write(data)
 
     def judged(self, changes: Iterable[Change]) -> dict[Answer, list[str]]:
         """The changes by the answer that each got; raises with the first ten wrong answers, if any."""
@@ -120,13 +118,13 @@ class Victim:
         wrong = []
         for change in changes:
             for offset, data in change.pieces:
-                os.pwrite(self._descriptor, data, offset)
+                self._put(data, offset)
             try:
                 answers[judge(self.path, self.parents)].append(change.name)
             except WrongAnswerError as error:
                 wrong.append(f"{change.name}: {error}")
             for offset, data in change.pieces:
-                os.pwrite(self._descriptor, self.original[offset : offset + len(data)], offset)
+                self._put(self.original[offset : offset + len(data)], offset)
         assert not wrong, f"{len(wrong)} wrong answers:\n" + "\n".join(wrong[:10])
         return answers
 

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
+from .calls import OPEN_FLAGS, pread
 from .layout import (
     BAT_ENTRY,
     BAT_GUID,
@@ -306,12 +307,12 @@ def naive_reader(path: Path, parents: Sequence[Path] = ()) -> Iterator[Callable[
 
 def file_of(descriptor: int) -> tuple[ReadFile, int]:
     """An open file as it is read here, and its length now."""
-    return lambda length, offset: os.pread(descriptor, length, offset), os.fstat(descriptor).st_size
+    return lambda length, offset: pread(descriptor, length, offset), os.fstat(descriptor).st_size
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[ReadFile, int]]:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS)
     try:
         yield file_of(descriptor)
     finally:

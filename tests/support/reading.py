@@ -12,6 +12,7 @@ import vhdx
 from vhdx import BlockState, Extent, ExtentKind
 
 from .build import ImageBuilder
+from .calls import OPEN_FLAGS, pread
 
 Range = tuple[int, int]
 
@@ -70,7 +71,7 @@ def assert_extents_are_true(disk: vhdx.Disk, expected: bytes) -> None:
     """Extents cover the disk, in order and merged, and what each says is what a read returns."""
     extents = list(disk.extents())
     assert_cover(extents, 0, disk.size)
-    descriptors = [os.open(name, os.O_RDONLY) for name in disk.chain]
+    descriptors = [os.open(name, os.O_RDONLY | OPEN_FLAGS) for name in disk.chain]
     try:
         for extent in extents:
             assert_true(extent, expected[extent.offset : extent.end], descriptors)
@@ -99,7 +100,7 @@ def assert_true(extent: Extent, expected: bytes, descriptors: list[int]) -> None
     if extent.kind is ExtentKind.DATA:
         assert extent.file_offset is not None, extent
         assert extent.state in (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT), extent
-        assert os.pread(descriptors[extent.depth - 1], extent.length, extent.file_offset) == expected, extent
+        assert pread(descriptors[extent.depth - 1], extent.length, extent.file_offset) == expected, extent
         return
     assert not any(expected), extent
     if extent.kind is ExtentKind.ZERO:
@@ -117,14 +118,3 @@ def footprint(directory: Path) -> dict[str, tuple[str, int, int, int]]:
         content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "directory"
         found[str(path)] = content, status.st_mtime_ns, status.st_mode, status.st_ino
     return found
-
-
-def files_held(folder: Path) -> list[str]:
-    """The files of a directory tree that this process has open."""
-    held = []
-    for number in os.listdir("/proc/self/fd"):
-        try:
-            held.append(os.readlink(f"/proc/self/fd/{number}"))
-        except OSError:  # the descriptor of the listing itself
-            continue
-    return sorted(name for name in held if name.startswith(str(folder)))

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import vhdx
 from tests.support import layout, naive
+from tests.support.calls import OPEN_FLAGS, pwrite, space_of
 from tests.support.holes import data_pieces
 from tests.support.layout import (
     BAT_ENTRY,
@@ -170,11 +171,11 @@ def left_by_a_crash(path: Path, model: Model) -> bytes:
 def copied(path: Path, to: Path) -> Path:
     """A copy of the file as it stands, with its holes: what would be left if the process were killed now."""
     to.unlink(missing_ok=True)  # ext4 waits for the disk when a file is overwritten
-    target = os.open(to, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    target = os.open(to, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS)
     try:
         os.ftruncate(target, path.stat().st_size)
         for at, piece in data_pieces(path):
-            os.pwrite(target, piece, at)
+            pwrite(target, piece, at)
     finally:
         os.close(target)
     return to
@@ -182,7 +183,7 @@ def copied(path: Path, to: Path) -> Path:
 
 def allocated(path: Path) -> int:
     """Bytes of the host's disk that the file takes."""
-    return path.stat().st_blocks * 512
+    return space_of(path)
 
 
 def qemu_check(path: Path, *options: str) -> None:

@@ -13,7 +13,8 @@ def _no_waiting_for_disks(monkeypatch: pytest.MonkeyPatch) -> None:
     def done(descriptor: int) -> None:
         os.fstat(descriptor)  # it is open, at least
 
-    monkeypatch.setattr(os, "fdatasync", done)
+    if hasattr(os, "fdatasync"):
+        monkeypatch.setattr(os, "fdatasync", done)
     monkeypatch.setattr(os, "fsync", done)
 
 

@@ -12,9 +12,9 @@ from typing import Literal
 import pytest
 
 import vhdx
+from tests.support.calls import files_held
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
-from tests.support.reading import files_held
 
 from .checking import assert_sound, copied, is_clean, left_by_a_crash, model_of
 from .trials import ASKED

@@ -8,6 +8,7 @@ import pytest
 
 import vhdx
 from tests.support.build import ImageBuilder
+from tests.support.calls import pread
 from tests.support.faults import Fault, failing_host, fails_after_half, fails_with
 from tests.support.layout import MIB
 from tests.support.parts import Block
@@ -83,7 +84,7 @@ def test_space_that_waits_is_not_used_before_its_old_owner_is_gone(tmp_path: Pat
         assert extent.file_offset != old
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            assert os.pread(descriptor, MIB, old) == pattern(1, MIB)
+            assert pread(descriptor, MIB, old) == pattern(1, MIB)
         finally:
             os.close(descriptor)
         disk.flush()

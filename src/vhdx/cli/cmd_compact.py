@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 @volume_options
 @click.option("--scan-zeros", is_flag=True, help="Also give back what holds zeros or equals the parent.")
 @click.option("--punch", is_flag=True, help="Make holes where blocks that stay are zeros, or free.")
+@click.option(
+    "--accept-data-loss", is_flag=True, help="Also give back what may be blocks that the table has lost."
+)
 @click.option("--dry-run", is_flag=True, help="Change nothing; say what it would gain.")
 @chain_options
 @json_option
@@ -36,6 +39,7 @@ def compact(
     exclude: tuple[str, ...],
     scan_zeros: bool,
     punch: bool,
+    accept_data_loss: bool,
     dry_run: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
@@ -47,6 +51,8 @@ def compact(
     cuts the file. No read tells the difference, and children still know the image. It may be interrupted at
     any instant and run again. Fixed images keep their size; --punch gives the host back what is zeros in
     them. Parents are needed for --scan-zeros and --discard-free only.
+
+    What may be blocks that the table has lost is not given back without --accept-data-loss.
 
     With --discard-free the space of deleted files goes, too: what the file systems on the disk (ext2/3/4,
     NTFS, FAT, exFAT, XFS, btrfs, LVM2) call free, once all that they keep of it was read and agrees. Files
@@ -62,6 +68,7 @@ def compact(
             image,
             scan_zeros=scan_zeros,
             punch=punch,
+            accept_data_loss=accept_data_loss,
             dry_run=dry_run,
             discard_free=discard_free,
             volumes=chosen,
@@ -107,6 +114,8 @@ def _rows(done: CompactResult) -> list[tuple[str, str]]:
         ("moved", f"{done.moved_blocks} blocks, {size_text(done.moved_size)}"),
         ("holes made", size_text(done.punched_size)),
     ]
+    if done.unexplained_size:
+        rows.append(("of nobody, not zeros", size_text(done.unexplained_size)))
     if done.host_size_before is not None and done.host_size_after is not None:
         host = f"{size_text(done.host_size_before)}, now {size_text(done.host_size_after)}"
         rows.append(("space on the host", host))

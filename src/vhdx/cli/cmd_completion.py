@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish", "powershell"]))
 def completion(shell: str) -> None:
     """Print a script by which SHELL completes vhdx commands.
 
@@ -19,6 +19,7 @@ def completion(shell: str) -> None:
     bash: eval "$(vhdx completion bash)"          in ~/.bashrc
     zsh:  eval "$(vhdx completion zsh)"           in ~/.zshrc, behind compinit
     fish: vhdx completion fish > ~/.config/fish/completions/vhdx.fish
+    powershell: vhdx completion powershell | Out-String | Invoke-Expression    in $PROFILE
     """  # noqa: D301  click's mark for lines that stay as they are
     click.echo(_completer(shell).source())
 
@@ -28,6 +29,8 @@ def _completer(shell: str) -> ShellComplete:
 
     from vhdx.cli.verbs import main  # noqa: PLC0415  which imports this
 
+    if shell == "powershell":
+        from vhdx.cli import powershell  # noqa: F401, PLC0415  click learns of it by this
     kind = get_completion_class(shell)
     assert kind is not None, "click has it"
     return kind(main, {}, "vhdx", "_VHDX_COMPLETE")

@@ -11,6 +11,7 @@ from vhdx.cli.interrupted import making, resuming
 from vhdx.cli.options import (
     FORMAT,
     TARGET,
+    File,
     chain_options,
     force_option,
     force_share_option,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", type=click.Path(allow_dash=True))
+@click.argument("source", type=File(allow_dash=True))
 @click.argument("target", type=TARGET)
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
 @click.option("-O", "--target-format", type=TargetFormat(), help="By default told by TARGET's suffix.")

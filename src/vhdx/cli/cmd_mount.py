@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from functools import partial
 from typing import TYPE_CHECKING
@@ -64,6 +65,13 @@ def mount(
     their space back. `vhdx unmount DIRECTORY` ends it and waits until the image is closed. Needs FUSE and
     the extra vhdx[mount].
     """
+    if os.name == "nt":
+        served = f"vhdx serve {printable(image)}"
+        raise OSError(
+            errno.ENOTSUP,
+            f"Windows has no FUSE; {served} shows the disk to NBD clients, "
+            f"vhdx convert {printable(image)} disk.raw makes a file of it",
+        )
     from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
     from vhdx.mount import background, fuse  # noqa: PLC0415
     from vhdx.mount.directory import FILE_NAME  # noqa: PLC0415

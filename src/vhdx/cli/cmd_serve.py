@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
-import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
@@ -29,6 +27,7 @@ from vhdx.text import printable
 from vhdx.units import format_size
 
 if TYPE_CHECKING:
+    import socket
     import ssl
     from collections.abc import Iterator
 
@@ -140,11 +139,11 @@ def serve(
     """Serve the disks in one or several IMAGEs over NBD.
 
     Runs until SIGTERM, SIGHUP or Ctrl-C. Each export has the name of its file; the first is the default
-    export, too. Listens on a Unix socket in a new directory that nobody else can enter, unless told
-    otherwise, and prints the URI of each export once clients can connect. With --snapshot clients may
-    write, and no file is changed. Sockets that systemd hands over (LISTEN_FDS) are used before all
-    others. With --salvage each range that may be wrong is listed on standard error at the end, and the exit
-    code is 3 if there is one.
+    export, too. Listens on a Unix socket in a new directory that nobody else can enter (on Windows on a
+    TCP port of this machine), unless told otherwise, and prints the URI of each export once clients can
+    connect. With --snapshot clients may write, and no file is changed. Sockets that systemd hands over
+    (LISTEN_FDS) are used before all others. With --salvage each range that may be wrong is listed on
+    standard error at the end, and the exit code is 3 if there is one.
 
     With --run no URI is printed, and the exit code is that of COMMAND:
     vhdx serve disk.vhdx --run 'qemu-img convert -O qcow2 "$uri" disk.qcow2'
@@ -154,8 +153,6 @@ def serve(
     from vhdx.nbd.connection import Limits, ServerState  # noqa: PLC0415
     from vhdx.nbd.server import Server  # noqa: PLC0415
 
-    if not hasattr(socket.socket, "sendmsg"):
-        raise OSError(errno.ENOTSUP, "serving takes a host with sendmsg and Unix sockets")
     if write and snapshot:
         raise click.UsageError("--write changes the image, --snapshot does not: say one of them")
     if timeout is not None and not once:
@@ -219,8 +216,13 @@ def _print_doubts(exports: list[Export]) -> bool:
 
 
 def _place(path: str | None, bind: str | None, port: int | None, *, private: bool) -> _Place:
-    from vhdx.nbd.listen import is_loopback  # noqa: PLC0415
+    from vhdx.nbd.listen import HAS_UNIX_SOCKETS, is_loopback  # noqa: PLC0415
+    from vhdx.nbd.wire import DEFAULT_PORT  # noqa: PLC0415
 
+    if not HAS_UNIX_SOCKETS:
+        if path is not None:
+            raise click.UsageError("Python has no Unix sockets on Windows; --port N listens on TCP")
+        port = DEFAULT_PORT if port is None else port
     if path is not None and (bind is not None or port is not None):
         raise click.UsageError("--socket is a Unix socket; --bind and --port are TCP")
     if bind is not None and not private and not is_loopback(bind):
@@ -343,10 +345,9 @@ class _Signals:
 def _stopping_on_signals() -> Iterator[_Signals]:
     signals = _Signals()
     # Who closes a terminal often sends SIGHUP twice, once by the shell and once by the host.
-    every = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    numbers = [
-        number for number in every if signal.getsignal(number) is not signal.SIG_IGN
-    ]  # as nohup leaves it
+    every = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
+    known = [getattr(signal, name) for name in every if hasattr(signal, name)]
+    numbers = [number for number in known if signal.getsignal(number) is not signal.SIG_IGN]  # as nohup does
     before = [signal.signal(number, signals) for number in numbers]
     try:
         yield signals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import importlib
 import io
 import os
 import signal
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+_INTERRUPTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGBREAK") if hasattr(signal, name))
+"""Ctrl-C, and on Windows Ctrl-Break."""
 _FAILURE_OF = {"compare": 2}
 """Verbs that say something else with 1."""
 _REPLACING = frozenset({"convert", "create"})
@@ -32,15 +35,19 @@ def run() -> NoReturn:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, _exit_on_signal)  # so that what is half written is cleaned up
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _interrupt_once)
+    for number in _INTERRUPTS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt_once)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names need not be text, nor ASCII
             ascii_only = codecs.lookup(stream.encoding).name == "ascii"
             stream.reconfigure(encoding="utf-8" if ascii_only else None, errors="backslashreplace")
+    if os.environ.get("_VHDX_COMPLETE", "").startswith("powershell"):
+        importlib.import_module("vhdx.cli.powershell")
     code = exit_code_of(sys.argv[1:])
-    if signal.getsignal(signal.SIGINT) is _interrupt_once:  # all is done: how Python ends needs no words
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in _INTERRUPTS:
+        if signal.getsignal(number) is _interrupt_once:  # all is done: how Python ends needs no words
+            signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
 
 
@@ -135,7 +142,8 @@ def _file_names(error: OSError) -> Iterator[str | bytes]:
 
 
 def _interrupt_once(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  the signature of a handler
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # impatience must not break off what cleans up
+    for each in _INTERRUPTS:
+        signal.signal(each, signal.SIG_IGN)  # impatience must not break off what cleans up
     raise KeyboardInterrupt
 
 

@@ -56,12 +56,29 @@ class SectorSize(click.ParamType[int]):
         return size if size in (512, 4096) else self.fail(f"{value} is neither 512 nor 4096", param, ctx)
 
 
+def _named(value: Any) -> Any:
+    """The path that ``wsl:NAME`` or ``docker:`` stands for where there are such disks; all else as it is."""
+    if isinstance(value, str) and value.startswith(("wsl:", "docker:")):
+        from vhdx.ops.wsl import is_address, path_of  # noqa: PLC0415  only who names disks so waits for it
+
+        return path_of(value) if is_address(value) else value
+    return value
+
+
+class File(click.Path):
+    """A file that may be there or not: whoever opens it says what is wrong with it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(_named(value), param, ctx)
+
+
 class Target(click.Path):
     """A file that is made or changed. Not ``-``: until pipes can be written to, no option lets it pass."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from vhdx.storage.file import refuse_standard_output  # noqa: PLC0415  parsing options needs no library
 
+        value = _named(value)
         try:
             refuse_standard_output(os.fspath(value))
         except ValueError as error:
@@ -128,8 +145,8 @@ force_option = click.option("--force", is_flag=True, help="Replace the file if i
 orphans_option = click.option(
     "--force", is_flag=True, help="Also where images beside IMAGE have it for their parent."
 )
-FILE = click.Path(readable=False)
-"""A file that is read, and may be there or not: whoever opens it says what is wrong with it."""
+FILE = File(readable=False)
+"""A file that is read."""
 TARGET = Target(readable=False)
 """A file that is made or changed."""
 

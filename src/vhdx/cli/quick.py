@@ -17,6 +17,8 @@ _LOOKING = {
     "--force-share": "force_share",
     "--json": "as_json",
 }
+_PARSED = ("-", "wsl:", "docker:")
+"""What begins a word that is no name of an image."""
 FLAGS = {"check": _LOOKING, "info": {**_LOOKING, "--blocks": "blocks"}}
 """The flags of each verb, as its parameters are called."""
 
@@ -35,7 +37,7 @@ def call_of(arguments: list[str]) -> partial[Any] | None:
 def _options(flags: dict[str, str], words: list[str]) -> dict[str, Any] | None:
     """The parameters that flags and one image are; None for anything else."""
     images = [word for word in words if word not in flags]
-    if not flags or len(images) != 1 or not images[0] or images[0].startswith("-"):
+    if not flags or len(images) != 1 or not images[0] or images[0].startswith(_PARSED):
         return None
     given = {name: word in words for word, name in flags.items()}
     return {"image": images[0], "parent_dirs": (), **given}

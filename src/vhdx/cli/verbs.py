@@ -39,6 +39,10 @@ VERBS = (
     "trim",
     "unmount",
     "write",
+    "wsl",
+    "wsl",
+    "wsl",
+    "wsl",
     "zero",
 )
 """Each verb is the command of its name in the module ``vhdx.cli.cmd_VERB``, imported when it is used."""

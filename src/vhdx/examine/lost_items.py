@@ -79,7 +79,7 @@ def restored_items(
     if not LOST & report.counts.keys() or region.file_offset + region.length > storage.size():
         return NOTHING_LOST
     data = storage.read(min(region.length, 2 * metadata.TABLE_SIZE), region.file_offset)
-    entries = _entries(data, region.length)
+    entries = _entries(data)
     values = _sound_values(data, {guid: (e.offset, e.length) for guid, e in entries.items()})
     told = ["the items that the table names"] if entries else []
     if not entries:
@@ -102,21 +102,26 @@ def items_of(file: ReadableStorage, known: KnownDisk) -> LostItems:
     return restored_items(storage, region, remains.region(guids.BAT_REGION), known)
 
 
-def _entries(data: bytes, region_length: int) -> dict[UUID, MetadataEntry]:
-    """The entries of known items, none if the table is lost or one of them cannot be where it says."""
+def _rows(data: bytes) -> list[MetadataEntry]:
+    """All entries of the table, none if it is lost."""
     if metadata.table_signature(data) != metadata.SIGNATURE:
-        return {}
+        return []
     if metadata.table_count(data) > metadata.MAXIMUM_ENTRIES:
-        return {}
-    named = {e.item_id: e for e in metadata.unpack_table(data) if not e.is_user and e.item_id in KNOWN_ITEMS}
-    legal = all(
-        guid in named
-        and named[guid].length == KNOWN_ITEMS[guid].length
-        and named[guid].offset >= metadata.TABLE_SIZE
-        and named[guid].end <= min(len(data), region_length)
-        for guid in _ITEMS
-    )
-    return named if legal else {}
+        return []
+    return list(metadata.unpack_table(data))
+
+
+def _entries(data: bytes) -> dict[UUID, MetadataEntry]:
+    """The entries of the items that everybody has, as far as they name places where those can be."""
+    return {
+        row.item_id: row
+        for row in _rows(data)
+        if row.item_id in _ITEMS
+        and not row.is_user
+        and row.length == KNOWN_ITEMS[row.item_id].length
+        and row.offset >= metadata.TABLE_SIZE
+        and row.end <= len(data)
+    }
 
 
 def _places(order: Sequence[UUID]) -> dict[UUID, tuple[int, int]]:
@@ -158,6 +163,8 @@ def _complete(values: Values, known: KnownDisk) -> list[str]:
     if guids.FILE_PARAMETERS not in values and known.block_size is not None:
         if not metadata.is_block_size(known.block_size):
             raise ValueError(f"a block size is a power of two from 1 MiB to 256 MiB, not {known.block_size}")
+        if known.disk_type not in (None, *_FLAGS):
+            raise ValueError(f"a disk is {', '.join(_FLAGS)}, not {known.disk_type!r}")
         flags = _FLAGS[known.disk_type or "dynamic"]
         values[guids.FILE_PARAMETERS] = metadata.pack_file_parameters(known.block_size, flags)
         told.append(f"a block size of {known.block_size}, as told")
@@ -168,7 +175,8 @@ def _complete(values: Values, known: KnownDisk) -> list[str]:
         if guid in values or number is None:
             continue
         length = KNOWN_ITEMS[guid].length or 0
-        values[guid] = number.to_bytes(length, "little")
+        fits = 0 <= number < 1 << 8 * length
+        values[guid] = (number if fits else 0).to_bytes(length, "little")
         if not _is_possible(guid, values):
             raise ValueError(f"{number} bytes are no {word} that a disk can have")
         told.append(f"a {word} of {number}, as told")
@@ -214,6 +222,18 @@ def _patches(
         rows = [MetadataEntry(guid, *places[guid], KNOWN_ITEMS[guid].flags) for guid in _ITEMS]
         found = _locator_entry(data)
         wanted[: metadata.TABLE_SIZE] = metadata.pack_table([*rows, *([found] if found else [])])
+    elif len(entries) < len(_ITEMS):
+        rows = [row for row in _rows(data) if row.is_user or row.item_id not in _ITEMS]
+        rows += entries.values()
+        offset = max(metadata.TABLE_SIZE, *(row.end for row in rows))
+        for guid in _ITEMS:
+            if guid not in entries:
+                places[guid] = offset, len(values[guid])
+                rows.append(MetadataEntry(guid, *places[guid], KNOWN_ITEMS[guid].flags))
+                offset += len(values[guid])
+        if offset > len(data) or len(rows) > metadata.MAXIMUM_ENTRIES:
+            return []  # no room: what is lost stays lost, which was said
+        wanted[: metadata.TABLE_SIZE] = metadata.pack_table(rows)
     for guid in _ITEMS:
         offset, length = places[guid]
         wanted[offset : offset + length] = values[guid]

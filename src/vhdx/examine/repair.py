@@ -159,6 +159,8 @@ class _Repair:
         session.cuts_unknown = not keep_length
         if self._accepting:
             session.know_space(self._claimed_space())
+        elif session.cuts:  # whoever asked has looked at what would be cut
+            session.free_unexplained()
         with session.lock:
             session.begin(contents=self._changes_contents)
             session.commit()

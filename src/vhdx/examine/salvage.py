@@ -103,7 +103,7 @@ class _Salvage:
         reader = SalvageReader(whole, pages, table, geometry, areas)
         reader.file_size = file_size
         readable = (min(bat.end, file_size) - bat.file_offset) // ENTRY_SIZE
-        return Image(
+        found = Image(
             file=self._file,
             storage=whole,
             creator=identifier.creator(self._found.peek(identifier.IDENTIFIER_SIZE, 0)),
@@ -116,8 +116,9 @@ class _Salvage:
             bat=table,
             reader=reader,
             findings=tuple(self._found.findings),
-            doubts=lambda: self._doubts(reader, geometry, readable, Owners(remains)),
+            doubts=lambda: self._doubts(found, readable, Owners(remains)),
         )
+        return found
 
     def _refuse(self, rule: rules.Rule, structure: str, detail: str, advice: str | None = None) -> NoReturn:
         kind = UnsupportedImageError if rule.unsupported else CorruptImageError
@@ -258,9 +259,11 @@ class _Salvage:
         bounded.seal()
         return Bat(Pages(bounded), bat.file_offset, geometry)
 
-    def _doubts(
-        self, reader: SalvageReader, geometry: Geometry, slots: int, owners: Owners
-    ) -> Iterator[Doubt]:
+    def _doubts(self, image: Image, slots: int, owners: Owners) -> Iterator[Doubt]:
+        from vhdx.examine.lost import lost_block_doubts  # noqa: PLC0415  numpy is slow to import
+
+        geometry, reader = image.geometry, image.reader
+        assert isinstance(reader, SalvageReader)
         size = geometry.disk_size
         for reason in self._reasons:
             yield Doubt(0, size, reason)
@@ -271,6 +274,7 @@ class _Salvage:
             start = blocks * geometry.block_size
             yield Doubt(start, size - start, "the table has no entry for it, or the file ends before it")
         yield from joined(reader.block_doubts(blocks))
+        yield from joined(lost_block_doubts(image))
         yield from joined(self._unreadable(reader, geometry, owners))
 
     def _unreadable(self, reader: SalvageReader, geometry: Geometry, owners: Owners) -> Iterator[Doubt]:

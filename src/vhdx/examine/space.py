@@ -11,11 +11,12 @@ from vhdx import rules
 from vhdx.examine.claims import ClaimCheck
 from vhdx.examine.entries import check_behind, check_entries
 from vhdx.examine.findings import FindingReporter
+from vhdx.examine.lost import absence, is_strong
 from vhdx.examine.mibs import MibSet
 from vhdx.examine.slots import Slots
-from vhdx.examine.unowned import NOTHING, find_unowned
 from vhdx.format.bat import STATE_MASK
 from vhdx.image.states import PRESENT
+from vhdx.image.unowned import NOTHING, filled_mibs, find_unowned
 from vhdx.rules import Finding, Place
 from vhdx.units import MIB, format_size
 
@@ -23,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vhdx.examine.claims import Late
+    from vhdx.examine.lost import Absence
     from vhdx.examine.slots import Entries
     from vhdx.geometry import Geometry
     from vhdx.image.regions import Regions
+    from vhdx.image.unowned import Unowned
     from vhdx.progress import Progress
     from vhdx.rules import Report
     from vhdx.storage.base import ReadableStorage
@@ -80,6 +83,10 @@ def check_table(
             progress(slots.bytes_before(window), slots.bytes_in_all)
         beyond = window.beyond
     check_behind(slots, reporter)
+    absent = absence(slots, geometry)
+    if keeps_length and absent.blocks:
+        detail = f"{absent.blocks} blocks of a fixed disk have no entry: the table may have lost entries"
+        report(Finding(rules.BAT_FIXED_ABSENT, Place("BAT", slots.offset(0)), detail))
     claims.complete()
     leftovers = chain([beyond], (entries for _, entries in slots.behind()))
     kept = sum(_keep_leftovers(entries, claims.claimed, geometry, size) for entries in leftovers)
@@ -94,7 +101,8 @@ def check_table(
         size = _without_newest(claims.claimed, known_end, size, report)
     _report_gap(storage, claims.claimed, regions, size, report)
     used_end = claims.claimed.gaps(-(-size // MIB)).tail_start * MIB
-    leaked, free = _report_free(storage, claims.claimed, size, report, keeps_length=keeps_length)
+    space = _Space(storage, claims.claimed, size, geometry, absent)
+    leaked, free = _report_free(space, report, keeps_length=keeps_length)
     return TableFound(claims.claimed, tuple(claims.late), leaked, free, used_end)
 
 
@@ -140,37 +148,67 @@ def _report_gap(
     length = claimed.gap_length(start, min(_QEMU_GAP + 1, -(-size // MIB) - start))
     if not 0 < length <= _QEMU_GAP or size - start * MIB < MIB:
         return
-    if find_unowned(storage, claimed, start * MIB, min(size, (start + length) * MIB)).mibs == 0:
+    if not any(True for _ in filled_mibs(storage, start, start + length, size)):
         claimed.add(np.arange(start, start + length), 1)
         detail = f"{length} MiB behind the structures are unused, as QEMU leaves them"
         report(Finding(rules.SPACE_GAP, Place("free space", start * MIB), detail))
 
 
-def _report_free(
-    storage: ReadableStorage, claimed: MibSet, size: int, report: Report, *, keeps_length: bool
-) -> tuple[int, int]:
+class _Space(NamedTuple):
+    """What there is to look into when all is claimed that is claimed."""
+
+    storage: ReadableStorage
+    claimed: MibSet
+    size: int
+    geometry: Geometry
+    absent: Absence
+
+    def unowned(self, used: bytearray, start: int, end: int) -> Unowned:
+        """What nobody claims from one MiB to another, and what of it is not zeros."""
+        return find_unowned(self.storage, used, self.size, self.geometry.block_size, start=start, end=end)
+
+
+def _report_free(space: _Space, report: Report, *, keeps_length: bool) -> tuple[int, int]:
     """Report the space that nobody claims; how many bytes of it are leaked, and how many are just free.
 
     Zeros are free space, as a trim leaves it; anything else somebody wrote, and nothing tells who.
     """
-    free = claimed.gaps(-(-size // MIB))
-    tail = 0 if keeps_length else -(-size // MIB) - free.tail_start
-    inner = free.missing - tail
-    end = free.tail_start * MIB if tail else size
-    unowned = find_unowned(storage, claimed, 0, end) if inner else NOTHING
+    end = -(-space.size // MIB)
+    free = space.claimed.gaps(end)
+    tail = 0 if keeps_length else end - free.tail_start
+    start, inner = end - tail, free.missing - tail
+    used = space.claimed.as_bytes(end) if free.missing else bytearray()
+    unowned = space.unowned(used, 0, start) if inner else NOTHING
+    behind = space.unowned(used, start, end) if tail else NOTHING
+    both = unowned.joined(behind)
+    if is_strong(space.storage, both, space.absent):
+        _report_lost(both, space.absent, report)
+        zeros = free.missing - both.mibs
+        return both.mibs * MIB, 0 if keeps_length else zeros * MIB
     if unowned.mibs:
-        where = ", ".join(map(str, unowned.first))
-        where += " …" if unowned.runs > len(unowned.first) else ""
         detail = (
             f"{format_size(unowned.mibs * MIB)} in {unowned.runs} {_runs(unowned.runs)} belong to nothing "
-            f"and are not zeros: at {where}"
+            f"and are not zeros: at {unowned.where}{_MAY_BE_LOST}"
         )
         report(Finding(rules.SPACE_LEAKED, Place("free space", unowned.first[0]), detail))
     zeros = (inner - unowned.mibs) * MIB
     if zeros:
         _report_zeros(zeros, free.first * MIB, report, keeps_length=keeps_length)
-    leaked_tail, free_tail = _report_tail(storage, claimed, tail, size, report) if tail else (0, 0)
+    leaked_tail, free_tail = _report_tail(behind, start * MIB, space.size, report) if tail else (0, 0)
     return unowned.mibs * MIB + leaked_tail, free_tail + (0 if keeps_length else zeros)
+
+
+_MAY_BE_LOST = "; the table may have lost entries"
+
+
+def _report_lost(unowned: Unowned, absent: Absence, report: Report) -> None:
+    """Report what is likely to be the contents of blocks."""
+    detail = (
+        f"{format_size(unowned.mibs * MIB)} that are not zeros belong to no block, while {absent.blocks} "
+        f"blocks have no entry: the table may have lost entries; {unowned.places} blocks can stand there, "
+        f"at {unowned.where}"
+    )
+    report(Finding(rules.SPACE_LOST_ENTRIES, Place("free space", unowned.first[0]), detail))
 
 
 def _runs(number: int) -> str:
@@ -187,18 +225,17 @@ def _report_zeros(length: int, first: int, report: Report, *, keeps_length: bool
         report(Finding(rules.SPACE_FREE, place, detail))
 
 
-def _report_tail(
-    storage: ReadableStorage, claimed: MibSet, mibs: int, size: int, report: Report
-) -> tuple[int, int]:
+def _report_tail(unowned: Unowned, start: int, size: int, report: Report) -> tuple[int, int]:
     """Report what stands behind everything; how many bytes of it are leaked, and how many are just free."""
-    start = (-(-size // MIB) - mibs) * MIB
     place, length = Place("end of the file", start), size - start
     detail = f"{length} bytes behind everything belong to nothing"
     if length < MIB:  # as Disk2vhd leaves it
         report(Finding(rules.SPACE_RAGGED_END, place, detail))
         return 0, 0
-    if not find_unowned(storage, claimed, start, size).mibs:
+    if not unowned.mibs:
         report(Finding(rules.SPACE_FREE_TAIL, place, f"{length} bytes behind everything are free"))
         return 0, length
-    report(Finding(rules.SPACE_LEAKED_TAIL, place, f"{detail} and are not zeros"))
+    filled = format_size(unowned.mibs * MIB)
+    detail += f" and are not zeros in {filled}, at {unowned.where}{_MAY_BE_LOST}"
+    report(Finding(rules.SPACE_LEAKED_TAIL, place, detail))
     return length, 0

@@ -16,6 +16,8 @@ from vhdx.nbd.wire import DEFAULT_PORT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+HAS_UNIX_SOCKETS = hasattr(socket, "AF_UNIX")
+"""Windows has them, but its Python does not."""
 _FIRST_DESCRIPTOR = 3
 _BACKLOG = 128
 
@@ -115,7 +117,9 @@ def tcp_socket(host: str, port: int) -> Iterator[socket.socket]:
     except socket.gaierror as error:
         raise OSError(error.errno, error.strerror, host) from None
     with socket.socket(family, kind, protocol) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Windows' SO_REUSEADDR would let another program take the address from us.
+        alone = getattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_REUSEADDR)
+        listener.setsockopt(socket.SOL_SOCKET, alone, 1)
         try:
             listener.bind(address)
         except OSError as error:

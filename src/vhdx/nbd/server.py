@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import selectors
 import socket
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -23,6 +23,8 @@ GRACE = 10.0
 """Seconds that clients get to take their answers when the server stops."""
 _PAUSE = 0.5
 """Seconds to wait where the host has no descriptors or threads left, or trouble with its network."""
+_LONGEST_WAIT = 0.5 if sys.platform == "win32" else None
+"""Seconds after which the server looks whether it is to stop: on Windows no signal ends a wait."""
 _NO_LISTENER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
 """All other failures pass: Linux also tells here what went wrong with a client that waited."""
 
@@ -57,9 +59,9 @@ class Server:
         """Whether it ended because no client came in time."""
         self._stopping = False
         self._over = False
-        """Whether the pipe is closed: its numbers may be those of other files by now."""
-        self._awake, self._wake = os.pipe()
-        os.set_blocking(self._wake, False)
+        """Whether the pair is closed."""
+        self._awake, self._wake = socket.socketpair()  # Windows waits for sockets, not for pipes
+        self._wake.setblocking(False)
 
     def stop(self) -> None:
         """Let what is in flight finish, take nothing more, end. From any thread, and from signal handlers."""
@@ -69,7 +71,7 @@ class Server:
     def _nudge(self) -> None:
         with self._lock, contextlib.suppress(BlockingIOError):  # it is awake already
             if not self._over:
-                os.write(self._wake, b"!")
+                self._wake.send(b"!")
 
     def serve(self) -> None:
         """Accept and serve until `stop`, or until the last client left if that is the end."""
@@ -81,8 +83,8 @@ class Server:
             self._end()
             with self._lock:
                 self._over = True
-                os.close(self._awake)
-                os.close(self._wake)
+                self._awake.close()
+                self._wake.close()
 
     def _accept_all(self, selector: selectors.BaseSelector) -> None:
         listening = False
@@ -98,19 +100,24 @@ class Server:
                     else:
                         selector.unregister(listener)
                 listening = wanted
-            ready = selector.select(self._patience(until))
+            ready = selector.select(self._wait(until))
             if not ready and self._patience(until) == 0:
                 self.nobody_came = True
                 return
             for key, _ in ready:
-                if key.fileobj == self._awake:
-                    os.read(self._awake, 4096)
+                if key.fileobj is self._awake:
+                    self._awake.recv(4096)
                 elif isinstance(key.fileobj, socket.socket) and len(self._connections) < self._maximum:
                     self._accept(key.fileobj)
 
     def _patience(self, until: float | None) -> float | None:
         """Seconds that the first client may take to come; None once it has, or where it has all the time."""
         return None if until is None or self._served else max(0.0, until - time.monotonic())
+
+    def _wait(self, until: float | None) -> float | None:
+        """Seconds to wait for the next client."""
+        given = [seconds for seconds in (self._patience(until), _LONGEST_WAIT) if seconds is not None]
+        return min(given, default=None)
 
     def _accept(self, listener: socket.socket) -> None:
         try:

@@ -1,7 +1,8 @@
 """Bytes to and from one client, in the clear or over TLS, with a deadline for every wait that needs one.
 
 In transmission the kernel keeps the time (``SO_RCVTIMEO``, ``SO_SNDTIMEO``): Python's own timeouts cost a
-second system call for each.
+second system call for each. Windows may lose bytes where its kernel keeps the time, cannot send several
+buffers at once, and need not wake who waits when the socket is shut: there a wait is many short ones.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import sys
 import time
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,6 +24,10 @@ _BUFFERS_AT_ONCE = 512  # half of what hosts take in one call
 _JOINED = 16 * 1024
 """Bytes up to which it costs less to copy buffers into one than to send them as several."""
 _SEND_BUFFER = 1024 * 1024
+_SHORT_WAIT = 0.25
+"""Seconds after which a wait looks whether it is over, where nobody would wake it."""
+_JOINED = 64 * 1024
+"""Bytes up to which buffers are copied together to be sent at once."""
 
 
 class TooSlowError(Exception):
@@ -59,7 +65,7 @@ def _receive_exactly(connection: socket.socket, length: int, deadline: float) ->
         left = deadline - time.monotonic()
         if left <= 0:
             raise TooSlowError("the handshake took too long")
-        connection.settimeout(left)
+        connection.settimeout(min(left, _SHORT_WAIT))
         try:
             piece = connection.recv(min(missing, 65536))
         except TimeoutError:
@@ -108,8 +114,7 @@ class HandshakeSocket:
 
     def transport(self, seconds: float) -> Transport:
         """The same socket for requests; ``seconds`` is how long a frame may take."""
-        kind = SecureTransport if self._secure else PlainTransport
-        return kind(self._socket, seconds)
+        return (SecureTransport if self._secure else _PLAIN)(self._socket, seconds)
 
     def shut(self) -> None:
         """Wake whoever waits. From any thread."""
@@ -183,6 +188,71 @@ class PlainTransport:
     def close(self) -> None:
         """As `Transport`."""
         self._socket.close()
+
+
+class PatientTransport:
+    """A socket in the clear, for several threads, that needs nothing of its host but short waits."""
+
+    one_thread = False
+
+    def __init__(self, connection: socket.socket, seconds: float) -> None:
+        self._socket = connection
+        self._seconds = seconds
+        self._ended = False
+        connection.settimeout(_SHORT_WAIT)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+    def receive_into(self, view: memoryview) -> int:
+        """As `Transport`."""
+        deadline = time.monotonic() + self._seconds
+        while not self._ended:
+            try:
+                return self._socket.recv_into(view)
+            except TimeoutError:
+                if time.monotonic() > deadline:
+                    raise
+        return 0
+
+    def send(self, buffers: Sequence[Sendable]) -> None:
+        """As `Transport`."""
+        deadline = time.monotonic() + self._seconds
+        waiting = [memoryview(buffer) for buffer in buffers if len(buffer)]
+        waiting.reverse()
+        while waiting:
+            piece = _next_piece(waiting)
+            while piece:
+                try:
+                    piece = piece[self._socket.send(piece) :]
+                except TimeoutError:
+                    if time.monotonic() > deadline:
+                        raise TooSlowError("it does not take its answers") from None
+
+    def stop_receiving(self) -> None:
+        """As `Transport`."""
+        self._ended = True
+
+    def shut(self) -> None:
+        """As `Transport`."""
+        self._ended = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """As `Transport`."""
+        self._socket.close()
+
+
+def _next_piece(waiting: list[memoryview]) -> memoryview:
+    """What is sent at once: several buffers where they are small. Takes them from the end of the list."""
+    if len(waiting) == 1 or len(waiting[-1]) >= _JOINED:
+        return waiting.pop()
+    joined = bytearray()
+    while waiting and len(joined) + len(waiting[-1]) <= _JOINED:
+        joined += waiting.pop()
+    return memoryview(joined)
+
+
+_PLAIN = PatientTransport if sys.platform == "win32" else PlainTransport
 
 
 class SecureTransport:

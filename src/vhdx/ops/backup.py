@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.errors import CorruptImageError
 from vhdx.format.region import TABLE_OFFSETS
+from vhdx.storage.cursor import reader_of
 from vhdx.storage.file import open_for_writing, replaced_meanwhile
 from vhdx.storage.publish import new_file
 from vhdx.units import MIB
@@ -67,7 +68,7 @@ def saved(path: str, image: ReadableStorage, staged: StagedChanges, *, lock: boo
     Raises FileExistsError, ImageLockedError if others took the backup at once, OSError.
     """
     with (
-        contextlib.closing(_save(path, image, staged)) as made,  # while it is open no other gets its inode
+        contextlib.closing(_save(path, image, staged)) as made,  # while it is open no other gets its identity
         contextlib.closing(open_for_writing(path, lock=lock)) as file,
     ):
         if file.identity() != made.identity():
@@ -97,7 +98,7 @@ def _save(path: str, image: ReadableStorage, staged: StagedChanges) -> FileStora
         for piece in _pieces(image, ranges):
             file.write_at(piece, at)
             at += len(piece)
-        return file.lent()
+        return file.pinned()
 
 
 def _header_sectors(staged: StagedChanges) -> tuple[tuple[int, tuple[str, ...]], ...]:
@@ -134,7 +135,7 @@ def restore(image: Storage, path: str, *, lock: bool = True) -> Backup:
     or an interrupted undo did, and ValueError for a file that is no backup, or one that is damaged or was
     used before. OSError.
     """
-    with contextlib.closing(open_for_writing(path, lock=lock)) as storage, storage.file() as file:
+    with contextlib.closing(open_for_writing(path, lock=lock)) as storage, reader_of(storage) as file:
         backup = _read_line(file, path)
         start = file.tell()
         _check_saved(file, backup, path)

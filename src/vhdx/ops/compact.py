@@ -12,6 +12,7 @@ from vhdx.disk.free_space import VolumeSelection
 from vhdx.disk.open import closing_on_failure
 from vhdx.disk.parents import open_chain
 from vhdx.disk.places import policy_from
+from vhdx.examine.unexplained import free_unexplained
 from vhdx.image import image
 from vhdx.image.states import is_present
 from vhdx.ops.compact_hints import converted_size, present_size, still_free_size
@@ -58,6 +59,8 @@ class CompactResult(NamedTuple):
     volumes: tuple[DiscardedVolume, ...] = ()
     still_free_size: int | None = None
     converted_size: int | None = None
+    unexplained_size: int = 0
+    """How much of what was given back belonged to nothing and was not zeros."""
 
 
 def compact(
@@ -67,6 +70,7 @@ def compact(
     punch: bool = False,
     dry_run: bool = False,
     free: Iterable[tuple[int, int]] = (),
+    accept_data_loss: bool = False,
     discard_free: bool = False,
     volumes: VolumeSelection | None = None,
     parents: Parents = None,
@@ -87,13 +91,16 @@ def compact(
     stands in it goes, and hides the parent. Raises UnsupportedImageError for an image that images beside it
     have for their parent: in them the space may be in use.
 
+    Where space that nobody owns is likely to be blocks whose entries were lost, nothing is done unless
+    ``accept_data_loss``.
+
     No read tells the difference, except of ``free`` ranges and what is discarded, and without these children
     still know the image. May be interrupted at any instant, and run again. ``dry_run`` changes nothing and
     says what would become of it. ``progress`` is called with bytes done and bytes to do, which grow as they
     are found. Raises what opening for writing raises.
     """
     path = os.fspath(path)
-    asked = Asked(scan_zeros=scan_zeros, punch=punch, free=tuple(free))
+    asked = Asked(scan_zeros, punch, tuple(free), accept_data_loss=accept_data_loss)
     selection = (volumes or VolumeSelection()) if discard_free else None
     storage = open_for_reading(path, lock=lock) if dry_run else open_for_writing(path, lock=lock)
     with closing_on_failure(storage):
@@ -130,6 +137,7 @@ def compact(
             () if discard is None else discard.results(punch=punch),
             None if discard else still_free_size(disk),
             None if discard is None else converted_size(disk, discard.needed_mibs, after),
+            done.unexplained_size,
         )
 
 
@@ -140,6 +148,8 @@ class Asked(NamedTuple):
     punch: bool
     free: tuple[tuple[int, int], ...]
     discard: Discard | None = None
+    accept_data_loss: bool = False
+    """Whether space that is likely to be lost blocks may be given back."""
 
 
 class Done(NamedTuple):
@@ -149,6 +159,7 @@ class Done(NamedTuple):
     moved_blocks: int
     moved_size: int
     punched_size: int
+    unexplained_size: int = 0
 
 
 class Meter:
@@ -183,7 +194,11 @@ def estimate(
 
 
 def _compacted(session: Session, changes: Relocator, below: Disk | None, asked: Asked, meter: Meter) -> Done:
-    done = _work(changes, below, asked, meter)
+    unexplained = 0
+    if asked.punch or not session.keeps_blocks:
+        accept = asked.accept_data_loss
+        unexplained = free_unexplained(session, accept=accept, advance=meter.advance)
+    done = _work(changes, below, asked, meter)._replace(unexplained_size=unexplained)
     if not session.keeps_blocks and session.space.used_end < session.file.size():
         session.begin(contents=False)  # closing cuts
     return done

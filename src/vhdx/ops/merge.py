@@ -27,7 +27,7 @@ from vhdx.storage.file import (
     refuse_standard_output,
     replaced_meanwhile,
 )
-from vhdx.storage.host import synchronize_directory
+from vhdx.storage.publish import remove_file
 from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
@@ -261,6 +261,5 @@ def _fold_and_relink(
         if delete:
             if not is_named(child, own.identity(), follow=True):
                 raise replaced_meanwhile(child)
-            os.unlink(child)
-            synchronize_directory(os.path.dirname(child))
+            remove_file(child, own)
     return folded, unfound

@@ -19,6 +19,7 @@ from vhdx.examine import repair as image_repair
 from vhdx.examine.check import examine
 from vhdx.examine.doubts import Concerned
 from vhdx.examine.lost_items import LOST, items_of
+from vhdx.examine.rebuild_table import rebuild_table
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.ops import backup as backups
 from vhdx.ops.check import result_of
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage
 
 _HINTS = {
-    Remedy.REBUILD: "both headers or region tables are gone: add --rebuild to search for what they named",
+    Remedy.REBUILD: "a table, or what leads there, is gone: add --rebuild to search for what it named",
     Remedy.ACCEPT_DATA_LOSS: "contents are lost or in doubt: add --accept-data-loss to repair it anyway",
 }
 _UNREPAIRABLE = "there are errors that cannot be repaired without knowing what was meant"
@@ -146,7 +147,8 @@ def staged_repair(
     doubtful = image_repair.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
     result = RepairResult(name, (), None, doubtful.ranges, doubtful.length, before, before, dry_run=False)
     hint = _hint(found.report, accepted)
-    if not any(rule.remedy in accepted for rule in found.report.counts):
+    gives_up = Remedy.ACCEPT_DATA_LOSS in accepted and has_lost_entries(found.report)
+    if not gives_up and not any(rule.remedy in accepted for rule in found.report.counts):
         return result._replace(refused=hint or (_UNREPAIRABLE if found.report.has_errors else None))
     if hint is not None:
         return result._replace(refused=hint)
@@ -185,6 +187,15 @@ def keeps_length(report: CollectingReport) -> bool:
     return not (_MISPLACED | _BEGINNING).isdisjoint(report.counts)
 
 
+_LOST_ENTRIES = frozenset({rules.SPACE_LOST_ENTRIES, rules.BAT_FIXED_ABSENT})
+"""What says that what nobody claims is likely to be blocks."""
+
+
+def has_lost_entries(report: CollectingReport) -> bool:
+    """Whether the table is likely to have lost entries."""
+    return not _LOST_ENTRIES.isdisjoint(report.counts)
+
+
 def _repaired(
     result: RepairResult,
     staged: StagedChanges,
@@ -208,7 +219,10 @@ def _repaired(
             items = items_of(staged, known)
             beginning.write_patches(staged, items.patches)
             sources += items.found
-        image_repair.repair_image(staged, accept_data_loss=lossy, keep_length=keeps_length(found.report))
+        if Remedy.REBUILD in accepted and has_lost_entries(found.report):
+            rebuild_table(staged)
+        keeps = keeps_length(found.report) or (not lossy and has_lost_entries(found.report))
+        image_repair.repair_image(staged, accept_data_loss=lossy, keep_length=keeps)
     except VhdxError as error:
         return result._replace(refused=error.message)
     after = examine(staged, progress)
@@ -223,6 +237,8 @@ def _repaired(
 def _hint(report: CollectingReport, accepted: AbstractSet[Remedy]) -> str | None:
     """What the caller has to allow before anything is done; None if nothing, or if nothing would help."""
     errors = [rule for rule in report.counts if rule.severity is Severity.ERROR]
+    if Remedy.ACCEPT_DATA_LOSS in accepted:  # which gives up what the table has lost, instead
+        errors = [rule for rule in errors if rule not in _LOST_ENTRIES]
     for remedy, hint in _HINTS.items():
         if remedy not in accepted and any(rule.remedy is remedy for rule in errors):
             return hint

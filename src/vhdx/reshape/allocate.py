@@ -11,6 +11,7 @@ from vhdx.extents import BlockState
 from vhdx.format import bat, guids, metadata
 from vhdx.format.bat import file_offset_of
 from vhdx.image.states import is_present
+from vhdx.progress import to_nobody
 from vhdx.reshape.compact import SLOTS_IN_PAGE, Compaction
 from vhdx.reshape.relocate import Relocator
 from vhdx.units import MIB
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
     from vhdx.progress import Advance
     from vhdx.write.session import Session
     from vhdx.write.write import Writer
-
-
-def _to_nobody(done: int, more: int) -> None:
-    """Progress that nobody wants to see."""
 
 
 def become_fixed(writer: Writer, advance: Advance) -> bool:
@@ -60,7 +57,7 @@ def allocate_all(session: Session, advance: Advance) -> bool:
         return allocate(session, range(session.geometry.block_count), advance)
 
 
-def allocate(session: Session, blocks: range, advance: Advance = _to_nobody) -> bool:
+def allocate(session: Session, blocks: range, advance: Advance = to_nobody) -> bool:
     """The same for some blocks; the caller holds the session's lock.
 
     The space is claimed from the host before any entry is changed: OSError (ENOSPC) then leaves the image
@@ -81,6 +78,7 @@ def _make_room(session: Session, blocks: range) -> bool:
     size, block_size = session.file.size(), session.geometry.block_size
     runs = session.bat.runs(blocks.start, len(blocks))
     absent = sum(run.block_count for run in runs if not is_present(run.entry))
+    session.keep_unexplained()
     _, gap_lengths = session.space.gaps()
     behind = max(0, absent - int((gap_lengths * MIB // block_size).sum()))
     end = max(size, session.space.end_after(behind, block_size))

@@ -1,7 +1,7 @@
 """Files and block devices of the host, by positional system calls. The only opener of image files that exist.
 
-Linux and macOS: ``pread``, ``preadv``, ``pwrite``. Where those are missing (Windows), reading goes through
-a seekable file object (`vhdx.storage.stream`) and writing is refused.
+Linux and macOS: ``pread``, ``preadv``, ``pwrite`` of ``os``, and `vhdx.storage.host` for what differs there.
+Windows: functions of the same names, all of them in `vhdx.storage.windows`.
 """
 
 from __future__ import annotations
@@ -9,41 +9,36 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
+import sys
 from typing import TYPE_CHECKING
 
 from vhdx.errors import ImageLockedError
 from vhdx.pieces import pieces
-from vhdx.storage import host, locks
 from vhdx.storage.base import ZEROS, HostReadError, ended_early
-from vhdx.storage.stream import StreamStorage
+
+if sys.platform == "win32":
+    from vhdx.storage import windows as host
+    from vhdx.storage import windows as system
+else:
+    import os as system
+
+    from vhdx.storage import host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
 
-    from vhdx.storage.base import ReadableStorage
 
-# A FIFO must not hang the opener; regular files and block devices ignore the flag.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 ATTEMPTS = 16
 """How often a file is opened that was replaced before it was locked."""
 
 
-def open_for_reading(path: str, *, lock: bool = True) -> ReadableStorage:
+def open_for_reading(path: str, *, lock: bool = True) -> FileStorage:
     """Open a regular file or block device to read it, holding a reader's lock unless ``lock`` is False.
 
     Raises OSError, ImageLockedError, and ValueError for what is neither file nor block device.
     """
-    descriptor = host.open_file(path, os.O_RDONLY | _NO_WAITING)
-    with closing_on_failure(descriptor):
-        refuse_other_kinds(descriptor, path)
-        if lock:
-            locks.acquire_reader(descriptor, path)
-    if not host.HAS_POSITIONAL_READS:
-        return StreamStorage(os.fdopen(descriptor, "rb", buffering=0), path)
-    return FileStorage(descriptor, path)
+    return FileStorage(host.open_to_read(path, lock=lock), path)
 
 
 def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
@@ -52,20 +47,17 @@ def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
     Raises OSError, ImageLockedError, and ValueError for what is no regular file: images grow and shrink.
     """
     refuse_standard_output(path)
-    if not host.HAS_POSITIONAL_READS:
-        raise OSError(errno.ENOTSUP, "images are written only on hosts with positional system calls", path)
     for _ in range(ATTEMPTS):
-        descriptor = host.open_file(path, os.O_RDWR | _NO_WAITING)
-        with closing_on_failure(descriptor):
-            refuse_other_kinds(descriptor, path)
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError(f"{path} is a block device; only images in files are written to")
-            if lock:
-                locks.acquire_writer(descriptor, path)
+        storage = FileStorage(host.open_to_write(path, lock=lock), path)
+        try:
             # What was replaced before it was locked has no name any more: all that is written to it is lost.
-            if is_named(path, host.identity_of(descriptor), follow=True):
-                return FileStorage(descriptor, path)
-        os.close(descriptor)
+            named = is_named(path, storage.identity(), follow=True)
+        except BaseException:
+            storage.close()
+            raise
+        if named:
+            return storage
+        storage.close()
     raise replaced_meanwhile(path)
 
 
@@ -83,10 +75,9 @@ def refuse_standard_output(path: str) -> None:
 def is_named(path: str, identity: tuple[int, int], *, follow: bool = False) -> bool:
     """Whether a name stands for the file of this device and inode; what it links to if ``follow``."""
     try:
-        status = os.stat(path) if follow else os.lstat(path)
+        return host.identity_at(path, follow=follow) == identity
     except FileNotFoundError:
         return False
-    return (status.st_dev, status.st_ino) == identity
 
 
 def replaced_meanwhile(path: str) -> ImageLockedError:
@@ -96,35 +87,18 @@ def replaced_meanwhile(path: str) -> ImageLockedError:
 
 def temporary_file() -> FileStorage:
     """A new file without a name: gone when it is closed, so that nothing in it needs to be durable."""
-    import tempfile  # noqa: PLC0415  readers need not wait for it
-
-    with tempfile.TemporaryFile(buffering=0) as file:
-        return _FleetingStorage(host.duplicate(file.fileno()), "a temporary file")
+    return _FleetingStorage(host.create_temporary(), "a temporary file")
 
 
-def refuse_other_kinds(descriptor: int, path: str) -> None:
-    """Raise OSError or ValueError unless the descriptor is a regular file or a block device."""
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-        raise ValueError(f"{path} is neither a regular file nor a block device")
-
-
-@contextlib.contextmanager
-def closing_on_failure(descriptor: int) -> Iterator[None]:
-    """Close the descriptor if the block raises, whatever it raises."""
-    try:
-        yield
-    except BaseException:
-        os.close(descriptor)
-        raise
+def of_descriptor(descriptor: int, name: str) -> FileStorage:
+    """A file that the caller has open, and keeps open, under a number of its own."""
+    return FileStorage(host.duplicate(descriptor), name)
 
 
 class FileStorage:
     """A descriptor that is read and written by offset; owns the descriptor."""
 
-    def __init__(self, descriptor: int, name: str) -> None:
+    def __init__(self, descriptor: host.Descriptor, name: str) -> None:
         self._descriptor = descriptor
         self._name = name
         self._closed = False
@@ -145,12 +119,12 @@ class FileStorage:
 
     def allocated(self) -> int:
         """How many bytes of the host's disk the file takes."""
-        return os.fstat(self._descriptor).st_blocks * 512
+        return host.allocated(self._descriptor)
 
     def read(self, length: int, file_offset: int) -> bytes:
         """Exactly ``length`` bytes, in one system call unless the host gives fewer."""
         try:
-            data = os.pread(self._descriptor, length, file_offset)
+            data = system.pread(self._descriptor, length, file_offset)
         except OSError as error:
             raise self._unread(error, file_offset, file_offset + length) from None
         return data if len(data) == length else self._read_rest(data, length, file_offset)
@@ -169,7 +143,7 @@ class FileStorage:
         """Fill what is missing of a buffer of which the first ``done`` bytes were read."""
         while done < len(buffer):
             try:
-                count = os.preadv(self._descriptor, (buffer[done:],), file_offset + done)
+                count = system.preadv(self._descriptor, (buffer[done:],), file_offset + done)
             except OSError as error:
                 raise self._unread(error, file_offset + done, file_offset + len(buffer)) from None
             if count == 0:
@@ -183,9 +157,9 @@ class FileStorage:
     def write_at(self, data: bytes | bytearray | memoryview, file_offset: int) -> None:
         """Write all of ``data``, in one system call unless the host takes fewer bytes at once."""
         try:
-            done = os.pwrite(self._descriptor, data, file_offset)
+            done = system.pwrite(self._descriptor, data, file_offset)
             while done < len(data):
-                done += os.pwrite(self._descriptor, memoryview(data)[done:], file_offset + done)
+                done += system.pwrite(self._descriptor, memoryview(data)[done:], file_offset + done)
         except OSError as error:
             raise self._named(error, len(data)) from None
 
@@ -201,7 +175,7 @@ class FileStorage:
     def resize(self, size: int) -> None:
         """Cut or extend the file; what is added reads as zeros."""
         with self._naming():
-            os.ftruncate(self._descriptor, size)
+            system.ftruncate(self._descriptor, size)
 
     def zero(self, file_offset: int, length: int) -> None:
         """Make a range inside the file read as zeros, keeping its space."""
@@ -272,17 +246,17 @@ class FileStorage:
         """The same opening once more: closing it lets go of nothing that this one holds, locks included."""
         return _LentStorage(host.duplicate(self._descriptor), self._name)
 
-    def file(self) -> BinaryIO:
-        """The same opening as a file object with a cursor, to be read; closing it lets go of nothing else."""
-        return os.fdopen(host.duplicate(self._descriptor), "rb")
+    def pinned(self) -> FileStorage:
+        """The file once more, for its `identity` alone, which no other gets before this is closed."""
+        return _LentStorage(host.pin(self._descriptor), self._name)
 
     def _let_go(self) -> None:
         if os.getpid() == self._process:  # a fork shares the locks, which are not the child's to undo
-            locks.release(self._descriptor)
+            host.unlock(self._descriptor)
         host.release(self._descriptor)
 
     def __del__(self) -> None:
-        os.close(self._descriptor)
+        host.close(self._descriptor)
 
 
 class _LentStorage(FileStorage):
@@ -301,5 +275,4 @@ class _FleetingStorage(FileStorage):
 
 def identity_of(path: str | os.PathLike[str]) -> tuple[int, int]:
     """Device and inode of the file under a name, as `FileStorage.identity` tells of one that is open."""
-    status = os.stat(path)
-    return status.st_dev, status.st_ino
+    return host.identity_at(os.fspath(path))

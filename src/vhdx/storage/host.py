@@ -1,4 +1,4 @@
-"""What differs between hosts: durable flushes, holes, reservations, sizes of devices.
+"""What differs between hosts of POSIX: durable flushes, holes, reservations, sizes of devices.
 
 Linux: ``fdatasync``, ``SEEK_DATA``, the ``FS_IOC_*`` ioctls that file systems took over from XFS (unlike
 ``posix_fallocate`` they say so when a file system lacks them, instead of writing gigabytes of zeros).
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import functools
 import os
 import stat
@@ -16,11 +17,18 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
+from vhdx.errors import ImageLockedError
+from vhdx.storage import locks
+
+assert sys.platform != "win32"
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-HAS_POSITIONAL_READS = hasattr(os, "preadv")
-_BINARY = getattr(os, "O_BINARY", 0)  # of Windows
+Descriptor = int
+_NO_WAITING = os.O_NONBLOCK | os.O_NOCTTY
+"""A FIFO must not hang the opener; regular files and block devices ignore the flags."""
+_NO_FOLLOWING = os.O_NOFOLLOW
 _FIRST_FREE = 3  # behind standard input, output and error
 
 # struct space_resv of linux/falloc.h: type, whence, start, length, sysid, pid, four reserved words
@@ -37,12 +45,70 @@ _AT_FDCWD = -100
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM})
 
 
+def open_to_read(path: str, *, lock: bool) -> int:
+    """A regular file or block device, held as by a reader with ``lock``.
+
+    Raises OSError, ImageLockedError, and ValueError for what is neither file nor block device.
+    """
+    descriptor = open_file(path, os.O_RDONLY | _NO_WAITING)
+    with _closing_on_failure(descriptor):
+        _refuse_other_kinds(descriptor, path)
+        if lock:
+            locks.acquire_reader(descriptor, path)
+    return descriptor
+
+
+def open_to_write(path: str, *, lock: bool) -> int:
+    """A regular file, held as by its only user with ``lock``.
+
+    Raises OSError, ImageLockedError, and ValueError for what is no regular file.
+    """
+    descriptor = open_file(path, os.O_RDWR | _NO_WAITING)
+    with _closing_on_failure(descriptor):
+        _refuse_other_kinds(descriptor, path)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{path} is a block device; only images in files are written to")
+        if lock:
+            locks.acquire_writer(descriptor, path)
+    return descriptor
+
+
+def open_to_replace(path: str, asked_for: str) -> int:
+    """A file, held as by its only user, which need not be allowed to write to it.
+
+    Raises OSError, and ImageLockedError that says so of what was ``asked_for``.
+    """
+    descriptor = open_file(path, os.O_RDONLY | _NO_FOLLOWING | _NO_WAITING)
+    with _closing_on_failure(descriptor):
+        locks.acquire_writer(descriptor, asked_for)
+    return descriptor
+
+
+def _refuse_other_kinds(descriptor: int, path: str) -> None:
+    """Raise OSError or ValueError unless the descriptor is a regular file or a block device."""
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        raise ValueError(f"{path} is neither a regular file nor a block device")
+
+
+@contextlib.contextmanager
+def _closing_on_failure(descriptor: int) -> Iterator[None]:
+    """Close the descriptor if the block raises, whatever it raises."""
+    try:
+        yield
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 def open_file(path: str, flags: int, permissions: int = 0o666) -> int:
     """Open a file of bytes under a number that is no standard stream's, and that nobody inherits.
 
     Where standard error was closed its number is free, and what a program prints would go into the image.
     """
-    descriptor = os.open(path, flags | _BINARY, permissions)
+    descriptor = os.open(path, flags, permissions)
     if descriptor >= _FIRST_FREE:
         return descriptor
     try:
@@ -51,13 +117,35 @@ def open_file(path: str, flags: int, permissions: int = 0o666) -> int:
         os.close(descriptor)
 
 
+def create(path: str, asked_for: str) -> int:
+    """A new file, held as by its only user on hosts with locks. Permissions follow the umask, as for any."""
+    descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    with _closing_on_failure(descriptor), contextlib.suppress(ImageLockedError):
+        locks.acquire_writer(descriptor, asked_for)
+    return descriptor
+
+
+def create_temporary() -> int:
+    """A new file without a name."""
+    import tempfile  # noqa: PLC0415  readers need not wait for it
+
+    with tempfile.TemporaryFile(buffering=0) as file:
+        return duplicate(file.fileno())
+
+
+def close(descriptor: int) -> None:
+    """Let go of the file and its number."""
+    os.close(descriptor)
+
+
 def duplicate(descriptor: int) -> int:
     """The same opening under another number, of which the same is true as of `open_file`."""
-    try:
-        import fcntl  # noqa: PLC0415  absent on Windows
-    except ImportError:
-        return os.dup(descriptor)
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+
+
+def pin(descriptor: int) -> int:
+    """Another opening of the file or the same, for nothing but that its identity stays taken."""
+    return duplicate(descriptor)
 
 
 def size_of(descriptor: int) -> int:
@@ -74,6 +162,17 @@ def identity_of(descriptor: int) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
+def identity_at(path: str, *, follow: bool = True) -> tuple[int, int]:
+    """The same of the file under a name, or of the link that it is unless ``follow``. Raises OSError."""
+    status = os.stat(path) if follow else os.lstat(path)
+    return status.st_dev, status.st_ino
+
+
+def allocated(descriptor: int) -> int:
+    """How many bytes of the host's disk the file takes."""
+    return os.fstat(descriptor).st_blocks * 512
+
+
 def synchronize(descriptor: int) -> None:
     """Make everything written to the descriptor durable, the file's length included."""
     if sys.platform != "darwin" and hasattr(os, "fdatasync"):
@@ -85,8 +184,6 @@ def synchronize(descriptor: int) -> None:
 def _synchronize_all(descriptor: int) -> None:
     """Make contents and attributes durable. Linux keeps names in directories only if asked for all."""
     if sys.platform == "darwin":
-        import fcntl  # noqa: PLC0415  absent on Windows
-
         try:
             fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
         except OSError as error:  # network shares and some drives cannot be asked more than fsync asks
@@ -124,11 +221,11 @@ def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
 
 
 def synchronize_directory(path: str) -> None:
-    """Make the names in a directory durable. Hosts that cannot open directories need no such flush."""
+    """Make the names in a directory durable."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     except PermissionError:
-        return  # Windows opens no directory, and a directory that we may not read was written all the same
+        return  # a directory that we may not read was written all the same
     try:
         _synchronize_all(descriptor)
     except OSError as error:
@@ -151,11 +248,19 @@ def free_space(descriptor: int) -> int | None:
 
 def reserve(descriptor: int, file_offset: int, length: int) -> bool:
     """Claim space for a range without changing the file's length; False where the host cannot."""
+    if sys.platform == "darwin":
+        from vhdx.storage import macos  # noqa: PLC0415  other hosts need not read it
+
+        return macos.reserve(descriptor, file_offset, length)
     return _space_request(descriptor, _FS_IOC_RESVSP64, file_offset, length)
 
 
 def punch(descriptor: int, file_offset: int, length: int) -> bool:
     """Give a range back to the host, so that it reads as zeros; False where the host cannot."""
+    if sys.platform == "darwin":
+        from vhdx.storage import macos  # noqa: PLC0415
+
+        return macos.punch(descriptor, file_offset, length)
     return _space_request(descriptor, _FS_IOC_UNRESVSP64, file_offset, length)
 
 
@@ -167,8 +272,6 @@ def zero_range(descriptor: int, file_offset: int, length: int) -> bool:
 def _space_request(descriptor: int, code: int, file_offset: int, length: int) -> bool:
     if not sys.platform.startswith("linux"):
         return False
-    import fcntl  # noqa: PLC0415  absent on Windows
-
     request = _SPACE.pack(0, os.SEEK_SET, file_offset, length, 0, 0)
     try:
         fcntl.ioctl(descriptor, code, request)
@@ -202,14 +305,25 @@ def data_ranges(descriptor: int, file_offset: int, length: int) -> Iterator[tupl
         file_offset = stop
 
 
+def unlock(descriptor: int) -> None:
+    """Let go of every lock on the file."""
+    locks.release(descriptor)
+
+
+def is_held(path: str) -> bool | None:
+    """Whether anybody holds the file as reader or writer; None where that cannot be told. Raises OSError."""
+    descriptor = open_file(path, os.O_RDONLY | _NO_FOLLOWING)
+    try:
+        return locks.is_held(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def rename_to_new(source: str, target: str) -> bool:
     """Rename to a name that nothing has; False where the host or the file system cannot promise that.
 
     Raises FileExistsError if the name is taken, OSError.
     """
-    if sys.platform == "win32":
-        os.rename(source, target)  # which replaces nothing there
-        return True
     import ctypes  # noqa: PLC0415  only hosts without hard links wait for it
 
     library = ctypes.CDLL(None, use_errno=True)
@@ -232,8 +346,6 @@ def rename_to_new(source: str, target: str) -> bool:
 
 def process_runs(process: int) -> bool:
     """Whether a process of this number runs here; True as well where that cannot be told."""
-    if sys.platform == "win32":  # where this call would end it
-        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:

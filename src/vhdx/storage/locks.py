@@ -3,19 +3,22 @@
 QEMU takes shared locks on a byte for each thing it does (100 reads, 101 writes, 103 resizes) and on a
 byte for each thing it lets nobody else do (200 + the same numbers), then looks whether somebody holds a
 counterpart. Open-file-description locks belong to the descriptor, so two objects of one process exclude
-each other as two processes do. Elsewhere than on Linux ``flock`` stands for the two roles.
+each other as two processes do. On macOS ``flock`` stands for the two roles. Windows: `windows_locks`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import struct
 import sys
 from typing import TYPE_CHECKING
 
 from vhdx.errors import ImageLockedError
+
+assert sys.platform != "win32"
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,8 +64,6 @@ def is_held(descriptor: int) -> bool | None:
             return True
         release(descriptor)
         return False if held else None
-    import fcntl  # noqa: PLC0415  absent on Windows
-
     asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, _DOES, 2 * _LETS_NOBODY, 0)
     try:
         answer = _FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))
@@ -75,10 +76,6 @@ def is_held(descriptor: int) -> bool | None:
 
 def release(descriptor: int) -> None:
     """Let go of every lock on the file, also for processes that inherited the descriptor by a fork."""
-    if sys.platform == "win32":
-        return
-    import fcntl  # noqa: PLC0415  absent on Windows
-
     with contextlib.suppress(OSError):  # file systems without locks; /dev/null behind a released descriptor
         if sys.platform.startswith("linux"):
             everything = _FLOCK.pack(fcntl.F_UNLCK, os.SEEK_SET, 0, 0, 0)
@@ -91,7 +88,7 @@ def _acquire(descriptor: int, path: str, does: Iterable[int], *, exclusive: bool
     try:
         if sys.platform.startswith("linux"):
             _acquire_bytes(descriptor, path, tuple(does))
-        elif sys.platform != "win32":
+        else:
             _acquire_whole(descriptor, path, exclusive=exclusive)
     except OSError as error:
         if error.errno not in _NO_LOCKS_HERE:
@@ -101,8 +98,6 @@ def _acquire(descriptor: int, path: str, does: Iterable[int], *, exclusive: bool
 
 
 def _acquire_whole(descriptor: int, path: str, *, exclusive: bool) -> None:
-    import fcntl  # noqa: PLC0415  absent on Windows
-
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -110,8 +105,6 @@ def _acquire_whole(descriptor: int, path: str, *, exclusive: bool) -> None:
 
 
 def _acquire_bytes(descriptor: int, path: str, does: tuple[int, ...]) -> None:
-    import fcntl  # noqa: PLC0415  absent on Windows
-
     forbids = (_WRITES, _RESIZES)
     for byte in (*(_DOES + what for what in does), *(_LETS_NOBODY + what for what in forbids)):
         wanted = _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0)

@@ -11,11 +11,18 @@ import contextlib
 import os
 import re
 import stat
+import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.storage import host, locks
+from vhdx.storage.file import is_named
 from vhdx.units import format_size
+
+if sys.platform == "win32":
+    from vhdx.storage.windows import is_held
+    from vhdx.storage.windows_processes import machine_tag, process_runs
+else:
+    from vhdx.storage.host import is_held, machine_tag, process_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +44,7 @@ class Part(NamedTuple):
 
 def part_name(target: str) -> str:
     """A new name for what is to become the file ``target``, without its directory."""
-    words = (str(os.getpid()), host.machine_tag(), os.urandom(8).hex(), _shortened(target))
+    words = (str(os.getpid()), machine_tag(), os.urandom(8).hex(), _shortened(target))
     return f".vhdx-{'-'.join(words)}.part"
 
 
@@ -45,6 +52,18 @@ def part_of(name: str) -> Part | None:
     """What the name of a part says, None if it is none."""
     found = _NAME.fullmatch(name)
     return Part(int(found[1]), found[2], found[3]) if found else None
+
+
+@contextlib.contextmanager
+def withdrawn_on_failure(final: str, identity: tuple[int, int]) -> Iterator[None]:
+    """Take a new name away again if publishing fails: who is told of a failure must find no file."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if is_named(final, identity):
+                os.unlink(final)
+        raise
 
 
 def remove_left_over(final: str) -> list[str]:
@@ -69,7 +88,7 @@ def _removed(path: str, part: Part, final: str, target: str) -> Iterator[str]:
     if not stat.S_ISREG(status.st_mode):
         return
     size = format_size(status.st_size)
-    if part.machine != host.machine_tag():
+    if part.machine != machine_tag():
         if part.target == target:
             yield (
                 f"{path} ({size}) is what process {part.process} of another machine makes, or left when it "
@@ -86,12 +105,8 @@ def _removed(path: str, part: Part, final: str, target: str) -> Iterator[str]:
 
 
 def _is_left_over(path: str, part: Part, changed: float) -> bool:
-    descriptor = host.open_file(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    try:
-        held = locks.is_held(descriptor)
-    finally:
-        os.close(descriptor)
-    if held or not host.process_runs(part.process):
+    held = is_held(path)
+    if held or not process_runs(part.process):
         return not held
     return held is False and time.time() - changed > _LOCKED_BY  # another process has the number now
 

@@ -2,7 +2,8 @@
 
 It is written under a temporary name in the same directory, locked as by a writer, flushed, then given its
 name in a way that fails if the name is taken; or by renaming over a file that is meant to be replaced, once
-that is locked and still is the one that the name stands for.
+that is locked and still is the one that the name stands for. Windows renames nothing over a file that is
+open: there the lock is let go of right before.
 """
 
 from __future__ import annotations
@@ -11,26 +12,28 @@ import contextlib
 import errno
 import os
 import stat
+import sys
 from typing import TYPE_CHECKING
 
-from vhdx.errors import ImageLockedError
-from vhdx.storage import host, locks
 from vhdx.storage.file import (
     ATTEMPTS,
     FileStorage,
-    closing_on_failure,
     is_named,
     refuse_standard_output,
     replaced_meanwhile,
 )
-from vhdx.storage.parts import part_name, remove_left_over
+from vhdx.storage.parts import part_name, remove_left_over, withdrawn_on_failure
+
+if sys.platform == "win32":
+    from vhdx.storage import windows as host
+    from vhdx.storage.windows import rename
+    from vhdx.storage.windows_paths import refuse_as_new
+else:
+    from vhdx.storage import host
+    from vhdx.storage.rename import rename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV})
-_NO_FOLLOWING = getattr(os, "O_NOFOLLOW", 0)
-_NO_WAITING = getattr(os, "O_NONBLOCK", 0)
 
 
 @contextlib.contextmanager
@@ -45,6 +48,8 @@ def new_file(
     Raises FileExistsError, ImageLockedError, ValueError for something that is no regular file, OSError.
     """
     refuse_standard_output(path)
+    if sys.platform == "win32":
+        refuse_as_new(path)
     # Links stay: what they name is replaced.
     final = os.path.realpath(path) if os.path.lexists(path) else path
     for sentence in remove_left_over(final):
@@ -53,7 +58,7 @@ def new_file(
     if os.path.lexists(path):
         _refuse_other_kinds(final, path)
         if not overwrite:
-            raise _exists(path)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
     with _old_file(final, path) if overwrite else contextlib.nullcontext() as old:
         directory, name = os.path.split(final)
         temporary = os.path.join(directory or ".", part_name(name))
@@ -67,19 +72,26 @@ def new_file(
                 _publish(temporary, final, storage, sync=sync)
 
 
+def remove_file(path: str, held: FileStorage) -> None:
+    """Take the name of a file away that we hold, durably."""
+    if sys.platform == "win32":
+        held.close()  # nothing is removed that is open
+    os.unlink(path)
+    host.synchronize_directory(os.path.dirname(path))
+
+
 @contextlib.contextmanager
 def _created(temporary: str, path: str) -> Iterator[FileStorage]:
-    """A new file under its temporary name; what goes wrong with it is said of ``path``."""
+    """A new file under its temporary name; what goes wrong with it is said of ``path``.
+
+    That it is held shows that somebody still writes to the part, and keeps others out until all is published.
+    """
     try:
-        # Permissions follow the umask, as for any new file.
-        descriptor = host.open_file(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        descriptor = host.create(temporary, path)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, path) from None
     storage = FileStorage(descriptor, path)
     try:
-        # It shows that somebody still writes to the part, and keeps others out until all is published.
-        with contextlib.suppress(ImageLockedError):  # hosts without locks
-            locks.acquire_writer(descriptor, path)
         yield storage
     finally:
         storage.close()
@@ -95,19 +107,7 @@ def _removed_at_end(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _withdrawn_on_failure(final: str, identity: tuple[int, int]) -> Iterator[None]:
-    """Take a new name away again if publishing fails: who is told of a failure must find no file."""
-    try:
-        yield
-    except BaseException:
-        with contextlib.suppress(OSError):
-            if is_named(final, identity):
-                os.unlink(final)
-        raise
-
-
-@contextlib.contextmanager
-def _old_file(final: str, path: str) -> Iterator[int | None]:
+def _old_file(final: str, path: str) -> Iterator[host.Descriptor | None]:
     """Hold what stands under a name as a writer does; its descriptor, None if nothing does.
 
     Raises ImageLockedError if it is in use, ValueError for what is no regular file.
@@ -117,21 +117,24 @@ def _old_file(final: str, path: str) -> Iterator[int | None]:
         yield descriptor
     finally:
         if descriptor is not None:
-            os.close(descriptor)
+            host.close(descriptor)
 
 
-def _held(final: str, path: str) -> int | None:
+def _held(final: str, path: str) -> host.Descriptor | None:
     for _ in range(ATTEMPTS):
         _refuse_other_kinds(final, path)
         try:
-            descriptor = host.open_file(final, os.O_RDONLY | _NO_FOLLOWING | _NO_WAITING)
+            descriptor = host.open_to_replace(final, path)
         except FileNotFoundError:
             return None
-        with closing_on_failure(descriptor):
-            locks.acquire_writer(descriptor, path)
-            if is_named(final, host.identity_of(descriptor)):
-                return descriptor
-        os.close(descriptor)
+        try:
+            named = is_named(final, host.identity_of(descriptor))
+        except BaseException:
+            host.close(descriptor)
+            raise
+        if named:
+            return descriptor
+        host.close(descriptor)
     raise replaced_meanwhile(path)
 
 
@@ -141,19 +144,25 @@ def _refuse_other_kinds(final: str, path: str) -> None:
 
 
 def _publish_over(
-    temporary: str, final: str, path: str, storage: FileStorage, old: int | None, *, sync: bool
+    temporary: str,
+    final: str,
+    path: str,
+    storage: FileStorage,
+    old: host.Descriptor | None,
+    *,
+    sync: bool,
 ) -> None:
     """Give the file its name: that of the file ``old``, which is held, or of whatever came meanwhile.
 
     Raises ImageLockedError if that is in use.
     """
     if old is not None and is_named(final, host.identity_of(old)):
-        _replace(temporary, final, sync=sync)
+        _replace(temporary, final, old, sync=sync)
         return
     for _ in range(ATTEMPTS):
         with _old_file(final, path) as other:
             if other is not None:
-                _replace(temporary, final, sync=sync)
+                _replace(temporary, final, other, sync=sync)
                 return
             with contextlib.suppress(FileExistsError):  # somebody made one between the two calls
                 _publish(temporary, final, storage, sync=sync)
@@ -161,49 +170,17 @@ def _publish_over(
     raise replaced_meanwhile(path)
 
 
-def _replace(temporary: str, final: str, *, sync: bool) -> None:
-    os.replace(temporary, final)
+def _replace(temporary: str, final: str, old: host.Descriptor, *, sync: bool) -> None:
+    if sys.platform == "win32":
+        host.close(old)  # twice is as good as once there
+    rename(temporary, final, overwrite=True)
     if sync:
         host.synchronize_directory(os.path.dirname(final) or ".")
 
 
 def _publish(temporary: str, final: str, storage: FileStorage, *, sync: bool) -> None:
     """Give the file a name that nothing has. Raises FileExistsError."""
-    with _withdrawn_on_failure(final, storage.identity()):
-        _name(temporary, final)
+    with withdrawn_on_failure(final, storage.identity()):
+        rename(temporary, final, overwrite=False)
         if sync:
             host.synchronize_directory(os.path.dirname(final) or ".")
-
-
-def _name(temporary: str, final: str) -> None:
-    try:
-        os.link(temporary, final)
-    except FileExistsError:
-        raise _exists(final) from None
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        if not host.rename_to_new(temporary, final):
-            _rename_over_claim(temporary, final)
-
-
-def _rename_over_claim(temporary: str, final: str) -> None:
-    """Claim the name with an empty file first: then the renaming can replace nobody else's file.
-
-    Whoever is killed between the two leaves it: `remove_left_over` knows it by the part beside it.
-    """
-    descriptor = host.open_file(final, os.O_RDWR | os.O_CREAT | os.O_EXCL)
-    try:
-        claim = host.identity_of(descriptor)
-        with _withdrawn_on_failure(final, claim):
-            with contextlib.suppress(ImageLockedError):  # hosts without locks
-                locks.acquire_writer(descriptor, final)
-            if not is_named(final, claim):
-                raise _exists(final)
-            os.replace(temporary, final)
-    finally:
-        os.close(descriptor)
-
-
-def _exists(path: str) -> FileExistsError:
-    return FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)

@@ -14,6 +14,9 @@ from vhdx.errors import UnsupportedImageError, VhdxError
 from vhdx.format.bat import file_offset_of, state_of
 from vhdx.image.image import load
 from vhdx.image.states import is_invalid
+from vhdx.image.unowned import kept_around
+from vhdx.journal.replay import known_end
+from vhdx.units import MIB
 from vhdx.write.pins import Pins
 from vhdx.write.space import Conflict, keep_leftovers, survey
 from vhdx.write.transaction import Transaction, nobody_reads
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from vhdx.storage.base import Storage
     from vhdx.write.space import Space
 
+_UNCLAIMED = bytes.maketrans(b"\0\1\2", b"\1\0\0")
 _LAST_SEQUENCE_NUMBER = 2**63
 """No session gets near the end of 64 bits from here."""
 
@@ -52,6 +56,10 @@ class Session(ClosedAtEnd):
         self.transaction = Transaction(file, image, on_failure)
         self._known_space: Space | None = None
         self._leftovers: list[int] | None = None
+        self._at_first: bytes | None = (
+            None  # what was claimed when the file was opened, until that is looked at
+        )
+        self._unexplained: bytearray | None = None
 
     @property
     def space(self) -> Space:
@@ -66,11 +74,46 @@ class Session(ClosedAtEnd):
                 self._leftovers = keep_leftovers(space, regions, self.bat, self.geometry)
             else:
                 space.keep(self._leftovers, self.geometry.block_size)
+            if self._unexplained is not None:
+                space.keep_unexplained(self._unexplained)
+            else:
+                self._at_first = space.claimed()
             self._known_space = space
         return self._known_space
 
+    def keep_unexplained(self) -> None:
+        """Before space is taken or cut: keep what nobody claims and is not zeros, as it may be a lost block.
+
+        Looked for once, in what nobody claimed when the file was opened; what the log says is newer than
+        itself is explained.
+        """
+        if self._unexplained is not None:
+            return
+        space, claimed = self.space, self._at_first
+        assert claimed is not None  # the survey noted it
+        sequence = None if self.transaction.began else self.image.sequence
+        end = None if sequence is None or not self.cuts_unknown else known_end(sequence)
+        size = min(self.reader.file_size, len(claimed) * MIB)
+        size = size if end is None else min(size, max(end, space.used_end))
+        if self._lacks_entries():
+            found = bytearray(claimed.translate(_UNCLAIMED))
+        else:
+            found = kept_around(self.image.storage, claimed, size, self.geometry.block_size)
+        space.keep_unexplained(found)
+        self._unexplained, self._at_first = found, None
+
+    def _lacks_entries(self) -> bool:
+        """Whether a fixed image has blocks without an entry, so that all it has may be blocks."""
+        blocks = self.bat.runs(0, self.geometry.block_count) if self.keeps_blocks else ()
+        return any(run.entry == 0 for run in blocks)
+
+    def free_unexplained(self) -> None:
+        """Before the first change: what nobody claims is free, whatever it holds; the caller says so."""
+        self._unexplained = bytearray()
+
     def survey_anew(self) -> None:
         """Make everything durable; then what no entry names any more is free, whatever kept it so far."""
+        self.keep_unexplained()
         self.commit()
         self._known_space = None
 
@@ -88,6 +131,7 @@ class Session(ClosedAtEnd):
     def know_space(self, space: Space) -> None:
         """Before the first change: which space is free in an image whose contradictions go."""
         self._known_space = space
+        self.free_unexplained()
 
     def begin(self, *, contents: bool = True) -> None:
         """Before a change: the image is sound, its headers say that it is being written to."""
@@ -134,8 +178,14 @@ class Session(ClosedAtEnd):
         self.reader.generation += 1
         # Taken off the list first: an interrupt or a failing punch wastes space, and never frees it twice.
         for file_offset, length in self._known_space.take_waiting():
-            self.file.punch(file_offset, length)
+            self._empty(file_offset, length)
             self._known_space.give_back(file_offset, length)
+
+    def _empty(self, file_offset: int, length: int) -> None:
+        """Let go of the contents of space that becomes free: in later sessions zeros are known to be free."""
+        length = min(length, self.reader.file_size - file_offset)
+        if length > 0 and not self.file.punch(file_offset, length):
+            self.file.zero(file_offset, length)
 
     def close(self) -> None:
         """Commit, empty the log, cut the file behind its last used MiB. Does nothing to an unchanged file.
@@ -152,8 +202,15 @@ class Session(ClosedAtEnd):
                 if self.transaction.failure is None:  # the host is full, and nothing of the commit has begun
                     self._give_up_changes()
                 raise
-            cut = self.cuts and self._known_space is not None
-            self.transaction.close(self.space.used_end if cut else None)
+            self.transaction.close(self._end_to_cut_at())
+
+    def _end_to_cut_at(self) -> int | None:
+        """Where the file is to end, None for where it ends."""
+        if not self.cuts or self._known_space is None:
+            return None
+        if self.space.used_end < self.file.size():
+            self.keep_unexplained()
+        return self.space.used_end
 
     def _give_up_changes(self) -> None:
         """End the session with what was durable before, and give back the space of what was not."""
@@ -161,6 +218,8 @@ class Session(ClosedAtEnd):
             durable = load(self.file)
             kept = survey(durable.regions, durable.bat, durable.geometry, self.file.size())
             keep_leftovers(kept, durable.regions, durable.bat, durable.geometry)
+            self.keep_unexplained()
+            kept.keep_unexplained(self._unexplained or bytearray())
         except (Conflict, VhdxError):  # an image that was being repaired: what of it is free is not known
             self.transaction.end(None)
             return
@@ -173,6 +232,7 @@ class Session(ClosedAtEnd):
 
         It may hold anything. Whoever fails to have it named gives it back.
         """
+        self.keep_unexplained()
         place = self.space.take(length)
         if place is not None:
             self._reach(place, length)
@@ -216,7 +276,7 @@ class Session(ClosedAtEnd):
         self.space.give_back(place, length)
         if self.transaction.failure is None:
             with contextlib.suppress(OSError):  # what goes wrong already says more
-                self.file.punch(place, min(length, self.reader.file_size - place))
+                self._empty(place, length)
 
     def allocated(self, block: int, count: int = 1) -> contextlib.AbstractContextManager[tuple[int, bool]]:
         """Space for payload blocks back to back, and whether it reads as zeros."""

@@ -6,6 +6,7 @@ waits until the entry that named it is durably gone and nobody reads or writes i
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from vhdx import rules
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from vhdx.rules import Rule
 
 _FREE, _USED, _WAITING = 0, 1, 2
+_MARKED = re.compile(rb"\x01+")
 _KEPT_BEHIND_LIMIT = 1 << 20
 """Blocks that may keep space where the file does not reach: nobody writes so, and each costs memory."""
 
@@ -160,6 +162,16 @@ class Space:
 
             used = np.frombuffer(self._map, dtype=np.uint8)[: len(marked)]
             used[np.frombuffer(marked, dtype=np.uint8)[: len(used)] == 1] = _USED
+
+    def claimed(self) -> bytes:
+        """A byte for each MiB of the file, 0 where it is free."""
+        return bytes(self._map)
+
+    def keep_unexplained(self, kept: bytearray) -> None:
+        """Keep what is free and marked with a 1 in a map of the file: nobody knows whose it is."""
+        for found in _MARKED.finditer(kept, 0, len(self._map)):
+            first, stop = found.span()
+            self._map[first:stop] = bytes((_USED,)) * (stop - first)
 
     def give_back(self, file_offset: int, length: int) -> None:
         """Free space that no entry names any more, durably, or ever named."""

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 from tests.fuzz.oracle import Refused, answer, assert_reads, twin_of
 from tests.fuzz.seeds import child, clean
+from tests.support.calls import files_held
 from tests.support.layout import pack_locator
 from tests.support.naive import NaiveDisk
 from tests.support.parts import Item
-from tests.support.reading import files_held
 from tests.support.sparse import Content, ContentStorage, content_of
 from vhdx.disk.chain import Disk
 from vhdx.disk.parents import open_chain

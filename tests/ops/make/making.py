@@ -10,6 +10,7 @@ from uuid import UUID
 
 import vhdx
 from tests.support.build import ImageBuilder
+from tests.support.calls import pread, space_of
 from tests.support.holes import data_ranges
 from tests.support.layout import MIB
 from tests.support.naive import naive_content, naive_size
@@ -61,7 +62,7 @@ def assert_same_bytes(one: Path, other: Path) -> None:
     with open(one, "rb") as first, open(other, "rb") as second:
         spots = {*_mebibytes_with_data(first.fileno()), *_mebibytes_with_data(second.fileno())}
         for spot in sorted(spots):
-            if os.pread(first.fileno(), MIB, spot) != os.pread(second.fileno(), MIB, spot):
+            if pread(first.fileno(), MIB, spot) != pread(second.fileno(), MIB, spot):
                 raise AssertionError(f"the files differ in the MiB at {spot:#x}")
 
 
@@ -112,7 +113,7 @@ def _number(path: Path, index: int, field: str) -> int:
 
 def space_taken(path: Path) -> int:
     """How many bytes of the host's disk the file takes."""
-    return path.stat().st_blocks * 512
+    return space_of(path)
 
 
 def names_in(folder: Path) -> list[str]:

@@ -19,9 +19,8 @@ from vhdx.disk.raw import RawDisk
 from vhdx.disk.slice import SliceDisk
 from vhdx.format.foreign import PREFIX_SIZE
 from vhdx.format.identifier import SIGNATURE
-from vhdx.storage import host
 from vhdx.storage.base import fill_zeros
-from vhdx.storage.file import FileStorage
+from vhdx.storage.file import of_descriptor
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -308,7 +307,7 @@ def _standard_input(name: Format | None) -> Iterator[Source]:
     stream = sys.stdin.buffer
     descriptor = stream.fileno()
     if stat.S_ISREG(os.fstat(descriptor).st_mode) and os.lseek(descriptor, 0, os.SEEK_CUR) == 0:
-        storage = FileStorage(host.duplicate(descriptor), "standard input")
+        storage = of_descriptor(descriptor, "standard input")
         with RawDisk(storage) as disk:
             if name is None:
                 _refuse_images(storage.read(min(storage.size(), PREFIX_SIZE), 0))

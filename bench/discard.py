@@ -1,0 +1,129 @@
+"""What deleted files left: `compact --discard-free` against the ways people have; converting without it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import subprocess
+from functools import partial
+from typing import TYPE_CHECKING
+
+import vhdx
+from bench.harness import OURS, Aim, command, have, rows_of, take_turns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bench.harness import Contestant, Row
+
+MIB = 1 << 20
+SIZE = 1024 * MIB
+WRITTEN = 256 * MIB
+ZEROFREE, FSTRIM = "zerofree, compact --scan-zeros", "fstrim on a loop device, compact"
+FIVE_TIMES = Aim("at least 5x faster", lambda ours, theirs: 5 * ours <= theirs)
+AS_SMALL = Aim("as small, but for a block", lambda ours, theirs: ours <= theirs + 0.01)
+
+
+def measure(folder: Path) -> Iterator[Row]:
+    """An ext4 of 1 GiB in blocks of 1 MiB, as WSL makes it; 256 MiB were written, most of that deleted."""
+    if os.geteuid() or not have("mkfs.ext4", "zerofree", "fstrim", "partclone.extfs"):
+        return
+    raw = aged(folder)
+    if raw is None:
+        return
+    yield from _compacting(folder, raw)
+    yield from _converting(folder, raw)
+
+
+def aged(folder: Path) -> Path | None:
+    """The raw disk, None where nothing can be mounted."""
+    raw, point, chance = folder / "aged.raw", folder / "point", random.Random(1)
+    with open(raw, "wb") as file:
+        file.truncate(SIZE)
+    subprocess.run(["mkfs.ext4", "-q", "-G", "4096", raw], check=True)
+    point.mkdir()
+    with contextlib.ExitStack() as mounted:
+        if subprocess.run(["mount", "-o", "loop", raw, point], capture_output=True, check=False).returncode:
+            return None
+        mounted.callback(command("umount", point))
+        made: list[Path] = []
+        left = WRITTEN
+        while left > 0:
+            made.append(point / str(len(made)))
+            size = min(int(chance.lognormvariate(11.5, 1.8)), 16 * MIB, left)
+            made[-1].write_bytes(chance.randbytes(size))
+            left -= size
+        os.sync()
+        for path in made:
+            if chance.random() < 0.8:
+                path.unlink()
+    return raw
+
+
+def _compacting(folder: Path, raw: Path) -> Iterator[Row]:
+    """Each way on an image of its own; what it begins with stands outside the time."""
+    options = vhdx.ImageOptions(block_size=MIB)
+    first, device = folder / "first.vhdx", folder / "device.raw"
+    zeroed, trimmed = folder / "zeroed.vhdx", folder / "trimmed.vhdx"
+    vhdx.convert(raw, first, options=options)
+    shutil.copyfile(first, trimmed)
+    vhdx.trim_free(trimmed)
+    _zeroed(folder, raw, first, zeroed)
+    lengths: dict[str, int] = {}
+
+    def fresh() -> None:
+        subprocess.run(["cp", "--sparse=always", raw, device], check=True)
+        for source in (first, zeroed, trimmed):
+            target = folder / f"{source.stem}.copy"
+            subprocess.run(["cp", "--sparse=never", source, target], check=True)
+        os.sync()
+
+    def ours() -> None:
+        lengths[OURS] = vhdx.compact(folder / "first.copy", discard_free=True).file_size_after
+
+    def by_zerofree() -> None:
+        subprocess.run(["zerofree", device], check=True)
+        lengths[ZEROFREE] = vhdx.compact(folder / "zeroed.copy", scan_zeros=True).file_size_after
+
+    def by_fstrim() -> None:
+        point = folder / "point"
+        subprocess.run(["mount", "-o", "loop,discard", device, point], check=True)
+        subprocess.run(["fstrim", point], check=True)
+        subprocess.run(["umount", point], check=True)
+        lengths[FSTRIM] = vhdx.compact(folder / "trimmed.copy").file_size_after
+
+    contestants: dict[str, Contestant] = {OURS: ours, ZEROFREE: by_zerofree, FSTRIM: by_fstrim}
+    found = take_turns(contestants, 3, before=fresh)
+    yield from rows_of("free space of an ext4 given back", found, {ZEROFREE: FIVE_TIMES})
+    sizes = {name: length / MIB for name, length in lengths.items()}
+    yield from rows_of("the same, the file", sizes, dict.fromkeys((ZEROFREE, FSTRIM), AS_SMALL), unit="MiB")
+
+
+def _zeroed(folder: Path, raw: Path, first: Path, target: Path) -> None:
+    """The image as it is once zerofree has written zeros into it from inside."""
+    device = folder / "device.raw"
+    subprocess.run(["cp", "--sparse=always", raw, device], check=True)
+    subprocess.run(["zerofree", device], check=True)
+    shutil.copyfile(first, target)
+    with vhdx.open(target, "r+") as disk, open(device, "rb") as file:
+        for extent in list(disk.extents()):
+            if extent.kind is vhdx.ExtentKind.DATA:
+                for offset in range(extent.offset, extent.end, MIB):
+                    file.seek(offset)
+                    disk.pwrite(file.read(min(MIB, extent.end - offset)), offset)
+
+
+def _converting(folder: Path, raw: Path) -> Iterator[Row]:
+    """Only what is in use, into a file."""
+    small, clone = folder / "small.vhdx", folder / "clone"
+    options = vhdx.ImageOptions(block_size=MIB)
+    log = folder / "partclone.log"
+    cloning = ["partclone.extfs", "-c", "-F", "-s", raw, "-O", clone, "-L", log]
+    contestants: dict[str, Contestant] = {
+        OURS: partial(vhdx.convert, raw, small, discard_free=True, options=options, overwrite=True),
+        "partclone to a file": partial(subprocess.run, cloning, check=True, capture_output=True),
+    }
+    yield from rows_of("convert --discard-free of that ext4", take_turns(contestants, 3))

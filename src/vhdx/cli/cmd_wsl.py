@@ -1,0 +1,47 @@
+"""``vhdx wsl``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from vhdx.cli.options import json_option
+from vhdx.cli.render import print_json, print_rows
+from vhdx.text import printable
+from vhdx.units import size_text
+
+if TYPE_CHECKING:
+    from vhdx.ops.wsl import LinuxDisk
+
+
+@click.command()
+@json_option
+def wsl(*, as_json: bool) -> None:
+    """List the disks of WSL and of Docker Desktop.
+
+    With the size of each file, and what `vhdx compact` would give back. On Windows and inside WSL every verb
+    takes wsl:NAME for a distribution's disk, wsl: for the default one's, docker: for Docker's.
+    """
+    from vhdx.ops.wsl import linux_disks  # noqa: PLC0415  --help needs no library
+
+    disks = linux_disks()
+    if as_json:
+        print_json(disks)
+        return
+    for disk in disks:
+        click.echo(printable(disk.name) + (" (default)" if disk.is_default else ""))
+        print_rows(_rows(disk), indent="  ")
+    if not disks:
+        click.echo("vhdx: WSL has no distribution here, and Docker Desktop no disk", err=True)
+
+
+def _rows(disk: LinuxDisk) -> list[tuple[str, str]]:
+    rows = [("image", printable(disk.path))]
+    if disk.file_size is not None:
+        rows.append(("file", size_text(disk.file_size)))
+    if disk.file_size is not None and disk.compacted_size is not None:
+        rows.append(("compact gives back", size_text(disk.file_size - disk.compacted_size)))
+    if disk.problem is not None:
+        rows.append(("not known", printable(disk.problem)))
+    return rows

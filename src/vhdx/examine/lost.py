@@ -1,0 +1,151 @@
+"""Whether a block table may have lost entries: what speaks for it, and how much.
+
+Space that nobody claims and that is not zeros is weak evidence: a crash leaves some. It is strong where there
+is much of it, or a part of the table is empty as a sector is that a host has lost.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from vhdx.examine.slots import Slots
+from vhdx.extents import Doubt
+from vhdx.format.bat import ENTRY_SIZE, STATE_MASK
+from vhdx.image.bat import WINDOW
+from vhdx.image.claims import claims_by_mib
+from vhdx.image.states import MAY_OWN_SPACE
+from vhdx.image.unowned import find_unowned
+from vhdx.progress import to_nobody
+from vhdx.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from vhdx.geometry import Geometry
+    from vhdx.image.image import Image
+    from vhdx.image.unowned import Unowned
+    from vhdx.progress import Advance
+    from vhdx.storage.base import ReadableStorage
+
+_SECTOR_SLOTS = 512 // ENTRY_SIZE
+_MANY_PLACES = 8
+_FEW_PLACES = 2
+_MBR_SIGNATURE = b"\x55\xaa"
+_GPT_SIGNATURE = b"EFI PART"
+
+
+class Absence(NamedTuple):
+    """What is empty in a table: how many blocks have no entry, whether a whole sector of it is empty."""
+
+    blocks: int
+    has_empty_sector: bool
+    lacks_first: bool
+    """Whether the first block is one of them."""
+
+
+def absence(slots: Slots, geometry: Geometry) -> Absence:
+    """Look for entries that are zeros."""
+    filled = 0
+    lacks_first = True
+    in_sector = np.zeros(-(-slots.count // _SECTOR_SLOTS), dtype=np.int64)
+    for window in slots.windows():
+        blocks = np.flatnonzero(window.blocks) + window.first_block
+        filled += len(blocks)
+        lacks_first &= not (len(blocks) and blocks[0] == 0)
+        sectors, counts = np.unique(
+            (blocks + blocks // geometry.chunk_ratio) // _SECTOR_SLOTS, return_counts=True
+        )
+        in_sector[sectors] += counts
+    return Absence(geometry.block_count - filled, _has_empty_sector(in_sector), lacks_first)
+
+
+def _has_empty_sector(in_sector: NDArray[np.int64]) -> bool:
+    """Whether a table is empty, or some sectors of it are in front of and behind ones half full at least.
+
+    In front of the first sector is none.
+    """
+    filled = np.flatnonzero(in_sector)
+    if not len(filled):
+        return True
+    is_dense = in_sector[filled] * 2 >= _SECTOR_SLOTS
+    before = np.concatenate(([-1], filled[:-1]))
+    dense_before = np.concatenate(([True], is_dense[:-1]))
+    return bool(((filled - before > 1) & is_dense & dense_before).any())
+
+
+def is_strong(storage: ReadableStorage, unowned: Unowned, absent: Absence) -> bool:
+    """Whether what nobody claims is likely to be blocks whose entries are lost.
+
+    As many places as a crash rarely leaves; fewer, where a whole sector of the table is empty, too; a single
+    one, where it begins as a disk does and the disk's first block has no entry.
+    """
+    if not absent.blocks or not unowned.places:
+        return False
+    needed = _FEW_PLACES if absent.has_empty_sector else _MANY_PLACES
+    if unowned.places >= needed:
+        return True
+    return absent.lacks_first and any(_begins_a_disk(storage, place) for place in unowned.first)
+
+
+def _begins_a_disk(storage: ReadableStorage, place: int) -> bool:
+    """Whether a partition table or a boot sector stands at a place."""
+    if place + 2 * 4096 > storage.size():
+        return False
+    head = storage.read(2 * 4096, place)
+    is_gpt = _GPT_SIGNATURE in (head[512:520], head[4096:4104])
+    return is_gpt or head[510:512] == _MBR_SIGNATURE
+
+
+class Evidence(NamedTuple):
+    """What of an image's file nobody claims, and whether it is likely to be lost blocks."""
+
+    unowned: Unowned
+    is_strong: bool
+
+
+def evidence(image: Image, used: bytes | bytearray, advance: Advance = to_nobody) -> Evidence:
+    """Judge an opened image. ``used`` is the map of its file: 0 for each MiB that nobody claims."""
+    storage, geometry = image.storage, image.geometry
+    size = image.reader.file_size
+    unowned = find_unowned(storage, used, size, geometry.block_size, advance=advance)
+    absent = absence(Slots(storage, image.regions.bat, geometry), geometry)
+    fixed = image.metadata.disk_type == "fixed"
+    return Evidence(unowned, bool(fixed and absent.blocks) or is_strong(storage, unowned, absent))
+
+
+def lost_block_doubts(image: Image) -> Iterator[Doubt]:
+    """Of an image that may be damaged: the blocks without an entry, if entries are likely to be lost."""
+    if not evidence(image, _used_map(image)).is_strong:
+        return
+    geometry = image.geometry
+    read = "the parent is" if geometry.differencing else "zeros are"
+    reason = f"it has no entry, and the table may have lost entries; {read} read"
+    for block in range(0, geometry.block_count, WINDOW):
+        entries = np.frombuffer(
+            image.bat.payloads(block, min(WINDOW, geometry.block_count - block)), dtype=np.uint64
+        )
+        borders = np.flatnonzero(np.diff(entries == 0, prepend=False, append=False)) + block
+        for first, stop in zip(borders[::2].tolist(), borders[1::2].tolist(), strict=True):
+            start = first * geometry.block_size
+            yield Doubt(start, min(stop * geometry.block_size, geometry.disk_size) - start, reason)
+
+
+def _used_map(image: Image) -> bytearray:
+    """What of the file anything claims, rightly or not."""
+    size = image.reader.file_size
+    used = (claims_by_mib(image.bat, image.geometry, size) > 0).astype(np.uint8)
+    for area in image.regions.areas:
+        used[area.start // MIB : -(-area.end // MIB)] = 1
+    for block in range(0, image.geometry.block_count, WINDOW):
+        count = min(WINDOW, image.geometry.block_count - block)
+        entries = np.frombuffer(image.bat.payloads(block, count), dtype=np.uint64)
+        owners = np.isin(entries & np.uint64(STATE_MASK), [state.value for state in MAY_OWN_SPACE])
+        firsts = (entries[owners] >> np.uint64(MIB.bit_length() - 1)).astype(np.int64)
+        for offset in range(image.geometry.block_size // MIB):
+            inside = (firsts > 0) & (firsts + offset < len(used))
+            used[firsts[inside] + offset] = 1
+    return bytearray(used.tobytes())

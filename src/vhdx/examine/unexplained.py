@@ -1,0 +1,40 @@
+"""Giving back what nobody owns, unless it is likely to be blocks whose entries were lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vhdx import rules
+from vhdx.errors import CorruptImageError
+from vhdx.progress import to_nobody
+from vhdx.text import command
+from vhdx.units import format_size
+
+if TYPE_CHECKING:
+    from vhdx.progress import Advance
+    from vhdx.write.session import Session
+
+
+def free_unexplained(session: Session, *, accept: bool, advance: Advance = to_nobody) -> int:
+    """Before the first change: let a session take and cut it; how many bytes of it are in MiB not all zeros.
+
+    Raises CorruptImageError where it is likely to be lost blocks, unless the caller ``accept``s that.
+    """
+    used = session.space.claimed()
+    if b"\0" not in used:
+        return 0
+    from vhdx.examine.lost import evidence  # noqa: PLC0415  numpy is slow to import
+
+    unowned, is_strong = evidence(session.image, used, advance)
+    if is_strong and not accept:
+        size, name = format_size(unowned.size), session.image.name
+        raise CorruptImageError(
+            f"{size} that are not zeros belong to no block, and the table may have lost entries: nothing was "
+            "changed. With --accept-data-loss they are given up",
+            image=name,
+            file_offset=unowned.first[0] if unowned.first else None,
+            rule=rules.SPACE_LOST_ENTRIES.section,
+            next_command=command("check {}", name),
+        )
+    session.free_unexplained()
+    return unowned.size

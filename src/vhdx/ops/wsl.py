@@ -1,0 +1,102 @@
+"""The disks of WSL's distributions and of Docker Desktop, by the names that people know."""
+
+from __future__ import annotations
+
+import errno
+import ntpath
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.errors import ImageLockedError, VhdxError
+from vhdx.ops import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PREFIXES = ("wsl:", "docker:")
+_DISK = "ext4.vhdx"
+_DOCKER = "docker"
+_DOCKERS_DISKS = (("disk", "docker_data.vhdx"), ("data", _DISK))
+"""Where Docker Desktop keeps its data below its folder for WSL, the present place first."""
+
+
+class LinuxDisk(NamedTuple):
+    """A disk that Linux uses on Windows. Sizes in bytes, None where they are not known.
+
+    ``compacted_size`` is the length of the file after `compact`; ``problem`` says why it is not known.
+    """
+
+    name: str
+    is_default: bool
+    path: str
+    file_size: int | None
+    compacted_size: int | None
+    problem: str | None
+
+
+class _Named(NamedTuple):
+    name: str
+    is_default: bool
+    path: str
+
+
+def is_address(text: str) -> bool:
+    """Whether a word names such a disk, on a host that has some."""
+    return text.startswith(PREFIXES) and registry.is_here()
+
+
+def path_of(address: str) -> str:
+    """The image of ``wsl:NAME``, ``wsl:`` (the default distribution) or ``docker:``. Raises OSError."""
+    kind, _, name = address.partition(":")
+    named = list(_disks())
+    for disk in named:
+        if kind == _DOCKER and disk.name == _DOCKER:
+            return disk.path
+        if _DOCKER not in (kind, disk.name) and _is_meant(disk, name):
+            return disk.path
+    known = ", ".join(disk.name for disk in named) or "none"
+    raise FileNotFoundError(errno.ENOENT, f"no such disk of WSL or Docker; there are: {known}", address)
+
+
+def _is_meant(disk: _Named, name: str) -> bool:
+    return disk.is_default if not name else disk.name.casefold() == name.casefold()
+
+
+def linux_disks() -> list[LinuxDisk]:
+    """All of them, with what a compaction would make of each. Raises OSError where there is no registry."""
+    return [_measured(disk) for disk in _disks()]
+
+
+def _disks() -> Iterator[_Named]:
+    found = registry.keys()
+    default = found.get("", {}).get("DefaultDistribution")
+    dockers = [os.path.join(os.environ.get("LOCALAPPDATA", ""), "Docker", "wsl")]
+    for key, values in found.items():
+        name, base = values.get("DistributionName"), values.get("BasePath")
+        if not key or not isinstance(name, str) or not isinstance(base, str):
+            continue
+        if name == "docker-desktop":
+            dockers.append(os.path.dirname(registry.host_path(base)))
+        if values.get("Version", 2) == 2:  # those of WSL 1 have no disk
+            file = ntpath.join(base, str(values.get("VhdFileName", _DISK)))
+            yield _Named(name, key == default, registry.host_path(file))
+    places = (os.path.join(docker, *place) for docker in dockers for place in _DOCKERS_DISKS)
+    path = next(filter(os.path.exists, places), None)
+    if path is not None:
+        yield _Named(_DOCKER, False, path)
+
+
+def _measured(disk: _Named) -> LinuxDisk:
+    from vhdx.ops.compact import compact  # noqa: PLC0415  whoever only wants a path need not wait
+
+    size = compacted = problem = None
+    try:
+        size = os.stat(disk.path).st_size
+        compacted = compact(disk.path, dry_run=True).file_size_after
+    except ImageLockedError:
+        problem = "in use; try: wsl --shutdown"
+    except VhdxError as error:
+        problem = error.message
+    except OSError as error:
+        problem = error.strerror or str(error)
+    return LinuxDisk(disk.name, disk.is_default, disk.path, size, compacted, problem)

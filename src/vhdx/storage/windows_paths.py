@@ -1,0 +1,48 @@
+"""What a path means on Windows: devices, names that files cannot have, paths that need a prefix."""
+
+from __future__ import annotations
+
+import ntpath
+
+_DEVICE = "\\\\.\\"
+_LITERAL = "\\\\?\\"
+_SHARE = "\\\\"
+_LONGEST_PLAIN = 247
+"""Characters of the longest path that every Windows takes as it is, a new file in a directory included."""
+_DEVICE_NAMES = frozenset(
+    {"con", "prn", "aux", "nul", "conin$", "conout$", "clock$"}
+    | {f"{port}{digit}" for port in ("com", "lpt") for digit in "123456789\N{SUPERSCRIPT ONE}²³"}
+)
+
+
+def is_device(path: str) -> bool:
+    r"""Whether a path names a device, such as ``\\.\PhysicalDrive0``, and no file."""
+    return path.replace("/", "\\").startswith(_DEVICE)
+
+
+def opened_as(path: str) -> str:
+    """The path under which Windows opens a file: with a prefix where it is too long to go without."""
+    if path.startswith(_LITERAL) or is_device(path):
+        return path
+    whole = ntpath.abspath(path)
+    if len(whole) <= _LONGEST_PLAIN or is_device(whole):
+        return path
+    if whole.startswith(_SHARE):
+        return f"{_LITERAL}UNC\\{whole.removeprefix(_SHARE)}"
+    return _LITERAL + whole
+
+
+def refuse_as_new(path: str) -> None:
+    """Raise ValueError for a name that Windows would take for a device or give to another file."""
+    name = ntpath.basename(path)
+    if path.startswith(_LITERAL):
+        return
+    if is_reserved(name):
+        raise ValueError(f"{path} names a device of Windows; no file can have that name")
+    if name not in (".", "..") and name != name.rstrip(". "):
+        raise ValueError(f"{path} ends in a dot or a blank, which Windows drops; leave it out")
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a part of a path stands for a device, with or without a suffix and blanks before it."""
+    return name.partition(".")[0].partition(":")[0].rstrip(" ").lower() in _DEVICE_NAMES

@@ -1,0 +1,156 @@
+"""The disks of WSL and Docker by name: of the registry of Windows, or of what its programs say inside WSL."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+import vhdx
+from tests.cli.running import run
+from vhdx.ops import registry, wsl
+
+MIB = 1 << 20
+UBUNTU, OLD, DOCKER = (f"{{{number * 8}-0000-0000-0000-000000000000}}" for number in "123")
+
+
+@pytest.fixture(name="home", autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user with a distribution that is the default one, one of WSL 1, and Docker."""
+    for folder in ("ubuntu", "Docker/wsl/main", "Docker/wsl/disk"):
+        (tmp_path / folder).mkdir(parents=True)
+    for image in ("ubuntu/ext4.vhdx", "Docker/wsl/main/ext4.vhdx", "Docker/wsl/disk/docker_data.vhdx"):
+        vhdx.create(tmp_path / image, "8M", block_size="1M")
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "nothing"))
+    values: dict[str, dict[str, str | int]] = {
+        "": {"DefaultDistribution": UBUNTU},
+        UBUNTU: {"DistributionName": "Ubuntu", "BasePath": str(tmp_path / "ubuntu"), "Version": 2},
+        OLD: {"DistributionName": "Old", "BasePath": str(tmp_path / "old"), "Version": 1},
+        DOCKER: {
+            "DistributionName": "docker-desktop",
+            "BasePath": str(tmp_path / "Docker" / "wsl" / "main"),
+            "Version": 2,
+        },
+    }
+    if sys.platform == "win32":
+        _write_registry(values, monkeypatch)
+    else:
+        _write_programs(tmp_path, values, monkeypatch)
+    return tmp_path
+
+
+def _write_programs(
+    folder: Path, values: dict[str, dict[str, str | int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Inside WSL: programs that answer as those of Windows do; drive C is the root here."""
+    lines = []
+    for key, pairs in values.items():
+        lines.append(f"\r\nHKEY_CURRENT_USER\\{registry.KEY}" + (f"\\{key}" if key else ""))
+        for name, value in pairs.items():
+            kind, shown = ("REG_DWORD", hex(value)) if isinstance(value, int) else ("REG_SZ", value)
+            windows = shown.replace("/", "\\") if name == "BasePath" else shown
+            lines.append(f"    {name}    {kind}    " + ("C:" + windows if name == "BasePath" else windows))
+    (folder / "answer").write_text("\r\n".join(lines) + "\r\n", newline="")
+    programs = {
+        "reg.exe": f'test "$1 $3" = "query /s" && cat {folder}/answer',
+        "wslpath": 'test "$1" = -u && printf "%s\\n" "$2" | sed "s/^C://" | tr "\\\\\\\\" /',
+    }
+    (folder / "bin").mkdir()
+    for name, script in programs.items():
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}/bin:{os.environ['PATH']}")
+
+
+def _write_registry(values: dict[str, dict[str, str | int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real one, in a key of our own."""
+    if sys.platform == "win32":
+        import winreg  # noqa: PLC0415  this host has it
+
+        key = f"Software\\vhdx-tests-{uuid4()}\\Lxss"
+        monkeypatch.setattr(registry, "KEY", key)
+        for below, pairs in values.items():
+            with winreg.CreateKey(winreg.HKEY_CURRENT_USER, f"{key}\\{below}".rstrip("\\")) as made:
+                for name, value in pairs.items():
+                    kind = winreg.REG_DWORD if isinstance(value, int) else winreg.REG_SZ
+                    winreg.SetValueEx(made, name, 0, kind, value)
+
+
+def test_every_disk_is_listed_with_what_compaction_gives_back(home: Path) -> None:
+    disks = wsl.linux_disks()
+    assert [(disk.name, disk.is_default, disk.problem) for disk in disks] == [
+        ("Ubuntu", True, None),
+        ("docker-desktop", False, None),
+        ("docker", False, None),
+    ]
+    for disk, place in zip(disks, ("ubuntu", "Docker/wsl/main", "Docker/wsl/disk"), strict=True):
+        path = Path(disk.path)
+        assert path.parent.samefile(home / place)
+        assert disk.file_size == path.stat().st_size
+        assert disk.compacted_size == vhdx.compact(path, dry_run=True).file_size_after
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("wsl:Ubuntu", "ubuntu/ext4.vhdx"),
+        ("wsl:UBUNTU", "ubuntu/ext4.vhdx"),
+        ("wsl:", "ubuntu/ext4.vhdx"),
+        ("wsl:docker-desktop", "Docker/wsl/main/ext4.vhdx"),
+        ("docker:", "Docker/wsl/disk/docker_data.vhdx"),
+    ],
+)
+def test_a_name_stands_for_a_path(address: str, place: str, home: Path) -> None:
+    assert wsl.is_address(address)
+    assert Path(wsl.path_of(address)).samefile(home / place)
+
+
+@pytest.mark.parametrize("address", ["wsl:Old", "wsl:Debian", "wsl:docker"])
+def test_a_name_that_is_none_is_answered_with_those_that_are(address: str) -> None:
+    with pytest.raises(FileNotFoundError, match="there are: Ubuntu, docker-desktop, docker"):
+        wsl.path_of(address)
+
+
+def test_a_disk_in_use_is_told_with_the_command_that_lets_go(home: Path) -> None:
+    with vhdx.open(home / "ubuntu" / "ext4.vhdx", "r+"):
+        (ubuntu, *_) = wsl.linux_disks()
+    assert (ubuntu.problem, ubuntu.compacted_size) == ("in use; try: wsl --shutdown", None)
+    assert ubuntu.file_size == (home / "ubuntu" / "ext4.vhdx").stat().st_size
+
+
+def test_a_disk_that_is_gone_is_told(home: Path) -> None:
+    (home / "ubuntu" / "ext4.vhdx").unlink()
+    (ubuntu, *_) = wsl.linux_disks()
+    assert (ubuntu.file_size, ubuntu.compacted_size) == (None, None)
+    assert ubuntu.problem is not None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="runs the command with the programs of WSL")
+def test_verbs_take_the_names(home: Path) -> None:
+    assert "8 MiB" in run("info", "wsl:ubuntu").out
+    assert run("read", "docker:", "0", "512").code == 0
+    done = run("info", "wsl:nobody")
+    assert (done.code, "there are: Ubuntu" in done.err) == (1, True)
+    listed = run("wsl").out
+    assert "Ubuntu (default)" in listed
+    assert "compact gives back" in listed
+    assert [disk["name"] for disk in json.loads(run("wsl", "--json").out)] == [
+        "Ubuntu",
+        "docker-desktop",
+        "docker",
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows always has a registry")
+def test_elsewhere_such_a_word_is_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    assert not wsl.is_address("wsl:Ubuntu")
+    with pytest.raises(OSError, match="no registry"):
+        wsl.linux_disks()
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", "    A    REG_SZ    b", "HKEY_X\n    A    REG_DWORD    0x"])
+def test_what_reg_prints_may_be_anything(text: str) -> None:
+    assert all(isinstance(key, str) for key in registry.parsed(text))

@@ -1,0 +1,115 @@
+"""What of the tests cannot run on Windows, or under Wine, and why: the one list of it.
+
+A test that itself calls what only POSIX has is skipped with the name of it. The same call in the source is
+a failure.
+"""
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_SOURCE = Path(__file__).parents[2] / "src"
+_LACKING = re.compile(
+    r"has no attribute '(AF_UNIX|SIGHUP|SIGKILL|SEEK_DATA|O_NONBLOCK|fdatasync|fork|forkpty|geteuid|getuid|"
+    r"memfd_create|mkfifo|mknod|openpty|posix_fadvise|pread|preadv|pwrite|pwritev|register_at_fork|sendmsg|"
+    r"setsid|st_blocks|statvfs|waitpid)'"
+)
+
+POSIX_ONLY = {
+    "cli/test_hints.py": "runs programs of Unix",
+    "cli/test_interrupted.py": "signals and pseudo-terminals of Unix",
+    "cli/test_main.py": "runs the tests of mounting, too",
+    "cli/test_serve.py": "Unix sockets; tests/windows serves on TCP",
+    "cli/test_signals.py": "signals of Unix",
+    "cli/test_terminal.py": "pseudo-terminals of Unix",
+    "disk/test_cost.py": "counts system calls of POSIX",
+    "disk/test_raw.py": "replaces functions of POSIX",
+    "disk/test_untouched.py": "watches system calls of POSIX",
+    "docs/*": "the examples run in a shell of Unix",
+    "mount/*": "Windows has no FUSE",
+    "nbd/test_clients.py": "serves on Unix sockets",
+    "nbd/test_server.py": "its clients use Unix sockets; tests/windows serves on TCP",
+    "ops/test_compact_killed.py": "signals of Unix",
+    "ops/trip.py": "system calls of POSIX",
+    "soak/*": "signals of Unix",
+    "storage/test_locks.py": "locks of POSIX; those of Windows: tests/storage/test_windows.py",
+    "storage/test_meanwhile.py": "others act at system calls of POSIX",
+    "storage/test_publish_killed.py": "dies at system calls of POSIX",
+    "storage/test_macos.py": "calls of macOS, faked with those of POSIX",
+    "windows/*": "run on Linux, and run this Python",
+    "write/test_faults.py": "makes system calls of POSIX fail",
+    "write/test_host_full.py": "replaces functions of POSIX",
+    "write/test_locks.py": "locks of POSIX; those of Windows: tests/storage/test_windows.py",
+    "write/test_space.py": "makes system calls of POSIX fail",
+    "write/test_zero_trim.py": "makes system calls of POSIX fail",
+}
+"""Files below ``tests`` that are not even imported."""
+
+_NO_LINKS = "Wine makes no symbolic links; Windows wants a right for them"
+_NAMES_NOBODY = "the restart manager of Wine names nobody who holds a file"
+_GETPPID = "Wine lacks the system call of os.getppid and ends the process"
+_RENAMED = "Windows names new files by renaming, not by hard links"
+_HANDLES = "files have handles there, not numbers of the C library"
+_NO_HOLES = "the files of Windows have no holes unless somebody asks for them"
+
+NOT_HERE = {
+    "*test_publish.py::TestWithoutHardLinks::*": _RENAMED,
+    "*test_publish.py::test_other_failures_of_the_link*": _RENAMED,
+    "*test_publish.py::TestLinks::test_to_*": _NO_LINKS,
+    "*test_publish.py::TestLinks::test_into_*": _NO_LINKS,
+    "*test_publish.py::TestLocks::test_through_a_link": _NO_LINKS,
+    "*test_publish.py::TestLocks::test_a_reader_of_our_own": _NAMES_NOBODY,
+    "*test_publish.py::TestLocks::test_a_read_only_image*": "Windows replaces no file that is read-only",
+    "*test_publish.py::test_the_longest_name*": "Windows has another error for it, and Wine yet another",
+    "*test_publish.py::test_what_hosts_say_that_have_no_links*": _RENAMED,
+    "*test_publish.py::test_a_claim_that_somebody_replaces*": _RENAMED,
+    "*test_parts.py::test_what_is_held_stays*": "locks of POSIX",
+    "*test_parts.py::test_without_locks_the_number_alone*": "locks of POSIX",
+    "*test_parts.py::test_what_a_running_process*": _GETPPID,
+    "*test_parts.py::test_a_number_that_another*": _GETPPID,
+    "*test_parts.py::test_a_host_that_asks_by_locking": "locks of macOS",
+    "*test_file.py::test_a_file_that_is_cut_while_it_is_read*": "nobody cuts a file there that is locked",
+    "*test_file.py::test_the_number_of_a_closed_descriptor*": _HANDLES,
+    "*test_file.py::test_descriptors_are_not_inherited": _HANDLES,
+    "*test_file.py::test_no_image_has_the_number_of_a_standard_stream": _HANDLES,
+    "*test_file.py::test_two_names_of_one_file*": _NO_LINKS,
+    "*test_file.py::test_promise_22_holes_are_told*": _NO_HOLES,
+    "*test_file.py::test_promise_22_where_the_host_tells_no_holes*": _NO_HOLES,
+    "*test_parents.py::*link*": _NO_LINKS,
+    "*test_parents.py::test_promise_19_a_device_is_no_parent*": "devices of Unix",
+    "*test_parents.py::test_promise_19_a_chain_of_256*": "opening 257 files takes minutes under Wine",
+}
+"""Single tests, by patterns of their names."""
+
+
+def ignored(path: Path) -> bool:
+    """Whether a file of tests is not imported."""
+    relative = path.relative_to(Path(__file__).parents[1]).as_posix()
+    return any(fnmatch(relative, pattern) for pattern in POSIX_ONLY)
+
+
+def mark(items: Iterable[pytest.Item]) -> None:
+    """Skip single tests, each with its reason."""
+    for item in items:
+        for pattern, reason in NOT_HERE.items():
+            if fnmatch(item.nodeid, pattern):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def skip_for_want_of_posix(call: pytest.CallInfo[Any]) -> None:
+    """Make a skip of a failure that only says that the test calls what Windows lacks."""
+    if call.excinfo is None or not isinstance(call.excinfo.value, AttributeError | ModuleNotFoundError):
+        return
+    said = str(call.excinfo.value)
+    lacking = _LACKING.search(said)
+    what = lacking[1] if lacking else "fcntl" if "'fcntl'" in said else None
+    ours = any(Path(entry.path).is_relative_to(_SOURCE) for entry in call.excinfo.traceback)
+    if what is not None and not ours:
+        skipped = pytest.skip.Exception(
+            f"the test calls {what}, which Windows lacks", _use_item_location=True
+        )
+        call.excinfo = pytest.ExceptionInfo.from_exc_info((type(skipped), skipped, call.excinfo.tb))
