@@ -1,6 +1,7 @@
 """Ranges of many GiB are erased slice by slice, as if at once."""
 
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import vhdx
 from tests.support.layout import GIB, MIB
 from tests.support.patterns import pattern
 
-from .running import USAGE, run, succeed
+from .running import COMMAND, USAGE, run, succeed
 
 
 @pytest.mark.parametrize("verb", ["zero", "trim"])
@@ -67,3 +68,16 @@ def test_a_range_that_ends_outside_changes_nothing(tmp_path: Path) -> None:
     before = path.read_bytes()
     assert run("zero", path, "0", "10G").code == USAGE
     assert path.read_bytes() == before
+
+
+def test_read_without_a_length_reads_to_the_end(tmp_path: Path) -> None:
+    path, size = tmp_path / "a.vhdx", 3 * MIB + 512
+    vhdx.create(path, size, block_size=MIB)
+    with vhdx.open(path, "r+") as disk:
+        disk.pwrite(pattern(1, MIB + 512), 2 * MIB)
+    content = bytes(2 * MIB) + pattern(1, MIB + 512)
+    for offset in (0, 1, 2 * MIB + 7, size - 1, size):
+        done = subprocess.run([*COMMAND, "read", path, str(offset)], capture_output=True, check=True)
+        assert done.stdout == content[offset:], offset
+    outside = run("read", path, str(size + 1))
+    assert (outside.code, "are not inside the disk" in outside.sentence) == (USAGE, True)

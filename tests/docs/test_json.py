@@ -149,3 +149,49 @@ def test_every_line_is_run() -> None:
 )
 def test_a_wrong_value_is_found(value: Any, kind: str) -> None:
     assert len(complaints(value, kind, SCHEMA)) == 1
+
+
+def _locked(folder: Path) -> None:
+    vhdx.create(folder / "vm.vhdx", "1M")
+    (folder / "noise.vhdx").write_bytes(b"noise" * 1000)
+    (folder / "a b.vhdx").mkdir()
+
+
+FAILURES = [
+    (chain, "info gone.vhdx", (1, "not-found"), "gone.vhdx"),
+    (_locked, "info noise.vhdx", (1, "corrupt"), "noise.vhdx"),
+    (_locked, "create vm.vhdx 1M", (1, "exists"), "vm.vhdx"),
+    (_locked, "create new.vhdx 1Q", (64, "usage"), None),
+    (_locked, "create new.vhdx 65T", (64, "usage"), None),
+    (_locked, "compare vm.vhdx gone.vhdx", (2, "not-found"), "gone.vhdx"),
+    (_locked, "set vm.vhdx --no-such-option", (64, "usage"), None),
+]
+
+
+@pytest.mark.parametrize(("scene", "line", "codes", "path"), FAILURES)
+def test_a_failure_is_printed_as_it_is_told(
+    scene: Callable[[Path], None], line: str, codes: tuple[int, str], path: str | None, tmp_path: Path
+) -> None:
+    scene(tmp_path)
+    done = run(*line.split(), "--json", cwd=tmp_path)
+    printed = json.loads(done.out)
+    assert complaints(printed, "failure", SCHEMA) == []
+    assert (printed["exit_code"], printed["code"]) == codes
+    assert done.code == codes[0]
+    assert printed["error"] in done.err
+    assert printed["where"]["path"] == path
+
+
+def test_a_failure_without_json_prints_none(tmp_path: Path) -> None:
+    assert run("info", "gone.vhdx", cwd=tmp_path).out == ""
+    assert run("info", "--", "--json", cwd=tmp_path).out == ""
+
+
+def test_a_hint_is_a_command(tmp_path: Path) -> None:
+    chain(tmp_path)
+    (tmp_path / "sunday.vhdx").unlink()
+    printed = json.loads(run("check", "--chain", "tuesday.avhdx", "--json", cwd=tmp_path).out)
+    assert printed, "a check does not fail for that"
+    printed = json.loads(run("map", "tuesday.avhdx", "--json", cwd=tmp_path).out)
+    assert printed["code"] == "parent-not-found"
+    assert printed["hint"].startswith("vhdx ")

@@ -23,7 +23,7 @@ from vhdx.units import MIB
 @click.command()
 @click.argument("image", type=FILE)
 @click.argument("offset", type=SIZE)
-@click.argument("length", type=SIZE)
+@click.argument("length", type=SIZE, required=False)
 @partition_option
 @chain_options
 @force_share_option
@@ -31,7 +31,7 @@ from vhdx.units import MIB
 def read(
     image: str,
     offset: int,
-    length: int,
+    length: int | None,
     *,
     partition: int | None,
     parent_dirs: tuple[str, ...],
@@ -39,7 +39,7 @@ def read(
     force_share: bool,
     salvage: bool,
 ) -> int:
-    """Print LENGTH bytes of the disk in IMAGE, from OFFSET on.
+    """Print LENGTH bytes of the disk in IMAGE, from OFFSET on; without LENGTH all up to its end.
 
     With --salvage each range among them that may be wrong is listed on standard error, and the exit code is 3
     if there is one.
@@ -52,6 +52,7 @@ def read(
     doubtful = 0
     with open_disk(image, parents=policy, lock=not force_share, salvage=salvage) as disk:
         part = chosen(disk, partition)
+        length = max(0, part.size - offset) if length is None else length
         check_range(offset, length, part.size)
         with progress_bar("reading") as progress:
             for start in range(offset, offset + length, MIB):

@@ -57,18 +57,40 @@ def exit_code_of(arguments: list[str]) -> int:
     failure = _FAILURE_OF.get(verb, EXIT_FAILURE)
     try:
         return _result_of(arguments, failure)
-    except FileExistsError as error:
+    except (VhdxError, OSError, ValueError, InterruptedChangeError, KeyboardInterrupt) as error:
+        if isinstance(error, InterruptedChangeError):
+            echo(err=True)  # below the ^C that the terminal shows, as click does
+        sentence, code = _told(error, verb, failure)
+        if "--json" in arguments:
+            _print_json(error, sentence, code, arguments)
+        return _complain(sentence, code)
+
+
+def _told(error: BaseException, verb: str, failure: int) -> tuple[str, int]:
+    """The sentence for an error, and the exit code."""
+    if isinstance(error, FileExistsError):
         hint = "; --force replaces it" if verb in _REPLACING else ""
-        return _complain(f"{error.filename} exists already{hint}", failure)
-    except (VhdxError, OSError) as error:
-        return _complain(_sentence(error), failure)
-    except ValueError as error:
-        return _complain(str(error), EXIT_USAGE)
-    except InterruptedChangeError as error:
-        echo(err=True)  # below the ^C that the terminal shows, as click does
-        return _complain(str(error), EXIT_INTERRUPTED)
-    except KeyboardInterrupt:
-        return _complain("interrupted; nothing was changed", EXIT_INTERRUPTED)
+        return f"{error.filename} exists already{hint}", failure
+    if isinstance(error, VhdxError | OSError):
+        return _sentence(error), failure
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; nothing was changed", EXIT_INTERRUPTED
+    return str(error), EXIT_INTERRUPTED if isinstance(error, InterruptedChangeError) else EXIT_USAGE
+
+
+def _print_json(error: BaseException, sentence: str, code: int, arguments: list[str]) -> None:
+    from vhdx.cli import json_errors  # noqa: PLC0415  most command lines do not fail so
+
+    if json_errors.wanted(arguments):
+        try:
+            json_errors.print_error(error, sentence, code)
+        except BrokenPipeError:
+            _stop_printing()
+
+
+def _stop_printing() -> None:
+    """Nobody reads our output any more: Python would complain once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _result_of(arguments: list[str], failure: int) -> int:
@@ -77,8 +99,8 @@ def _result_of(arguments: list[str], failure: int) -> int:
         result = _called(arguments)
         if sys.stdout is not None:  # closed by whoever called us
             sys.stdout.flush()
-    except BrokenPipeError:  # Python would complain once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _stop_printing()
         return failure
     except SystemExit as error:  # of a signal, or of click for the same broken pipe
         if error.code != EXIT_FAILURE:

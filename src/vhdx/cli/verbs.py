@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from vhdx.cli import json_errors
 from vhdx.cli.exit_codes import EXIT_USAGE
 from vhdx.text import printable
 from vhdx.version import __version__
@@ -96,6 +97,8 @@ def called(arguments: list[str]) -> Any:
     try:
         return main.main(arguments, prog_name="vhdx", standalone_mode=False)
     except click.UsageError as error:
+        if json_errors.wanted(arguments):
+            json_errors.print_usage(error.format_message(), EXIT_USAGE)
         error.show(sys.stderr)
         return EXIT_USAGE
     except click.Abort:
