@@ -248,7 +248,7 @@ class FileStorage:
 
     def pinned(self) -> FileStorage:
         """The file once more, for its `identity` alone, which no other gets before this is closed."""
-        return _LentStorage(host.pin(self._descriptor), self._name)
+        return _PinnedStorage(host.pin(self._descriptor), self._name, self.identity())
 
     def _let_go(self) -> None:
         if os.getpid() == self._process:  # a fork shares the locks, which are not the child's to undo
@@ -264,6 +264,18 @@ class _LentStorage(FileStorage):
 
     def _let_go(self) -> None:
         host.release(self._descriptor)
+
+
+class _PinnedStorage(_LentStorage):
+    """A file whose identity stays taken. Its path may be another here, which some hosts number otherwise."""
+
+    def __init__(self, descriptor: host.Descriptor, name: str, identity: tuple[int, int]) -> None:
+        super().__init__(descriptor, name)
+        self._identity = identity
+
+    def identity(self) -> tuple[int, int]:
+        """That of the opening that was pinned."""
+        return self._identity
 
 
 class _FleetingStorage(FileStorage):
