@@ -33,6 +33,7 @@ FATES = {
 """What is said of changes that not every image is whole before."""
 ELSEWHERE = {
     "completion": "opens no file",
+    "wsl": "asks the registry, and looks into disks as info does",
     "cp": "what is under way is taken away: tests/ops/files/test_copy.py",
     "tar": "prints an archive, and nothing else: tests/cli/test_files.py",
     "serve": "Ctrl-C is how it ends: test_serve.py",
@@ -241,7 +242,7 @@ def test_a_target_that_was_published_is_complete(
     monkeypatch.chdir(tmp_path)
     if option:
         Path("new.raw").write_bytes(b"old")
-    monkeypatch.setattr(cmd_convert, "_print_doubt", interrupt)
+    monkeypatch.setattr(cmd_convert, "print_doubt", interrupt)
     assert exit_code_of(["convert", "--salvage", *option, "worse.vhdx", "new.raw"]) == EXIT_INTERRUPTED
     assert "new.raw is complete" in capsys.readouterr().err
     with vhdx.open("worse.vhdx", salvage=True) as disk:

@@ -33,6 +33,7 @@ OF_INFO = {
         "places",
         "raw",
         "stream",
+        "unreadable",
         "volume_map",
         "volumes",
     },

@@ -612,7 +612,7 @@ def test_what_would_be_worse_is_not_done(tmp_path: Path, monkeypatch: pytest.Mon
         (shared_space(), (), 1),
         (shared_space(), ("--accept-data-loss",), 0),
         (half_shared_space(), ("--accept-data-loss",), 3),
-        (dynamic(gap=9 * MIB), (), 3),
+        (dynamic(gap=9 * MIB), (), 0),
         (dynamic(bat={5: 4, 6: 8}), (), 2),
         (dynamic(bat={5: 4}), (), 1),
         (dirty(headers={n: Header(sequence_number=2**64 - n) for n in (1, 2)}), (), 1),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +10,7 @@ from vhdx.cli.free_text import volume_lines
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import TARGET, chain_options, json_option, parent_policy, selection, volume_options
 from vhdx.cli.render import print_json, print_rows, progress_bar
-from vhdx.text import printable
+from vhdx.text import command, printable
 from vhdx.units import size_text
 
 if TYPE_CHECKING:
@@ -95,13 +94,13 @@ def _print_hints(image: str, done: CompactResult) -> None:
         size = size_text(done.still_free_size)
         click.echo(
             f"vhdx: at least {size} of what is stored is free by its file systems; to give that back: "
-            f"vhdx compact --discard-free {shlex.quote(image)}",
+            + command("compact --discard-free {}", image),
             err=True,
         )
     if done.converted_size is not None:
         click.echo(
             f"vhdx: a copy with smaller blocks would have at most {size_text(done.converted_size)}: "
-            f"vhdx convert --discard-free --block-size 1M {shlex.quote(image)} small.vhdx",
+            + command("convert --discard-free --block-size 1M {} small.vhdx", image),
             err=True,
         )
 

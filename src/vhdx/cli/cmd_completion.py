@@ -19,7 +19,8 @@ def completion(shell: str) -> None:
     bash: eval "$(vhdx completion bash)"          in ~/.bashrc
     zsh:  eval "$(vhdx completion zsh)"           in ~/.zshrc, behind compinit
     fish: vhdx completion fish > ~/.config/fish/completions/vhdx.fish
-    powershell: vhdx completion powershell | Out-String | Invoke-Expression    in $PROFILE
+    powershell: in $PROFILE:
+    vhdx completion powershell | Out-String | Invoke-Expression
     """  # noqa: D301  click's mark for lines that stay as they are
     click.echo(_completer(shell).source())
 

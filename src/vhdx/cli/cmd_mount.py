@@ -23,7 +23,7 @@ from vhdx.cli.options import (
     refuse_to_orphan,
 )
 from vhdx.errors import VhdxError
-from vhdx.text import printable
+from vhdx.text import command, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,11 +66,10 @@ def mount(
     the extra vhdx[mount].
     """
     if os.name == "nt":
-        served = f"vhdx serve {printable(image)}"
+        served, converted = command("serve {}", image), command("convert {} disk.raw", image)
         raise OSError(
             errno.ENOTSUP,
-            f"Windows has no FUSE; {served} shows the disk to NBD clients, "
-            f"vhdx convert {printable(image)} disk.raw makes a file of it",
+            f"Windows has no FUSE; {served} shows the disk to NBD clients, {converted} makes a file of it",
         )
     from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
     from vhdx.mount import background, fuse  # noqa: PLC0415

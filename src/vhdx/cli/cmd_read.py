@@ -39,7 +39,9 @@ def read(
     force_share: bool,
     salvage: bool,
 ) -> int:
-    """Print LENGTH bytes of the disk in IMAGE, from OFFSET on; without LENGTH all up to its end.
+    """Print bytes of a disk.
+
+    Those of the disk in IMAGE from OFFSET on, LENGTH of them or all up to its end.
 
     With --salvage each range among them that may be wrong is listed on standard error, and the exit code is 3
     if there is one.

@@ -19,6 +19,8 @@ _LOOKING = {
 }
 _PARSED = ("-", "wsl:", "docker:")
 """What begins a word that is no name of an image."""
+_KNOWN = dict.fromkeys(("virtual_size", "block_size", "logical_sector_size", "disk_type"))
+"""What `check` may be told of a damaged image, and is not here."""
 FLAGS = {"check": _LOOKING, "info": {**_LOOKING, "--blocks": "blocks"}}
 """The flags of each verb, as its parameters are called."""
 
@@ -40,7 +42,7 @@ def _options(flags: dict[str, str], words: list[str]) -> dict[str, Any] | None:
     if not flags or len(images) != 1 or not images[0] or images[0].startswith(_PARSED):
         return None
     given = {name: word in words for word, name in flags.items()}
-    return {"image": images[0], "parent_dirs": (), **given}
+    return {"image": images[0], "parent_dirs": (), **given, **(_KNOWN if flags is FLAGS["check"] else {})}
 
 
 def _call(verb: str, options: dict[str, Any]) -> Any:

@@ -19,7 +19,6 @@ from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
 from vhdx.rules import IDENTIFIER_SIGNATURE
 from vhdx.storage.file import open_for_reading, open_for_writing
-from vhdx.storage.skipping import SkippingStorage
 from vhdx.storage.stream import SeekableFile, StreamStorage
 from vhdx.text import command
 
@@ -209,7 +208,7 @@ def open_any(
         return _any_writable(path, name, parents, lock=lock, commit_interval=commit_interval)
     storage = open_for_reading(path, lock=lock and name != "vhdx")
     with closing_on_failure(storage):
-        readable = SkippingStorage(storage) if salvage else storage
+        readable = _skipping(storage) if salvage else storage
         found = name or _format_of_contents(path, readable)
         if found == "raw":
             return RawDisk(readable)
@@ -233,6 +232,12 @@ def _any_writable(
         if found == "raw":
             return RawDisk(storage, storage)
         return writable_disk(storage, parents, lock=lock, commit_interval=commit_interval)
+
+
+def _skipping(storage: ReadableStorage) -> ReadableStorage:
+    from vhdx.storage.skipping import SkippingStorage  # noqa: PLC0415  sound disks need not wait for it
+
+    return SkippingStorage(storage)
 
 
 def refuse_foreign(path: str, prefix: bytes) -> None:

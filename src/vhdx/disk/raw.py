@@ -13,7 +13,6 @@ from vhdx.disk.unreadable import told_of_disk
 from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
 from vhdx.storage.base import UNREADABLE_DATA, fill_zeros
-from vhdx.storage.skipping import SkippingStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -177,6 +176,8 @@ class RawDisk(OpenedDisk):
     def doubts(self) -> Iterator[Doubt]:
         """What the host could not read so far: a flat file has no structure that could be damaged."""
         host = self._storage
+        from vhdx.storage.skipping import SkippingStorage  # noqa: PLC0415  sound disks need not wait for it
+
         unreadable = host.unreadable(0, self.stored_size) if isinstance(host, SkippingStorage) else []
         for start, end in unreadable:
             yield Doubt(start, end - start, f"{self._storage.name}: {UNREADABLE_DATA}")

@@ -146,6 +146,8 @@ def _sound_values(data: bytes, places: dict[UUID, tuple[int, int]]) -> Values:
 
 
 def _is_possible(guid: UUID, found: Values) -> bool:
+    if len(found[guid]) != KNOWN_ITEMS[guid].length:  # the file ends before it does
+        return False
     number = int.from_bytes(found[guid], "little")
     if guid == guids.FILE_PARAMETERS:
         block_size, flags = metadata.unpack_file_parameters(found[guid])
