@@ -224,7 +224,9 @@ class Machine(RuleBasedStateMachine):
         bottom = lower % top
         child, target = self.layers[top], self.layers[bottom]
         above = [layer.path for layer in self.layers[top + 1 : top + 2]]
-        done = vhdx.merge(child.path, into=target.path, children=above, delete_child=delete, force=True)
+        done = vhdx.merge(
+            child.path, into=target.path, children=above, delete_child=delete, force=True, shrink=True
+        )
         assert done.path == str(target.path)
         assert [path.exists() for path in map(Path, done.merged)] == [not delete] * (top - bottom)
         target.content[:] = child.content

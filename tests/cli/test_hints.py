@@ -153,6 +153,14 @@ def test_a_parent_elsewhere_is_reached_as_is_told(tmp_path: Path) -> None:
     succeed(*advice.split()[1:], cwd=tmp_path)
 
 
+@pytest.mark.parametrize("verb", ["compact", "set --disk-id new"])
+def test_a_vhd_is_none(verb: str, tmp_path: Path) -> None:
+    (tmp_path / "vm.vhdx").write_bytes(b"conectix".ljust(4096, b"\0"))
+    done = run(*verb.split(), "vm.vhdx", cwd=tmp_path)
+    assert done.code == 1
+    assert "this is no VHDX file: it is a VHD, the older format" in done.sentence
+
+
 @pytest.mark.parametrize("verb", ["check", "repair", "compact", "set --disk-id new"])
 @pytest.mark.parametrize(
     ("content", "kind"),
@@ -160,7 +168,6 @@ def test_a_parent_elsewhere_is_reached_as_is_told(tmp_path: Path) -> None:
         (b"", "it is empty"),
         (b"QFI\xfb".ljust(4096, b"\0"), "it is a qcow2 image"),
         (b"\x1f\x8b\x08".ljust(4096, b"\0"), "it is a file that gzip compressed"),
-        (b"conectix".ljust(4096, b"\0"), "it is a VHD, the older format"),
         (b"anything".ljust(4096, b"\0"), "it does not begin with 'vhdxfile'"),
     ],
 )
@@ -216,5 +223,6 @@ def test_many_findings_of_a_kind_are_one_line_below_what_is_worse(tmp_path: Path
     assert [line.split(": ")[1] for line in lines[:3]] == ["error", "199 warnings", "note"]
     told = "BAT entry 1 at 3145736, BAT entry 2 at 3145744 and 196 more ([MS-VHDX] 2.5.1, bat.reserved)"
     assert lines[1].endswith(f"reserved bits of the entry of block 0 are set; the same of {told}")
-    assert lines[3] == "many.vhdx: 1 error, 199 warnings, 1 note"
-    assert lines[4].startswith("many.vhdx: to try to save what can be read")
+    assert lines[3].startswith("many.vhdx: the file ends early")
+    assert lines[4] == "many.vhdx: 1 error, 199 warnings, 1 note"
+    assert lines[5].startswith("many.vhdx: to try to save what can be read")

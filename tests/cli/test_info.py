@@ -146,6 +146,7 @@ def test_json_keys_are_stable(tmp_path: Path) -> None:
             "by_state": {"not_present": "int", "partially_present": "int"},
             "sector_bitmaps": "int",
             "fragmentation": "NoneType",
+            "free_size": "int",
         },
         "parent_locator": dict.fromkeys(
             ("parent_linkage", "absolute_win32_path", "relative_path", "volume_path", "parent_linkage2"),

@@ -9,7 +9,6 @@ import pytest
 from vhdx.format import guids, header
 from vhdx.image.headers import HeaderPair
 from vhdx.journal.writer import LogWriter
-from vhdx.write.blocks import BlockWriter
 from vhdx.write.session import Session
 from vhdx.write.space import Space
 from vhdx.write.transaction import Transaction
@@ -91,11 +90,6 @@ def space_punched_before_the_commit(patch: pytest.MonkeyPatch) -> None:
         really(session)
 
     patch.setattr(Session, "commit", commit)
-
-
-@mistake
-def free_space_taken_for_zeros(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(BlockWriter, "_clear", lambda *_: None)
 
 
 @mistake

@@ -16,7 +16,6 @@ IN_A_STATE = {
     "no flush before the log entry": "blocks allocated in gaps full of junk",
     "a flush that does nothing after writes in place": "writes in place",
     "space given away before the commit": "space given up and used again in one session",
-    "free space taken for zeros": "blocks without contents that keep their space",
     "headers before the first entry": "first write of a session",
     "the first entry not flushed": "first write of a session",
     "the file cut before the log is emptied": "the file cut at its end",

@@ -9,7 +9,7 @@ import click
 
 from vhdx.cli.guests import Told, guest_options, selection
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE
+from vhdx.cli.options import FILE, TARGET
 from vhdx.cli.render import progress_bar
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("places", metavar="IMAGE:PATH...", nargs=-1, required=True, type=FILE)
-@click.argument("target", type=FILE)
+@click.argument("target", type=TARGET)
 @click.option("-R", "-r", "--recursive", is_flag=True, help="Directories with all that is in them.")
 @click.option(
     "--xattrs", is_flag=True, help="Extended attributes, access control lists and named streams, too."

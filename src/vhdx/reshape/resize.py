@@ -21,7 +21,7 @@ from vhdx.reshape.allocate import allocate
 from vhdx.write.blocks import BlockWriter
 from vhdx.write.erase import Eraser
 from vhdx.write.items import NewItem, with_item
-from vhdx.write.region_move import moved_region
+from vhdx.write.region_move import clear_old_place, moved_region
 from vhdx.write.session import Session
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ def _prepare(file: Storage, image: Image, disk_size: int) -> None:
         else:
             _clear_slots_behind(session, new.bat_entry_count)
         session.commit()
+        if new.bat_length > image.regions.bat.length:
+            clear_old_place(session, image.regions.bat)
 
 
 def _complete_last_block(session: Session) -> None:

@@ -38,6 +38,13 @@ def grow_metadata(session: Session, more: int) -> None:
     with moved_region(session, old, length) as place:
         session.file.write_at(session.pages.read_many(old.length, old.file_offset), place)
     session.commit()
+    clear_old_place(session, old)
+
+
+def clear_old_place(session: Session, old: RegionEntry) -> None:
+    """Once the tables durably name the new place: zeros in the old one, which none takes for lost blocks."""
+    session.transaction.payload_written = True
+    session.file.zero(old.file_offset, old.length)
 
 
 @contextlib.contextmanager
