@@ -111,7 +111,7 @@ def child_with(folder: Path, **bitmap: int) -> Path:
 BITMAPS = {
     "absent": 0,
     "absent, with an offset": 4 * MIB,
-    "a reserved state": 4 * MIB | 7,
+    "a reserved state": 4 * MIB | 5,
     "in the header section": 6,
     "in the log": MIB | 6,
     "in the BAT": 3 * MIB | 6,
