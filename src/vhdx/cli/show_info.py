@@ -166,7 +166,8 @@ def _rows(found: ImageInfo) -> Iterator[tuple[str, str]]:
         if found.blocks.fragmentation is not None:
             yield "fragmentation", f"{found.blocks.fragmentation:.1%}"
         if found.blocks.free_size:
-            yield "free in the file", f"{size_text(found.blocks.free_size)}, which vhdx compact gives back"
+            free = size_text(found.blocks.free_size)
+            yield "free in the file", f"{free}; vhdx compact gives back what it can"
 
 
 def _log_text(log: LogInfo) -> str:

@@ -221,7 +221,7 @@ def _report_zeros(length: int, first: int, report: Report, *, keeps_length: bool
         detail = f"{length // MIB} MiB are kept for blocks that have no contents"
         report(Finding(rules.SPACE_RESERVED, place, detail))
     else:
-        detail = f"{format_size(length)} are free in the file; vhdx compact gives them back"
+        detail = f"{format_size(length)} are free in the file; vhdx compact gives back what it can"
         report(Finding(rules.SPACE_FREE, place, detail))
 
 
