@@ -14,6 +14,7 @@ from tests.filesystems.noise import (
     empty,
     examined,
     hashes,
+    loop_device,
     mounted,
     only,
     overlaid,
@@ -113,6 +114,25 @@ def test_several_devices_are_refused(tmp_path: Path) -> None:
     run("mkfs.btrfs", "-q", "-d", "single", "-m", "raid1", *images)
     for image in images:
         assert "spreads over 2 devices" in only(image).reasons[0]
+
+
+def test_chunks_of_another_device_are_refused(small: Path) -> None:
+    """As on a device that was added to a seed, and whose superblock forgot that."""
+    assert "stands on another device" in changed(small, (0xC9, b"\2")).reasons[0]
+
+
+def test_one_that_moved_to_another_device(tmp_path: Path) -> None:
+    """Its only device is number 2 then."""
+    image, new = made(tmp_path / "disk.raw"), empty(tmp_path / "new.raw", 240 * MIB)
+    with mounted(image) as folder, loop_device(new) as device:
+        (folder / "file").write_bytes(content := random.Random(1).randbytes(MIB))
+        run("btrfs", "device", "add", "-f", device, folder)
+        run("btrfs", "device", "remove", "1", folder)
+    assert (only(new).state, only(new).reasons) == ("clean", ())
+    spoil(new)
+    run("btrfs", "check", "--check-data-csum", new)
+    with mounted(new) as folder:
+        assert (folder / "file").read_bytes() == content
 
 
 @needs("btrfstune")
