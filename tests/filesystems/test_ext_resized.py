@@ -62,11 +62,11 @@ CASES: tuple[tuple[Shape, tuple[Resize, ...]], ...] = (
     (shape("ext2, grown", "-t ext2 -b 1024", SMALL), (Resize(LARGE),)),
     (shape("ext3, shrunk", "-t ext3 -b 1024", LARGE), (Resize(31 * MIB),)),
     (shape("to 64 bits", "-t ext4 -O ^64bit -b 1024", SMALL), (Resize(0), Resize(LARGE))),
-    (shape("bigalloc, grown", "-t ext4 -O bigalloc -b 1024 -C 4096", SMALL), (Resize(LARGE, online=True),)),
     (shape("sparse_super2, grown", "-t ext4 -O sparse_super2 -b 1024", SMALL), (Resize(LARGE),)),
     (shape("without flex_bg, grown", "-t ext4 -O ^flex_bg -b 1024", SMALL), (Resize(LARGE, online=True),)),
 )
 
+"""Not bigalloc: resize2fs says itself that it is not tested for that, and leaves wrong counts."""
 ORDINARY = (
     "shrunk and grown",
     "grown beyond what was kept for it",
@@ -102,11 +102,8 @@ def test_what_was_resized(tmp_path: Path, what: Shape, steps: tuple[Resize, ...]
     run("e2fsck", "-fn", image)
     with mounted(image, "ro") as point:
         assert hashes_of(point, hashes) == hashes
-    if "bigalloc" in what.name:
-        assert 0 <= counted - (fresh.file_system.free or 0) <= 4096
-    else:
-        assert list(fresh.free_ranges()) == listed
-        assert fresh.file_system.free == counted
+    assert list(fresh.free_ranges()) == listed
+    assert fresh.file_system.free == counted
 
 
 def grown_older(image: Path, folder: str, total: int) -> dict[str, str]:
