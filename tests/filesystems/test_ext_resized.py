@@ -65,7 +65,6 @@ CASES: tuple[tuple[Shape, tuple[Resize, ...]], ...] = (
     (shape("sparse_super2, grown", "-t ext4 -O sparse_super2 -b 1024", SMALL), (Resize(LARGE),)),
     (shape("without flex_bg, grown", "-t ext4 -O ^flex_bg -b 1024", SMALL), (Resize(LARGE, online=True),)),
 )
-
 """Not bigalloc: resize2fs says itself that it is not tested for that, and leaves wrong counts."""
 ORDINARY = (
     "shrunk and grown",

@@ -363,7 +363,10 @@ def test_the_command_tells_volume_by_volume(used: Used, path: Path, tmp_path: Pa
     assert lines[1].endswith("all of it kept: swap areas are left alone unless they are asked for (--swap)")
     found = json.loads(said("compact", "--discard-free", "--punch", "--swap", "--json", path))
     assert [one["name"] for one in found["volumes"]] == ["partition 1", "partition 2"]
-    assert said("trim", "--free", "--partition", "1", copy).startswith(f"{copy}: let go of ")
+    (volume, _) = json.loads(said("trim", "--free", "--partition", "1", "--json", copy))
+    assert volume["name"] == "partition 1"
+    assert volume["discarded_size"] > MIB
+    assert said("trim", "--free", "--partition", "1", copy).startswith(f"{copy}: let go of 0 bytes")
     assert_kept(used, contents(copy))
 
 
@@ -373,6 +376,7 @@ def test_the_command_tells_volume_by_volume(used: Used, path: Path, tmp_path: Pa
         (("compact", "--swap"), "say so"),
         (("trim", "--free", "--force"), "no --force"),
         (("trim",), "say either"),
+        (("trim", "0", "1M", "--json"), "goes with --free"),
     ],
 )
 def test_options_that_make_no_sense(words: tuple[str, ...], why: str, path: Path) -> None:
