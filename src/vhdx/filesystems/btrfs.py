@@ -113,13 +113,8 @@ class Btrfs:
     def identity(self) -> Identity:
         """What its superblock says."""
         found = self.superblock
-        return Identity(
-            kind=_KIND,
-            label=text_at(found.data, 0x12B, 256),
-            uuid=str(UUID(bytes=found.data[0x20:0x30])),
-            size=found.device_size,
-            block_size=found.sector_size,
-        )
+        label, identifier = text_at(found.data, 0x12B, 256), str(UUID(bytes=found.data[0x20:0x30]))
+        return Identity(_KIND, label, identifier, found.device_size, found.sector_size)
 
     def trusted(self) -> TrustedBtrfs:
         """One device, no log tree, no change under way, features that are known."""
