@@ -14,6 +14,7 @@ from tests.support.tools import needs
 from vhdx.disk.raw import RawDisk
 from vhdx.disk.volume_map import VolumeMap
 from vhdx.disk.volumes import volumes
+from vhdx.filesystems import bits as bits_of_bitmaps
 from vhdx.filesystems import detect
 from vhdx.storage.file import open_for_reading
 
@@ -218,6 +219,39 @@ def test_segments_out_of_order_give_ranges_in_the_order_of_the_disk(tmp_path: Pa
         assert rows == [(1000, 50), (1190, 10), (2010, 20), (2100, 50), (3000, 10), (3020, 10)]
         with pytest.raises(ValueError, match="not inside the volume"):
             volume.read(2, 399)
+
+
+@needs("mkfs.ntfs", "mkfs.exfat", "mkfs.vfat", "mcopy", "ntfscp")
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        (("mkfs.ntfs", "-q", "-F"), 6 * MIB + 512),
+        (("mkfs.exfat",), 6 * MIB),
+        (("mkfs.vfat", "-F", "12", "-s", "8"), 8 * MIB),
+        (("mkfs.vfat", "-F", "16"), 20 * MIB),
+        (("mkfs.vfat", "-F", "32"), 40 * MIB),
+    ],
+)
+def test_a_quick_look_counts_what_is_free(words: tuple[str, ...], size: int, tmp_path: Path) -> None:
+    image, file = empty(tmp_path / "disk.raw", size), tmp_path / "file"
+    run(*words, image)
+    file.write_bytes(bytes(300_000))
+    if words[0] == "mkfs.ntfs":
+        run("ntfscp", "-f", "-q", image, file, "file")
+    elif words[0] == "mkfs.vfat":
+        run("mcopy", "-i", image, file, "::")
+    (quick,), (full,) = vhdx.file_systems(image, quick=True), vhdx.file_systems(image)
+    assert quick == full
+    assert quick.free is not None
+
+
+def test_clear_bits_are_counted() -> None:
+    chance = random.Random(6)
+    for count in (1, 7, 8, 9, 4096, 2_097_153, 2_500_001):
+        bitmap = chance.randbytes(-(-count // 8))
+        bits = "".join(f"{byte:08b}"[::-1] for byte in bitmap)[:count]
+        assert bits_of_bitmaps.clear_count(reader_of(bitmap), count) == bits.count("0")
+    assert bits_of_bitmaps.clear_count(reader_of(b""), 1 << 40) is None
 
 
 # Images and the command ---------------------------------------------------------------------------
