@@ -44,6 +44,7 @@ KINDS = {
     "small nodes": ("-n", "4096"),
 }
 """The Debian of these tests makes no block-group tree: that one is built by hand."""
+ORDINARY = ("dup", "mixed", "xxhash")
 
 
 def made(path: Path, *options: str, size: int = 240 * MIB) -> Path:
@@ -70,7 +71,10 @@ def used(image: Path) -> int:
     return total
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=() if kind in ORDINARY else pytest.mark.slow) for kind in KINDS],
+)
 def test_noise_in_free_space_changes_no_file(kind: str, tmp_path: Path) -> None:
     image = made(tmp_path / "disk.raw", *KINDS[kind])
     before = aged(image, 2, 24 * MIB)
