@@ -16,8 +16,7 @@ from vhdx.format.bat import ENTRY_SIZE, STATE_MASK
 from vhdx.image.bat import WINDOW
 from vhdx.image.claims import claims_by_mib
 from vhdx.image.states import MAY_OWN_SPACE
-from vhdx.image.unowned import find_unowned
-from vhdx.progress import to_nobody
+from vhdx.image.unowned import Look, find_unowned
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -27,8 +26,7 @@ if TYPE_CHECKING:
 
     from vhdx.geometry import Geometry
     from vhdx.image.image import Image
-    from vhdx.image.unowned import Unowned
-    from vhdx.progress import Advance
+    from vhdx.image.unowned import Unowned, Unreadable
     from vhdx.storage.base import ReadableStorage
 
 _SECTOR_SLOTS = 512 // ENTRY_SIZE
@@ -107,19 +105,19 @@ class Evidence(NamedTuple):
     is_strong: bool
 
 
-def evidence(image: Image, used: bytes | bytearray, advance: Advance = to_nobody) -> Evidence:
+def evidence(image: Image, used: bytes | bytearray, look: Look) -> Evidence:
     """Judge an opened image. ``used`` is the map of its file: 0 for each MiB that nobody claims."""
     storage, geometry = image.storage, image.geometry
-    size = image.reader.file_size
-    unowned = find_unowned(storage, used, size, geometry.block_size, advance=advance)
+    unowned = find_unowned(look, used, geometry.block_size)
     absent = absence(Slots(storage, image.regions.bat, geometry), geometry)
     fixed = image.metadata.disk_type == "fixed"
     return Evidence(unowned, bool(fixed and absent.blocks) or is_strong(storage, unowned, absent))
 
 
-def lost_block_doubts(image: Image) -> Iterator[Doubt]:
+def lost_block_doubts(image: Image, unreadable: Unreadable) -> Iterator[Doubt]:
     """Of an image that may be damaged: the blocks without an entry, if entries are likely to be lost."""
-    if not evidence(image, _used_map(image)).is_strong:
+    look = Look(image.storage, image.reader.file_size, unreadable=unreadable)
+    if not evidence(image, used_map(image), look).is_strong:
         return
     geometry = image.geometry
     read = "the parent is" if geometry.differencing else "zeros are"
@@ -134,7 +132,7 @@ def lost_block_doubts(image: Image) -> Iterator[Doubt]:
             yield Doubt(start, min(stop * geometry.block_size, geometry.disk_size) - start, reason)
 
 
-def _used_map(image: Image) -> bytearray:
+def used_map(image: Image) -> bytearray:
     """What of the file anything claims, rightly or not."""
     size = image.reader.file_size
     used = (claims_by_mib(image.bat, image.geometry, size) > 0).astype(np.uint8)

@@ -16,7 +16,7 @@ from vhdx.format import bat
 from vhdx.format.bat import file_offset_of, state_of
 from vhdx.image.image import load
 from vhdx.image.pages import PAGE_SIZE
-from vhdx.image.unowned import filled_mibs, unclaimed_runs
+from vhdx.image.unowned import Look, unclaimed_runs
 from vhdx.text import command
 from vhdx.units import MIB
 from vhdx.write.session import Session
@@ -96,8 +96,8 @@ def _is_gap(image: Image, first: int, length: int) -> bool:
     """Whether so many bytes are as QEMU leaves them."""
     if not 0 < length <= _QEMU_GAP * MIB or length % MIB:
         return False
-    stop = first + length // MIB
-    return not any(True for _ in filled_mibs(image.storage, first, stop, image.reader.file_size))
+    look = Look(image.storage, image.reader.file_size)
+    return 1 not in look.filled(first, first + length // MIB)
 
 
 def _lost_runs(image: Image) -> Iterator[BlockRun]:

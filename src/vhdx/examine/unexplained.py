@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vhdx import rules
 from vhdx.errors import CorruptImageError
+from vhdx.image.unowned import Look
 from vhdx.progress import to_nobody
 from vhdx.text import command
 from vhdx.units import format_size
@@ -25,7 +26,8 @@ def free_unexplained(session: Session, *, accept: bool, advance: Advance = to_no
         return 0
     from vhdx.examine.lost import evidence  # noqa: PLC0415  numpy is slow to import
 
-    unowned, is_strong = evidence(session.image, used, advance)
+    look = Look(session.image.storage, session.reader.file_size, advance=advance)
+    unowned, is_strong = evidence(session.image, used, look)
     if is_strong and not accept:
         size, name = format_size(unowned.size), session.image.name
         raise CorruptImageError(

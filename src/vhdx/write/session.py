@@ -14,7 +14,7 @@ from vhdx.errors import UnsupportedImageError, VhdxError
 from vhdx.format.bat import file_offset_of, state_of
 from vhdx.image.image import load
 from vhdx.image.states import is_invalid
-from vhdx.image.unowned import kept_around
+from vhdx.image.unowned import Look, kept_around
 from vhdx.journal.replay import known_end
 from vhdx.units import MIB
 from vhdx.write.pins import Pins
@@ -98,7 +98,7 @@ class Session(ClosedAtEnd):
         if self._lacks_entries():
             found = bytearray(claimed.translate(_UNCLAIMED))
         else:
-            found = kept_around(self.image.storage, claimed, size, self.geometry.block_size)
+            found = kept_around(Look(self.image.storage, size), claimed, self.geometry.block_size)
         space.keep_unexplained(found)
         self._unexplained, self._at_first = found, None
 
