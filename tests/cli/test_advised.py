@@ -104,6 +104,16 @@ ADVICE = [
     Advice(_renamed(damaged), ["info", NAME], r"vhdx check .*", 3),
     Advice(_renamed(dirty), ["info", NAME], r"vhdx repair .*"),
     Advice(_renamed(damaged, "worse.vhdx"), ["check", NAME], r"vhdx convert --salvage .* SALVAGED\.vhdx", 3),
+    Advice(
+        _renamed(damaged, "items.vhdx"),
+        ["check", NAME],
+        r"vhdx convert --salvage --block-size 1048576 --virtual-size 67108864 --logical-sector-size 512 .*",
+    ),
+    Advice(
+        _renamed(damaged, "items.vhdx"),
+        ["check", "--block-size", "1M", NAME],
+        r"vhdx repair --dry-run --rebuild --block-size 1048576 --virtual-size 67108864 .*",
+    ),
     Advice(_renamed(_no_tables), ["check", NAME], r"vhdx repair --dry-run --rebuild .*"),
     Advice(_renamed(_no_tables), ["read", NAME, "0", "512"], r"vhdx check .*", 2),
     Advice(_renamed(dirty), ["create", "c.vhdx", "--parent", NAME], r"vhdx repair .*"),

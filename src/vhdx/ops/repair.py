@@ -222,7 +222,10 @@ def _repaired(
         if Remedy.REBUILD in accepted and has_lost_entries(found.report):
             rebuild_table(staged)
         keeps = keeps_length(found.report) or (not lossy and has_lost_entries(found.report))
-        image_repair.repair_image(staged, accept_data_loss=lossy, keep_length=keeps)
+        stays_broken = not _LEAVES_THE_REST_SOUND.isdisjoint(found.report.counts)  # by what nobody claims?
+        image_repair.repair_image(
+            staged, accept_data_loss=lossy, keep_length=keeps, keep_unowned=stays_broken
+        )
     except VhdxError as error:
         return result._replace(refused=error.message)
     after = examine(staged, progress)
