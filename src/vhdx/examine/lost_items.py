@@ -240,8 +240,12 @@ def _lost_values(
     block_size = known.block_size
     if guids.FILE_PARAMETERS in values:
         block_size, _ = metadata.unpack_file_parameters(values[guids.FILE_PARAMETERS])
-    ask = bat is not None and any(value is None for _, value in wanted)
-    proposed = proposals(storage, bat, block_size) if ask and bat is not None else {}
+    sector_size = known.logical_sector_size
+    if guids.LOGICAL_SECTOR_SIZE in values:
+        sector_size = int.from_bytes(values[guids.LOGICAL_SECTOR_SIZE], "little")
+    proposed = {}
+    if bat is not None and any(value is None for _, value in wanted):
+        proposed = proposals(storage, bat, block_size, sector_size)
     lost = []
     for option, value in wanted:
         proposal = proposed.get(option)

@@ -107,7 +107,7 @@ def check_table(
     look = Look(storage, size, unreadable=unreadable, advance=meter.advance)
     _report_gap(look, claims.claimed, regions, report)
     used_end = claims.claimed.gaps(-(-size // MIB)).tail_start * MIB
-    space = _Space(storage, look, claims.claimed, geometry, absent)
+    space = _Space(storage, look, claims.claimed, geometry, regions.bat.file_offset, absent)
     leaked, free = _report_free(space, report, keeps_length=keeps_length)
     return TableFound(claims.claimed, tuple(claims.late), leaked, free, used_end)
 
@@ -165,6 +165,7 @@ class _Space(NamedTuple):
     look: Look
     claimed: MibSet
     geometry: Geometry
+    bat_offset: int
     absent: Absence
 
     def unowned(self, used: bytearray, start: int, end: int) -> Unowned:
@@ -185,7 +186,7 @@ def _report_free(space: _Space, report: Report, *, keeps_length: bool) -> tuple[
     unowned = space.unowned(used, 0, start) if inner else NOTHING
     behind = space.unowned(used, start, end) if tail else NOTHING
     both = unowned.joined(behind)
-    if is_strong(space.storage, both, space.absent):
+    if is_strong(space.storage, both, space.absent, space.bat_offset, space.geometry):
         _report_lost(both, space.absent, report)
         zeros = free.missing - both.mibs
         return both.mibs * MIB, 0 if keeps_length else zeros * MIB
