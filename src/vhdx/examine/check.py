@@ -31,11 +31,10 @@ if TYPE_CHECKING:
     from vhdx.geometry import Geometry
     from vhdx.image.metadata import Metadata
     from vhdx.image.regions import Regions
-    from vhdx.image.unowned import Unreadable
     from vhdx.journal.scan import ActiveSequence
     from vhdx.progress import Progress
     from vhdx.rules import Report, Rule
-    from vhdx.storage.base import ReadableStorage
+    from vhdx.storage.base import ReadableStorage, Unreadable
 
 _NO_VHDX, _NO_IDENTIFIER = "this is no VHDX file", "the file identifier is lost"
 _LOADERS_SAY = frozenset({rules.METADATA_FLAGS, rules.FILE_PARAMETER_FLAGS})

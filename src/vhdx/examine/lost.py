@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vhdx.examine.contents import Volume
     from vhdx.geometry import Geometry
     from vhdx.image.image import Image
-    from vhdx.image.unowned import Unowned, Unreadable
+    from vhdx.image.unowned import Unowned
     from vhdx.storage.base import ReadableStorage
 
 _SECTOR_SLOTS = 512 // ENTRY_SIZE
@@ -140,9 +140,9 @@ def evidence(image: Image, used: bytes | bytearray, look: Look) -> Evidence:
     return Evidence(unowned, bool(fixed and absent.blocks) or lost)
 
 
-def lost_block_doubts(image: Image, unreadable: Unreadable) -> Iterator[Doubt]:
+def lost_block_doubts(image: Image) -> Iterator[Doubt]:
     """Of an image that may be damaged: the blocks without an entry, if entries are likely to be lost."""
-    look = Look(image.storage, image.reader.file_size, unreadable=unreadable)
+    look = Look(image.storage, image.reader.file_size, unreadable=image.unreadable)
     if not evidence(image, used_map(image), look).is_strong:
         return
     geometry = image.geometry

@@ -117,6 +117,7 @@ class _Salvage:
             reader=reader,
             findings=tuple(self._found.findings),
             doubts=lambda: self._doubts(found, readable, Owners(remains)),
+            unreadable=self._host.unreadable,
         )
         return found
 
@@ -274,7 +275,7 @@ class _Salvage:
             start = blocks * geometry.block_size
             yield Doubt(start, size - start, "the table has no entry for it, or the file ends before it")
         yield from joined(reader.block_doubts(blocks))
-        yield from joined(lost_block_doubts(image, self._host.unreadable))
+        yield from joined(lost_block_doubts(image))
         yield from joined(self._unreadable(reader, geometry, owners))
 
     def _unreadable(self, reader: SalvageReader, geometry: Geometry, owners: Owners) -> Iterator[Doubt]:

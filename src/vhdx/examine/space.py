@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from vhdx.examine.slots import Entries
     from vhdx.geometry import Geometry
     from vhdx.image.regions import Regions
-    from vhdx.image.unowned import Unowned, Unreadable
+    from vhdx.image.unowned import Unowned
     from vhdx.progress import Progress
     from vhdx.rules import Report
-    from vhdx.storage.base import ReadableStorage
+    from vhdx.storage.base import ReadableStorage, Unreadable
 
 _QEMU_GAP = 4
 """MiB that QEMU leaves unused between the structures and the first block."""

@@ -12,16 +12,15 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.progress import to_nobody
+from vhdx.storage.base import all_readable
 from vhdx.storage.zeros import is_zero
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from vhdx.progress import Advance
-    from vhdx.storage.base import ReadableStorage
-
-    Unreadable = Callable[[int, int], list[tuple[int, int]]]
+    from vhdx.storage.base import ReadableStorage, Unreadable
 
 _PROBE = 64 * 1024
 """Bytes of a MiB that are read first: what holds anything shows it in them as a rule."""
@@ -67,11 +66,6 @@ class Unowned(NamedTuple):
 
 
 NOTHING = Unowned(0, 0, ())
-
-
-def all_readable(_start: int, _end: int) -> list[tuple[int, int]]:
-    """What a storage could not read that raises where it cannot."""
-    return []
 
 
 class Look:
