@@ -78,6 +78,8 @@ def print_result(result: CheckResult, *, notes: bool = True) -> None:
         echo(f"{path}: not checked, because what leads there is damaged: {parts}")
     for sentence in _whole(result):
         echo(f"{path}: {sentence}")
+    for lost in result.lost:
+        echo(f"{path}: to be told: {lost.argument}: {lost.reason}")
     echo(f"{path}: {_summary(result)}")
 
 
@@ -120,7 +122,8 @@ def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
         yield "look for the parent elsewhere", "check --chain --parent-dir DIR {}"
     if errors & {"no", "accept-data-loss", "rebuild"}:
         named = " -f vhdx" if "identifier.signature" in result.codes else ""
-        yield "try to save what can be read", f"convert --salvage{named}{told} {{}} SALVAGED.vhdx"
+        carve = " --carve PIECES" if "space.lost_entries" in result.codes else ""
+        yield "try to save what can be read", f"convert --salvage{named}{carve}{told} {{}} SALVAGED.vhdx"
     if "no" not in errors and (errors or warnings) - {"no"}:
         options = [f" --{word}" for word in ("rebuild", "accept-data-loss") if word in errors]
         options += [told] if "rebuild" in errors else []
