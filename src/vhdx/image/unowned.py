@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _PROBE = 64 * 1024
 """Bytes of a MiB that are read first: what holds anything shows it in them as a rule."""
 _TOLD_RUNS = 5
+_WINDOW = 1 << 20
+"""MiB that are asked for in one go: what is copied of a map stays small."""
 _UNCLAIMED = re.compile(rb"\x00+")
 _NOT_SEEN, _ZEROS, _FILLED, _UNREADABLE = range(4)
 _MAY_HOLD = bytes.maketrans(bytes((_ZEROS, _FILLED, _UNREADABLE)), b"\0\1\1")
@@ -117,6 +119,7 @@ class Look:
         """Holes of the host's file are passed over."""
         self._advance(0, (stop - first) * MIB)
         before, seen, done = bytes(self._seen[first:stop]), self._seen[first:stop], first
+        buffer = memoryview(bytearray(MIB))
         end = min(stop * MIB, self._size)
         for at, length in self._storage.data_ranges(first * MIB, max(0, end - first * MIB)):
             for mib in range(at // MIB, -(-(at + length) // MIB)):
@@ -125,27 +128,25 @@ class Look:
                     before[index] == _NOT_SEEN and seen[index] <= _ZEROS
                 ):  # of two parts of it one may be zeros
                     low, high = max(at, mib * MIB), min(at + length, (mib + 1) * MIB)
-                    seen[index] = self._answer(low, high)
+                    seen[index] = self._answer(low, buffer[: high - low])
                 self._advance((mib - done) * MIB, 0)
                 done = mib
         self._advance((stop - done) * MIB, 0)
         self._seen[first:stop] = seen.replace(bytes((_NOT_SEEN,)), bytes((_ZEROS,)))
 
-    def _answer(self, start: int, end: int) -> int:
-        at = start
-        while at < end:
-            stop = min(end, at + _PROBE) if at == start else end
+    def _answer(self, start: int, buffer: memoryview) -> int:
+        for piece in (buffer[:_PROBE], buffer[_PROBE:]):
             try:
-                data = self._storage.read(stop - at, at)
+                self._storage.read_into(piece, start)
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise
                 return _UNREADABLE
-            if not is_zero(data):
+            if not is_zero(piece):
                 return _FILLED
-            if self._unreadable(at, stop):
+            if self._unreadable(start, start + len(piece)):
                 return _UNREADABLE
-            at = stop
+            start += len(piece)
         return _ZEROS
 
 
@@ -169,17 +170,20 @@ def find_unowned(
     for first, stop in unclaimed_runs(used, start, end):
         if first * MIB + MIB > look.size:
             continue
-        filled = look.filled(first, stop)
-        at, last, behind = filled.find(1), -2, 0
-        while at >= 0:
-            if at != last + 1:
-                runs += 1
-                told += [(first + at) * MIB] if len(told) < _TOLD_RUNS else []
-            if at >= behind and stop - first >= block:
-                places, behind = places + 1, at + block
-            mibs, last = mibs + 1, at
-            at = filled.find(1, at + 1)
-        unreadable += look.unreadable(first, stop)
+        last, behind = -2, 0
+        for window in range(first, stop, _WINDOW):
+            filled = look.filled(window, min(stop, window + _WINDOW))
+            at = filled.find(1)
+            while at >= 0:
+                mib = window + at
+                if mib != last + 1:
+                    runs += 1
+                    told += [mib * MIB] if len(told) < _TOLD_RUNS else []
+                if mib >= behind and stop - first >= block:
+                    places, behind = places + 1, mib + block
+                mibs, last = mibs + 1, mib
+                at = filled.find(1, at + 1)
+            unreadable += look.unreadable(window, min(stop, window + _WINDOW))
     return Unowned(mibs, runs, tuple(told), places, unreadable)
 
 
@@ -193,9 +197,13 @@ def kept_around(look: Look, used: bytes | bytearray, block_size: int) -> bytearr
     for first, stop in unclaimed_runs(used):
         if first * MIB + MIB > look.size:
             continue
-        filled = look.filled(first, stop)
-        low, last = filled.find(1), filled.rfind(1)
+        low = last = -1
+        for window in range(first, stop, _WINDOW):
+            filled = look.filled(window, min(stop, window + _WINDOW))
+            if 1 in filled:
+                low = window + filled.find(1) if low < 0 else low
+                last = window + filled.rfind(1)
         if low >= 0:
-            low, high = max(first, first + low - reach), min(stop, first + last + reach + 1)
+            low, high = max(first, low - reach), min(stop, last + reach + 1)
             kept[low:high] = b"\1" * (high - low)
     return kept
