@@ -161,3 +161,26 @@ def test_a_remnant_under_a_pool_is_kept(tmp_path: Path) -> None:
     patch(image, 16384 + 12, b"\0\0\0\x24\0\0\0\x20\0\0\0\7version\0")
     (found,) = vhdx.file_systems(image)
     assert (found.kind, found.free) == ("ZFS", None)
+
+
+@needs("mkfs.ext4")
+def test_a_remnant_in_the_disk_of_a_machine_in_the_machine_is_kept(tmp_path: Path) -> None:
+    """Its partitions begin behind the first MiB, and in that the superblock of an ext4 may be left."""
+    content = bytearray(made(tmp_path / "part.raw", "mkfs.ext4", "-q", "-b", "1024"))
+    image = two_partitions(tmp_path / "disk.raw", bytes(content), swap_area())
+    assert vhdx.file_systems(image)[0].free
+    content[:512] = mbr_record({0: (0x83, 2048, 2048)})
+    patch(image, MIB, bytes(content))
+    for quick in (False, True):
+        first, second = vhdx.file_systems(image, quick=quick)
+        assert second.free
+        assert (first.kind, first.free) == ("ext4", None)
+        assert first.reasons == ("it has a table of partitions of its own, too",)
+
+
+@needs("mkfs.ntfs", "mkfs.vfat", "mkfs.exfat")
+def test_boot_sectors_are_no_tables_of_partitions(tmp_path: Path) -> None:
+    for words in (("mkfs.ntfs", "-q", "-F"), ("mkfs.vfat",), ("mkfs.exfat",)):
+        content = made(tmp_path / "part.raw", *words)
+        first, _ = vhdx.file_systems(two_partitions(tmp_path / "disk.raw", content, swap_area()))
+        assert first.reasons == ()
