@@ -26,7 +26,7 @@ def free_unexplained(session: Session, *, accept: bool, advance: Advance = to_no
     from vhdx.examine.lost import evidence  # noqa: PLC0415  numpy is slow to import
 
     unowned, is_strong = evidence(session.image, used, advance)
-    if is_strong and not accept:
+    if unowned.mibs and is_strong and not accept:
         size, name = format_size(unowned.size), session.image.name
         raise CorruptImageError(
             f"{size} that are not zeros belong to no block, and the table may have lost entries: nothing was "
