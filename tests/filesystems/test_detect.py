@@ -195,7 +195,7 @@ def test_a_windows_that_sleeps_on_one_volume_has_all_of_the_disk_in_memory(tmp_p
     patch(image, 20 * MIB, volume.read_bytes())
     first, second = vhdx.file_systems(image)
     assert first.free is second.free is None
-    assert first.reasons == ("a Windows is hibernated on another volume of this disk",)
+    assert first.reasons == ("a Windows that sleeps, or was not shut down, has another volume of this disk",)
     assert "hibernated" in second.reasons[0]
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import vhdx
 from tests.filesystems.noise import MIB, empty, patch, piece, run
+from tests.filesystems.ntfs_making import place, restart_page
 from tests.filesystems.test_detect import on_disk
 from tests.partitions import tables
 from tests.partitions.tables import gpt_disk, mbr_record
@@ -87,6 +88,27 @@ def test_a_windows_that_sleeps_has_what_it_mounts_in_memory(tmp_path: Path) -> N
         first, second = vhdx.file_systems(two_partitions(tmp_path / "d.raw", content, sleeping.read_bytes()))
         assert second.free is None
         assert (first.free is None) == kept, first
+
+
+@needs("mkntfs", "ntfscluster", "mkfs.vfat")
+def test_a_windows_in_fast_startup_has_what_it_mounts_in_memory(tmp_path: Path) -> None:
+    """Its log tells, also where the file of its memory is on another disk."""
+    volume = empty(tmp_path / "ntfs.raw", AREA)
+    run("mkntfs", "-q", "-F", volume)
+    page = restart_page(version=(2, 0))
+    patch(volume, place(volume, 2), page + page)
+    image = two_partitions(tmp_path / "d.raw", made(tmp_path / "fat", "mkfs.vfat"), volume.read_bytes())
+    first, second = vhdx.file_systems(image)
+    assert first.free is second.free is None
+    assert first.reasons == ("a Windows that sleeps, or was not shut down, has another volume of this disk",)
+    assert "fast startup" in second.reasons[0]
+
+
+def test_the_signature_of_a_sleeper_is_enough(tmp_path: Path) -> None:
+    content = bytearray(swap_area(b"S1SUSPEND"))
+    content[1028:1032] = bytes(4)
+    first, second = vhdx.file_systems(two_partitions(tmp_path / "d.raw", swap_area(), bytes(content)))
+    assert first.free is second.free is None
 
 
 # Partitions that are not what they look like ------------------------------------------------------

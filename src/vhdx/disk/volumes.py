@@ -25,7 +25,7 @@ _MOST_NESTED = 3
 """Logical volumes that are physical volumes of others."""
 _WINDOWS = frozenset(("NTFS", "exFAT", "FAT12", "FAT16", "FAT32"))
 _SLEEPERS: dict[str, tuple[str, frozenset[str] | None]] = {
-    "NTFS": ("a Windows is hibernated on another volume of this disk", _WINDOWS),
+    "NTFS": ("a Windows that sleeps, or was not shut down, has another volume of this disk", _WINDOWS),
     "swap": ("a Linux is hibernated in a swap area of this disk: start it, then shut it down", None),
 }
 """By the kind of volume that tells it: what is said of the others that it has in memory, and their kinds."""
