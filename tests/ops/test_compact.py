@@ -27,7 +27,8 @@ from tests.support.sparse import content_of
 from tests.write.checking import allocated, assert_sound, guids_of, model_of, qemu_check, structure_of
 from tests.write.images import strange
 from vhdx.image import image
-from vhdx.ops.compact import Asked, Meter, compact_in_place
+from vhdx.ops.compact import Asked, compact_in_place
+from vhdx.progress import Meter
 from vhdx.reshape import relocate
 
 

@@ -26,9 +26,10 @@ from tests.support.tools import needs
 from vhdx.disk.chain import Disk
 from vhdx.filesystems.base import Examined, NotFreeError
 from vhdx.image import image
-from vhdx.ops.compact import Asked, Meter, compact_in_place
+from vhdx.ops.compact import Asked, compact_in_place
 from vhdx.ops.discard import Discard
 from vhdx.ops.make.source import without
+from vhdx.progress import Meter
 from vhdx.reshape import relocate
 
 pytestmark = needs("mkfs.ext4", "mkswap", "e2fsck", "debugfs")
