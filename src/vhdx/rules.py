@@ -144,6 +144,7 @@ def _unsupported(code: str, section: str) -> Rule:
 
 
 HOST_READ = _error("host.read_error", "2.2")
+FILE_TOO_LONG = _unsupported("file.too_long", "2.2")
 
 IDENTIFIER_SIGNATURE = _error("identifier.signature", "2.2.1", Remedy.REPAIR)
 
