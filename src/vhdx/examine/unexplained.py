@@ -27,7 +27,10 @@ def free_unexplained(session: Session, *, accept: bool, advance: Advance = to_no
     used = session.space.claimed()
     if b"\0" not in used:
         return 0
+    from vhdx.examine.lost import evidence  # noqa: PLC0415  numpy is slow to import
 
+    look = Look(session.image.storage, session.reader.file_size, advance=advance)
+    unowned, is_strong = evidence(session.image, used, look)
     if unowned.mibs and (is_strong or unowned.unreadable) and not accept:
         size, name = format_size(unowned.size), session.image.name
         what = "cannot be read or are not zeros" if unowned.unreadable else "are not zeros"
