@@ -68,9 +68,7 @@ class Resolver:
 
     def parts(self, path: str) -> list[str]:
         """The names in a path, without empty ones and ``.``."""
-        if self._tree.is_windows:
-            path = _DRIVE.sub("", path).replace("\\", "/")
-        return [part for part in path.split("/") if part not in ("", ".")]
+        return parts_of(path, is_windows=self._tree.is_windows)
 
     def names(self, directory: Entry) -> dict[str, Entry]:
         """The entries of a directory by name."""
@@ -109,3 +107,10 @@ class Resolver:
             folded = name.casefold()
             found = next((entry for each, entry in names.items() if each.casefold() == folded), None)
         return found
+
+
+def parts_of(path: str, *, is_windows: bool) -> list[str]:
+    """The names in a path, without empty ones and ``.``; of Windows without a drive, either slash."""
+    if is_windows:
+        path = _DRIVE.sub("", path).replace("\\", "/")
+    return [part for part in path.split("/") if part not in ("", ".")]
