@@ -10,6 +10,7 @@ import pytest
 
 from tests.filesystems.inserting import MAKING, check, hashes, host_hashes, inserter_of, made, plant, put
 from tests.filesystems.making import KIB, MIB, mounted, mounts, need, run
+from tests.support.fat_twin import Twin
 from vhdx.disk.open import open_any
 from vhdx.errors import FileSystemError
 from vhdx.filesystems.insert.base import Details
@@ -32,7 +33,9 @@ def test_a_tree_is_there_afterwards(kind: str, tmp_path: Path) -> None:
     check(image)
     expected = {"tree": "", **{f"tree/{name}": value for name, value in host_hashes(tree).items()}}
     with open_any(str(image), "raw") as disk:
-        assert hashes(disk) == expected
+        assert Twin(disk.pread).hashes() == expected
+        if "exFAT" not in kind:  # libfsfat does not read the longest names of exFAT
+            assert hashes(disk) == expected
         assert result == Inserted(
             sum(map(bool, expected.values())),
             6,
