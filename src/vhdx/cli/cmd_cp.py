@@ -116,7 +116,7 @@ _INTERRUPTED = (
 
 
 def _copy(copier: Copier, found: Found, name: str | None, *, recursive: bool) -> None:
-    from vhdx.ops.files.names import host_name  # noqa: PLC0415  --help needs no library
+    from vhdx.files.host_names import host_name  # noqa: PLC0415  --help needs no library
 
     if found.entry.is_directory and not recursive:
         raise click.UsageError(

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.files.base import Entry, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vhdx.files.base import Tree
 
 _MOST_LINKS = 40
@@ -31,10 +33,10 @@ class Found(NamedTuple):
 
 
 class Resolver:
-    """Looks paths up; remembers a bounded number of directories."""
+    """Looks paths up; remembers a bounded number of directories. ``named`` says what names are called."""
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, tree: Tree, named: Callable[[str], str] = str) -> None:
+        self._tree, self._called = tree, named
         self._known: OrderedDict[int, dict[str, Entry]] = OrderedDict()
         self._names = 0
 
@@ -78,7 +80,7 @@ class Resolver:
             return known
         known = {}
         for entry in self._tree.entries(directory):
-            known.setdefault(entry.name, entry)
+            known.setdefault(self._called(entry.name), entry)
         self._known[directory.identity] = known
         self._names += len(known)
         while self._names > _MOST_NAMES and len(self._known) > 1:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import TYPE_OF_KIND, Kind
-from vhdx.ops.files.names import host_name
+from vhdx.files.host_names import host_name
 from vhdx.ops.files.target import Target
 
 if TYPE_CHECKING:
