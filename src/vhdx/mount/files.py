@@ -29,7 +29,7 @@ _REMEMBERED = 3600
 
 
 class FilesDirectory(Answering):
-    """The operations on the tree of a volume of ``size`` bytes. Names that a host cannot have are escaped, as `cp` does it."""
+    """The operations on the tree of a volume of ``size`` bytes. Names that no host can have are escaped."""
 
     def __init__(
         self,

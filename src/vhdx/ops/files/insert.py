@@ -18,7 +18,7 @@ from vhdx.filesystems.insert.open import KINDS, open_inserter
 from vhdx.storage.zeros import is_zero
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.volumes import Volume
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     Tell = Callable[[str], None]
     Progress = Callable[[int, int | None], None]
+    Waiting = tuple[str, Directory, str, os.stat_result]
+    """A directory of the host, where it goes, and its name there."""
 
 _PIECE = 1 << 20
 _OWNER_WRITES = 0o200
@@ -42,12 +44,16 @@ class Inserted(NamedTuple):
 
 
 class InsertOptions(NamedTuple):
-    """``recursive`` takes directories, ``force`` replaces files, ``partition`` and ``volume`` say where."""
+    """``recursive`` takes directories, ``force`` replaces files, ``partition`` and ``volume`` say where.
+
+    ``contents`` takes what is in directories instead of these.
+    """
 
     recursive: bool = False
     force: bool = False
     partition: int | None = None
     volume: str | None = None
+    contents: bool = False
 
 
 def insert(
@@ -148,7 +154,8 @@ class _Job:
             if stat.S_ISDIR(status.st_mode):
                 if not self._options.recursive:
                     raise IsADirectoryError(f"{source} is a directory; -R copies it with all that is in it")
-                self._tree(source, directory, own, status)
+                top = (source, directory, own, status)
+                self._trees(self._listed(source, directory) if self._options.contents else [top])
             elif stat.S_ISREG(status.st_mode):
                 self._file(source, directory, own, status)
             else:
@@ -171,9 +178,8 @@ class _Job:
             directory = self._inserter.directory(directory, part)
         return directory, None
 
-    def _tree(self, source: str, above: Directory, name: str, status: os.stat_result) -> None:
-        """A directory and all that is in it; without recursion, as trees may be deep."""
-        waiting = [(source, above, name, status)]
+    def _trees(self, waiting: list[Waiting]) -> None:
+        """Directories and all that is in them; without recursion, as trees may be deep."""
         while waiting:
             path, parent, own, found = waiting.pop()
             if self._inserter.kind(parent, own) == "directory":
@@ -185,28 +191,28 @@ class _Job:
                     self._leave_out(path, error)
                     continue
                 self._directories += 1
-            try:
-                entries = sorted(os.scandir(path), key=lambda entry: entry.name)
-            except OSError as error:
-                self._leave_out(path, error)
-                continue
-            waiting += reversed(list(self._below(entries, directory)))
+            waiting += self._listed(path, directory)
 
-    def _below(
-        self, entries: list[os.DirEntry[str]], directory: Directory
-    ) -> Iterator[tuple[str, Directory, str, os.stat_result]]:
-        """Say the files among these; the directories, to be looked into."""
+    def _listed(self, path: str, directory: Directory) -> list[Waiting]:
+        """Say the files in a directory of the host; its directories to be looked into, the last one first."""
+        try:
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except OSError as error:
+            self._leave_out(path, error)
+            return []
+        found: list[Waiting] = []
         for entry in entries:
             try:
                 status = entry.stat(follow_symlinks=False)
                 if stat.S_ISDIR(status.st_mode):
-                    yield entry.path, directory, entry.name, status
+                    found.append((entry.path, directory, entry.name, status))
                 elif stat.S_ISREG(status.st_mode):
                     self._file(entry.path, directory, entry.name, status)
                 else:
                     raise ValueError("it is neither a file nor a directory, and a FAT keeps nothing else")
             except (OSError, ValueError) as error:
                 self._leave_out(entry.path, error)
+        return found[::-1]
 
     def _file(self, source: str, directory: Directory, name: str, status: os.stat_result) -> None:
         new = self._inserter.add_file(
