@@ -42,7 +42,7 @@ def cp(
     force: bool,
     **chosen: Unpack[Chosen],
 ) -> int:
-    r"""Copy files of the guest in IMAGE to TARGET, or files into IMAGE.
+    r"""Copy files out of an image, or files into one.
 
     Out: PLACE is IMAGE:PATH, TARGET a directory that exists, or a new name. Times, modes, symbolic and
     hard links and holes are kept. Nothing is written outside of TARGET, whatever names the guest has: what

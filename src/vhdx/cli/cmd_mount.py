@@ -75,12 +75,15 @@ def mount(
     any_parent: bool,
     force_share: bool,
 ) -> int:
-    """Show the disk in IMAGE as a file in DIRECTORY, or with --files the files of the guest.
+    """Show the disk in IMAGE as a file in DIRECTORY.
 
     The file is disk.raw, and DIRECTORY must be empty. Everything that works on raw disks works on that
     file: mount -o loop, fdisk, debugfs, mtools. Holes that are punched in it, by fstrim for one, give
     their space back. `vhdx unmount DIRECTORY` ends it and waits until the image is closed. Needs FUSE and
     the extra vhdx[mount].
+
+    With --files the files of the guest are in DIRECTORY instead, only to be read. Needs the extra
+    vhdx[files], too.
     """
     if os.name == "nt":
         served, converted = command("serve {}", image), command("convert {} disk.raw", image)
