@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 from vhdx.filesystems.insert.base import SLOT
 
@@ -60,12 +61,22 @@ def short_name(name: str, taken: Container[bytes]) -> bytes:
     plain = name.upper().lstrip(". ").replace(" ", "")
     stem, _, end = plain.rpartition(".") if "." in plain else (plain, "", "")
     stem, end = (_replaced(part.replace(".", "")) for part in (stem, end))
-    for number in range(1, 1_000_000):
-        tail = f"~{number}"
+    for tail in _tails(name):
         found = _padded((stem[: 8 - len(tail)] or "_") + tail, end)
         if found not in taken:
             return found
-    raise ValueError(f"there are a million names like {name!r} in its directory")
+    raise ValueError(f"there are too many names like {name!r} in its directory")
+
+
+def _tails(name: str) -> Iterator[str]:
+    """What makes a short name of its own of one that others have: numbers, soon behind a checksum.
+
+    As Windows does it, so that a thousand names that begin alike need not try a thousand numbers each.
+    """
+    yield from (f"~{number}" for number in range(1, 5))
+    total = crc32(name.encode("utf-16-le")) & 0xFFFF
+    yield from (f"{total:04X}~{number}" for number in range(1, 10))
+    yield from (f"~{number}" for number in range(5, 1_000_000))
 
 
 def _replaced(part: str) -> str:
@@ -120,7 +131,8 @@ def named_entries(slots: bytes) -> Iterator[tuple[int, int, str | None]]:
             order, one, _, _, total, two, _, three = _PIECES.unpack(entry)
             if order & _LAST:
                 pieces = []
-            pieces.append((order & 0x3F, total, one + two + three))
+            if order & _LAST or pieces:
+                pieces.append((order & 0x3F, total, one + two + three))
         else:
             name = _joined(pieces, checksum(entry[:11]))
             yield index - (len(pieces) if name is not None else 0), index, name

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST = datetime(1980, 1, 1, tzinfo=UTC)
-_LAST = datetime(2107, 12, 31, 23, 59, 59, 990000, tzinfo=UTC)
-_MOST_SECONDS = 1 << 36
+_SECOND = 10**9
+_FIRST = int(datetime(1980, 1, 1, tzinfo=UTC).timestamp()) * _SECOND
+_LAST = int(datetime(2108, 1, 1, tzinfo=UTC).timestamp()) * _SECOND - 1
 
 
 class Packed(NamedTuple):
@@ -26,12 +26,10 @@ class Packed(NamedTuple):
 
 def packed(nanoseconds: int) -> Packed:
     """A time since 1970, taken to the nearest that can be kept; in UTC."""
-    seconds, rest = divmod(nanoseconds, 10**9)
-    seconds = max(-_MOST_SECONDS, min(seconds, _MOST_SECONDS))
-    when = _EPOCH + timedelta(seconds=seconds, microseconds=rest // 1000)
-    when = max(_FIRST, min(when, _LAST))
+    seconds, rest = divmod(max(_FIRST, min(nanoseconds, _LAST)), _SECOND)
+    when = _EPOCH + timedelta(seconds=seconds)
     return Packed(
         (when.year - 1980) << 9 | when.month << 5 | when.day,
         when.hour << 11 | when.minute << 5 | when.second // 2,
-        when.second % 2 * 100 + when.microsecond // 10_000,
+        when.second % 2 * 100 + rest // 10_000_000,
     )

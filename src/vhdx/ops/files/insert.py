@@ -247,20 +247,27 @@ class _Job:
             raise _ChangedError(error.strerror) from None
         with file:
             for start, length in self._inserter.places(new):
-                for offset in range(start, start + length, _PIECE):
-                    count = min(_PIECE, start + length - offset)
-                    self._put(_exactly(file.read, count), offset)
+                self._put(file.read, start, length)
             if file.read(1):
                 raise _ChangedError(_CHANGED)
 
-    def _put(self, data: bytes, offset: int) -> None:
-        if is_zero(data):
-            self._volume.map.zero(len(data), offset)
-        else:
-            self._volume.map.write(data, offset)
-        self._bytes += len(data)
-        if self._progress is not None:
-            self._progress(self._bytes, None)
+    def _put(self, read: Callable[[int], bytes | None], start: int, length: int) -> None:
+        """The next bytes of a file, in one place; zeros together, so that whole blocks need no room."""
+        zeros = start
+        for offset in range(start, start + length, _PIECE):
+            data = _exactly(read, min(_PIECE, start + length - offset))
+            if not is_zero(data):
+                self._zero(zeros, offset)
+                self._volume.map.write(data, offset)
+                zeros = offset + len(data)
+            self._bytes += len(data)
+            if self._progress is not None:
+                self._progress(self._bytes, None)
+        self._zero(zeros, start + length)
+
+    def _zero(self, start: int, end: int) -> None:
+        if start < end:
+            self._volume.map.zero(end - start, start)
 
 
 _CHANGED = "its size changed while it was read"
