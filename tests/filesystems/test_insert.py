@@ -3,6 +3,7 @@
 import datetime as dt
 import os
 import random
+import struct
 import subprocess
 from pathlib import Path
 
@@ -11,15 +12,32 @@ import pytest
 from tests.filesystems.inserting import MAKING, check, hashes, host_hashes, inserter_of, made, plant, put
 from tests.filesystems.making import KIB, MIB, mounted, mounts, need, run
 from tests.support.fat_twin import Twin
+from tests.support.lying import Record
+from tests.support.sparse import Content
 from vhdx.disk.open import open_any
-from vhdx.errors import FileSystemError
+from vhdx.disk.raw import RawDisk
+from vhdx.errors import FileSystemError, VhdxError
 from vhdx.filesystems.insert.base import Details
 from vhdx.filesystems.insert.inserter import Inserter
-from vhdx.ops.files.insert import Inserted
+from vhdx.ops.files.insert import Inserted, InsertOptions, insert
 
 pytest.importorskip("pyfsfat", reason="needs the extra vhdx[files]")
 
 DETAILS = Details(0, 0)
+
+
+def twin_hashes(disk: RawDisk) -> dict[str, str]:
+    """Every file, or nothing where the twin makes no sense of the volume."""
+    try:
+        return Twin(disk.pread).hashes()
+    except (AssertionError, ValueError, UnicodeError, KeyError, struct.error, ZeroDivisionError):
+        return {}
+
+
+def content_of_bytes(data: bytes | bytearray) -> Content:
+    content = Content()
+    content.write(bytes(data), 0)
+    return content
 
 
 @pytest.mark.parametrize("kind", MAKING)
@@ -104,7 +122,7 @@ def test_among_files_of_others(kind: str, tmp_path: Path) -> None:
     image = made(kind, tmp_path)
     tree = tmp_path / "tree"
     tree.mkdir()
-    for number in range(60):
+    for number in range(150):
         (tree / f"file of theirs {number}").write_bytes(bytes([number]) * 2000)
     put(image, [tree], "/", recursive=True)
     if kind != "exFAT":
@@ -314,3 +332,37 @@ def test_what_stands_behind_the_end_of_a_directory_stays_hidden(tmp_path: Path) 
     assert names[17] == b"ANAMET~1   "
     assert names[18][0] == 0
     assert names[19] == b"JUNK    TXT"
+
+
+@pytest.mark.parametrize("kind", ["FAT12", "exFAT-512"])
+def test_damage_at_random_does_nothing_else(kind: str, tmp_path: Path) -> None:
+    """What is refused is refused before anything is written; nothing but sentences comes out."""
+    image = made(kind, tmp_path)
+    tree = tmp_path / "tree"
+    (tree / "d").mkdir(parents=True)
+    for number in range(20):
+        (tree / "d" / f"some file {number}").write_bytes(b"x" * 600)
+    put(image, [tree], "/", recursive=True)
+    good = image.read_bytes()
+    used = [at for at in range(0, len(good), 512) if any(good[at : at + 512])]
+    (tmp_path / "new").write_bytes(b"new" * 300)
+    refused = 0
+    for seed in range(15):
+        chance = random.Random(seed)
+        data = bytearray(good)
+        for _ in range(chance.choice((1, 1, 3))):
+            at = chance.choice(used[:40] if chance.random() < 0.5 else used) + chance.randrange(512)
+            data[at] = chance.choice((0, 0xFF, data[at] ^ 1 << chance.randrange(8)))
+        storage = Record().storage("disk", content_of_bytes(data))
+        disk = RawDisk(storage, storage)
+        before = twin_hashes(disk)
+        options = InsertOptions(force=True)
+        try:
+            insert(disk, [str(tmp_path / "new")], "/tree/d", tell=lambda _: None, options=options)
+        except (VhdxError, OSError, ValueError):
+            refused += 1
+            assert storage.content.digest == content_of_bytes(data).digest
+        else:
+            after = twin_hashes(disk)
+            assert {name: after.get(name) for name in before} == before
+    assert refused

@@ -11,7 +11,8 @@ from vhdx.storage.cursor import Cursor
 if TYPE_CHECKING:
     from vhdx.files.base import Content
 
-BUFFER_SIZE = 1 << 20
+BUFFER_SIZE = 256 << 10
+"""Larger pieces are several times as slow: the host gives each new one in fresh pages."""
 
 
 class ContentStream(Cursor):
