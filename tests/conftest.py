@@ -1,7 +1,7 @@
 """What holds for all tests: property tests have no deadline (no timed tests) and are the same in each run.
 
-A runner that was started in the background (`&`, `nohup`) ignores SIGINT and SIGHUP, and so would every program that
-the tests start: both are given back what they mean.
+A runner that was started in the background (`&`, `nohup`) ignores SIGINT and SIGHUP, and so would programs
+that tests start: both are given back what they mean.
 
 On Windows some tests are not run: `tests/support/windows.py` says which, and why.
 """
