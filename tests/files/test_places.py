@@ -129,15 +129,15 @@ def test_a_logical_volume(tree: Path, raw: Path, tmp_path: Path, monkeypatch: py
     if os.geteuid():
         pytest.skip("only root makes volume groups")
     monkeypatch.setenv("LVM_SYSTEM_DIR", str(tmp_path))
-    image = raw_file(tmp_path / "pv.raw", 32 * MIB)
+    image, half = raw_file(tmp_path / "pv.raw", 2 * SIZE), SIZE // EXTENT // 2
     with loop_device(image) as device:
-        pieces = segment(0, 2, ("pv0", 3)), segment(2, 2, ("pv0", 0))
+        pieces = segment(0, half, ("pv0", half + 1)), segment(half, half, ("pv0", 0))
         group([str(device)], tmp_path, volume("root", *pieces))
     data = raw.read_bytes()
     with open(image, "r+b") as file:
-        for place, start in ((3, 0), (0, 2)):
+        for place, start in ((half + 1, 0), (0, half)):
             file.seek(START + place * EXTENT)
-            file.write(data[start * EXTENT : (start + 2) * EXTENT])
+            file.write(data[start * EXTENT : (start + half) * EXTENT])
     with open_any(str(image), "raw") as disk:
         assert hashes(disk, volume=f"{GROUP}/root") == files_of(tree)
 
