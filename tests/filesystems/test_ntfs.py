@@ -9,22 +9,9 @@ import pytest
 from tests.support.tools import needs
 from vhdx.filesystems import ntfs
 
+from .noise import hashes, partclone_free, patch
 from .ntfs_making import patched_record, place, restart_page
-from .scribble import (
-    FUSE,
-    aged,
-    clean,
-    hashes,
-    mounted,
-    needs_partclone,
-    number,
-    partclone_free,
-    patched,
-    reader,
-    reason,
-    run,
-    scribble,
-)
+from .scribble import FUSE, aged, clean, mounted, needs_partclone, number, reader, reason, run, scribble
 
 MIB = 1 << 20
 pytestmark = needs("mkntfs", "ntfs-3g", "ntfsinfo", "ntfsfix", "ntfscluster")
@@ -58,11 +45,11 @@ def must_live_through_noise(path: Path, before: dict[str, str], folder: Path) ->
 @pytest.mark.parametrize(
     ("sector", "cluster", "size"),
     [
-        (512, 512, 48 * MIB),
+        pytest.param(512, 512, 48 * MIB, marks=pytest.mark.slow),
         (512, 4096, 64 * MIB + 512),
         (4096, 4096, 64 * MIB),
-        (512, 65536, 64 * MIB + 3 * 512),
-        (512, 2 * MIB, 512 * MIB),
+        pytest.param(512, 65536, 64 * MIB + 3 * 512, marks=pytest.mark.slow),
+        pytest.param(512, 2 * MIB, 512 * MIB, marks=pytest.mark.slow),
     ],
 )
 def test_files_live_through_noise_in_what_is_free(
@@ -90,6 +77,7 @@ def test_files_live_through_noise_in_what_is_free(
 
 
 @FUSE
+@pytest.mark.slow
 def test_table_of_files_in_many_fragments(tmp_path: Path) -> None:
     path = made(tmp_path / "n", 20 * MIB, "-c", "512")
     folder = tmp_path / "folder"
@@ -127,7 +115,9 @@ def _fragment(folder: Path) -> None:
 
 @FUSE
 @needs_partclone
-@pytest.mark.parametrize("cluster", [512, 4096, 65536])
+@pytest.mark.parametrize(
+    "cluster", [512, *(pytest.param(size, marks=pytest.mark.slow) for size in (4096, 65536))]
+)
 def test_partclone_finds_the_same(tmp_path: Path, cluster: int) -> None:
     path = made(tmp_path / "n", 40 * MIB, "-c", str(cluster))
     with mounted(on(path), tmp_path / "folder") as folder:
@@ -176,7 +166,7 @@ LOGS = {
 def test_log(tmp_path: Path, name: str) -> None:
     first, second, told = LOGS[name]
     path = made(tmp_path / "n", 16 * MIB)
-    patched(path, place(path, 2), first + second)
+    patch(path, place(path, 2), first + second)
     if told is None:
         clean(ntfs, path)
     else:
@@ -185,9 +175,9 @@ def test_log(tmp_path: Path, name: str) -> None:
 
 def test_shadow_copies(tmp_path: Path) -> None:
     path = made(tmp_path / "n", 16 * MIB)
-    patched(path, 0x1E00, bytes.fromhex("6b87083876c1484eb7ae04046e6cc752"))
+    patch(path, 0x1E00, bytes.fromhex("6b87083876c1484eb7ae04046e6cc752"))
     clean(ntfs, path)
-    patched(path, 0x1E30, (0x4000).to_bytes(8, "little"))
+    patch(path, 0x1E30, (0x4000).to_bytes(8, "little"))
     assert "shadow copies" in reason(ntfs, path)
 
 
@@ -226,5 +216,5 @@ def test_file_whose_cluster_is_free_by_the_bitmap(tmp_path: Path) -> None:
     data = path.read_bytes()
     cluster = data.find(b"all of it" * 20) // 4096
     byte = place(path, 6) + cluster // 8
-    patched(path, byte, bytes([data[byte] & ~(1 << cluster % 8)]))
+    patch(path, byte, bytes([data[byte] & ~(1 << cluster % 8)]))
     assert reason(ntfs, path).startswith(f"cluster {cluster} is free by its bitmap and belongs to a file")

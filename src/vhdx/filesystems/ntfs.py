@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from vhdx.filesystems import ntfs_log
 from vhdx.filesystems.base import Identity, NotFreeError, State
+from vhdx.filesystems.bits import clear_count
 from vhdx.filesystems.ntfs_boot import BOOT_LENGTH, NAME, Boot, parsed
 from vhdx.filesystems.ntfs_index import is_hibernated
 from vhdx.filesystems.ntfs_record import ADVICE, DATA, VOLUME_INFORMATION, VOLUME_NAME, damaged
-from vhdx.filesystems.ntfs_volume import LOG_FILE, VOLUME, Volume
+from vhdx.filesystems.ntfs_volume import CLUSTER_BITMAP, LOG_FILE, VOLUME, Volume
 from vhdx.filesystems.reading import NotUnderstood, within
 
 if TYPE_CHECKING:
@@ -51,12 +52,15 @@ def recognise(read: Read, size: int) -> Recognised | None:
 
 
 def hibernated(read: Read, size: int) -> bool:
-    """Whether a Windows hibernated on this NTFS; then it has the other ones of its disk in memory too.
+    """Whether a Windows hibernated on this NTFS, or keeps it; then it has others of its disk in memory too.
 
     Raises NotFreeError where that cannot be found out.
     """
     boot = parsed(within(read, size)(BOOT_LENGTH, 0))
-    return boot is not None and is_hibernated(Volume(within(read, size), boot))
+    if boot is None:
+        return False
+    volume = Volume(within(read, size), boot)
+    return ntfs_log.is_kept(volume.stored(LOG_FILE, DATA)) or is_hibernated(volume)
 
 
 class Ntfs:
@@ -110,10 +114,16 @@ class TrustedNtfs:
     """An NTFS that was unmounted cleanly, as far as it tells."""
 
     state: State = "clean"
-    claimed_free: int | None = None
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
+
+    @property
+    def claimed_free(self) -> int | None:
+        """What its bitmap says, where that is short. Raises NotFreeError where there is none."""
+        boot = self._volume.boot
+        clusters = clear_count(self._volume.stored(CLUSTER_BITMAP, DATA).read, boot.clusters)
+        return None if clusters is None else clusters * boot.cluster_size
 
     def agreed(self) -> AgreedNtfs:
         """Pass two: every file against the bitmap. Raises NotFreeError."""
