@@ -31,7 +31,7 @@ def free_unexplained(session: Session, *, accept: bool, advance: Advance = to_no
 
     look = Look(session.image.storage, session.reader.file_size, advance=advance)
     unowned, is_strong = evidence(session.image, used, look)
-    if unowned.mibs and (is_strong or unowned.unreadable) and not accept:
+    if ((unowned.mibs and is_strong) or unowned.unreadable) and not accept:
         size, name = format_size(unowned.size), session.image.name
         what = "cannot be read or are not zeros" if unowned.unreadable else "are not zeros"
         raise CorruptImageError(
