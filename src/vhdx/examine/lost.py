@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vhdx.examine.entries import say_nothing
 from vhdx.examine.slots import Slots
 from vhdx.extents import Doubt
 from vhdx.format.bat import ENTRY_SIZE, STATE_MASK
@@ -17,6 +18,7 @@ from vhdx.image.bat import WINDOW
 from vhdx.image.claims import claims_by_mib
 from vhdx.image.states import MAY_OWN_SPACE
 from vhdx.image.unowned import find_unowned
+from vhdx.journal.replay import known_end
 from vhdx.progress import to_nobody
 from vhdx.units import MIB
 
@@ -48,12 +50,12 @@ class Absence(NamedTuple):
 
 
 def absence(slots: Slots, geometry: Geometry) -> Absence:
-    """Look for entries that are zeros."""
+    """Look for entries that are zeros, or as good as zeros."""
     filled = 0
     lacks_first = True
     in_sector = np.zeros(-(-slots.count // _SECTOR_SLOTS), dtype=np.int64)
     for window in slots.windows():
-        blocks = np.flatnonzero(window.blocks) + window.first_block
+        blocks = np.flatnonzero(~say_nothing(window.blocks)) + window.first_block
         filled += len(blocks)
         lacks_first &= not (len(blocks) and blocks[0] == 0)
         sectors, counts = np.unique(
@@ -110,28 +112,43 @@ class Evidence(NamedTuple):
 def evidence(image: Image, used: bytes | bytearray, advance: Advance = to_nobody) -> Evidence:
     """Judge an opened image. ``used`` is the map of its file: 0 for each MiB that nobody claims."""
     storage, geometry = image.storage, image.geometry
-    size = image.reader.file_size
-    unowned = find_unowned(storage, used, size, geometry.block_size, advance=advance)
+    unowned = find_unowned(storage, used, known_size(image, used), geometry.block_size, advance=advance)
     absent = absence(Slots(storage, image.regions.bat, geometry), geometry)
     fixed = image.metadata.disk_type == "fixed"
     return Evidence(unowned, bool(fixed and absent.blocks) or is_strong(storage, unowned, absent))
 
 
+def known_size(image: Image, used: bytes | bytearray) -> int:
+    """How long the file was by its log, or by what is claimed: what a crash left behind that is explained."""
+    size = image.reader.file_size
+    end = None if image.sequence is None else known_end(image.sequence)
+    return size if end is None else min(size, max(end, len(used.rstrip(b"\0")) * MIB))
+
+
+def has_lost_entries(image: Image) -> bool:
+    """Whether an opened image holds what is likely to be blocks whose entries were lost."""
+    return evidence(image, _used_map(image)).is_strong
+
+
 def lost_block_doubts(image: Image) -> Iterator[Doubt]:
     """Of an image that may be damaged: the blocks without an entry, if entries are likely to be lost."""
-    if not evidence(image, _used_map(image)).is_strong:
+    if not has_lost_entries(image):
         return
     geometry = image.geometry
     read = "the parent is" if geometry.differencing else "zeros are"
     reason = f"it has no entry, and the table may have lost entries; {read} read"
-    for block in range(0, geometry.block_count, WINDOW):
-        entries = np.frombuffer(
-            image.bat.payloads(block, min(WINDOW, geometry.block_count - block)), dtype=np.uint64
-        )
-        borders = np.flatnonzero(np.diff(entries == 0, prepend=False, append=False)) + block
-        for first, stop in zip(borders[::2].tolist(), borders[1::2].tolist(), strict=True):
-            start = first * geometry.block_size
-            yield Doubt(start, min(stop * geometry.block_size, geometry.disk_size) - start, reason)
+    for first, stop in absent_runs(image):
+        start = first * geometry.block_size
+        yield Doubt(start, min(stop * geometry.block_size, geometry.disk_size) - start, reason)
+
+
+def absent_runs(image: Image) -> Iterator[tuple[int, int]]:
+    """(first, behind the last) of each run of blocks whose entries say nothing."""
+    count = image.geometry.block_count
+    for block in range(0, count, WINDOW):
+        entries = np.frombuffer(image.bat.payloads(block, min(WINDOW, count - block)), dtype=np.uint64)
+        borders = np.flatnonzero(np.diff(say_nothing(entries), prepend=False, append=False)) + block
+        yield from zip(borders[::2].tolist(), borders[1::2].tolist(), strict=True)
 
 
 def _used_map(image: Image) -> bytearray:

@@ -14,6 +14,7 @@ from vhdx.errors import CorruptImageError
 from vhdx.extents import BlockState
 from vhdx.format import bat
 from vhdx.format.bat import file_offset_of, state_of
+from vhdx.image.bat import BlockRun
 from vhdx.image.image import load
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.unowned import filled_mibs, unclaimed_runs
@@ -24,7 +25,6 @@ from vhdx.write.session import Session
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.image.bat import BlockRun
     from vhdx.image.image import Image
     from vhdx.storage.base import Storage
 
@@ -101,7 +101,9 @@ def _is_gap(image: Image, first: int, length: int) -> bool:
 
 
 def _lost_runs(image: Image) -> Iterator[BlockRun]:
-    return (run for run in image.bat.runs(0, image.geometry.block_count) if run.entry == 0)
+    from vhdx.examine.lost import absent_runs  # noqa: PLC0415  numpy is slow to import
+
+    return (BlockRun(first, stop - first, 0) for first, stop in absent_runs(image))
 
 
 def _require_free(image: Image, session: Session, run: BlockRun, first: int) -> None:

@@ -208,6 +208,7 @@ def _repaired(
     """Try what may be done, and say what came of it."""
     lossy = Remedy.ACCEPT_DATA_LOSS in accepted
     sources: tuple[str, ...] = ()
+    has_let_go = False
     try:
         if _BEGINNING & found.report.counts.keys():
             anew = beginning.restored(staged)
@@ -220,9 +221,11 @@ def _repaired(
             beginning.write_patches(staged, items.patches)
             sources += items.found
         if Remedy.REBUILD in accepted and has_lost_entries(found.report):
+            # A log that cannot be replayed is given up before the table is looked at.
+            has_let_go = lossy and image_repair.make_openable(staged)
             rebuild_table(staged)
         keeps = keeps_length(found.report) or (not lossy and has_lost_entries(found.report))
-        image_repair.repair_image(staged, accept_data_loss=lossy, keep_length=keeps)
+        image_repair.repair_image(staged, accept_data_loss=lossy, keep_length=keeps, has_let_go=has_let_go)
     except VhdxError as error:
         return result._replace(refused=error.message)
     after = examine(staged, progress)
