@@ -85,7 +85,7 @@ def restored_items(
     if not entries:
         values = _at_usual_places(data)
         told = ["items at their usual places"] if values else []
-    told += _complete(values, known)
+    told += _complete(values, known, "differencing" if _names_parent(data) else "dynamic")
     missing = [guid for guid in _ITEMS if guid not in values]
     if missing:
         raise _refused(storage, bat, values, missing)
@@ -159,17 +159,26 @@ def _is_possible(guid: UUID, found: Values) -> bool:
     return number in metadata.SECTOR_SIZES
 
 
-def _complete(values: Values, known: KnownDisk) -> list[str]:
-    """Fill in what is missing from what is known, and the identity, which no read depends on."""
+def _names_parent(data: bytes) -> bool:
+    """Whether a parent locator stands in the metadata, in the table or behind a lost one."""
+    named = any(row.item_id == guids.PARENT_LOCATOR and not row.is_user for row in _rows(data))
+    return named or _locator_entry(data) is not None
+
+
+def _complete(values: Values, known: KnownDisk, usual_type: str) -> list[str]:
+    """Fill in what is missing from what is known, and the identity, which no read depends on.
+
+    ``usual_type`` is what the disk is if nobody says otherwise.
+    """
     told = []
     if guids.FILE_PARAMETERS not in values and known.block_size is not None:
         if not metadata.is_block_size(known.block_size):
             raise ValueError(f"a block size is a power of two from 1 MiB to 256 MiB, not {known.block_size}")
         if known.disk_type not in (None, *_FLAGS):
             raise ValueError(f"a disk is {', '.join(_FLAGS)}, not {known.disk_type!r}")
-        flags = _FLAGS[known.disk_type or "dynamic"]
-        values[guids.FILE_PARAMETERS] = metadata.pack_file_parameters(known.block_size, flags)
-        told.append(f"a block size of {known.block_size}, as told")
+        disk_type = known.disk_type or usual_type
+        values[guids.FILE_PARAMETERS] = metadata.pack_file_parameters(known.block_size, _FLAGS[disk_type])
+        told.append(f"a block size of {known.block_size}, as told; the image is {disk_type}")
     for guid, number, word in (
         (guids.LOGICAL_SECTOR_SIZE, known.logical_sector_size, "logical sector size"),
         (guids.VIRTUAL_DISK_SIZE, known.virtual_size, "virtual size"),
