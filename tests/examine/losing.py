@@ -182,6 +182,11 @@ def salvaged(content: Content, known: KnownDisk = NOTHING_KNOWN) -> Salvaged | N
         disk = Disk([salvage.load(HoleyStorage(content), known)])
     except VhdxError:
         return None
+    return read_wholly(disk)
+
+
+def read_wholly(disk: Disk) -> Salvaged:
+    """All of a disk, but for what is known to be holes."""
     pages: dict[int, bytes] = {}
     for start, length in disk.data_ranges():
         data = disk.pread(length, start)

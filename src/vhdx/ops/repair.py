@@ -42,6 +42,7 @@ _HINTS = {
     Remedy.REBUILD: "a table, or what leads there, is gone: add --rebuild to search for what it named",
     Remedy.ACCEPT_DATA_LOSS: "contents are lost or in doubt: add --accept-data-loss to repair it anyway",
 }
+_UNREADABLE = "the host cannot read all of the file: copy it with ddrescue, and repair the copy"
 _UNREPAIRABLE = "there are errors that cannot be repaired without knowing what was meant"
 _DOUBTFUL = image_repair.LOSSY | {rules.BAT_OVERLAP}
 _LEAVES_THE_REST_SOUND = frozenset({rules.BAT_STATE, rules.BAT_BITMAP_MISSING})
@@ -240,6 +241,8 @@ def _repaired(
 def _hint(report: CollectingReport, accepted: AbstractSet[Remedy]) -> str | None:
     """What the caller has to allow before anything is done; None if nothing, or if nothing would help."""
     errors = [rule for rule in report.counts if rule.severity is Severity.ERROR]
+    if rules.HOST_READ in errors:
+        return _UNREADABLE
     if Remedy.ACCEPT_DATA_LOSS in accepted:  # which gives up what the table has lost, instead
         errors = [rule for rule in errors if rule not in _LOST_ENTRIES]
     for remedy, hint in _HINTS.items():
