@@ -137,19 +137,33 @@ VERBS: dict[str, Callable[[Case], object]] = {
 GIVES_BACK = ("repair", "compact", "merge --delete-child")
 
 
-def losses(kind: Subject, chance: random.Random, count: int) -> Content:
-    """The image with some parts of structures lost; some entries of the table are lost one by one, too."""
+NO_CONTENTS = (b"\0", b"\2")
+"""Lowest bytes of entries that name a place, but no contents."""
+
+
+def losses(kind: Subject, chance: random.Random, count: int) -> tuple[Content, set[int]]:
+    """The image with some parts of structures lost; some entries of the table are lost one by one, too.
+
+    Beside it the blocks whose entries still name their places.
+    """
     content = kind.content
     pieces = [piece for name in kind.places for piece in kind.pieces(name).values()]
     for piece in chance.sample(pieces, count):
         content = lose(content, [piece], chance.choice(list(FILLS)))
     start = kind.places["BAT"][0]
+    named: set[int] = set()
+    content = content.copy()
     for _ in range(chance.choice((0, 0, 1, 3, 12))):
-        entry = start + 8 * chance.randrange(STORED)
-        state = chance.choice((bytes(8), chance.randbytes(8), b"\0", b"\2", b"\4"))
-        content = lose(content, [], "zeros")
-        content.write(state, entry)
-    return content
+        block = chance.randrange(STORED)
+        state = chance.choice((bytes(8), chance.randbytes(8), *NO_CONTENTS, b"\4"))
+        content.write(state, start + 8 * block)
+        (named.add if state in NO_CONTENTS else named.discard)(block)
+    places = kind.image.plan().blocks
+    return content, {
+        block
+        for block in named
+        if int.from_bytes(content.read(8, start + 8 * block), "little") >> 20 == places[block] // MIB
+    }
 
 
 def try_verbs(seed: int, verbs: list[str], kind: Subject, folder: Path) -> None:
@@ -157,7 +171,7 @@ def try_verbs(seed: int, verbs: list[str], kind: Subject, folder: Path) -> None:
     for path in folder.iterdir():
         path.unlink()
     chance = random.Random(seed)
-    content = losses(kind, chance, chance.choice((0, 1, 1, 2)))
+    content, named = losses(kind, chance, chance.choice((0, 1, 1, 2)))
     parent = put(content_of(parent_of(kind)), folder / "parent.vhdx")
     case = Case(put(content, folder / "image.vhdx"), parent, folder)
     given_up = {*kind.image.plan().bitmaps.values(), kind.image.plan().blocks.get(SPARE, 0)}
@@ -173,6 +187,7 @@ def try_verbs(seed: int, verbs: list[str], kind: Subject, folder: Path) -> None:
         found = set().union(*(pages_of(path) for path in folder.iterdir() if path.is_file()))
         gone = expected - found
         if verb.startswith(GIVES_BACK) and len(gone) < 2 * MANY:
+            assert not gone & {pattern(block, PAGE) for block in named}, (verb, "a block that is named")
             expected -= gone
         else:
             assert not gone, (verb, len(gone))

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from vhdx.examine.entries import say_nothing
+from vhdx.examine.entries import needless_places, say_nothing
 from vhdx.examine.slots import Slots
 from vhdx.extents import Doubt
-from vhdx.format.bat import ENTRY_SIZE, STATE_MASK
+from vhdx.format.bat import ENTRY_SIZE, FILE_OFFSET_MASK, STATE_MASK
 from vhdx.image.bat import WINDOW
 from vhdx.image.claims import claims_by_mib
 from vhdx.image.states import MAY_OWN_SPACE
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage
 
 _SECTOR_SLOTS = 512 // ENTRY_SIZE
+_PLACE = np.uint64(FILE_OFFSET_MASK)
 _MANY_PLACES = 8
 _FEW_PLACES = 2
 _MBR_SIGNATURE = b"\x55\xaa"
@@ -47,14 +48,19 @@ class Absence(NamedTuple):
     has_empty_sector: bool
     lacks_first: bool
     """Whether the first block is one of them."""
+    named: tuple[int, ...] = ()
+    """File offsets of places that are named by entries without contents, the first ones."""
 
 
 def absence(slots: Slots, geometry: Geometry) -> Absence:
     """Look for entries that are zeros, or as good as zeros."""
     filled = 0
     lacks_first = True
+    named: list[int] = []
     in_sector = np.zeros(-(-slots.count // _SECTOR_SLOTS), dtype=np.int64)
     for window in slots.windows():
+        if len(named) < _MANY_PLACES:
+            named += (window.blocks[needless_places(window.blocks)] & _PLACE).tolist()
         blocks = np.flatnonzero(~say_nothing(window.blocks)) + window.first_block
         filled += len(blocks)
         lacks_first &= not (len(blocks) and blocks[0] == 0)
@@ -62,7 +68,8 @@ def absence(slots: Slots, geometry: Geometry) -> Absence:
             (blocks + blocks // geometry.chunk_ratio) // _SECTOR_SLOTS, return_counts=True
         )
         in_sector[sectors] += counts
-    return Absence(geometry.block_count - filled, _has_empty_sector(in_sector), lacks_first)
+    has_empty_sector = _has_empty_sector(in_sector)
+    return Absence(geometry.block_count - filled, has_empty_sector, lacks_first, tuple(named[:_MANY_PLACES]))
 
 
 def _has_empty_sector(in_sector: NDArray[np.int64]) -> bool:
@@ -79,18 +86,27 @@ def _has_empty_sector(in_sector: NDArray[np.int64]) -> bool:
     return bool(((filled - before > 1) & is_dense & dense_before).any())
 
 
-def is_strong(storage: ReadableStorage, unowned: Unowned, absent: Absence) -> bool:
+def is_strong(storage: ReadableStorage, used: bytes | bytearray, unowned: Unowned, absent: Absence) -> bool:
     """Whether what nobody claims is likely to be blocks whose entries are lost.
 
     As many places as a crash rarely leaves; fewer, where a whole sector of the table is empty, too; a single
-    one, where it begins as a disk does and the disk's first block has no entry.
+    one, where it begins as a disk does and the disk's first block has no entry, or where an entry names it
+    that has no contents, as if its state were damaged. ``used`` is the map of the file.
     """
     if not absent.blocks or not unowned.places:
         return False
     needed = _FEW_PLACES if absent.has_empty_sector else _MANY_PLACES
     if unowned.places >= needed:
         return True
+    if any(_is_filled(storage, used, place) for place in absent.named):
+        return True
     return absent.lacks_first and any(_begins_a_disk(storage, place) for place in unowned.first)
+
+
+def _is_filled(storage: ReadableStorage, used: bytes | bytearray, place: int) -> bool:
+    """Whether anything stands at the beginning of a place that nobody claims."""
+    is_free = used[place // MIB : place // MIB + 1] == b"\0"
+    return is_free and any(storage.read(max(0, min(MIB, storage.size() - place)), place))
 
 
 def _begins_a_disk(storage: ReadableStorage, place: int) -> bool:
@@ -115,7 +131,7 @@ def evidence(image: Image, used: bytes | bytearray, advance: Advance = to_nobody
     unowned = find_unowned(storage, used, known_size(image, used), geometry.block_size, advance=advance)
     absent = absence(Slots(storage, image.regions.bat, geometry), geometry)
     fixed = image.metadata.disk_type == "fixed"
-    return Evidence(unowned, bool(fixed and absent.blocks) or is_strong(storage, unowned, absent))
+    return Evidence(unowned, bool(fixed and absent.blocks) or is_strong(storage, used, unowned, absent))
 
 
 def known_size(image: Image, used: bytes | bytearray) -> int:

@@ -181,7 +181,7 @@ def _report_free(space: _Space, report: Report, *, keeps_length: bool) -> tuple[
     unowned = space.unowned(used, 0, start) if inner else NOTHING
     behind = space.unowned(used, start, end) if tail else NOTHING
     both = unowned.joined(behind)
-    if is_strong(space.storage, both, space.absent):
+    if is_strong(space.storage, used, both, space.absent):
         _report_lost(both, space.absent, report)
         zeros = free.missing - both.mibs
         return both.mibs * MIB, 0 if keeps_length else zeros * MIB
