@@ -81,7 +81,7 @@ def unreadable(
     return path, UnreadableHost(patch, path, [(start, start + 512)])
 
 
-@pytest.mark.parametrize(("name", "is_dirty"), zip(TWICE, (False, True, True, False), strict=True))
+@pytest.mark.parametrize(("name", "is_dirty"), list(zip(TWICE, (False, True, True, False), strict=True)))
 def test_every_verb_reads_the_other_copy(name: str, is_dirty: bool, tmp_path: Path) -> None:
     for verb in VERBS.values():
         with pytest.MonkeyPatch.context() as patch:

@@ -19,6 +19,7 @@ from vhdx.examine.check import examine
 from vhdx.examine.corrections import metadata_corrections, region_table_corrections
 from vhdx.examine.doubts import Concerned, DiskRange, Doubts
 from vhdx.examine.entries import needed_bitmaps, needless_bitmaps, needless_places
+from vhdx.examine.unexplained import empty_unexplained
 from vhdx.extents import BlockState
 from vhdx.format import guids, metadata
 from vhdx.format.bat import (
@@ -71,18 +72,24 @@ def concerned(file: ReadableStorage, examined: Examined) -> Concerned:
 
 
 def repair_image(
-    file: Storage, *, accept_data_loss: bool, keep_length: bool = False, has_let_go: bool = False
+    file: Storage,
+    *,
+    accept_data_loss: bool,
+    keep_length: bool = False,
+    keep_unowned: bool = False,
+    has_let_go: bool = False,
 ) -> None:
     """Repair what can be repaired. ``keep_length`` cuts off no space that nobody claims.
 
-    ``has_let_go`` says that `make_openable` was called and let something go.
+    ``keep_unowned`` gives back none of it that is not zeros. ``has_let_go`` says that `make_openable` was
+    called and let something go.
 
     Raises CorruptImageError or UnsupportedImageError for an image that cannot be repaired; then parts of it
     may have been changed, so ``file`` should be `StagedChanges`.
     """
     loses = accept_data_loss and (make_openable(file) or has_let_go)
     repairing = _Repair(file, accepting=accept_data_loss, changes_contents=loses)
-    repairing.run(keep_length=keep_length)
+    repairing.run(keep_length=keep_length, keep_unowned=keep_length or keep_unowned)
 
 
 def make_openable(file: Storage) -> bool:
@@ -162,14 +169,14 @@ class _Repair:
         self._geometry = self._image.geometry
         self._session = Session(file, self._image)
 
-    def run(self, *, keep_length: bool) -> None:
+    def run(self, *, keep_length: bool, keep_unowned: bool) -> None:
         """Repair everything and close."""
         session = self._session
         session.cuts = session.cuts and not keep_length
         session.cuts_unknown = not keep_length
         if self._accepting:
             session.know_space(self._claimed_space())
-        elif session.cuts:  # whoever asked has looked at what would be cut
+        elif not keep_unowned:
             session.free_unexplained()
         with session.lock:
             session.begin(contents=self._changes_contents)
@@ -177,6 +184,8 @@ class _Repair:
             self._correct_fields()
             self._mend_table()
             session.commit()
+            if not keep_unowned:  # whoever asked has looked at what goes
+                empty_unexplained(session)
         session.close()
 
     def _claimed_space(self) -> Space:

@@ -224,11 +224,19 @@ def _repaired(
         if Remedy.REBUILD in accepted and has_lost_entries(found.report):
             # A log that cannot be replayed is given up before the table is looked at.
             has_let_go = lossy and image_repair.make_openable(staged)
-            rebuild_table(staged)
+            sources += (rebuild_table(staged),)
         keeps = keeps_length(found.report) or (not lossy and has_lost_entries(found.report))
-        image_repair.repair_image(staged, accept_data_loss=lossy, keep_length=keeps, has_let_go=has_let_go)
+        stays_broken = not _LEAVES_THE_REST_SOUND.isdisjoint(found.report.counts)  # by what nobody claims?
+        image_repair.repair_image(
+            staged,
+            accept_data_loss=lossy,
+            keep_length=keeps,
+            keep_unowned=stays_broken,
+            has_let_go=has_let_go,
+        )
     except VhdxError as error:
-        return result._replace(refused=error.message)
+        advice = f"; try: {error.next_command}" if error.next_command else ""
+        return result._replace(refused=f"{error.message}{advice}")
     after = examine(staged, progress)
     left = result_of(result.path, after)
     told = tuple(f"made anew: {source}" for source in sources)
