@@ -31,6 +31,7 @@ SUBJECTS = (
     "filesystems",
     "discard",
     "guest_files",
+    "salvage",
 )
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.ops.check import CheckFinding, CheckResult
+    from vhdx.ops.whole import FileSystemShare
 
 EXIT_ERRORS = 2
 EXIT_WARNINGS = 3
@@ -93,6 +94,17 @@ def _whole(result: CheckResult) -> Iterator[str]:
     for part in whole.partitions:
         share = "whole" if not part.lost else f"{size_text(part.lost)} of {size_text(part.length)} are lost"
         yield f"partition {part.number}: {share}"
+    for found in whole.file_systems:
+        yield f"{found.name}: {found.kind}: {_files_share(found)}"
+
+
+def _files_share(found: FileSystemShare) -> str:
+    """How much of the contents of a file system is lost."""
+    if found.used is None or found.lost is None:
+        return f"how much of its files is lost is not known: {found.reason}"
+    if not found.lost:
+        return f"all {size_text(found.used)} in use are whole"
+    return f"{size_text(found.lost)} of {size_text(found.used)} in use are lost"
 
 
 def _texts(found: list[CheckFinding], number: int) -> Iterator[str]:

@@ -18,6 +18,7 @@ from vhdx.format.foreign import PREFIX_SIZE, foreign, foreign_to_images
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
 from vhdx.rules import IDENTIFIER_SIGNATURE
+from vhdx.storage.base import read_copy
 from vhdx.storage.file import open_for_reading, open_for_writing
 from vhdx.storage.stream import SeekableFile, StreamStorage
 from vhdx.text import command
@@ -260,8 +261,8 @@ def is_vhd_file(path: str) -> bool:
 
 
 def format_of_file(storage: ReadableStorage) -> Format:
-    """What a file begins or ends like; anything may be raw."""
-    if storage.size() >= len(SIGNATURE) and storage.read(len(SIGNATURE), 0) == SIGNATURE:
+    """What a file begins or ends like; anything may be raw, and so is what the host cannot read."""
+    if storage.size() >= len(SIGNATURE) and read_copy(storage, len(SIGNATURE), 0) == SIGNATURE:
         return "vhdx"
     from vhdx.image.vhd_load import is_vhd  # noqa: PLC0415  whoever opens a VHDX need not wait for it
 

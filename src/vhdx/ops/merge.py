@@ -14,6 +14,7 @@ from vhdx.disk.children import Families
 from vhdx.disk.open import open_disk
 from vhdx.disk.places import policy_from
 from vhdx.errors import UnsupportedImageError
+from vhdx.examine.unexplained import refuse_lost_entries
 from vhdx.extents import ExtentKind, merged, side_by_side
 from vhdx.image import image
 from vhdx.ops.fold import fold, is_folded
@@ -83,6 +84,7 @@ def merge(
     that was interrupted is completed by the same call.
 
     Raises UnsupportedImageError, unless ``force``, if images beside the chain would lose their parent;
+    CorruptImageError for a layer to be deleted that is likely to hold blocks which its table has lost;
     OSError (ENOSPC), before anything was changed, if the host has not the space; ImageLockedError if
     somebody holds one of the files; ValueError for an ancestor that is none; and what opening raises.
     """
@@ -96,6 +98,8 @@ def merge(
         if not shrink:
             _refuse_data_loss(disk.layers[: depth + 1], progress)
         _refuse_without_space(disk, depth)
+        for layer in disk.layers[:depth] if delete_child else ():
+            refuse_lost_entries(layer, "without --delete-child it is merged and kept")
     target = layers[depth]
     _check_children(layers, depth, above, parents)
     if not force:
