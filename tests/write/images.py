@@ -23,6 +23,8 @@ class Kind(NamedTuple):
     make: Callable[[Path], object]
     needs_qemu: bool = False
     qemu_reads: bool = True
+    looks_lost: bool = False
+    """Whether space that nobody owns is likely to be lost blocks, at first or after a crash."""
 
 
 def junk(length: int) -> bytes:
@@ -55,8 +57,6 @@ def strange() -> ImageBuilder:
     image.patches = [
         (plan.blocks_offset - 2 * MIB, junk(2 * MIB)),
         (plan.blocks[8], junk(MIB)),
-        # a ZERO entry that carries an offset, as QEMU wrote before 2015: it claims nothing
-        (plan.bat_offset + 8, (ZERO | plan.blocks[8]).to_bytes(8, "little")),
     ]
     return image
 
@@ -99,7 +99,7 @@ KINDS: dict[str, Kind] = {
     "32 MiB blocks": Kind(lambda path: vhdx.create(path, 70 * MIB + 512, block_size=32 * MIB)),
     "256 MiB blocks": Kind(lambda path: vhdx.create(path, 600 * MIB + 1024, block_size=256 * MIB)),
     "sparse 3 GiB": Kind(lambda path: vhdx.create(path, 3 * GIB, block_size=256 * MIB)),
-    "strange": Kind(lambda path: strange().write(path)),
+    "strange": Kind(lambda path: strange().write(path), looks_lost=True),
     "strange, absent fixed": Kind(
         lambda path: ImageBuilder(
             disk_type="fixed",
@@ -107,7 +107,8 @@ KINDS: dict[str, Kind] = {
             disk_size=6 * MIB,
             blocks={1: Block(pattern(1, MIB)), 2: Block(state=ZERO), 4: Block(pattern(4, MIB))},
             file_length=13 * MIB,
-        ).write(path)
+        ).write(path),
+        looks_lost=True,
     ),
     "like QEMU": Kind(
         lambda path: qemu_like(
