@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from vhdx.ops.file_systems import file_systems
     from vhdx.ops.make.convert import ConvertResult, convert
     from vhdx.ops.make.create import CreateResult, create
+    from vhdx.ops.make.formatting import Formatting
     from vhdx.ops.make.measure import MeasureResult, measure
     from vhdx.ops.make.plan import ImageOptions
     from vhdx.ops.merge import MergeResult, merge
@@ -69,6 +70,7 @@ __all__ = [
     "ExtentKind",
     "FileSystemError",
     "FileSystemOn",
+    "Formatting",
     "ImageFailedError",
     "ImageLockedError",
     "ImageOptions",
@@ -139,6 +141,7 @@ _HOMES = {
     "vhdx.ops.merge": ("MergeResult", "merge"),
     "vhdx.ops.make.measure": ("MeasureResult", "measure"),
     "vhdx.ops.metadata": ("UserItemInfo", "delete_user_item", "get_user_item", "set_user_item", "user_items"),
+    "vhdx.ops.make.formatting": ("Formatting",),
     "vhdx.ops.make.plan": ("ImageOptions",),
     "vhdx.ops.properties": ("PropertiesResult", "set_properties"),
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),

@@ -21,6 +21,8 @@ def quoted(text: str) -> str:
 
 def printable(text: str) -> str:
     """The text with control characters, line ends included, and everything unprintable as escapes."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

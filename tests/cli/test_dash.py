@@ -44,7 +44,15 @@ LINES = [
     f"metadata delete - {GUID}",
 ]
 READ = {
-    *("check image", "compare first", "compare second", "convert source", "create parent", "diff child"),
+    *(
+        "check image",
+        "compare first",
+        "compare second",
+        "convert source",
+        "create contents",
+        "create parent",
+        "diff child",
+    ),
     *(
         "diff since",
         "dump image",

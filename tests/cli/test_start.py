@@ -54,7 +54,7 @@ OF_INFO = {
     },
     "ops": {"info"},
     "partitions": {"gpt", "mbr", "read", "table", "types"},
-    "storage": {"base", "file", "host", "locks", "stream"},
+    "storage": {"base", "cursor", "file", "host", "locks", "stream"},
     "write": {"space"},
 }
 """The modules of each room that `vhdx info` imports: one more takes everybody's time."""

@@ -130,7 +130,10 @@ def convert(
     if carve is not None and (not salvage or state is not None):
         raise click.UsageError("--carve goes with --salvage, and not with --state")
     lists = JsonLists("doubts", "carved") if as_json else None
-    with making(target) if state is None else resuming(target, state), progress_bar("converting") as progress:
+    with (
+        making(target, carve) if state is None else resuming(target, state),
+        progress_bar("converting") as progress,
+    ):
         made = convert_disk(
             source,
             target,

@@ -25,7 +25,7 @@ _INTERRUPTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGBREAK") if 
 """Ctrl-C, and on Windows Ctrl-Break."""
 _FAILURE_OF = {"compare": 2}
 """Verbs that say something else with 1."""
-_REPLACING = frozenset({"convert", "create"})
+_REPLACING = frozenset({"convert", "cp", "create"})
 """Verbs whose --force replaces a file that exists."""
 
 

@@ -144,7 +144,7 @@ def chosen(
     named = [
         FileVolume(each, tell)
         for each in disk_volumes.volumes(disk, agree=False)
-        if partition in (None, each.partition) and (volume is None or _is_named(each, volume))
+        if partition in (None, each.partition) and (volume is None or is_named(each, volume))
     ]
     readable = [each for each in named if each.is_readable]
     if not readable:
@@ -162,7 +162,8 @@ def chosen(
     raise ValueError(f"several volumes have {path}: {there}; choose with --partition N or --volume NAME")
 
 
-def _is_named(volume: Volume, name: str) -> bool:
+def is_named(volume: Volume, name: str) -> bool:
+    """Whether a volume has this name, label or UUID."""
     found = volume.file_system
     return name in (volume.name, volume.name.rpartition("/")[2], found.label) or (
         found.uuid is not None and found.uuid.casefold() == name.casefold()

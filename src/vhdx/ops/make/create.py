@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vhdx.build.build import ImageBuilder
-from vhdx.disk.open import open_disk
+from vhdx.disk.open import lone_disk, open_disk
 from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT, child_plan, is_found_by_default
+from vhdx.ops.make.formatting import format_disk
 from vhdx.ops.make.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
 from vhdx.storage.file import refuse_standard_output
 from vhdx.storage.publish import new_file
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from vhdx.build.build import ImagePlan
     from vhdx.disk.chain import Disk
     from vhdx.disk.places import Parents
+    from vhdx.ops.make.formatting import Formatting
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ def create(
     parent: str | os.PathLike[str] | None = None,
     parents: Parents = None,
     overwrite: bool = False,
+    formatting: Formatting | None = None,
 ) -> CreateResult:
     """Create an empty disk of ``size`` (bytes, or a word such as ``"10GiB"``) in a new file.
 
@@ -69,12 +72,18 @@ def create(
     user items, blocks of 2 MiB unless told otherwise, and the parent's size unless a larger one is given.
     ``parents`` says where the parent's own parents are, as for ``vhdx.open``.
 
+    ``formatting`` puts a file system on the disk, in a partition if it says so.
+
     Raises FileExistsError unless ``overwrite``, ImageLockedError if a file is in use, ValueError for sizes
     past the format's limits, UnsupportedImageError for a parent with a dirty log, OSError (ENOSPC for a
     fixed image on a full disk).
     """
     path = os.fspath(path)
     refuse_standard_output(path)
+    if formatting is not None:
+        if parent is not None:
+            raise ValueError("a child begins with the contents of its parent: it gets no file system")
+        formatting.check()
     options = ImageOptions(
         disk_type, block_size, log_size, logical_sector_size, physical_sector_size, disk_id, zero_blocks
     )
@@ -89,6 +98,10 @@ def create(
         with new_file(path, overwrite=overwrite, remark=remarks.append) as storage:
             builder = ImageBuilder(storage, plan, disk_size)
             file_size = builder.finish(disk_size)
+            if formatting is not None:
+                with lone_disk(storage.lent()) as disk:
+                    format_disk(disk, formatting, os.path.dirname(path) or ".", remarks.append)
+                file_size = storage.size()
     if not builder.reserved:
         remarks.append(NOT_RESERVED)
     if parent is not None and not is_found_by_default(path, os.fspath(parent)):
