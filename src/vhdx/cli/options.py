@@ -56,6 +56,20 @@ class SectorSize(click.ParamType[int]):
         return size if size in (512, 4096) else self.fail(f"{value} is neither 512 nor 4096", param, ctx)
 
 
+class DiskType(click.Choice[str]):
+    """A type of image that is made without a parent."""
+
+    def __init__(self) -> None:
+        super().__init__(["dynamic", "fixed"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value == "differencing":
+            from vhdx.ops.make.plan import DIFFERENCING_ADVICE  # noqa: PLC0415  parsing needs no library
+
+            self.fail(DIFFERENCING_ADVICE, param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def _named(value: Any) -> Any:
     """The path that ``wsl:NAME`` or ``docker:`` stands for where there are such disks; all else as it is."""
     if isinstance(value, str) and value.startswith(("wsl:", "docker:")):
@@ -183,10 +197,8 @@ image_options = together(
     click.option(
         "--type",
         "disk_type",
-        type=click.Choice(["dynamic", "fixed"]),
-        default="dynamic",
-        show_default=True,
-        help="Fixed images have their space from the beginning.",
+        type=DiskType(),
+        help="By default a VHDX is dynamic, and a VHD fixed: it has its space from the beginning.",
     ),
     click.option(
         "--block-size", type=SIZE, metavar="N", help="1M to 256M; by default 8M to 64M by disk size."

@@ -121,7 +121,7 @@ def _scanned(source: Source, progress: Progress | None) -> Iterator[tuple[int, i
 
 def _count(runs: Iterator[tuple[int, int]], target: Target) -> tuple[int, int]:
     """Blocks that the runs, which come in order, lie in, and the bytes in them."""
-    block_size = 1 if target.plan is None else target.plan.block_size
+    block_size = target.block_size or 1
     blocks, last, total = 0, -1, 0
     for offset, length in runs:
         first = max(last + 1, offset // block_size)
@@ -132,4 +132,4 @@ def _count(runs: Iterator[tuple[int, int]], target: Target) -> tuple[int, int]:
 
 
 def _all_blocks(target: Target, disk_size: int) -> int:
-    return 0 if target.plan is None else target.plan.geometry(disk_size).block_count
+    return 0 if target.block_size is None else -(-disk_size // target.block_size)
