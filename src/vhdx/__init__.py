@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from vhdx.version import __version__
 
 if TYPE_CHECKING:
-    from vhdx.disk.chain import Disk
     from vhdx.disk.free_space import VolumeSelection
-    from vhdx.disk.open import open_disk as open  # noqa: A004  the name people expect
+    from vhdx.disk.open import open_any as open  # noqa: A004  the name people expect
+    from vhdx.disk.opened import OpenedDisk as Disk
     from vhdx.disk.places import ParentPolicy
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.errors import (
@@ -112,9 +112,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "vhdx.disk.chain": ("Disk",),
     "vhdx.disk.free_space": ("VolumeSelection",),
     "vhdx.disk.open": ("open",),
+    "vhdx.disk.opened": ("Disk",),
     "vhdx.disk.places": ("ParentPolicy",),
     "vhdx.disk.volumes": ("FileSystemOn",),
     "vhdx.errors": (
@@ -148,7 +148,7 @@ _HOMES = {
     "vhdx.partitions.table": ("Partition", "PartitionTable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_OTHER_NAMES = {"open": "open_disk"}
+_OTHER_NAMES = {"open": "open_any", "Disk": "OpenedDisk"}
 
 
 def __getattr__(name: str) -> object:
@@ -160,4 +160,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return list(__all__)

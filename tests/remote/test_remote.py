@@ -21,6 +21,7 @@ from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.reading import whole
+from vhdx.storage import elsewhere
 
 from .server import Server, serving
 
@@ -168,14 +169,14 @@ class Counted:
         return self.data[self.at : self.at + length]
 
 
-BLOCK = vhdx.remote.BLOCK_SIZE
+BLOCK = elsewhere.BLOCK_SIZE
 DATA = pattern(3, 40 * BLOCK + 100)
 
 
 @given(st.lists(st.tuples(st.integers(0, len(DATA) + 10), st.integers(0, 20 * BLOCK)), max_size=20))
 def test_the_cache_reads_what_a_file_reads(ranges: list[tuple[int, int]]) -> None:
     source = Counted(DATA)
-    file = vhdx.remote.CachedFile(source, "name")
+    file = elsewhere.CachedFile(source, "name")
     for offset, length in ranges:
         assert file.seek(offset) == offset
         assert file.read(length) == DATA[offset : offset + length]
@@ -187,7 +188,7 @@ def test_the_cache_reads_what_a_file_reads(ranges: list[tuple[int, int]]) -> Non
 def test_neighbours_are_fetched_at_once_and_what_is_kept_is_bounded() -> None:
     data = bytes(300 * BLOCK)
     source = Counted(data)
-    file = vhdx.remote.CachedFile(source, "name")
+    file = elsewhere.CachedFile(source, "name")
     for offset, length in ((BLOCK + 5, 10), (0, 4 * BLOCK), (0, 4 * BLOCK)):
         file.seek(offset)
         file.read(length)

@@ -56,7 +56,7 @@ def map(  # noqa: A001  the verb's name
     from vhdx.disk.open import open_any  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    with open_any(image, name, parents=policy, lock=not force_share) as disk:
+    with open_any(image, image_format=name, parents=policy, lock=not force_share) as disk:
         depths = range(1, len(disk.chain) + 1) if layers else (None,)
         if draw:
             from vhdx.cli.drawing import draw_disk  # noqa: PLC0415

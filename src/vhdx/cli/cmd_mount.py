@@ -12,11 +12,13 @@ import click
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
     FILE,
+    RAW_IS_SAID,
     SECONDS,
     chain_options,
     chosen,
     commit_interval_option,
     force_share_option,
+    format_option,
     orphans_option,
     parent_policy,
     partition_option,
@@ -28,7 +30,7 @@ from vhdx.text import command, printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vhdx.disk.open import Mode
+    from vhdx.disk.open import Format, Mode
 
 
 @click.command()
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 @click.option(
     "--timeout", type=SECONDS, metavar="SECONDS", help="Unmount if nobody has opened the file until then."
 )
+@format_option
 @partition_option
 @orphans_option
 @chain_options
@@ -52,6 +55,7 @@ def mount(
     foreground: bool,
     commit_interval: float,
     timeout: float | None,
+    image_format: Format | None,
     partition: int | None,
     force: bool,
     parent_dirs: tuple[str, ...],
@@ -71,7 +75,8 @@ def mount(
             errno.ENOTSUP,
             f"Windows has no FUSE; {served} shows the disk to NBD clients, {converted} makes a file of it",
         )
-    from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
+    from vhdx.disk.chain import Disk  # noqa: PLC0415  --help needs no library
+    from vhdx.disk.open import open_any  # noqa: PLC0415
     from vhdx.mount import background, fuse  # noqa: PLC0415
     from vhdx.mount.directory import FILE_NAME  # noqa: PLC0415
 
@@ -94,10 +99,14 @@ def mount(
         ready, tell = side.ready, background.tell_system_log
     try:
         mode: Mode = "r+" if write else "r"
-        opening = partial(open_disk, image, mode, parents=policy, lock=not force_share)
+        opening = partial(
+            open_any, image, mode, image_format=image_format, parents=policy, lock=not force_share
+        )
         with opening(commit_interval=commit_interval if write else 0) as disk:
             part = chosen(disk, partition)
-            if write:
+            if write and image_format is None and disk.format == "raw":
+                raise click.UsageError(RAW_IS_SAID.format(image))
+            if write and isinstance(disk, Disk):
                 refuse_to_orphan(image, disk, force=force)
                 with changing(image=image):
                     disk.replay()  # as Windows does; a log that is dirty later tells that closing failed

@@ -46,6 +46,11 @@ def print_json(result: Any) -> None:
     echo(_dumps(_plain(result), indent=2))
 
 
+def print_json_line(result: Any) -> None:
+    """Print a result as JSON in one line."""
+    echo(_dumps(_plain(result)))
+
+
 def print_json_rows(rows: Iterable[Any]) -> None:
     """Print results as a JSON array, one on each line, none of them kept."""
     print_json_stream(iter(rows))

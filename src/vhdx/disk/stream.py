@@ -10,9 +10,7 @@ from vhdx.disk.base import bytes_in, bytes_of
 from vhdx.reentry import Entrance, one_entrance
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
-    from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.base import Buffer, VirtualDisk
 
 
 class DiskStream(io.RawIOBase):

@@ -69,6 +69,19 @@ class Volume:
         offset = self.map.segments[0].disk_offset if self.partition or self.name == WHOLE_DISK else None
         return FileSystemOn(self.partition, self.name, offset, *self.file_system)
 
+    @property
+    def title(self) -> str:
+        """It in a few words: ``partition 2 (ext4, label root)``."""
+        label = f", label {self.file_system.label}" if self.file_system.label else ""
+        return f"{self.name} ({self.file_system.kind}{label})"
+
+    def is_named(self, name: str) -> bool:
+        """Whether it is called so: by its own name, the last part of it, its label or its UUID."""
+        found = self.file_system
+        return name in (self.name, self.name.rpartition("/")[2], found.label) or (
+            found.uuid is not None and found.uuid.casefold() == name.casefold()
+        )
+
     def free_runs(self) -> Iterator[Runs]:
         """Rows of (disk offset, length) of what is certainly free: ascending, disjoint, cut at segments.
 

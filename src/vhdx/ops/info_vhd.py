@@ -10,7 +10,7 @@ from vhdx.disk.places import policy_from
 from vhdx.disk.vhd import VhdDisk, vhd_disk
 from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
-from vhdx.ops.info import file_systems_info, table_info
+from vhdx.ops.info import allocated_size, file_systems_info, table_info
 from vhdx.storage.file import open_for_reading
 
 if TYPE_CHECKING:
@@ -37,10 +37,13 @@ class VhdInfo(NamedTuple):
 
     path: str
     format: str
-    file_size: int
     virtual_size: int
+    file_size: int
+    allocated_size: int | None
     disk_type: str
     block_size: int | None
+    logical_sector_size: int
+    physical_sector_size: int
     disk_id: UUID
     creator: str
     created: str
@@ -57,7 +60,11 @@ def vhd_info(
     path: str | os.PathLike[str], *, chain: bool = False, parents: Parents = None, lock: bool = True
 ) -> VhdInfo:
     """What the VHD at ``path`` is. ``chain`` opens the parents. Raises what opening raises."""
-    storage = open_for_reading(os.fspath(path), lock=lock)
+    return info_of_vhd(open_for_reading(os.fspath(path), lock=lock), chain=chain, parents=parents, lock=lock)
+
+
+def info_of_vhd(storage: ReadableStorage, *, chain: bool, parents: Parents, lock: bool) -> VhdInfo:
+    """The same of a file that is open; closes it."""
     try:
         lone = VhdImage(storage)
         if lone.has_parent and not chain:
@@ -80,10 +87,13 @@ def _vhd_info(image: VhdImage, disk: VhdDisk | None, *, chain: bool) -> VhdInfo:
     return VhdInfo(
         path=image.name,
         format="vhd",
-        file_size=image.storage.size(),
         virtual_size=image.size,
+        file_size=image.storage.size(),
+        allocated_size=allocated_size(image.storage),
         disk_type=image.disk_type,
         block_size=None if header is None else header.block_size,
+        logical_sector_size=vhd.SECTOR_SIZE,
+        physical_sector_size=vhd.SECTOR_SIZE,
         disk_id=footer.unique_id,
         creator=f"{creator} {version}",
         created=made.isoformat(),

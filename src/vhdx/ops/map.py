@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeAlias
 
-    from vhdx.disk.raw import RawDisk
-    from vhdx.disk.vhd import VhdDisk
+    from vhdx.disk.opened import OpenedDisk
     from vhdx.extents import Extent
     from vhdx.progress import Progress
 
-    MappedDisk: TypeAlias = Disk | RawDisk | VhdDisk
+    MappedDisk: TypeAlias = OpenedDisk
     Counter = Callable[[Tally, int, int], None]
     """Adds a range, given by offset and length, to a tally."""
 

@@ -111,20 +111,9 @@ def test_seven_zip_sees_the_same_disk(tmp_path: Path) -> None:
 
 def test_from_a_pipe_the_table_stands_behind_the_blocks(tmp_path: Path) -> None:
     raw = write_raw(tmp_path / "a.raw", SIZE, PIECES)
-    line = [
-        sys.executable,
-        "-m",
-        "vhdx",
-        "convert",
-        "-O",
-        "vhd",
-        "--type",
-        "dynamic",
-        "-",
-        tmp_path / "a.vhd",
-    ]
+    words = f"-m vhdx convert -O vhd --type dynamic - {tmp_path / 'a.vhd'}".split()
     with subprocess.Popen(["cat", raw], stdout=subprocess.PIPE) as cat:
-        subprocess.run(line, stdin=cat.stdout, check=True)
+        subprocess.run([sys.executable, *words], stdin=cat.stdout, check=True)
     assert int.from_bytes((tmp_path / "a.vhd").read_bytes()[528:536], "big") > 6 * MIB
     assert pyvhdi_bytes(tmp_path / "a.vhd") == raw_bytes(SIZE, PIECES)
     assert vhdx.check(tmp_path / "a.vhd").is_clean

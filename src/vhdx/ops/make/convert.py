@@ -20,7 +20,7 @@ from vhdx.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.extents import Doubt
     from vhdx.known import KnownDisk
@@ -47,7 +47,7 @@ class ConvertResult:
 
 
 def convert(
-    source: str | os.PathLike[str],
+    source: Openable,
     target: str | os.PathLike[str],
     *,
     source_format: Format | None = None,
@@ -69,22 +69,21 @@ def convert(
 ) -> ConvertResult:
     """Write the contents of ``source`` into a new file ``target``.
 
-    ``source`` is a raw file, a block device, a VHDX or VHD with all its parents, or ``"-"`` for raw on
-    standard input. Formats are told by content and by the target's suffix unless given. A VHDX target is
-    made as ``options`` say; from a VHDX it keeps disk id, sector sizes and the user items that belong to
-    the disk. A VHD target is fixed, as Azure wants it, unless ``options`` say that it is dynamic, and rounded
-    up to whole MiB. ``partition`` takes the partition of this number alone, which becomes a disk of its own.
-    Where the target has other logical sectors than the source, MBR and GPT are rewritten so that
-    the partitions stay where they are; where that is impossible the table stays, too. The remarks say so, and
-    which file systems are made for the old sectors. Holes and blocks of zeros are not stored. ``progress`` is
-    called with the bytes done and the size of the disk (None while that is not known). ``lock=False`` reads
-    a source that somebody else writes to. ``salvage=True`` reads what can be read of a damaged source; once
-    the target is there ``on_doubt`` is called with each range that may be wrong, from the source's tables.
-    ``ignore_bitmaps`` takes every sector of a stored block of a VHD without a parent as it stands, as QEMU
-    does. ``sync=False`` returns when the host has taken everything, without waiting for its disk: a loss of
-    power may then leave a target that is not whole. ``known`` is what you know of a disk to be salvaged whose
-    metadata are lost.
-
+    ``source`` is what `vhdx.open` takes: a raw file, a block device, a VHDX or VHD with all its parents; or
+    ``"-"`` for raw on standard input. Formats are told by content and by the target's suffix unless given.
+    A VHDX target is made as ``options`` say; from a VHDX it keeps disk id, sector sizes and the user items
+    that belong to the disk. A VHD target is fixed, as Azure wants it, unless ``options`` say that it is
+    dynamic, and rounded up to whole MiB. ``partition`` takes the partition of this number alone, which
+    becomes a disk of its own. Where the target has other logical sectors than the source, MBR and GPT are
+    rewritten so that the partitions stay where they are; where that is impossible the table stays, too. The
+    remarks say so, and which file systems are made for the old sectors. Holes and blocks of zeros are not
+    stored. ``progress`` is called with the bytes done and the size of the disk (None while that is not
+    known). ``lock=False`` reads a source that somebody else writes to. ``salvage=True`` reads what can be
+    read of a damaged source; once the target is there ``on_doubt`` is called with each range that may be
+    wrong, from the source's tables. ``ignore_bitmaps`` takes every sector of a stored block of a VHD
+    without a parent as it stands, as QEMU does. ``sync=False`` returns when the host has taken everything,
+    without waiting for its disk: a loss of power may then leave a target that is not whole. ``known`` is
+    what you know of a disk to be salvaged whose metadata are lost.
     ``state`` is a map file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``: the
     target is written in its place, and a later call goes on where this one was broken off.
 
@@ -99,7 +98,7 @@ def convert(
     wanted = target_format or format_of(target)
     rounding = Rounding()
     with open_source(
-        os.fspath(source),
+        source,
         source_format,
         parents=parents,
         lock=lock,

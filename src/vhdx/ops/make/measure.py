@@ -14,11 +14,12 @@ from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import open_source
 from vhdx.ops.make.target import target_for
+from vhdx.storage.elsewhere import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.target import Target
@@ -47,7 +48,7 @@ class MeasureResult(NamedTuple):
 
 
 def measure(
-    source: str | os.PathLike[str],
+    source: Openable,
     *,
     source_format: Format | None = None,
     target_format: Format = "vhdx",
@@ -66,11 +67,10 @@ def measure(
     ``discard_free`` and ``volumes`` leave out what file systems call free.
     Raises what `convert` raises, and ValueError for a pipe, which could be read only once.
     """
-    path = os.fspath(source)
     rounding = Rounding()
     selection = (volumes or VolumeSelection()) if discard_free else None
     with open_source(
-        path, source_format, parents=parents, lock=lock, partition=partition, volumes=selection
+        source, source_format, parents=parents, lock=lock, partition=partition, volumes=selection
     ) as opened:
         if opened.size is None:
             raise ValueError("a pipe cannot be measured: what is read from it is gone")
@@ -79,14 +79,14 @@ def measure(
         read, remarks = with_sectors_of(opened, target.sector_size, disk_size)
         runs = _scanned(read, progress) if scan_zeros else read.ranges()
         blocks, data_size = _count(runs, target)
-        whole_image = partition is None and isinstance(opened.disk, Disk)
+        own_file = _own_file(source) if partition is None and isinstance(opened.disk, Disk) else None
         kept = opened.remarks() if discard_free else ()
     compacted: int | None = None
     refusal: tuple[str, ...] = ()
-    if whole_image:
+    if own_file is not None:
         try:
             estimate = compact(
-                path,
+                own_file,
                 scan_zeros=scan_zeros,
                 dry_run=True,
                 discard_free=discard_free,
@@ -109,6 +109,11 @@ def measure(
         compacted_size=compacted,
         remarks=(*rounding.sentences, *kept, *remarks, *refusal),
     )
+
+
+def _own_file(source: Openable) -> str | None:
+    """The path of what could be compacted in its place."""
+    return None if is_url(source) or not isinstance(source, str | os.PathLike) else os.fspath(source)
 
 
 def _scanned(source: Source, progress: Progress | None) -> Iterator[tuple[int, int]]:
