@@ -43,6 +43,7 @@ FACE = {
     *("file_systems", "FileSystemOn"),
     *("CompareResult", "Disk", "Doubt", "Extent", "ExtentKind", "BlockState"),
     *("CreateResult", "ConvertResult", "ImageOptions", "KnownDisk", "ParentPolicy", "__version__"),
+    *("info", "ImageInfo", "VhdInfo", "RawInfo"),
     *("measure", "MeasureResult", "Partition", "PartitionTable"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
     "FileSystemError",

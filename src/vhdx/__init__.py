@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.discard import DiscardedVolume
     from vhdx.ops.file_systems import file_systems
+    from vhdx.ops.info import ImageInfo
+    from vhdx.ops.info_any import RawInfo
+    from vhdx.ops.info_any import info_any as info
+    from vhdx.ops.info_vhd import VhdInfo
     from vhdx.ops.make.convert import ConvertResult, convert
     from vhdx.ops.make.create import CreateResult, create
     from vhdx.ops.make.measure import MeasureResult, measure
@@ -70,6 +74,7 @@ __all__ = [
     "FileSystemError",
     "FileSystemOn",
     "ImageFailedError",
+    "ImageInfo",
     "ImageLockedError",
     "ImageOptions",
     "KnownDisk",
@@ -81,12 +86,14 @@ __all__ = [
     "Partition",
     "PartitionTable",
     "PropertiesResult",
+    "RawInfo",
     "RebaseResult",
     "RepairResult",
     "ResizeResult",
     "UndoResult",
     "UnsupportedImageError",
     "UserItemInfo",
+    "VhdInfo",
     "VhdxError",
     "VolumeSelection",
     "__version__",
@@ -98,6 +105,7 @@ __all__ = [
     "delete_user_item",
     "file_systems",
     "get_user_item",
+    "info",
     "measure",
     "merge",
     "open",
@@ -136,6 +144,9 @@ _HOMES = {
     "vhdx.ops.make.create": ("CreateResult", "create"),
     "vhdx.ops.discard": ("DiscardedVolume",),
     "vhdx.ops.file_systems": ("file_systems",),
+    "vhdx.ops.info": ("ImageInfo",),
+    "vhdx.ops.info_any": ("RawInfo", "info"),
+    "vhdx.ops.info_vhd": ("VhdInfo",),
     "vhdx.ops.merge": ("MergeResult", "merge"),
     "vhdx.ops.make.measure": ("MeasureResult", "measure"),
     "vhdx.ops.metadata": ("UserItemInfo", "delete_user_item", "get_user_item", "set_user_item", "user_items"),
@@ -148,7 +159,7 @@ _HOMES = {
     "vhdx.partitions.table": ("Partition", "PartitionTable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_OTHER_NAMES = {"open": "open_any", "Disk": "OpenedDisk"}
+_OTHER_NAMES = {"open": "open_any", "Disk": "OpenedDisk", "info": "info_any"}
 
 
 def __getattr__(name: str) -> object:

@@ -368,7 +368,7 @@ def test_it_is_never_written_to(tmp_path: Path) -> None:
         assert disk.stream().read(512) == bytes(512)
         with pytest.raises(ValueError, match="not inside the disk"):
             disk.pread(1, SMALL)
-    with pytest.raises(ValueError, match="only read"):
+    with pytest.raises(vhdx.UnsupportedImageError, match="only read"):
         open_any(str(path), mode="r+")
 
 
@@ -404,7 +404,7 @@ def test_opening_it_as_a_vhdx_says_what_to_do(tmp_path: Path, mode: Literal["r",
 def test_a_name_is_not_enough(tmp_path: Path, size: int) -> None:
     (tmp_path / "a.vhd").write_bytes(bytes(size))
     what = "is nothing but zeros at its beginning: .*" if size else "does not look like one"
-    with pytest.raises(ValueError, match=f"{what}; say -f raw or -f vhd"):
+    with pytest.raises(vhdx.CorruptImageError, match=f"{what}; say -f raw or -f vhd"):
         open_any(str(tmp_path / "a.vhd"))
     with pytest.raises(vhdx.CorruptImageError, match="cookie"):
         open_any(str(tmp_path / "a.vhd"), image_format="vhd")

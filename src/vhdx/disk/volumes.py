@@ -13,6 +13,7 @@ from vhdx.errors import UnsupportedImageError
 from vhdx.filesystems.base import Examined, FileSystem, NotFreeError
 from vhdx.filesystems.detect import detect, examine_found, hibernated
 from vhdx.partitions.mbr import EXTENDED_TYPES
+from vhdx.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,6 +30,7 @@ _MOST_NESTED = 3
 _EXTENDED = frozenset(f"0x{kind:02x}" for kind in EXTENDED_TYPES)
 
 
+@brief("name", "kind", "size", "free", "state")
 class FileSystemOn(NamedTuple):
     """A file system, or what else stands in a volume, and in which one. Sizes in bytes.
 

@@ -13,7 +13,7 @@ from vhdx.image import image
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.rules import Finding, Place, Severity
 from vhdx.storage.file import open_for_reading
-from vhdx.text import command
+from vhdx.text import brief, command
 
 ENDS_EARLY = frozenset(
     rule.code
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage
 
 
+@brief("severity", "code", "file_offset")
 class CheckFinding(NamedTuple):
     """One violation, or one thing worth knowing.
 
@@ -58,6 +59,7 @@ class CheckFinding(NamedTuple):
     repairable: str
 
 
+@brief("path", "format", "errors", "warnings", "notes")
 class CheckResult(NamedTuple):
     """What the check of one file found.
 
@@ -81,6 +83,8 @@ class CheckResult(NamedTuple):
     free_bytes: int = 0
     whole: WholeShare | None = None
     """How much of the disk is whole, where the file ends early."""
+    virtual_size: int | None = None
+    """Size of the disk in bytes; None where nothing says it any more."""
 
     @property
     def is_clean(self) -> bool:
@@ -150,6 +154,10 @@ class FoundInFile(Protocol):
         """What could not be looked at."""
 
     @property
+    def virtual_size(self) -> int | None:
+        """Size of the disk, as far as that can be told."""
+
+    @property
     def leaked_bytes(self) -> int:
         """Bytes of the file that belong to nothing and are not zeros."""
 
@@ -176,6 +184,7 @@ def result_of(
         parents=parents,
         format=name,
         free_bytes=examined.free_bytes,
+        virtual_size=examined.virtual_size,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.open import open_any
 from vhdx.disk.parts import one_partition
 from vhdx.extents import ExtentKind, side_by_side
+from vhdx.text import brief
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
     from vhdx.disk.places import Parents
 
 
+@brief("identical", "first_difference")
 class CompareResult(NamedTuple):
     """What was found. Offsets and sizes in bytes; disks of different size are never identical."""
 
+    first_path: str
+    second_path: str
     identical: bool
     first_difference: int | None
     """The first disk offset at which both disks have a byte and the bytes differ."""
@@ -50,7 +54,7 @@ def compare(
         left, right = _part(one, partition), _part(other, partition)
         difference = _first_difference(left, right, progress)
         same = difference is None and left.size == right.size
-        return CompareResult(same, difference, left.size, right.size)
+        return CompareResult(one.chain[0], other.chain[0], same, difference, left.size, right.size)
 
 
 def _part(disk: OpenedDisk, partition: int | None) -> OpenedDisk:

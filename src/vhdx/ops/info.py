@@ -17,6 +17,7 @@ from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
 from vhdx.image.states import PRESENT
 from vhdx.storage.file import FileStorage
+from vhdx.text import brief
 from vhdx.write.space import Conflict, survey
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ class TableInfo(NamedTuple):
     findings: tuple[str, ...]
 
 
+@brief("path", "format", "disk_type", "virtual_size", "file_size")
 class ImageInfo(NamedTuple):
     """What a VHDX is; sizes in bytes. ``blocks`` and ``chain`` are None where they were not asked for.
 

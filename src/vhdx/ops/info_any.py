@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from vhdx.disk.open import closing_on_failure, format_of_contents, image_in, policy_of, storage_of
 from vhdx.disk.raw import RawDisk
 from vhdx.ops.info import ImageInfo, allocated_size, file_systems_info, info_of_image, table_info
+from vhdx.text import brief
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format, Openable
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage
 
 
+@brief("path", "format", "virtual_size", "file_size")
 class RawInfo(NamedTuple):
     """What a raw disk is; sizes in bytes. ``allocated_size`` is None where the host does not tell it."""
 

@@ -12,6 +12,7 @@ from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
 from vhdx.ops.info import allocated_size, file_systems_info, table_info
 from vhdx.storage.file import open_for_reading
+from vhdx.text import brief
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -29,6 +30,7 @@ _LOOKED_AT = 8
 """Blocks that are looked at for what their bitmaps hide: `info` is to answer at once."""
 
 
+@brief("path", "format", "disk_type", "virtual_size", "file_size")
 class VhdInfo(NamedTuple):
     """What a VHD is; sizes in bytes. ``chain`` is None where it was not asked for.
 

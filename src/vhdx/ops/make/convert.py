@@ -15,6 +15,7 @@ from vhdx.ops.make.source import open_source
 from vhdx.ops.make.target import format_of, target_for
 from vhdx.storage.file import identity_of, refuse_standard_output
 from vhdx.storage.publish import new_file
+from vhdx.text import brief
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -32,10 +33,12 @@ if TYPE_CHECKING:
 _WRITE_BACK_EVERY = 32 * MIB
 
 
-@dataclass(frozen=True, slots=True)
+@brief("path", "source_format", "target_format", "virtual_size", "file_size")
+@dataclass(frozen=True, slots=True, repr=False)
 class ConvertResult:
     """What was made. Sizes in bytes; ``data_size`` is how much of the disk's contents was written."""
 
+    path: str
     source_format: str
     target_format: str
     virtual_size: int
@@ -125,7 +128,7 @@ def convert(
         doubts = _report_doubts(opened, on_doubt)
         remarks = (*opened.remarks(), *remarks)
     remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)), *left_over)
-    return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks, doubts)
+    return ConvertResult(target, opened.format, wanted, disk_size, file_size, written, remarks, doubts)
 
 
 class _Resuming(NamedTuple):
@@ -148,7 +151,7 @@ def _resumed(
     copy.run(overwrite=how.overwrite, progress=progress)
     count = _report(copy.doubts(), on_doubt)
     size = source.disk.size
-    return ConvertResult(source.format, "raw", size, size, copy.written, source.remarks(), count)
+    return ConvertResult(how.target, source.format, "raw", size, size, copy.written, source.remarks(), count)
 
 
 def _report_doubts(source: Source, on_doubt: Callable[[Doubt], None] | None) -> int:

@@ -13,6 +13,7 @@ from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT, child_plan, is_found_by_de
 from vhdx.ops.make.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
 from vhdx.storage.file import refuse_standard_output
 from vhdx.storage.publish import new_file
+from vhdx.text import brief
 from vhdx.units import parse_size
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
     from vhdx.disk.places import Parents
 
 
-@dataclass(frozen=True, slots=True)
+@brief("path", "disk_type", "virtual_size", "file_size")
+@dataclass(frozen=True, slots=True, repr=False)
 class CreateResult:
     """What was made. Sizes in bytes; ``remarks`` are sentences on what is not as it was asked for."""
 
     path: str
+    format: str
     virtual_size: int
     file_size: int
     disk_type: str
@@ -95,6 +98,7 @@ def create(
         remarks.append(NOT_FOUND_BY_DEFAULT)
     return CreateResult(
         path=path,
+        format="vhdx",
         virtual_size=disk_size,
         file_size=file_size,
         disk_type="differencing" if plan.locator else "fixed" if plan.fixed else "dynamic",

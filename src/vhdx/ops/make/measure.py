@@ -12,9 +12,10 @@ from vhdx.ops.compact import compact
 from vhdx.ops.make.ahead import pieces_here
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import open_source
+from vhdx.ops.make.source import STANDARD_INPUT, open_source
 from vhdx.ops.make.target import target_for
 from vhdx.storage.elsewhere import is_url
+from vhdx.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from vhdx.progress import Progress
 
 
+@brief("path", "target_format", "virtual_size", "required_size", "scanned")
 class MeasureResult(NamedTuple):
-    """What would be made. Sizes in bytes.
+    """What would be made of the file ``path``. Sizes in bytes.
 
     ``required_size`` is the length of the file that a conversion makes, ``fully_allocated_size`` what it
     grows to when every block is written to, ``data_size`` the contents that would be written. Without
@@ -36,6 +38,7 @@ class MeasureResult(NamedTuple):
     that can be read but not compacted, which ``remarks`` say.
     """
 
+    path: str
     source_format: str
     target_format: str
     virtual_size: int
@@ -99,6 +102,7 @@ def measure(
             # Of what no read asks, such as a bitmap that no block needs, or of a log that cannot be written.
             refusal = (f"it cannot be compacted: {error.message}",)
     return MeasureResult(
+        path=STANDARD_INPUT if opened.disk is None else opened.disk.chain[0],
         source_format=opened.format,
         target_format=target_format,
         virtual_size=disk_size,
