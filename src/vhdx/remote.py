@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from vhdx.disk.open import closing_on_failure, format_of_contents, readable_disk
 from vhdx.disk.places import open_regular_file, policy_from
-from vhdx.storage.elsewhere import is_url, remote_file, remote_storage
+from vhdx.storage.elsewhere import remote_file, remote_storage
+from vhdx.storage.stream import is_url
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format

@@ -212,6 +212,7 @@ TRIED = {
     "examine/salvage.py": 1,  # tests/disk/test_salvage.py
     "image/vhd.py": 1,  # tests/examine/test_vhd.py
     "mount/fuse.py": 1,  # tests/mount
+    "ops/check.py": 1,  # tests/cli/test_several.py
     "ops/log.py": 1,  # tests/ops/test_log.py
     "ops/make/child.py": 1,  # above
     "ops/rebase.py": 1,  # above

@@ -11,6 +11,7 @@ import pytest
 
 import vhdx
 from tests.cli.running import run
+from vhdx.cli.main import exit_code_of
 from vhdx.cli.verbs import main
 from vhdx.ops import registry
 
@@ -185,6 +186,39 @@ def test_a_failure_is_printed_as_it_is_told(
     assert done.code == codes[0]
     assert printed["error"] in done.err
     assert printed["where"]["path"] == path
+
+
+GONE = {
+    "create": "gone/new.vhdx 1M",
+    "convert": "gone.vhdx new.raw",
+    "compare": "gone.vhdx gone.vhdx",
+    "rebase": "gone.vhdx --parent gone.vhdx",
+    "resize": "gone.vhdx 1G",
+    "find": "gone.vhdx:/ x",
+    "set": "gone.vhdx --disk-id new",
+}
+"""What a verb takes that takes more than an image, none of which is there."""
+
+
+def _verbs_with_json() -> list[str]:
+    verbs = dict(_commands(main))
+    have_it = (name for name, verb in verbs.items() if any(param.name == "as_json" for param in verb.params))
+    return sorted(set(have_it) - {"wsl"})  # which looks for images itself, and finds none
+
+
+@pytest.mark.parametrize("verb", _verbs_with_json())
+def test_every_verb_prints_its_failure(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is not there, and an option that is none."""
+    monkeypatch.chdir(tmp_path)
+    words = [*verb.split(), *GONE.get(verb, "gone.vhdx").split(), "--json"]
+    for more, expected in (([], "not-found"), (["--no-such-option"], "usage")):
+        code = exit_code_of([*words, *more])
+        printed = json.loads(capsys.readouterr().out)
+        assert complaints(printed, "failure", SCHEMA) == []
+        assert (printed["code"], printed["exit_code"]) == (expected, code)
+        assert code != 0
 
 
 @pytest.mark.parametrize("verb", ["info", "check", "measure"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,6 @@ def measure(
     Of several sources, and of a directory, each VHDX and VHD in and below it has a line, which is one of JSON
     with --json. The exit code is the worst.
     """
-    from vhdx.cli import several  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.measure import measure as measure_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
@@ -88,8 +88,10 @@ def measure(
             lock=not force_share,
             progress=progress,
         )
-        if not several.is_one(sources):
-            return several.show_each(sources, _COLUMNS, partial(_line, look), as_json=as_json)
+        if len(sources) > 1 or os.path.isdir(sources[0]):
+            from vhdx.cli.several import show_each  # noqa: PLC0415
+
+            return show_each(sources, _COLUMNS, partial(_line, look), as_json=as_json)
         found = look(sources[0])
     if as_json:
         print_json(found)

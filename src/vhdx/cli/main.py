@@ -14,7 +14,6 @@ from vhdx.cli import quick
 from vhdx.cli.exit_codes import EXIT_FAILURE
 from vhdx.cli.interrupted import InterruptedChangeError
 from vhdx.cli.render import echo
-from vhdx.cli.sentences import told
 from vhdx.errors import VhdxError
 from vhdx.text import printable
 
@@ -58,6 +57,8 @@ def exit_code_of(arguments: list[str]) -> int:
     except (VhdxError, OSError, ValueError, InterruptedChangeError, KeyboardInterrupt) as error:
         if isinstance(error, InterruptedChangeError):
             echo(err=True)  # below the ^C that the terminal shows, as click does
+        from vhdx.cli.sentences import told  # noqa: PLC0415  most command lines do not fail
+
         sentence, code = told(error, verb, failure)
         if "--json" in arguments:
             _print_json(error, sentence, code, arguments)

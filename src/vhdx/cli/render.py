@@ -104,12 +104,12 @@ def _json_member(member: tuple[str, Any]) -> Iterator[str]:
 def _joined(
     begin: str, items: Iterable[Any], pieces: Callable[[Any], Iterator[str]], separator: str, end: str
 ) -> Iterator[str]:
-    yield begin
-    for index, item in enumerate(items):
-        if index:
-            yield separator
+    before = begin  # not yet, as long as the first item may fail: then nothing was printed
+    for item in items:
+        yield before
+        before = separator
         yield from pieces(item)
-    yield end
+    yield end if before is separator else begin + end
 
 
 def _plain(value: Any) -> Any:

@@ -25,11 +25,6 @@ _WORST_LAST = (0, 3, EXIT_FAILURE, 2)
 """Exit codes of all verbs here: fine, warnings, cannot be told, errors."""
 
 
-def is_one(images: Sequence[str]) -> bool:
-    """Whether a single file is meant, whose answer is the verb's long one."""
-    return len(images) == 1 and not os.path.isdir(images[0])
-
-
 def show_each(
     images: Sequence[str],
     columns: Columns,

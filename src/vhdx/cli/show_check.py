@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +34,7 @@ def show(
     **known: Any,
 ) -> int:
     """Print what is wrong with an image, or a line for each of several; the exit code for how grave it is."""
-    from vhdx.cli import several  # noqa: PLC0415  repair prints, too, and its --help needs no library
-    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415
+    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  repair prints, too, and its --help needs no library
     from vhdx.known import KnownDisk  # noqa: PLC0415
     from vhdx.ops.check import check as check_image  # noqa: PLC0415
 
@@ -48,9 +48,10 @@ def show(
             known=KnownDisk(**known),
             progress=progress,
         )
-        if not several.is_one(images):
-            line = partial(_line, look)
-            return several.show_each(images, _COLUMNS, line, as_json=as_json)
+        if len(images) > 1 or os.path.isdir(images[0]):
+            from vhdx.cli.several import show_each  # noqa: PLC0415
+
+            return show_each(images, _COLUMNS, partial(_line, look), as_json=as_json)
         found = look(images[0])
     if as_json:
         print_json(found)

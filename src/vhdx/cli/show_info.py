@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vhdx.cli import several
 from vhdx.cli.render import echo, print_json, print_rows, progress_bar
 from vhdx.disk.places import ParentPolicy
 from vhdx.ops.info import ImageInfo
@@ -46,11 +46,11 @@ def show(
             lock=not force_share,
             progress=progress,
         )
-        if several.is_one(images):
-            found = look(images[0])
-        else:
-            line = partial(_line, look)
-            return several.show_each(images, _COLUMNS, line, as_json=as_json)
+        if len(images) > 1 or os.path.isdir(images[0]):
+            from vhdx.cli.several import show_each  # noqa: PLC0415  a single image need not wait for it
+
+            return show_each(images, _COLUMNS, partial(_line, look), as_json=as_json)
+        found = look(images[0])
     if as_json:
         print_json(found)
     elif isinstance(found, ImageInfo):

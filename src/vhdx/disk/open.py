@@ -18,10 +18,9 @@ from vhdx.format import header, region
 from vhdx.format.foreign import PREFIX_SIZE, foreign, foreign_to_images
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
-from vhdx.rules import IDENTIFIER_SIGNATURE
-from vhdx.storage.elsewhere import is_url, remote_storage
+from vhdx.rules import IDENTIFIER_SIGNATURE, VHD_FOOTER_NONE
 from vhdx.storage.file import open_for_reading, open_for_writing
-from vhdx.storage.stream import SeekableFile, StreamStorage
+from vhdx.storage.stream import SeekableFile, StreamStorage, is_url
 from vhdx.text import command
 
 if TYPE_CHECKING:
@@ -196,7 +195,7 @@ def with_parents(leaf: Image, parents: Parents, *, lock: bool = True) -> Disk:
 def storage_of(file: Openable, *, lock: bool = True) -> ReadableStorage:
     """What a path, a URL or a file object stands for, to be read; closing it leaves a file object open."""
     if isinstance(file, str | os.PathLike):
-        return remote_storage(file) if is_url(file) else open_for_reading(os.fspath(file), lock=lock)
+        return _elsewhere(file) if is_url(file) else open_for_reading(os.fspath(file), lock=lock)
     if not (hasattr(file, "seek") and hasattr(file, "read")):
         raise TypeError(f"a path or a seekable binary file object is needed, not {type(file).__name__}")
     if not getattr(file, "seekable", lambda: True)():
@@ -214,7 +213,13 @@ def policy_of(file: Openable, parents: Parents) -> ParentPolicy:
 
 def open_here_or_elsewhere(place: str, lock: bool) -> ReadableStorage:
     """Open what a path or a URL names."""
-    return remote_storage(place) if is_url(place) else open_regular_file(place, lock)
+    return _elsewhere(place) if is_url(place) else open_regular_file(place, lock)
+
+
+def _elsewhere(url: str) -> ReadableStorage:
+    from vhdx.storage.elsewhere import remote_storage  # noqa: PLC0415  most files are on this host
+
+    return remote_storage(url)
 
 
 def lone_disk(storage: Storage) -> Disk:
@@ -351,8 +356,12 @@ def _refuse_remains(path: str, storage: ReadableStorage, by_suffix: Format | Non
     other = foreign_to_images(prefix)
     if by_suffix is not None:
         what = "does not look like one" if other is None else f"is {other.kind}: {other.advice}"
+        is_vhdx = by_suffix == "vhdx"
         raise CorruptImageError(
-            f"it is named like a {by_suffix.upper()} but {what}; say -f raw or -f {by_suffix}", image=path
+            f"it is named like a {by_suffix.upper()} but {what}; say -f raw or -f {by_suffix}",
+            image=path,
+            structure="file identifier" if is_vhdx else "footer",
+            rule=IDENTIFIER_SIGNATURE.section if is_vhdx else VHD_FOOTER_NONE.section,
         )
     size = storage.size()
     for offset, signature in _INNER_SIGNATURES:

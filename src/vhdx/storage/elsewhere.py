@@ -6,7 +6,7 @@ import errno
 import io
 import re
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from vhdx.storage.stream import StreamStorage
 
@@ -17,13 +17,6 @@ BLOCK_SIZE = 64 * 1024
 """What is fetched at least."""
 _CACHED_BLOCKS = 128
 _LARGEST_CACHED_READ = 16 * BLOCK_SIZE
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-"""Of more than one letter, which a drive of Windows has."""
-
-
-def is_url(file: object) -> TypeGuard[str]:
-    """Whether a name is that of a file elsewhere, and not of one of this host."""
-    return isinstance(file, str) and _SCHEME.match(file) is not None
 
 
 def remote_storage(url: str, options: dict[str, Any] | None = None) -> StreamStorage:

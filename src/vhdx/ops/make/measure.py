@@ -14,7 +14,7 @@ from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import STANDARD_INPUT, open_source
 from vhdx.ops.make.target import target_for
-from vhdx.storage.elsewhere import is_url
+from vhdx.storage.stream import is_url
 from vhdx.text import brief
 
 if TYPE_CHECKING:
