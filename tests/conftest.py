@@ -1,8 +1,12 @@
 """What holds for all tests: property tests have no deadline (no timed tests) and are the same in each run.
 
+A runner that was started in the background (`&`, `nohup`) ignores SIGINT and SIGHUP, and so would programs
+that tests start: both are given back what they mean.
+
 On Windows some tests are not run: `tests/support/windows.py` says which, and why.
 """
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,3 +41,9 @@ if sys.platform == "win32":
     def pytest_runtest_makereport(call: pytest.CallInfo[Any]) -> Iterator[Any]:
         windows.skip_for_want_of_posix(call)
         return (yield)
+
+else:
+    MEANT: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    for number, handler in MEANT.items():
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)

@@ -13,6 +13,7 @@ from vhdx.cli.options import (
     TARGET,
     chain_options,
     chosen,
+    json_option,
     orphans_option,
     parent_policy,
     partition_option,
@@ -20,6 +21,7 @@ from vhdx.cli.options import (
     selection,
     volume_options,
 )
+from vhdx.cli.render import print_json
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable
 from vhdx.units import size_text
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 @partition_option
 @orphans_option
 @chain_options
+@json_option
 def trim(
     image: str,
     offset: int | None,
@@ -51,6 +54,7 @@ def trim(
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
+    as_json: bool,
 ) -> None:
     """Let go of a part of the disk in IMAGE.
 
@@ -63,6 +67,8 @@ def trim(
     """
     if free == (length is not None):
         raise click.UsageError("say either OFFSET and LENGTH or --free")
+    if as_json and not free:
+        raise click.UsageError("--json goes with --free: of a range there is nothing to tell")
     volumes = selection(asked=free, swap=swap, include=include, exclude=exclude)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     if offset is not None and length is not None:
@@ -74,7 +80,7 @@ def trim(
     else:
         if partition is not None:
             volumes = volumes._replace(include=(*volumes.include, str(partition)))
-        _trim_free(image, volumes, policy)
+        _trim_free(image, volumes, policy, as_json=as_json)
 
 
 def _trim_range(
@@ -90,11 +96,14 @@ def _trim_range(
     click.echo(f"{printable(image)}: let go of {size_text(length)} at offset {offset}{note}")
 
 
-def _trim_free(image: str, volumes: VolumeSelection, policy: ParentPolicy) -> None:
+def _trim_free(image: str, volumes: VolumeSelection, policy: ParentPolicy, *, as_json: bool) -> None:
     from vhdx.ops.trim_free import trim_free  # noqa: PLC0415  --help needs no library
 
     with changing("; running it again goes on", image=image):
         done = trim_free(image, volumes=volumes, parents=policy)
+    if as_json:
+        print_json(done)
+        return
     click.echo(f"{printable(image)}: let go of {size_text(sum(volume.discarded_size for volume in done))}")
     for line in volume_lines(done):
         click.echo(printable(line))
