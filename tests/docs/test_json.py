@@ -197,6 +197,7 @@ GONE = {
     "resize": "gone.vhdx 1G",
     "find": "gone.vhdx:/ x",
     "set": "gone.vhdx --disk-id new",
+    "trim": "gone.vhdx --free",
 }
 """What a verb takes that takes more than an image, none of which is there."""
 
