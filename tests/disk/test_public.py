@@ -182,6 +182,15 @@ def test_remarks_of_a_raw_disk(tmp_path: Path) -> None:
         vhdx.check(tmp_path / "a.img")
 
 
+def test_what_nothing_is_known_of_is_said_to_be_taken_for_raw(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(b"x" * 512)
+    assert vhdx.info(tmp_path / "text").notes == ("nothing says what it is: it is taken for a raw disk",)
+    assert vhdx.info(tmp_path / "text", image_format="raw").notes == ()
+    (tmp_path / "empty").touch()
+    with pytest.raises(vhdx.CorruptImageError, match="it is empty"):
+        vhdx.open(tmp_path / "empty")
+
+
 def test_arrays_are_buffers(tmp_path: Path) -> None:
     """Also for type checkers, before Python 3.12: mypy reads this file."""
     path = ImageBuilder(SIZE).write(tmp_path / "a.vhdx")

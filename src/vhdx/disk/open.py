@@ -364,6 +364,8 @@ def _refuse_remains(path: str, storage: ReadableStorage, by_suffix: Format | Non
             rule=IDENTIFIER_SIGNATURE.section if is_vhdx else VHD_FOOTER_NONE.section,
         )
     size = storage.size()
+    if not size:
+        raise CorruptImageError("it is empty: say -f raw if that is what it should be", image=path)
     for offset, signature in _INNER_SIGNATURES:
         if offset + len(signature) <= size and storage.read(len(signature), offset) == signature:
             raise CorruptImageError(

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from vhdx.disk.open import closing_on_failure, format_of_contents, image_in, policy_of, storage_of
+from vhdx.disk.open import (
+    closing_on_failure,
+    format_of_contents,
+    format_of_name,
+    image_in,
+    policy_of,
+    storage_of,
+)
 from vhdx.disk.raw import RawDisk
 from vhdx.ops.info import ImageInfo, allocated_size, file_systems_info, info_of_image, table_info
 from vhdx.text import brief
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.disk.volumes import FileSystemOn
@@ -61,7 +70,7 @@ def info_any(
     with closing_on_failure(storage):
         found = image_format or format_of_contents(file, storage)
         if found == "raw":
-            return _raw_info(storage)
+            return _raw_info(storage, is_said=image_format == "raw" or format_of_name(storage.name) == "raw")
         policy = policy_of(file, parents)
         if found == "vhd":
             from vhdx.ops.info_vhd import info_of_vhd  # noqa: PLC0415  the older format is the rarer one
@@ -71,9 +80,10 @@ def info_any(
     return info_of_image(image, chain=chain, blocks=blocks, parents=policy, lock=lock, progress=progress)
 
 
-def _raw_info(storage: ReadableStorage) -> RawInfo:
+def _raw_info(storage: ReadableStorage, *, is_said: bool) -> RawInfo:
     with RawDisk(storage) as disk:
-        filled = disk.size - disk.stored_size
+        table, found = table_info(disk), file_systems_info(disk)
+        known = is_said or table.kind != "none" or bool(found)
         return RawInfo(
             path=storage.name,
             format=disk.format,
@@ -83,7 +93,15 @@ def _raw_info(storage: ReadableStorage) -> RawInfo:
             disk_type=disk.disk_type,
             logical_sector_size=disk.logical_sector_size,
             physical_sector_size=disk.physical_sector_size,
-            partition_table=table_info(disk),
-            file_systems=file_systems_info(disk),
-            notes=(f"its last sector lacks {filled} bytes, which read as zeros",) if filled else (),
+            partition_table=table,
+            file_systems=found,
+            notes=tuple(_notes(disk, is_known=known)),
         )
+
+
+def _notes(disk: RawDisk, *, is_known: bool) -> Iterator[str]:
+    if not is_known:
+        yield "nothing says what it is: it is taken for a raw disk"
+    filled = disk.size - disk.stored_size
+    if filled:
+        yield f"its last sector lacks {filled} bytes, which read as zeros"
