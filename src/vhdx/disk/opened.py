@@ -62,12 +62,11 @@ class OpenedDisk(ClosedAtEnd, ABC):
 
     Offsets and lengths are bytes of the disk. Safe to use from several threads. Reads of a path run in
     parallel, and so do writes into blocks that are present. Raises CorruptImageError for a range whose bytes
-    the file cannot give, ValueError after `close`, ImageFailedError after a failure that could not be undone,
-    and in a child process after a fork. What changes something raises io.UnsupportedOperation on a disk that
-    is `read_only`.
+    the file cannot give, ImageFailedError after a failure that could not be undone, of a VHDX also in a child
+    process after a fork. What changes something raises io.UnsupportedOperation on a disk that is `read_only`.
 
-    A thread that is inside a call may read once more, in a signal handler or finaliser. Every call that
-    changes something, `flush` and `close` raise RuntimeError there.
+    A thread that is inside a call of a VHDX may read once more, in a signal handler or finaliser. Every call
+    that changes something, `flush` and `close` raise RuntimeError there.
     """
 
     # What it is ----------------------------------------------------------------------------------
