@@ -51,6 +51,7 @@ FACE = {
         "ParentPolicy",
         "__version__",
     ),
+    *("info", "ImageInfo", "VhdInfo", "RawInfo"),
     *("measure", "MeasureResult", "Partition", "PartitionTable"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
     "FileSystemError",

@@ -230,6 +230,7 @@ TRIED = {
     "examine/unexplained.py": 2,  # one of them in tests/examine/test_lost_entries.py
     "image/vhd.py": 1,  # tests/examine/test_vhd.py
     "mount/fuse.py": 1,  # tests/mount
+    "ops/check.py": 1,  # tests/cli/test_several.py
     "ops/log.py": 1,  # tests/ops/test_log.py
     "ops/make/child.py": 1,  # above
     "ops/rebase.py": 1,  # above

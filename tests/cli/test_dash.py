@@ -45,21 +45,21 @@ LINES = [
 ]
 READ = {
     *(
-        "check image",
+        "check images",
         "compare first",
         "compare second",
         "convert source",
         "create contents",
         "create parent",
-        "diff child",
     ),
+    "diff child",
     *(
         "diff since",
         "dump image",
-        "info image",
+        "info images",
         "log image",
         "map image",
-        "measure source",
+        "measure sources",
         "metadata get image",
     ),
     *("metadata list image", "metadata set source", "mount directory", "mount image", "read image"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.options import FILE, FORMAT, chain_options, force_share_option, json_option, parent_policy
-from vhdx.cli.render import print_json, print_json_rows, progress_bar
+from vhdx.cli.render import print_json, print_json_stream, progress_bar
 from vhdx.text import printable
 from vhdx.units import size_text
 
@@ -56,7 +56,7 @@ def map(  # noqa: A001  the verb's name
     from vhdx.disk.open import open_any  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    with open_any(image, name, parents=policy, lock=not force_share) as disk:
+    with open_any(image, image_format=name, parents=policy, lock=not force_share) as disk:
         depths = range(1, len(disk.chain) + 1) if layers else (None,)
         if draw:
             from vhdx.cli.drawing import draw_disk  # noqa: PLC0415
@@ -66,7 +66,10 @@ def map(  # noqa: A001  the verb's name
         elif summary:
             _print_summaries(disk, depths, as_json=as_json)
         elif as_json:
-            print_json_rows(row for depth in depths for row in _rows(disk, depth))
+            from vhdx.ops.map import DiskMap  # noqa: PLC0415  --help needs no library
+
+            runs = (row for depth in depths for row in _rows(disk, depth))
+            print_json_stream(DiskMap(disk.chain[0], disk.format, disk.size, runs))
         else:
             _print_rows(disk, depths)
 
@@ -105,7 +108,7 @@ def _print_summaries(disk: MappedDisk, depths: range | tuple[None], *, as_json: 
 
 
 def _print_summary(found: Summary) -> None:
-    click.echo(f"{printable(found.file)}: {size_text(found.virtual_size)}")
+    click.echo(f"{printable(found.path)}: {size_text(found.virtual_size)}")
     click.echo(f"  {'layer':>5} {'kind':<11} {'state':<17} {'runs':>10} {'bytes':>16} {'share':>6}")
     for row in found.rows:
         share = f"{row.length / found.virtual_size:.1%}"

@@ -82,14 +82,15 @@ def _print_text(done: ResizeResult) -> None:
     for remark in done.remarks:
         click.echo(f"vhdx: {remark}", err=True)
     click.echo(
-        f"{printable(done.path)}: from {size_text(done.old_size)} to {size_text(done.new_size)}; "
-        f"the file has {size_text(done.file_size)}"
+        f"{printable(done.path)}: from {size_text(done.virtual_size_before)} "
+        f"to {size_text(done.virtual_size_after)}; "
+        f"the file has {size_text(done.file_size_after)}"
     )
     if done.table_moved:
         click.echo("the backup GPT stands at the new end")
     for partition in done.partitions:
         kind = partition.type_name or partition.type
-        cut = ", cut" if partition.end > done.new_size else ""
+        cut = ", cut" if partition.end > done.virtual_size_after else ""
         click.echo(f"partition {partition.number}: {size_text(partition.length)}, {kind}{cut}")
     if done.limit is not None:
         click.echo(printable(f"not smaller because {done.limit}"))

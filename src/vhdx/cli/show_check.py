@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vhdx.cli.render import echo, print_json, progress_bar
 from vhdx.errors import cited
 from vhdx.text import command, printable
-from vhdx.units import size_text
+from vhdx.units import format_size, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from vhdx.ops.check import CheckFinding, CheckResult
     from vhdx.ops.whole import FileSystemShare
@@ -23,7 +25,7 @@ _TOLD = 3
 
 
 def show(
-    image: str,
+    images: Sequence[str],
     *,
     chain: bool,
     parent_dirs: tuple[str, ...],
@@ -32,21 +34,26 @@ def show(
     as_json: bool,
     **known: Any,
 ) -> int:
-    """Print what is wrong with an image; the exit code that says how grave it is."""
+    """Print what is wrong with an image, or a line for each of several; the exit code for how grave it is."""
     from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  repair prints, too, and its --help needs no library
     from vhdx.known import KnownDisk  # noqa: PLC0415
     from vhdx.ops.check import check as check_image  # noqa: PLC0415
 
     policy = ParentPolicy(directories=parent_dirs, any_parent=any_parent)
     with progress_bar("checking") as progress:
-        found = check_image(
-            image,
+        look = partial(
+            check_image,
             chain=chain,
             parents=policy,
             lock=not force_share,
             known=KnownDisk(**known),
             progress=progress,
         )
+        if len(images) > 1 or os.path.isdir(images[0]):
+            from vhdx.cli.several import show_each  # noqa: PLC0415
+
+            return show_each(images, _COLUMNS, partial(_line, look), as_json=as_json)
+        found = look(images[0])
     if as_json:
         print_json(found)
     else:
@@ -54,6 +61,21 @@ def show(
             print_result(result)
             print_hints(result)
     return exit_code((found, *found.parents))
+
+
+_COLUMNS = (("format", -6), ("errors", 8), ("warnings", 8), ("notes", 8), ("leaked", 10), ("result", -8))
+_WORDS = {0: "clean", EXIT_WARNINGS: "warnings", EXIT_ERRORS: "errors"}
+
+
+def _line(look: Callable[[str], CheckResult], image: str) -> tuple[CheckResult, tuple[str, ...], int]:
+    found = look(image)
+    results = (found, *found.parents)
+    code = exit_code(results)
+    counts = (
+        sum(numbers) for numbers in zip(*((r.errors, r.warnings, r.notes) for r in results), strict=True)
+    )
+    leaked = format_size(sum(result.leaked_bytes for result in results))
+    return found, (found.format, *map(str, counts), leaked, _WORDS[code]), code
 
 
 def exit_code(results: tuple[CheckResult, ...]) -> int:
