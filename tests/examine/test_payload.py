@@ -137,8 +137,8 @@ VERBS: dict[str, Callable[[Case], object]] = {
 GIVES_BACK = ("repair", "compact", "merge --delete-child")
 
 
-NO_CONTENTS = (b"\0", b"\2")
-"""Lowest bytes of entries that name a place, but no contents."""
+NO_CONTENTS = (b"\0",)
+"""Lowest bytes of entries that name a place, but no contents: NOT_PRESENT, as nobody writes it."""
 
 
 def losses(kind: Subject, chance: random.Random, count: int) -> tuple[Content, set[int]]:
@@ -155,7 +155,7 @@ def losses(kind: Subject, chance: random.Random, count: int) -> tuple[Content, s
     content = content.copy()
     for _ in range(chance.choice((0, 0, 1, 3, 12))):
         block = chance.randrange(STORED)
-        state = chance.choice((bytes(8), chance.randbytes(8), *NO_CONTENTS, b"\4"))
+        state = chance.choice((bytes(8), chance.randbytes(8), *NO_CONTENTS, b"\2", b"\4"))
         content.write(state, start + 8 * block)
         (named.add if state in NO_CONTENTS else named.discard)(block)
     places = kind.image.plan().blocks

@@ -61,8 +61,8 @@ def test_the_share_of_files(place: int, tmp_path: Path) -> None:
         file.truncate(28 * MIB)
     making = ["mkfs.ext4", "-q", "-b", "4096", "-O", "^has_journal", "-d", str(files), str(system)]
     subprocess.run(making, check=True, timeout=60)
-    table = gpt_disk(32 * MIB, [(place // 512, (place + 28 * MIB) // 512 - 1)]) if place else b""
-    disk = bytearray(table.ljust(32 * MIB if place else 28 * MIB, b"\0"))
+    table = gpt_disk(33 * MIB, [(place // 512, (place + 28 * MIB) // 512 - 1)]) if place else b""
+    disk = bytearray(table.ljust(33 * MIB if place else 28 * MIB, b"\0"))
     disk[place : place + 28 * MIB] = system.read_bytes()
     raw.write_bytes(disk)
     vhdx.convert(raw, path, options=vhdx.ImageOptions(block_size=MIB, disk_type="fixed"))

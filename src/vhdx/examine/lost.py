@@ -14,7 +14,7 @@ import numpy as np
 from vhdx.examine.contents import Contents
 from vhdx.examine.entries import needless_places, say_nothing
 from vhdx.examine.slots import Slots
-from vhdx.extents import Doubt
+from vhdx.extents import BlockState, Doubt
 from vhdx.filesystems.detect import detect
 from vhdx.format.bat import ENTRY_SIZE, FILE_OFFSET_MASK, STATE_MASK
 from vhdx.image.bat import WINDOW
@@ -51,7 +51,7 @@ class Absence(NamedTuple):
     lacks_first: bool
     """Whether the first block is one of them."""
     named: tuple[int, ...] = ()
-    """File offsets of places that are named by entries without contents, the first ones."""
+    """File offsets of places that are named by entries of state NOT_PRESENT, the first ones."""
 
 
 def absence(slots: Slots, geometry: Geometry) -> Absence:
@@ -62,7 +62,8 @@ def absence(slots: Slots, geometry: Geometry) -> Absence:
     in_sector = np.zeros(-(-slots.count // _SECTOR_SLOTS), dtype=np.int64)
     for window in slots.windows():
         if len(named) < _MANY_PLACES:
-            named += (window.blocks[needless_places(window.blocks)] & _PLACE).tolist()
+            absent = window.blocks & np.uint64(STATE_MASK) == BlockState.NOT_PRESENT.value
+            named += (window.blocks[absent & needless_places(window.blocks)] & _PLACE).tolist()
         blocks = np.flatnonzero(~say_nothing(window.blocks)) + window.first_block
         filled += len(blocks)
         lacks_first &= not (len(blocks) and blocks[0] == 0)
@@ -101,8 +102,8 @@ def is_strong(
 
     As many places as a crash rarely leaves; fewer, where a whole sector of the table is empty, too; a single
     one, where it begins as a disk does and the disk's first block has no entry, or as a volume does whose
-    first block has none, or where bookkeeping of a volume has none, or where an entry names it that has no
-    contents, as if its state were damaged. ``used`` is the map of the file.
+    first block has none, or where bookkeeping of a volume has none, or where an entry names it that is
+    NOT_PRESENT, as if its state were damaged. ``used`` is the map of the file.
     """
     if not absent.blocks or not unowned.places:
         return False
