@@ -101,7 +101,7 @@ KINDS: dict[str, Kind] = {
     "32 MiB blocks": Kind(lambda path: vhdx.create(path, 70 * MIB + 512, block_size=32 * MIB)),
     "256 MiB blocks": Kind(lambda path: vhdx.create(path, 600 * MIB + 1024, block_size=256 * MIB)),
     "sparse 3 GiB": Kind(lambda path: vhdx.create(path, 3 * GIB, block_size=256 * MIB)),
-    "strange": Kind(lambda path: strange().write(path)),
+    "strange": Kind(lambda path: strange().write(path), looks_lost=True),
     "strange, absent fixed": Kind(
         lambda path: ImageBuilder(
             disk_type="fixed",
