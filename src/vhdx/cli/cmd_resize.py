@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import TARGET, chain_options, json_option, orphans_option, parent_policy
+from vhdx.cli.options import TARGET, chain_options, json_option, orphans_option, parent_policy, say_if_decimal
 from vhdx.cli.render import print_json, progress_bar
 from vhdx.text import printable
 from vhdx.units import size_text
@@ -61,6 +61,9 @@ def resize(
     if to_minimum == (size is not None):
         raise click.UsageError("say either a size or --to-minimum")
     from vhdx.ops.resize import resize as resize_image  # noqa: PLC0415  --help needs no library
+
+    if size is not None:
+        say_if_decimal(size)
 
     with changing(image=image), progress_bar("looking for data") as progress:
         done = resize_image(

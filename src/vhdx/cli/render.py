@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
 
 from vhdx.text import printable
@@ -33,6 +34,29 @@ def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
     if stream is not None:
         stream.write(f"{text}\n" if nl else text)
         stream.flush()
+
+
+MINUS = "\u2212"
+_ASCII = str.maketrans({"→": "->", MINUS: "-", "└": "`", "├": "|", "─": "-", "│": "|"})
+"""What stands for our own signs where they cannot be shown."""
+
+
+def signs(text: str) -> str:
+    """Text of our own as standard output shows it: in ASCII where that cannot do more."""
+    return text if text.isascii() or _shows(text, sys.stdout) else text.translate(_ASCII)
+
+
+def _shows(text: str, stream: TextIO | None) -> bool:
+    try:
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    if stream is None or not stream.isatty() or os.name == "nt":
+        return (
+            True  # Python speaks UTF-8 also in a locale without it, which the terminal may take at its word
+        )
+    locale = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "")
+    return locale.lower().endswith(("utf-8", "utf8"))
 
 
 def print_doubt(doubt: Doubt) -> None:
