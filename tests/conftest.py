@@ -3,6 +3,7 @@
 On Windows some tests are not run: `tests/support/windows.py` says which, and why.
 """
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,3 +38,18 @@ if sys.platform == "win32":
     def pytest_runtest_makereport(call: pytest.CallInfo[Any]) -> Iterator[Any]:
         windows.skip_for_want_of_posix(call)
         return (yield)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _programs_hear_signals() -> Iterator[None]:
+    """What this process ignores, started by nohup or in the background, its programs do not ignore.
+
+    A handler that does nothing is as good for the tests themselves, and is lost in what they start.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGHUP", "SIGINT", "SIGTERM") if hasattr(signal, name)]
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
