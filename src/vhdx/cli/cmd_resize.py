@@ -38,6 +38,12 @@ class _WithSizeWords(click.Command):
     is_flag=True,
     help="Down to the end of the last partition, or of the one file system.",
 )
+@click.option(
+    "--grow-partition",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Then give the last partition, of this number, all the space behind it.",
+)
 @orphans_option
 @chain_options
 @json_option
@@ -47,6 +53,7 @@ def resize(
     *,
     shrink: bool,
     to_minimum: bool,
+    grow_partition: int | None,
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
@@ -56,10 +63,14 @@ def resize(
 
     The size is SIZE, or N more (+10G), or N less (-10G). What is added reads as zeros. Without --shrink
     nothing but zeros is cut. The backup of a GPT moves to the new end; partitions and file systems keep
-    their size. A crash leaves the old size or the new one.
+    their size, but for the partition of --grow-partition, which also goes without SIZE. A crash leaves the
+    old size or the new one, the old partition or the new one. What makes the file system in it larger is
+    told at the end.
     """
-    if to_minimum == (size is not None):
-        raise click.UsageError("say either a size or --to-minimum")
+    if to_minimum and (size is not None or grow_partition is not None):
+        raise click.UsageError("--to-minimum goes with neither a size nor --grow-partition")
+    if size is None and not to_minimum and grow_partition is None:
+        raise click.UsageError("say a size, --to-minimum or --grow-partition")
     from vhdx.ops.resize import resize as resize_image  # noqa: PLC0415  --help needs no library
 
     if size is not None:
@@ -71,6 +82,7 @@ def resize(
             size,
             shrink=shrink,
             to_minimum=to_minimum,
+            grow_partition=grow_partition,
             force=force,
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             progress=progress,
@@ -92,8 +104,9 @@ def _print_text(done: ResizeResult) -> None:
         click.echo("the backup GPT stands at the new end")
     for partition in done.partitions:
         kind = partition.type_name or partition.type
-        cut = ", cut" if partition.end > done.new_size else ""
-        click.echo(f"partition {partition.number}: {size_text(partition.length)}, {kind}{cut}")
+        fate = ", cut" if partition.end > done.new_size else ""
+        fate += ", grown" if partition.number == done.grown_partition else ""
+        click.echo(f"partition {partition.number}: {size_text(partition.length)}, {kind}{fate}")
     if done.limit is not None:
         click.echo(printable(f"not smaller because {done.limit}"))
     if done.partitions:
