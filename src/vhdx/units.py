@@ -68,6 +68,14 @@ def format_size(size: int) -> str:
     return f"{number} {_NAMES[power]}"
 
 
+def exact_word(size: int) -> str:
+    """A size as short as can be without losing anything, as `parse_size` reads it: ``"8M"``, ``"512"``."""
+    power = 0
+    while size and power < len(_PREFIXES) and size % 1024 ** (power + 1) == 0:
+        power += 1
+    return f"{size >> 10 * power}{_PREFIXES[power - 1].upper() if power else ''}"
+
+
 def size_text(size: int) -> str:
     """A size for people that loses nothing: ``"1.5 GiB (1610612737 bytes)"``."""
     short = format_size(size)

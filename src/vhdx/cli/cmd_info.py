@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vhdx.cli.options import FILE, chain_options, force_share_option, json_option
+from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, verbose_option
 
 
 @click.command()
@@ -16,6 +16,7 @@ from vhdx.cli.options import FILE, chain_options, force_share_option, json_optio
 @chain_options
 @force_share_option
 @json_option
+@verbose_option
 def info(image: str, **options: Any) -> None:
     """Say what IMAGE is, without changing it.
 

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, TARGET, chain_options, json_option, parent_policy
-from vhdx.cli.render import EXIT_DOUBTS, print_json, progress_bar
+from vhdx.cli.options import (
+    FILE,
+    TARGET,
+    chain_options,
+    json_option,
+    parent_policy,
+    verbose_option,
+)
+from vhdx.cli.render import EXIT_DOUBTS, print_json, progress_bar, shown
 from vhdx.text import printable
-from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.mend import Mend
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="With --all: only show what would be done.")
 @chain_options
 @json_option
+@verbose_option
 def rebase(
     child: str | None,
     *,
@@ -79,12 +86,10 @@ def rebase(
         return 0
     click.echo(f"{printable(child)}: the parent is {printable(done.new_values['relative_path'])}")
     if safe:
-        click.echo(
-            f"{printable(child)}: {size_text(done.copied_size)} copied that the new parent has otherwise"
-        )
+        click.echo(f"{printable(child)}: {shown(done.copied_size)} copied that the new parent has otherwise")
     if done.hidden_size:
         click.echo(
-            f"vhdx: the parent is {size_text(done.hidden_size)} larger than its child, "
+            f"vhdx: the parent is {shown(done.hidden_size)} larger than its child, "
             "which does not show what stands behind its own end",
             err=True,
         )

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vhdx.cli.costs import change
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import TARGET, chain_options, json_option, orphans_option, parent_policy, say_if_decimal
-from vhdx.cli.render import print_json, progress_bar
+from vhdx.cli.options import (
+    TARGET,
+    chain_options,
+    json_option,
+    orphans_option,
+    parent_policy,
+    say_if_decimal,
+    verbose_option,
+)
+from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
-from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.resize import ResizeResult
@@ -47,6 +55,7 @@ class _WithSizeWords(click.Command):
 @orphans_option
 @chain_options
 @json_option
+@verbose_option
 def resize(
     image: str,
     size: str | None,
@@ -97,8 +106,8 @@ def _print_text(done: ResizeResult) -> None:
     for remark in done.remarks:
         click.echo(f"vhdx: {remark}", err=True)
     click.echo(
-        f"{printable(done.path)}: from {size_text(done.old_size)} to {size_text(done.new_size)}; "
-        f"the file has {size_text(done.file_size)}"
+        f"{printable(done.path)}: {change(done.old_size, done.new_size)}; "
+        f"the file has {shown(done.file_size)}"
     )
     if done.table_moved:
         click.echo("the backup GPT stands at the new end")
@@ -106,10 +115,10 @@ def _print_text(done: ResizeResult) -> None:
         kind = partition.type_name or partition.type
         fate = ", cut" if partition.end > done.new_size else ""
         fate += ", grown" if partition.number == done.grown_partition else ""
-        click.echo(f"partition {partition.number}: {size_text(partition.length)}, {kind}{fate}")
+        click.echo(f"partition {partition.number}: {shown(partition.length)}, {kind}{fate}")
     if done.limit is not None:
         click.echo(printable(f"not smaller because {done.limit}"))
     if done.partitions:
-        click.echo(f"free behind the last partition: {size_text(done.free_size)}")
+        click.echo(f"free behind the last partition: {shown(done.free_size)}")
     if done.grow_commands:
         click.echo(f"to make use of it, in a Linux guest: {' && '.join(done.grow_commands)}")

@@ -18,11 +18,12 @@ from vhdx.cli.options import (
     partition_option,
     refuse_to_orphan,
     selection,
+    verbose_option,
     volume_options,
 )
+from vhdx.cli.render import shown
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable
-from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.disk.free_space import VolumeSelection
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @partition_option
 @orphans_option
 @chain_options
+@verbose_option
 def trim(
     image: str,
     offset: int | None,
@@ -87,7 +89,7 @@ def _trim_range(
         part = chosen(disk, partition)
         in_slices(part, offset, length, "trimming", part.trim)
         note = "; a fixed image keeps its space, so nothing changed" if disk.disk_type == "fixed" else ""
-    click.echo(f"{printable(image)}: let go of {size_text(length)} at offset {offset}{note}")
+    click.echo(f"{printable(image)}: let go of {shown(length)} at offset {offset}{note}")
 
 
 def _trim_free(image: str, volumes: VolumeSelection, policy: ParentPolicy) -> None:
@@ -95,6 +97,6 @@ def _trim_free(image: str, volumes: VolumeSelection, policy: ParentPolicy) -> No
 
     with changing("; running it again goes on", image=image):
         done = trim_free(image, volumes=volumes, parents=policy)
-    click.echo(f"{printable(image)}: let go of {size_text(sum(volume.discarded_size for volume in done))}")
+    click.echo(f"{printable(image)}: let go of {shown(sum(volume.discarded_size for volume in done))}")
     for line in volume_lines(done):
         click.echo(printable(line))

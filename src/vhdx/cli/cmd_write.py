@@ -21,10 +21,11 @@ from vhdx.cli.options import (
     partition_option,
     refuse_to_orphan,
     standard,
+    verbose_option,
 )
-from vhdx.cli.render import progress_bar
+from vhdx.cli.render import progress_bar, shown
 from vhdx.text import printable
-from vhdx.units import MIB, size_text
+from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @partition_option
 @orphans_option
 @chain_options
+@verbose_option
 def write(
     image: str,
     offset: int,
@@ -67,7 +69,7 @@ def write(
         length = _known_length(source)
         check_range(offset, length or 0, part.size)
         count = _copy(source, part, offset, length, progress)
-    click.echo(f"{printable(image)}: wrote {size_text(count)} at offset {offset}")
+    click.echo(f"{printable(image)}: wrote {shown(count)} at offset {offset}")
 
 
 def _known_length(source: BinaryIO) -> int | None:

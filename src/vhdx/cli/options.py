@@ -8,7 +8,7 @@ from uuid import UUID
 
 import click
 
-from vhdx.cli.render import echo
+from vhdx.cli.render import be_verbose, echo
 from vhdx.units import is_decimal, parse_size
 
 if TYPE_CHECKING:
@@ -132,6 +132,14 @@ def together(*decorators: Decorator) -> Decorator:
     return decorate
 
 
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda _context, _option, verbose: be_verbose(verbose),
+    help="Tell exact sizes, and more.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: exact numbers, stable keys.")
 force_share_option = click.option(
     "--force-share",

@@ -21,7 +21,8 @@ _PARSED = ("-", "wsl:", "docker:")
 """What begins a word that is no name of an image."""
 _KNOWN = dict.fromkeys(("virtual_size", "block_size", "logical_sector_size", "disk_type"))
 """What `check` may be told of a damaged image, and is not here."""
-FLAGS = {"check": _LOOKING, "info": {**_LOOKING, "--blocks": "blocks"}}
+_VERBOSE = {"-v": "verbose", "--verbose": "verbose"}
+FLAGS = {"check": _LOOKING, "info": {**_LOOKING, **_VERBOSE, "--blocks": "blocks"}}
 """The flags of each verb, as its parameters are called."""
 
 
@@ -33,7 +34,8 @@ def call_of(arguments: list[str]) -> partial[Any] | None:
         return partial(_print_version)
     verb, *words = arguments or [""]
     options = _options(FLAGS.get(verb, {}), words)
-    return None if options is None else partial(_call, verb, options)
+    verbose = any(word in _VERBOSE for word in words)
+    return None if options is None else partial(_call, verb, options, verbose=verbose)
 
 
 def _options(flags: dict[str, str], words: list[str]) -> dict[str, Any] | None:
@@ -41,11 +43,14 @@ def _options(flags: dict[str, str], words: list[str]) -> dict[str, Any] | None:
     images = [word for word in words if word not in flags]
     if not flags or len(images) != 1 or not images[0] or images[0].startswith(_PARSED):
         return None
-    given = {name: word in words for word, name in flags.items()}
+    given = {name: word in words for word, name in flags.items() if word not in _VERBOSE}
     return {"image": images[0], "parent_dirs": (), **given, **(_KNOWN if flags is FLAGS["check"] else {})}
 
 
-def _call(verb: str, options: dict[str, Any]) -> Any:
+def _call(verb: str, options: dict[str, Any], *, verbose: bool) -> Any:
+    from vhdx.cli.render import be_verbose  # noqa: PLC0415  `vhdx --version` needs nothing
+
+    be_verbose(verbose)
     if verb == "info":
         from vhdx.cli.show_info import show as show_info  # noqa: PLC0415  whichever is called
 

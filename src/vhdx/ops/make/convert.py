@@ -11,7 +11,7 @@ from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import open_source
+from vhdx.ops.make.source import open_source, stored_size
 from vhdx.ops.make.target import format_of, target_for
 from vhdx.storage.file import identity_of, refuse_standard_output
 from vhdx.storage.publish import new_file
@@ -171,7 +171,8 @@ def _refuse_own_layer(source: Source, target: str) -> None:
 
 def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
-    written = started = 0
+    written = started = done = 0
+    total = None if progress is None else stored_size(source)
     with pieces_of(source) as pieces:
         for offset, data, runs in pieces:
             view = memoryview(data)
@@ -181,6 +182,7 @@ def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress |
             if written - started >= _WRITE_BACK_EVERY:
                 storage.start_writing_back()  # while we go on reading
                 started = written
+            done += len(data)
             if progress is not None:
-                progress(offset + len(data), source.size)
+                progress(done, total)
     return written
