@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -24,6 +25,7 @@ from vhdx.cli.options import (
     verbose_option,
 )
 from vhdx.cli.render import progress_bar, shown
+from vhdx.storage.file import telling_if_full
 from vhdx.text import printable
 from vhdx.units import MIB
 
@@ -78,6 +80,10 @@ def _known_length(source: BinaryIO) -> int | None:
     return status.st_size - source.tell() if stat.S_ISREG(status.st_mode) else None
 
 
+def _kept(done: int) -> str:
+    return f"{shown(done)} had been written, and stay"
+
+
 def _copy(
     source: BinaryIO, disk: VirtualDisk, offset: int, length: int | None, progress: ProgressBar | None
 ) -> int:
@@ -89,7 +95,8 @@ def _copy(
                 f"standard input is longer than what is written to, which ends at {disk.size}; "
                 f"{offset - start} bytes were written, the rest was not",
             )
-        disk.pwrite(piece, offset)
+        with telling_if_full(partial(_kept, offset - start)):
+            disk.pwrite(piece, offset)
         offset += len(piece)
         if progress is not None:
             progress(offset - start, length)

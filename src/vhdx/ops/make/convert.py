@@ -13,9 +13,9 @@ from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import open_source, stored_size
 from vhdx.ops.make.target import format_of, target_for
-from vhdx.storage.file import identity_of, refuse_standard_output
+from vhdx.storage.file import identity_of, refuse_standard_output, telling_if_full
 from vhdx.storage.publish import new_file
-from vhdx.units import MIB
+from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -173,7 +173,10 @@ def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress |
     """Copy what is not zeros; how many bytes that were."""
     written = started = done = 0
     total = None if progress is None else stored_size(source)
-    with pieces_of(source) as pieces:
+    with (
+        telling_if_full(lambda: f"{size_text(written)} had been written, and went with the new file"),
+        pieces_of(source) as pieces,
+    ):
         for offset, data, runs in pieces:
             view = memoryview(data)
             for start, stop in runs:
