@@ -93,13 +93,13 @@ def _print_rows(disk: MappedDisk, depths: range | tuple[None]) -> None:
         _print_all_of_rows(disk, depths)
         return
     names = layer_names(disk.chain)
-    click.echo(f"{'offset':>11} {'length':>11} {'contents':<16} {'in file at':>11} layer")
+    click.echo(f"{'offset':>10} {'length':>10} {'contents':<14} {'in file at':>10} layer")
     for depth in depths:
         for row in _rows(disk, depth):
             at = "" if row.file_offset is None else exact_word(row.file_offset)
             layer = "" if row.file is None else names[row.depth]
-            place = f"{exact_word(row.offset):>11} {exact_word(row.length):>11}"
-            click.echo(f"{place} {contents_text(row.kind, row.state):<16} {at:>11} {layer}".rstrip())
+            place = f"{exact_word(row.offset):>10} {exact_word(row.length):>10}"
+            click.echo(f"{place} {contents_text(row.kind, row.state):<14} {at:>10} {layer}".rstrip())
 
 
 def _print_all_of_rows(disk: MappedDisk, depths: range | tuple[None]) -> None:
@@ -132,11 +132,11 @@ def _print_summaries(disk: MappedDisk, depths: range | tuple[None], *, as_json: 
 def _print_summary(found: Summary, names: dict[int, str]) -> None:
     click.echo(f"{printable(found.file)}: {shown(found.virtual_size)}")
     width = 26 if is_verbose() else 10
-    click.echo(f"  {'contents':<16} {'runs':>8} {'size':>{width}} {'share':>6} layer")
+    click.echo(f"  {'contents':<14} {'runs':>8} {'size':>{width}} {'share':>6} layer")
     for row in found.rows:
         share = f"{row.length / found.virtual_size:.1%}"
         layer = "" if row.file is None else f" {names[row.depth]}"
         contents = contents_text(row.kind, row.state)
-        click.echo(f"  {contents:<16} {row.runs:>8} {shown(row.length):>{width}} {share:>6}{layer}")
+        click.echo(f"  {contents:<14} {row.runs:>8} {shown(row.length):>{width}} {share:>6}{layer}")
     data = sum(row.length for row in found.rows if row.kind == "data")
     click.echo(f"  fragmentation: {jumps_text(found.jumps, data)}")

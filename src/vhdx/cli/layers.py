@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _CONTENTS = {
     ("data", "partially_present"): "data, in part",
     ("zero", "unmapped"): "zeros, trimmed",
-    ("zero", "undefined"): "zeros, undefined",
+    ("zero", "undefined"): "undefined",
     ("zero", "zero"): "zeros",
 }
 _LONG_RUN = 64 * MIB
@@ -30,7 +30,7 @@ def layer_names(chain: Sequence[str]) -> dict[int, str]:
 
 
 def contents_text(kind: str, state: str) -> str:
-    """What a run holds, in at most 16 characters."""
+    """What a run holds, in at most 14 characters."""
     return _CONTENTS.get((kind, state), kind)
 
 
