@@ -1,5 +1,8 @@
 """What holds for all tests: property tests have no deadline (no timed tests) and are the same in each run.
 
+A runner that was started in the background (`&`, `nohup`) ignores SIGINT and SIGHUP, and so would programs
+that tests start: both are given back what they mean.
+
 On Windows some tests are not run: `tests/support/windows.py` says which, and why.
 """
 
@@ -39,17 +42,8 @@ if sys.platform == "win32":
         windows.skip_for_want_of_posix(call)
         return (yield)
 
-
-@pytest.fixture(autouse=True, scope="session")
-def _programs_hear_signals() -> Iterator[None]:
-    """What this process ignores, started by nohup or in the background, its programs do not ignore.
-
-    A handler that does nothing is as good for the tests themselves, and is lost in what they start.
-    """
-    numbers = [getattr(signal, name) for name in ("SIGHUP", "SIGINT", "SIGTERM") if hasattr(signal, name)]
-    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
-    for number in ignored:
-        signal.signal(number, lambda *_: None)
-    yield
-    for number in ignored:
-        signal.signal(number, signal.SIG_IGN)
+else:
+    MEANT: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    for number, handler in MEANT.items():
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)

@@ -144,6 +144,7 @@ def _unsupported(code: str, section: str) -> Rule:
 
 
 HOST_READ = _error("host.read_error", "2.2")
+FILE_TOO_LONG = _unsupported("file.too_long", "2.2")
 
 IDENTIFIER_SIGNATURE = _error("identifier.signature", "2.2.1", Remedy.REPAIR)
 
@@ -238,7 +239,7 @@ BAT_LEFTOVER_SPACE = _warning("bat.leftover_space", "2.5")
 BAT_FIXED_ABSENT = _error("bat.fixed_absent", "2.6.2.1", Remedy.REBUILD)
 
 SPACE_LOST_ENTRIES = _error("space.lost_entries", "2.5", Remedy.REBUILD)
-SPACE_LEAKED = _warning("space.leaked", "2.2")
+SPACE_LEAKED = _warning("space.leaked", "2.2", Remedy.REPAIR)
 SPACE_FREE = _note("space.free", "2.2")
 SPACE_FREE_TAIL = _note("space.free_tail", "2.2", Remedy.REPAIR)
 SPACE_LEAKED_TAIL = _warning("space.leaked_tail", "2.2", Remedy.REPAIR)

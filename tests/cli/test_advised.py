@@ -14,7 +14,7 @@ import pytest
 import vhdx
 from tests.docs.scenes import chain, damaged, dirty
 from tests.support.build import ImageBuilder
-from tests.support.damage import flip
+from tests.support.damage import flip, overwrite
 from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
@@ -89,6 +89,12 @@ def _leaked(folder: Path) -> None:
     ImageBuilder(4 * MIB, gap=5 * MIB, blocks=blocks, patches=[(4 * MIB, b"of nobody")]).write(folder / NAME)
 
 
+def _lost_entries(folder: Path) -> None:
+    image = ImageBuilder(80 * MIB, blocks={number: Block(pattern(1, 4096)) for number in range(70)})
+    image.write(folder / NAME)
+    overwrite(folder / NAME, image.plan().bat_offset, bytes(512))
+
+
 def _free(folder: Path) -> None:
     ImageBuilder(4 * MIB, gap=5 * MIB, blocks={0: Block(pattern(1, MIB))}).write(folder / NAME)
 
@@ -104,6 +110,18 @@ ADVICE = [
     Advice(_renamed(damaged), ["info", NAME], r"vhdx check .*", 3),
     Advice(_renamed(dirty), ["info", NAME], r"vhdx repair .*"),
     Advice(_renamed(damaged, "worse.vhdx"), ["check", NAME], r"vhdx convert --salvage .* SALVAGED\.vhdx", 3),
+    Advice(
+        _renamed(damaged, "items.vhdx"),
+        ["check", NAME],
+        r"vhdx convert --salvage --block-size 1048576 --virtual-size 67108864 --logical-sector-size 512 .*",
+    ),
+    Advice(
+        _renamed(damaged, "items.vhdx"),
+        ["check", "--block-size", "1M", NAME],
+        r"vhdx repair --dry-run --rebuild --block-size 1048576 --virtual-size 67108864 .*",
+    ),
+    Advice(_lost_entries, ["check", NAME], r"vhdx convert --salvage --carve PIECES .* SALVAGED\.vhdx", 3),
+    Advice(_lost_entries, ["repair", "--rebuild", NAME], r"vhdx convert --salvage --carve PIECES .*", 3),
     Advice(_renamed(_no_tables), ["check", NAME], r"vhdx repair --dry-run --rebuild .*"),
     Advice(_renamed(_no_tables), ["read", NAME, "0", "512"], r"vhdx check .*", 2),
     Advice(_renamed(dirty), ["create", "c.vhdx", "--parent", NAME], r"vhdx repair .*"),
@@ -209,7 +227,7 @@ TRIED = {
     "disk/unreadable.py": 1,  # tests/disk
     "disk/vhd.py": 1,  # tests/disk/test_vhd.py
     "examine/lost_items.py": 1,  # tests/examine/test_lost.py
-    "examine/rebuild_table.py": 1,  # tests/examine/test_lost_entries.py
+    "examine/rebuild_dynamic.py": 1,  # above
     "examine/unexplained.py": 1,  # tests/examine/test_lost_entries.py
     "examine/salvage.py": 1,  # tests/disk/test_salvage.py
     "image/vhd.py": 1,  # tests/examine/test_vhd.py

@@ -35,6 +35,7 @@ OF_INFO = {
         "stream",
         "unreadable",
         "volume_map",
+        "volume_places",
         "volumes",
     },
     "filesystems": {"area", "base", "detect", "fat", "fat_boot", "reading", "sectors"},

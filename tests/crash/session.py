@@ -19,8 +19,9 @@ from vhdx.disk.chain import Disk
 from vhdx.disk.open import writable_disk
 from vhdx.image import image
 from vhdx.image.image import Image
-from vhdx.ops.compact import Asked, Meter, compact_in_place
+from vhdx.ops.compact import Asked, compact_in_place
 from vhdx.ops.properties import identity_items, make_fixed, put_items, say_dynamic
+from vhdx.progress import Meter
 from vhdx.write.items import NewItem
 from vhdx.write.session import Session as ImageSession
 from vhdx.write.write import Writer

@@ -127,7 +127,15 @@ def damaged(folder: Path) -> None:
     (folder / "disk.raw").write_bytes(raw)
     for name in ("begin.vhdx", "items.vhdx", "cut.vhdx"):
         vhdx.convert(folder / "disk.raw", folder / name, options=vhdx.ImageOptions(block_size=MIB))
+    vhdx.convert(folder / "disk.raw", folder / "pieces.vhdx", options=vhdx.ImageOptions(block_size="8M"))
+    raw = bytearray(gpt_disk(72 * MIB, [(2048, 34815), (34816, 83967)]))
+    for block in range(1, 71):
+        raw[block * MIB : block * MIB + 4096] = pattern(block, 4096)
+    (folder / "disk.raw").write_bytes(raw)
+    vhdx.convert(folder / "disk.raw", folder / "entries.vhdx", options=vhdx.ImageOptions(block_size=MIB))
     (folder / "disk.raw").unlink()
+    for name in ("entries.vhdx", "pieces.vhdx"):
+        overwrite(folder / name, table, bytes(512))
     overwrite(folder / "begin.vhdx", 0, pattern(7, MIB))
     overwrite(folder / "items.vhdx", 2 * MIB + 64 * 1024, bytes(4096))
     with (folder / "cut.vhdx").open("r+b") as file:

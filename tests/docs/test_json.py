@@ -108,6 +108,7 @@ CASES: list[tuple[Callable[[Path], None], str, str, int]] = [
     (damaged, "dump STRUCTURE", "vm.vhdx headers", 0),
     (partitioned, "resize", "vm.vhdx +10M", 0),
     (damaged, "compact", "--dry-run vm.vhdx", 0),
+    (guest, "trim --free", "ext4.vhdx", 0),
     (chain, "merge", "tuesday.avhdx", 0),
     (chain, "rebase", "tuesday.avhdx --parent monday.avhdx", 0),
     (chain, "set", "tuesday.avhdx --disk-id new", 0),

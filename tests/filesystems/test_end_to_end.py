@@ -45,11 +45,7 @@ FEW = pytest.mark.parametrize(
     "made",
     [
         "WSL",
-        "Ubuntu cloud",
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("Docker", "Hyper-V", "sectors of 4096 bytes")
-        ),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in GUESTS if name != "WSL"),
     ],
     indirect=True,
 )
@@ -88,7 +84,9 @@ def free_whole_blocks(guest: Guest, block_size: int) -> int:
     return sum(0 not in free[at : at + step] for at in range(0, len(free), step))
 
 
-@pytest.mark.parametrize("punch", [False, True], ids=["blocks", "punch"])
+@pytest.mark.parametrize(
+    "punch", [pytest.param(False, id="blocks", marks=pytest.mark.slow), pytest.param(True, id="punch")]
+)
 def test_free_space_goes_and_nothing_else(made: tuple[Guest, str], punch: bool, tmp_path: Path) -> None:
     guest, block_size = made
     image = image_of(guest, tmp_path / "guest.vhdx", block_size)

@@ -53,7 +53,12 @@ def free_by_dump(path: Path) -> int:
 @FUSE
 @pytest.mark.parametrize(
     ("cluster", "size"),
-    [(512, 24 * MIB), (4096, 64 * MIB + 512 * 3), (131072, 128 * MIB), (2 * MIB, 512 * MIB)],
+    [
+        (512, 24 * MIB),
+        (4096, 64 * MIB + 512 * 3),
+        pytest.param(131072, 128 * MIB, marks=pytest.mark.slow),
+        pytest.param(2 * MIB, 512 * MIB, marks=pytest.mark.slow),
+    ],
 )
 def test_files_live_through_noise_in_what_is_free(tmp_path: Path, cluster: int, size: int) -> None:
     path = made(tmp_path / "e", size, "-c", str(cluster))

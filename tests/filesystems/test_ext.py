@@ -29,7 +29,20 @@ def _programs() -> None:
     need("mkfs.ext4", "e2fsck", "dumpe2fs", "debugfs")
 
 
-@pytest.mark.parametrize("what", SHAPES, ids=lambda what: what.name)
+ORDINARY = (
+    *("ext2, revision 0", "ext3, 4 KiB", "ext4, 64 KiB", "ext4 as WSL makes it", "WSL, many groups"),
+    *("ext4, 32 bits", "ext4 with uninit_bg", "bigalloc, 1 KiB", "meta_bg, 4 KiB, 32 bits"),
+    *("meta_bg and bigalloc", "sparse_super2, one copy", "quota and project", "MMP", "inline data"),
+)
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(what, id=what.name, marks=() if what.name in ORDINARY else pytest.mark.slow)
+        for what in SHAPES
+    ],
+)
 def test_noise_over_everything_free_is_not_noticed(tmp_path: Path, what: Shape) -> None:
     found = aged(tmp_path, what)
     listed, counted = free_ranges_by_dumpe2fs(found.image), free_bytes_by_dumpe2fs(found.image)
@@ -55,7 +68,14 @@ def test_what_was_never_mounted(tmp_path: Path, what: Shape) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ext2, 4 KiB", "ext3, 1 KiB", "ext4, 1 KiB", "ext4 as WSL makes it", "meta_bg, 1 KiB"]
+    "name",
+    [
+        "meta_bg, 1 KiB",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("ext2, 4 KiB", "ext3, 1 KiB", "ext4, 1 KiB", "ext4 as WSL makes it")
+        ),
+    ],
 )
 def test_partclone_copies_the_rest(tmp_path: Path, name: str) -> None:
     """Not with bigalloc: what Debian has of it stops there."""

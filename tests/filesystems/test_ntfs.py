@@ -58,11 +58,11 @@ def must_live_through_noise(path: Path, before: dict[str, str], folder: Path) ->
 @pytest.mark.parametrize(
     ("sector", "cluster", "size"),
     [
-        (512, 512, 48 * MIB),
+        pytest.param(512, 512, 48 * MIB, marks=pytest.mark.slow),
         (512, 4096, 64 * MIB + 512),
         (4096, 4096, 64 * MIB),
-        (512, 65536, 64 * MIB + 3 * 512),
-        (512, 2 * MIB, 512 * MIB),
+        pytest.param(512, 65536, 64 * MIB + 3 * 512, marks=pytest.mark.slow),
+        pytest.param(512, 2 * MIB, 512 * MIB, marks=pytest.mark.slow),
     ],
 )
 def test_files_live_through_noise_in_what_is_free(
@@ -90,6 +90,7 @@ def test_files_live_through_noise_in_what_is_free(
 
 
 @FUSE
+@pytest.mark.slow
 def test_table_of_files_in_many_fragments(tmp_path: Path) -> None:
     path = made(tmp_path / "n", 20 * MIB, "-c", "512")
     folder = tmp_path / "folder"
@@ -127,7 +128,9 @@ def _fragment(folder: Path) -> None:
 
 @FUSE
 @needs_partclone
-@pytest.mark.parametrize("cluster", [512, 4096, 65536])
+@pytest.mark.parametrize(
+    "cluster", [512, *(pytest.param(size, marks=pytest.mark.slow) for size in (4096, 65536))]
+)
 def test_partclone_finds_the_same(tmp_path: Path, cluster: int) -> None:
     path = made(tmp_path / "n", 40 * MIB, "-c", str(cluster))
     with mounted(on(path), tmp_path / "folder") as folder:

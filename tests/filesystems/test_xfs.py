@@ -42,6 +42,7 @@ KINDS = {
     "striped log": ("-l", "su=262144"),
     "many groups": ("-d", "agsize=16m", "-L", "label"),
 }
+ORDINARY = ("rmapbt", "1K blocks")
 
 
 def made(path: Path, *options: str, size: int = SIZE) -> Path:
@@ -64,7 +65,10 @@ def kept_ready(image: Path) -> int:
     return sum(int(line.split()[-1]) for line in run("xfs_db", "-r", *words, image).splitlines())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=() if kind in ORDINARY else pytest.mark.slow) for kind in KINDS],
+)
 def test_noise_in_free_space_changes_no_file(kind: str, tmp_path: Path) -> None:
     image = made(tmp_path / "disk.raw", *KINDS[kind])
     before = aged(image, 1, SIZE // 3)

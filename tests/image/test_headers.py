@@ -1,6 +1,7 @@
 """Which header is current, and every rule that it can break."""
 
 import io
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -8,9 +9,13 @@ import pytest
 import vhdx
 from tests.image.collected import load
 from tests.support.build import ImageBuilder
-from tests.support.layout import KIB, MIB
+from tests.support.layout import KIB, MIB, TIB
 from tests.support.parts import Header
 from tests.support.presets import disk2vhd_like, qemu_like
+from tests.support.sparse import ContentStorage, content_of
+from vhdx.examine.check import examine
+from vhdx.image.image import load as whole_load
+from vhdx.image.image import write_identity
 from vhdx.rules import Severity
 
 ONE, TWO = UUID(int=1), UUID(int=2)
@@ -159,3 +164,14 @@ def test_a_creator_that_is_no_text_influences_nothing() -> None:
     with vhdx.open(io.BytesIO(image(creator=b"\x00\xd8" * 256).build())) as disk:
         assert disk.size == 10 * MIB
         assert "\ufffd" in disk.layers[0].creator
+
+
+@pytest.mark.parametrize("look", [whole_load, write_identity, examine], ids=lambda look: str(look.__name__))
+def test_a_file_that_no_disk_can_fill_is_refused(look: Callable[[ContentStorage], object]) -> None:
+    """Before anything is mapped: sparse files may be exbibytes long, and their maps would take terabytes."""
+    content = content_of(ImageBuilder())
+    content.resize(256 * TIB)
+    look(ContentStorage(content))
+    content.resize(256 * TIB + 1)
+    with pytest.raises(vhdx.UnsupportedImageError, match="files of over 256 TiB are refused"):
+        look(ContentStorage(content))

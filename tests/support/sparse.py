@@ -94,6 +94,19 @@ class Content:
         start = offset - first * PAGE
         return joined if len(joined) == length else joined[start : start + length]
 
+    def data_ranges(self, offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """(offset, length) of the runs of a range in which pages stand, in order."""
+        end = min(offset + length, self.size)
+        start = stop = offset
+        for number in sorted(number for number in self.pages if offset - PAGE < number * PAGE < end):
+            if number * PAGE > stop:
+                if stop > start:
+                    yield start, stop - start
+                start = number * PAGE
+            stop = min((number + 1) * PAGE, end)
+        if stop > start:
+            yield start, stop - start
+
     def whole_pages(self, offset: int, length: int) -> tuple[bytes, ...]:
         """The pages of an aligned range: something to compare and to look up by."""
         get = self.pages.get
@@ -152,9 +165,8 @@ class ContentStorage:
         buffer[:] = self.read(len(buffer), file_offset)
 
     def data_ranges(self, file_offset: int, length: int) -> Iterator[tuple[int, int]]:
-        """The whole range: no holes are told."""
-        if length:
-            yield file_offset, length
+        """The runs of a range that are no holes."""
+        return self.content.data_ranges(file_offset, length)
 
     def close(self) -> None:
         """Nothing has to be let go of."""

@@ -1,11 +1,13 @@
 """KeyboardInterrupt at every place of the code where the interpreter can deliver a signal (promise 21).
 
 Such places are the beginnings of functions, the ends of calls of functions written in C, and the ends of
-loops. A place is interrupted once for each way of calls on which a step comes to it.
+loops. A place is interrupted once for each way of calls on which a step comes to it: for each caller in
+`make test`, for each caller's caller's caller in `make slow`.
 """
 
 import dis
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -38,10 +40,10 @@ STEPS = (
 )
 
 
-def _way_to(frame: FrameType | None) -> Way:
-    """The place at which a frame stands, then where it was called from, four calls up at most."""
+def _way_to(frame: FrameType | None, length: int) -> Way:
+    """The place at which a frame stands, then where it was called from, so many places at most."""
     way: list[Place] = []
-    while frame is not None and len(way) < 4:
+    while frame is not None and len(way) < length:
         way.append((frame.f_code, frame.f_lasti))
         frame = frame.f_back
     return tuple(way)
@@ -71,13 +73,14 @@ def places_of(code: CodeType) -> frozenset[int]:
     return frozenset(found)
 
 
-class Interrupter:
-    """Counts the places that a thread passes, and interrupts it at one of them."""
+class Watcher:
+    """Sees the places that a thread passes."""
 
-    def __init__(self, at: int | None = None) -> None:
-        self.at = at
-        self.passed: list[Way] = []
+    def __init__(self) -> None:
         self._returning: set[int] = set()
+
+    def _passing(self, frame: FrameType) -> None:
+        raise NotImplementedError
 
     def _entered(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
         code = frame.f_code
@@ -93,10 +96,7 @@ class Interrupter:
             returning = id(frame) in self._returning
             self._returning.discard(id(frame))
             if not returning and frame.f_lasti in places_of(frame.f_code):
-                self.passed.append(_way_to(frame))
-                if len(self.passed) - 1 == self.at:
-                    sys.settrace(None)
-                    raise KeyboardInterrupt
+                self._passing(frame)
         return self._at_instruction
 
     @contextmanager
@@ -108,22 +108,54 @@ class Interrupter:
             sys.settrace(None)
 
 
+class Counter(Watcher):
+    """Keeps the last way by which each place was come to, and how many places were passed before it."""
+
+    def __init__(self, calls: int) -> None:
+        super().__init__()
+        self.passed: dict[Way, int] = {}
+        self._calls = calls
+        self._count = 0
+
+    def _passing(self, frame: FrameType) -> None:
+        self.passed[_way_to(frame, self._calls)] = self._count
+        self._count += 1
+
+
+class Interrupter(Watcher):
+    """Interrupts a thread after so many places."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self._left = after
+
+    def _passing(self, frame: FrameType) -> None:
+        if self._left == 0:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        self._left -= 1
+
+
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="looks at the instructions of CPython")
 @pytest.mark.skipif(sys.gettrace() is not None, reason="something else traces: coverage or a debugger")
 @pytest.mark.parametrize("name", STEPS)
-def test_promise_21_interrupted_anywhere(name: str, in_memory: Path) -> None:
+@pytest.mark.parametrize("calls", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_promise_21_interrupted_anywhere(name: str, calls: int, in_memory: Path) -> None:
     trial = Trial(SCENARIOS[name], in_memory)
-    counting = Interrupter()
+    counting = Counter(calls)
     Task(partial(trial.run, counting.watching())).result()
-    passed = {place: at for at, place in enumerate(counting.passed)}
     wrong = []
-    for ((code, offset), *_), at in passed.items():
+    for ((code, offset), *_), at in counting.passed.items():
         trial.count += 1
         try:
             Task(partial(trial.run, Interrupter(at).watching())).result()
         except Exception as error:  # noqa: BLE001  all are shown together
             line = next(line for start, end, line in code.co_lines() if start <= offset < end)
-            wrong.append(f"{Path(code.co_filename).name}:{line} in {code.co_qualname}: {error!r:.200}")
+            raised = traceback.extract_tb(error.__traceback__)[-1]
+            wrong.append(
+                f"{Path(code.co_filename).name}:{line} in {code.co_qualname}: {error!r:.200} "
+                f"in {raised.name}, {Path(raised.filename).name}:{raised.lineno}"
+            )
             if isinstance(error, HangsError):
                 break
-    assert not wrong, f"{len(wrong)} of {len(passed)} places:\n" + "\n".join(wrong)
+    assert not wrong, f"{len(wrong)} of {len(counting.passed)} places:\n" + "\n".join(wrong)

@@ -27,24 +27,23 @@ from .checking import assert_sound, copied, is_clean
 from .gate import gated
 from .scenarios import SCENARIOS, Session
 from .tasks import Task
-from .test_interrupts import STEPS, Interrupter
+from .test_interrupts import STEPS, Watcher
 
 MARK = pattern(77, 512)
 
 
-class Storm(Interrupter):
+class Storm(Watcher):
     """Calls a function at every so manieth place that a thread passes, in that thread."""
 
     def __init__(self, handler: Callable[[], None], every: int, first: int) -> None:
         super().__init__()
         self._handler, self._every, self._first = handler, every, first
+        self._count = 0
 
-    def _at_instruction(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
-        count = len(self.passed)
-        super()._at_instruction(frame, event, argument)
-        if len(self.passed) > count and count % self._every == self._first:
+    def _passing(self, frame: FrameType) -> None:
+        if self._count % self._every == self._first:
             self._handler()
-        return self._at_instruction
+        self._count += 1
 
 
 def stormed(name: str, folder: Path, make: Callable[[Session], Callable[[], None]]) -> None:

@@ -227,7 +227,7 @@ def test_a_whole_disk(tmp_path: Path) -> None:
         image.blocks[5] = Block(pattern(5, 512))
         image.write(path)
         with vhdx.open(path, "r+") as disk:
-            getattr(disk, change)(SIZE, 0)
+            getattr(disk, change)(length=SIZE, offset=0)
             (extent,) = [e for e in disk.extents() if e.kind is ExtentKind.ZERO][:1]
             assert extent.state is (BlockState.ZERO if change == "zero" else BlockState.UNMAPPED)
         found = structure_of(path)

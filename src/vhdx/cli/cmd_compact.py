@@ -143,8 +143,8 @@ def _print_hints(image: str, done: CompactResult) -> None:
     if done.still_free_size is not None:
         size = shown(done.still_free_size)
         click.echo(
-            f"vhdx: at least {size} of what is stored is free by its file systems; to give that back: "
-            + command("compact --discard-free {}", image),
+            f"vhdx: at least {size} of what is stored is free by its file systems; to give whole blocks of "
+            "it back, with --punch parts, too: " + command("compact --discard-free {}", image),
             err=True,
         )
     if done.converted_size is not None:

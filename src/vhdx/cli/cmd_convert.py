@@ -25,11 +25,12 @@ from vhdx.cli.options import (
     verbose_option,
     volume_options,
 )
-from vhdx.cli.render import EXIT_DOUBTS, JsonList, print_doubt, progress_bar, shown
+from vhdx.cli.render import EXIT_DOUBTS, JsonLists, print_doubt, progress_bar, shown
 from vhdx.text import printable
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
+    from vhdx.ops.make.carve import CarvedBlock
     from vhdx.ops.make.convert import ConvertResult
 
 
@@ -59,6 +60,12 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="With --salvage to raw: keep what is done in FILE, a map as ddrescue's, and go on from there.",
 )
+@click.option(
+    "--carve",
+    type=TARGET,
+    metavar="DIR",
+    help="With --salvage: write what no table of a VHDX names any more into DIR, a file for each block.",
+)
 @source_options
 @click.option(
     "--ignore-bitmaps",
@@ -85,6 +92,7 @@ def convert(
     no_sync: bool,
     salvage: bool,
     state: str | None,
+    carve: str | None,
     virtual_size: int | None,
     source_type: str | None,
     ignore_bitmaps: bool,
@@ -106,6 +114,10 @@ def convert(
     With --salvage, --virtual-size, --block-size, --logical-sector-size and --disk-type are taken for what
     the image has lost, and for nothing else of SOURCE. Each range of the disk that may be wrong is listed on
     standard error (in the output of --json), and the exit code is 3 if there is one.
+
+    With --carve each block of SOURCE's file that holds something and that no entry of its table names is
+    written to DIR, which is made or empty, under its place in the file and what it looks like; each is
+    listed.
     """
     from vhdx.known import KnownDisk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
@@ -117,7 +129,9 @@ def convert(
     known = KnownDisk(virtual_size, options["block_size"], options["logical_sector_size"], source_type)
     if not salvage and (virtual_size or source_type):
         raise click.UsageError("--virtual-size and --disk-type go with --salvage")
-    doubts = JsonList("doubts") if as_json else None
+    if carve is not None and (not salvage or state is not None):
+        raise click.UsageError("--carve goes with --salvage, and not with --state")
+    lists = JsonLists("doubts", "carved") if as_json else None
     stopwatch = Stopwatch()
     with making(target) if state is None else resuming(target, state), progress_bar("converting") as progress:
         made = convert_disk(
@@ -137,14 +151,22 @@ def convert(
             state=state,
             sync=not no_sync,
             ignore_bitmaps=ignore_bitmaps,
-            on_doubt=doubts.add if doubts else print_doubt,
+            carve_to=carve,
+            on_carved=lists.adder("carved") if lists else _print_carved,
+            on_doubt=lists.adder("doubts") if lists else print_doubt,
             progress=progress,
         )
-    if doubts:
-        doubts.finish(made)
+    if lists:
+        lists.finish(made)
     else:
         _print_text(target, made, stopwatch)
     return EXIT_DOUBTS if made.doubts else 0
+
+
+def _print_carved(block: CarvedBlock) -> None:
+    looks = block.looks_like if block.detail is None else f"{block.looks_like}, {block.detail}"
+    lost = f"; {block.unreadable} bytes of it could not be read" if block.unreadable else ""
+    click.echo(printable(f"{block.path}: {block.length} bytes at {block.file_offset}: {looks}{lost}"))
 
 
 def _print_text(target: str, made: ConvertResult, stopwatch: Stopwatch) -> None:

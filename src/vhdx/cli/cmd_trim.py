@@ -13,6 +13,7 @@ from vhdx.cli.options import (
     TARGET,
     chain_options,
     chosen,
+    json_option,
     orphans_option,
     parent_policy,
     partition_option,
@@ -21,7 +22,7 @@ from vhdx.cli.options import (
     verbose_option,
     volume_options,
 )
-from vhdx.cli.render import shown
+from vhdx.cli.render import print_json, shown
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @orphans_option
 @chain_options
 @verbose_option
+@json_option
 def trim(
     image: str,
     offset: int | None,
@@ -53,6 +55,7 @@ def trim(
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
+    as_json: bool,
 ) -> None:
     """Let go of a part of the disk in IMAGE.
 
@@ -65,6 +68,8 @@ def trim(
     """
     if free == (length is not None):
         raise click.UsageError("say either OFFSET and LENGTH or --free")
+    if as_json and not free:
+        raise click.UsageError("--json goes with --free: of a range there is nothing to tell")
     volumes = selection(asked=free, swap=swap, include=include, exclude=exclude)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     if offset is not None and length is not None:
@@ -76,7 +81,7 @@ def trim(
     else:
         if partition is not None:
             volumes = volumes._replace(include=(*volumes.include, str(partition)))
-        _trim_free(image, volumes, policy)
+        _trim_free(image, volumes, policy, as_json=as_json)
 
 
 def _trim_range(
@@ -92,11 +97,14 @@ def _trim_range(
     click.echo(f"{printable(image)}: let go of {shown(length)} at offset {offset}{note}")
 
 
-def _trim_free(image: str, volumes: VolumeSelection, policy: ParentPolicy) -> None:
+def _trim_free(image: str, volumes: VolumeSelection, policy: ParentPolicy, *, as_json: bool) -> None:
     from vhdx.ops.trim_free import trim_free  # noqa: PLC0415  --help needs no library
 
     with changing("; running it again goes on", image=image):
         done = trim_free(image, volumes=volumes, parents=policy)
+    if as_json:
+        print_json(done)
+        return
     click.echo(f"{printable(image)}: let go of {shown(sum(volume.discarded_size for volume in done))}")
     for line in volume_lines(done):
         click.echo(printable(line))

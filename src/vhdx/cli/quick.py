@@ -22,7 +22,7 @@ _PARSED = ("-", "wsl:", "docker:")
 _KNOWN = dict.fromkeys(("virtual_size", "block_size", "logical_sector_size", "disk_type"))
 """What `check` may be told of a damaged image, and is not here."""
 _VERBOSE = {"-v": "verbose", "--verbose": "verbose"}
-FLAGS = {"check": _LOOKING, "info": {**_LOOKING, **_VERBOSE, "--blocks": "blocks"}}
+FLAGS = {"check": {**_LOOKING, **_VERBOSE}, "info": {**_LOOKING, **_VERBOSE, "--blocks": "blocks"}}
 """The flags of each verb, as its parameters are called."""
 
 

@@ -119,20 +119,38 @@ def print_json_stream(result: Any) -> None:
     echo()
 
 
-class JsonList:
-    """An object whose first member is a list that is printed while it grows, its length unknown."""
+class JsonLists:
+    """An object whose first members are lists that are printed while they grow, their lengths unknown.
 
-    def __init__(self, name: str) -> None:
-        self._before = f"{{{_dumps(name)}: ["
+    Each list is complete before something is added to the next one.
+    """
 
-    def add(self, item: Any) -> None:
-        """Print one more item of the list."""
+    def __init__(self, *names: str) -> None:
+        self._names = list(names)
+        self._at = -1
+        self._before = "{"
+
+    def adder(self, name: str) -> Callable[[Any], None]:
+        """What prints one more item of a list."""
+        return lambda item: self._add(self._names.index(name), item)
+
+    def _add(self, index: int, item: Any) -> None:
+        self._begin(index)
         echo(f"{self._before}{_dumps(_plain(item))}", nl=False)
         self._before = ",\n "
 
+    def _begin(self, index: int) -> None:
+        """End the lists in front of one."""
+        for name in self._names[self._at + 1 : index + 1]:
+            end = "" if self._at < 0 else "], "
+            unsaid = self._before if self._before != ",\n " else ""
+            self._before = f"{unsaid}{end}{_dumps(name)}: ["
+            self._at += 1
+
     def finish(self, result: Any) -> None:
-        """End the list; the result becomes the member ``result``."""
-        start = self._before if self._before.startswith("{") else ""
+        """End the lists; the result becomes the member ``result``."""
+        self._begin(len(self._names) - 1)
+        start = self._before if self._before != ",\n " else ""
         echo(f'{start}], "result": {_dumps(_plain(result))}}}')
 
 

@@ -79,6 +79,8 @@ def print_result(result: CheckResult, *, notes: bool = True) -> None:
         echo(f"{path}: not checked, because what leads there is damaged: {parts}")
     for sentence in _whole(result):
         echo(f"{path}: {sentence}")
+    for lost in result.lost:
+        echo(f"{path}: to be told: {lost.argument}: {lost.reason}")
     echo(f"{path}: {_summary(result)}")
 
 
@@ -116,13 +118,16 @@ def _hints(result: CheckResult) -> Iterator[tuple[str, str]]:
     parent = any(finding.code.startswith("parent.") for finding in grave)
     errors = {finding.repairable for finding in grave if not finding.code.startswith("parent.")}
     warnings = {finding.repairable for finding in result.findings if finding.severity == "warning"}
+    told = "".join(f" {lost.argument}" for lost in result.lost)
     if parent:
         yield "look for the parent elsewhere", "check --chain --parent-dir DIR {}"
     if errors & {"no", "accept-data-loss", "rebuild"}:
         named = " -f vhdx" if "identifier.signature" in result.codes else ""
-        yield "try to save what can be read", f"convert --salvage{named} {{}} SALVAGED.vhdx"
+        carve = " --carve PIECES" if "space.lost_entries" in result.codes else ""
+        yield "try to save what can be read", f"convert --salvage{named}{carve}{told} {{}} SALVAGED.vhdx"
     if "no" not in errors and (errors or warnings) - {"no"}:
         options = [f" --{word}" for word in ("rebuild", "accept-data-loss") if word in errors]
+        options += [told] if "rebuild" in errors else []
         yield "see what can be repaired", "repair --dry-run" + "".join(options) + " {}"
     if "space.leaked" in result.codes and not grave:
         yield "give leaked space back", "compact {}"

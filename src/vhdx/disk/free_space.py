@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.volumes import Volume
 
-_SWAP = "swap"
+SWAP = "swap"
 _NOT_ASKED = "it was not asked for"
 
 
@@ -120,7 +120,7 @@ def _left_out(volume: Volume, names: frozenset[str], selection: VolumeSelection)
     asked = volume.name in selection.include or (partitions and partitions <= {*selection.include})
     if names & {*selection.exclude} or (selection.include and not asked):
         return (_NOT_ASKED,)
-    if volume.file_system.kind == _SWAP and not selection.swap:
+    if volume.file_system.kind == SWAP and not selection.swap:
         return ("swap areas are left alone unless they are asked for (--swap)",)
     return ()
 

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from vhdx.disk.partitions import partition_table
 from vhdx.disk.volume_map import VolumeMap
+from vhdx.disk.volume_places import WHOLE_DISK, Place, places_of
 from vhdx.errors import UnsupportedImageError
 from vhdx.filesystems.base import Examined, FileSystem, NotFreeError
 from vhdx.filesystems.detect import detect, examine_found, hibernated
-from vhdx.partitions.mbr import EXTENDED_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,12 +20,15 @@ if TYPE_CHECKING:
     from vhdx.filesystems.base import Runs
     from vhdx.filesystems.detect import Found
     from vhdx.filesystems.lvm import TrustedPv
-    from vhdx.partitions.table import Partition, PartitionTable
 
-WHOLE_DISK = "whole disk"
 _MOST_NESTED = 3
 """Logical volumes that are physical volumes of others."""
-_EXTENDED = frozenset(f"0x{kind:02x}" for kind in EXTENDED_TYPES)
+_WINDOWS = frozenset(("NTFS", "exFAT", "FAT12", "FAT16", "FAT32"))
+_SLEEPERS: dict[str, tuple[str, frozenset[str] | None]] = {
+    "NTFS": ("a Windows is hibernated on another volume of this disk", _WINDOWS),
+    "swap": ("a Linux is hibernated in a swap area of this disk: start it, then shut it down", None),
+}
+"""By the kind of volume that tells it: what is said of the others that it has in memory, and their kinds."""
 
 
 class FileSystemOn(NamedTuple):
@@ -91,15 +93,6 @@ class Volume:
             yield from map(tuple, runs.tolist())
 
 
-class Place(NamedTuple):
-    """Where a volume stands, before anybody looked into it, and why nothing of it may be called free."""
-
-    partition: int | None
-    name: str
-    map: VolumeMap
-    reason: str | None = None
-
-
 class _Look(NamedTuple):
     """What was found in a place."""
 
@@ -131,7 +124,7 @@ def volumes(disk: VirtualDisk, *, agree: bool = True) -> tuple[Volume, ...]:
     With ``agree`` all bookkeeping of each is read, and what is free is known. Without it only a few sectors
     of each are, and its numbers are what it says of itself. Raises what reading the disk raises.
     """
-    places = list(_places(disk))
+    places = list(places_of(disk))
     looks: list[_Look] = []
     for _ in range(_MOST_NESTED):
         new = [look for place in places if (look := _look(place, agree=agree)) is not None]
@@ -139,48 +132,6 @@ def volumes(disk: VirtualDisk, *, agree: bool = True) -> tuple[Volume, ...]:
         looks += new
         places = list(_logical_places(disk, new))
     return tuple(Volume(look.place, look.examined) for look in _awake(looks))
-
-
-# Places ------------------------------------------------------------------------------------------
-
-
-def _places(disk: VirtualDisk) -> Iterator[Place]:
-    """The disk as a whole where it has no table of partitions, else the partitions."""
-    table = partition_table(disk)
-    whole = VolumeMap(disk, ((0, disk.size),))
-    if table.kind == "none":
-        yield Place(None, WHOLE_DISK, whole, table.findings[0] if table.findings else None)
-        return
-    reason = _reason_against_all(table, detect(whole.read, whole.size))
-    partitions = [each for each in table.partitions if each.type not in _EXTENDED]
-    overlapping = _overlapping(partitions)
-    for partition in partitions:
-        length = min(partition.end, disk.size) - partition.offset
-        if length > 0:
-            own = "its partition overlaps with another one" if partition.number in overlapping else reason
-            name = f"partition {partition.number}"
-            yield Place(partition.number, name, VolumeMap(disk, ((partition.offset, length),)), own)
-
-
-def _reason_against_all(table: PartitionTable, whole: Found | None) -> str | None:
-    """Why no partition of a table can be believed in."""
-    if table.kind == "hybrid":
-        return "the disk has a hybrid table of partitions, whose halves may not agree"
-    if whole is not None:
-        return f"the disk as a whole has the signature of {whole.recognised.identity.kind}, too"
-    return None
-
-
-def _overlapping(partitions: Iterable[Partition]) -> set[int]:
-    """The numbers of the partitions that share bytes with another one."""
-    found: set[int] = set()
-    before: Partition | None = None
-    for partition in sorted(partitions, key=lambda partition: partition.offset):
-        if before is not None and partition.offset < before.end:
-            found |= {before.number, partition.number}
-        if before is None or partition.end > before.end:
-            before = partition
-    return found
 
 
 def _look(place: Place, *, agree: bool) -> _Look | None:
@@ -238,17 +189,16 @@ def _logical_places(disk: VirtualDisk, looks: list[_Look]) -> Iterator[Place]:
 
 
 def _awake(looks: list[_Look]) -> Iterator[_Look]:
-    """The same, with every NTFS refused where a Windows sleeps on one: it has all of them in memory."""
-    sleeps = any(_is_hibernated(look) for look in looks)
+    """The same, with all refused that a machine has in memory which sleeps on one of them."""
+    sleepers = [_SLEEPERS[look.file_system.kind] for look in looks if _is_hibernated(look)]
     for look in looks:
-        if sleeps and look.file_system.kind == "NTFS" and not look.file_system.reasons:
-            yield look.refused("a Windows is hibernated on another volume of this disk")
-        else:
-            yield look
+        kind, reasons = look.file_system.kind, look.file_system.reasons
+        told = next((words for words, kinds in sleepers if kinds is None or kind in kinds), None)
+        yield look if told is None or reasons else look.refused(told)
 
 
 def _is_hibernated(look: _Look) -> bool:
-    """Whether a Windows sleeps on a volume; one that cannot be read that far is refused already."""
+    """Whether a machine sleeps on a volume; one that cannot be read that far is refused already."""
     try:
         return hibernated(look.file_system.kind, look.place.map.read, look.place.map.size)
     except NotFreeError:

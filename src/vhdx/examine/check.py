@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from vhdx.journal.scan import ActiveSequence
     from vhdx.progress import Progress
     from vhdx.rules import Report, Rule
-    from vhdx.storage.base import ReadableStorage
+    from vhdx.storage.base import ReadableStorage, Unreadable
 
 _NO_VHDX, _NO_IDENTIFIER = "this is no VHDX file", "the file identifier is lost"
 _LOADERS_SAY = frozenset({rules.METADATA_FLAGS, rules.FILE_PARAMETER_FLAGS})
@@ -97,7 +97,7 @@ def examine(
 
 
 def _examine_readable(
-    file: ReadableStorage, report: CollectingReport, progress: Progress | None, known: KnownDisk
+    file: SkippingStorage, report: CollectingReport, progress: Progress | None, known: KnownDisk
 ) -> Examined:
     lost: list[Finding] = []
     headers.check_identifier(file, lost.append)
@@ -119,7 +119,7 @@ def _examine_readable(
         regions.read_copies(storage), storage.size(), _demoted(report, rules.REGION_TABLE_UNUSED)
     )
     _report(region_table_corrections(storage), report)
-    return _examine_contents(examined, table, progress, known)
+    return _examine_contents(examined, table, file.unreadable, progress, known)
 
 
 def _has_metadata(file: ReadableStorage) -> bool:
@@ -178,7 +178,7 @@ def _replayed(
 
 
 def _examine_contents(
-    examined: Examined, table: Regions, progress: Progress | None, known: KnownDisk
+    examined: Examined, table: Regions, unreadable: Unreadable, progress: Progress | None, known: KnownDisk
 ) -> Examined:
     """Metadata and BAT, each if its region is there."""
     storage, report = examined.storage, examined.report
@@ -195,7 +195,7 @@ def _examine_contents(
     if found.geometry is None or guids.BAT_REGION not in table.by_guid:
         return examined._replace(unchecked=("BAT", "space"))
     image.check_table_size(table, found.geometry, report)
-    return examined._replace(table=_examine_table(examined, table, found.geometry, progress))
+    return examined._replace(table=_examine_table(examined, table, found.geometry, unreadable, progress))
 
 
 def _found_anew(storage: ReadableStorage, table: Regions, known: KnownDisk) -> metadata.Found | None:
@@ -210,7 +210,7 @@ def _found_anew(storage: ReadableStorage, table: Regions, known: KnownDisk) -> m
 
 
 def _examine_table(
-    examined: Examined, table: Regions, geometry: Geometry, progress: Progress | None
+    examined: Examined, table: Regions, geometry: Geometry, unreadable: Unreadable, progress: Progress | None
 ) -> TableFound:
     # numpy is slow to import: what comes before needs none, and says what is wrong all the same.
     from vhdx.examine.space import check_table  # noqa: PLC0415
@@ -226,5 +226,6 @@ def _examine_table(
         known_end=None if examined.sequence is None else known_end(examined.sequence),
         keeps_length=examined.metadata is not None and examined.metadata.disk_type == "fixed",
         knows_all=not _HIDING & report.counts.keys(),
+        unreadable=unreadable,
         progress=progress,
     )

@@ -1,7 +1,8 @@
 """Whether a block table may have lost entries: what speaks for it, and how much.
 
 Space that nobody claims and that is not zeros is weak evidence: a crash leaves some. It is strong where there
-is much of it, or a part of the table is empty as a sector is that a host has lost.
+is much of it, or a part of the table is empty as a sector is that a host has lost, or something of the disk
+has no entry that its partition table or a file system always has.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vhdx.examine.contents import Contents
 from vhdx.examine.slots import Slots
 from vhdx.extents import Doubt
+from vhdx.filesystems.detect import detect
 from vhdx.format.bat import ENTRY_SIZE, STATE_MASK
 from vhdx.image.bat import WINDOW
 from vhdx.image.claims import claims_by_mib
 from vhdx.image.states import MAY_OWN_SPACE
-from vhdx.image.unowned import find_unowned
-from vhdx.progress import to_nobody
+from vhdx.image.unowned import Look, find_unowned
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -25,10 +27,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from vhdx.examine.contents import Volume
     from vhdx.geometry import Geometry
     from vhdx.image.image import Image
     from vhdx.image.unowned import Unowned
-    from vhdx.progress import Advance
     from vhdx.storage.base import ReadableStorage
 
 _SECTOR_SLOTS = 512 // ENTRY_SIZE
@@ -77,18 +79,31 @@ def _has_empty_sector(in_sector: NDArray[np.int64]) -> bool:
     return bool(((filled - before > 1) & is_dense & dense_before).any())
 
 
-def is_strong(storage: ReadableStorage, unowned: Unowned, absent: Absence) -> bool:
+def is_strong(
+    storage: ReadableStorage, unowned: Unowned, absent: Absence, bat_offset: int, geometry: Geometry
+) -> bool:
     """Whether what nobody claims is likely to be blocks whose entries are lost.
 
     As many places as a crash rarely leaves; fewer, where a whole sector of the table is empty, too; a single
-    one, where it begins as a disk does and the disk's first block has no entry.
+    one, where it begins as a disk does and the disk's first block has no entry, or as a volume does whose
+    first block has none, or where bookkeeping of a volume has none.
     """
     if not absent.blocks or not unowned.places:
         return False
     needed = _FEW_PLACES if absent.has_empty_sector else _MANY_PLACES
     if unowned.places >= needed:
         return True
-    return absent.lacks_first and any(_begins_a_disk(storage, place) for place in unowned.first)
+    if absent.lacks_first and any(_begins_a_disk(storage, place) for place in unowned.first):
+        return True
+    if geometry.differencing:
+        return False  # what the child has no entry for its parent has
+    contents = Contents(storage, bat_offset, geometry)
+    return contents.lacks_bookkeeping() or any(
+        _begins_a_volume(storage, place, volume)
+        for volume in contents.volumes()
+        if contents.lacks(volume.offset)
+        for place in unowned.first
+    )
 
 
 def _begins_a_disk(storage: ReadableStorage, place: int) -> bool:
@@ -100,6 +115,13 @@ def _begins_a_disk(storage: ReadableStorage, place: int) -> bool:
     return is_gpt or head[510:512] == _MBR_SIGNATURE
 
 
+def _begins_a_volume(storage: ReadableStorage, place: int, volume: Volume) -> bool:
+    """Whether a file system stands at a place as it would in the first block of a volume."""
+    start = place + volume.offset % MIB
+    size = min(volume.size, storage.size() - start)
+    return size > 0 and detect(lambda length, offset: storage.read(length, start + offset), size) is not None
+
+
 class Evidence(NamedTuple):
     """What of an image's file nobody claims, and whether it is likely to be lost blocks."""
 
@@ -107,19 +129,21 @@ class Evidence(NamedTuple):
     is_strong: bool
 
 
-def evidence(image: Image, used: bytes | bytearray, advance: Advance = to_nobody) -> Evidence:
+def evidence(image: Image, used: bytes | bytearray, look: Look) -> Evidence:
     """Judge an opened image. ``used`` is the map of its file: 0 for each MiB that nobody claims."""
     storage, geometry = image.storage, image.geometry
-    size = image.reader.file_size
-    unowned = find_unowned(storage, used, size, geometry.block_size, advance=advance)
+    unowned = find_unowned(look, used, geometry.block_size)
     absent = absence(Slots(storage, image.regions.bat, geometry), geometry)
     fixed = image.metadata.disk_type == "fixed"
-    return Evidence(unowned, bool(fixed and absent.blocks) or is_strong(storage, unowned, absent))
+    bat_offset = image.regions.bat.file_offset
+    lost = is_strong(storage, unowned, absent, bat_offset, geometry)
+    return Evidence(unowned, bool(fixed and absent.blocks) or lost)
 
 
 def lost_block_doubts(image: Image) -> Iterator[Doubt]:
     """Of an image that may be damaged: the blocks without an entry, if entries are likely to be lost."""
-    if not evidence(image, _used_map(image)).is_strong:
+    look = Look(image.storage, image.reader.file_size, unreadable=image.unreadable)
+    if not evidence(image, used_map(image), look).is_strong:
         return
     geometry = image.geometry
     read = "the parent is" if geometry.differencing else "zeros are"
@@ -134,7 +158,7 @@ def lost_block_doubts(image: Image) -> Iterator[Doubt]:
             yield Doubt(start, min(stop * geometry.block_size, geometry.disk_size) - start, reason)
 
 
-def _used_map(image: Image) -> bytearray:
+def used_map(image: Image) -> bytearray:
     """What of the file anything claims, rightly or not."""
     size = image.reader.file_size
     used = (claims_by_mib(image.bat, image.geometry, size) > 0).astype(np.uint8)

@@ -40,6 +40,7 @@ _ORDERS = (
 )
 """As Windows writes the items, and as QEMU does."""
 _ITEMS = _ORDERS[0]
+_TOLD, _UNKNOWN = "as told", "nothing suggests it"
 _FLAGS = {"dynamic": 0, "fixed": LEAVE_BLOCK_ALLOCATED, "differencing": HAS_PARENT}
 LOST = frozenset(
     {
@@ -67,6 +68,32 @@ class LostItems(NamedTuple):
 NOTHING_LOST = LostItems((), ())
 
 
+class LostValue(NamedTuple):
+    """What an image does not say any more: the option that hands it over, a value in bytes, and why that one.
+
+    ``value`` is what was told or what the rest of the image suggests, None where nothing does.
+    """
+
+    option: str
+    value: int | None
+    reason: str
+
+    @property
+    def argument(self) -> str:
+        """It as words of a command line."""
+        return f"{self.option} {'N' if self.value is None else self.value}"
+
+
+class _Found(NamedTuple):
+    """What is left of the metadata: its first bytes, the entries and the values of the usual items."""
+
+    data: bytes
+    entries: dict[UUID, MetadataEntry]
+    values: Values
+    told: list[str]
+    """Where the values are from."""
+
+
 def restored_items(
     storage: ReadableStorage, region: RegionEntry, bat: RegionEntry | None, known: KnownDisk
 ) -> LostItems:
@@ -78,18 +105,31 @@ def restored_items(
     items.load(storage, region, report)
     if not LOST & report.counts.keys() or region.file_offset + region.length > storage.size():
         return NOTHING_LOST
+    found = _found_in(storage, region)
+    lost = _lost_values(storage, bat, found.values, known)
+    told = [*found.told, *_complete(found.values, known)]
+    if any(guid not in found.values for guid in _ITEMS):
+        raise _refused(storage.name, lost)
+    return LostItems(tuple(_patches(region, found.data, found.entries, found.values)), tuple(told))
+
+
+def lost_values(
+    storage: ReadableStorage, region: RegionEntry, bat: RegionEntry | None, known: KnownDisk
+) -> tuple[LostValue, ...]:
+    """What the metadata do not say any more and has to be told; ``known`` is what was."""
+    if region.file_offset + region.length > storage.size():
+        return ()
+    return _lost_values(storage, bat, _found_in(storage, region).values, known)
+
+
+def _found_in(storage: ReadableStorage, region: RegionEntry) -> _Found:
     data = storage.read(min(region.length, 2 * metadata.TABLE_SIZE), region.file_offset)
     entries = _entries(data)
-    values = _sound_values(data, {guid: (e.offset, e.length) for guid, e in entries.items()})
-    told = ["the items that the table names"] if entries else []
-    if not entries:
-        values = _at_usual_places(data)
-        told = ["items at their usual places"] if values else []
-    told += _complete(values, known)
-    missing = [guid for guid in _ITEMS if guid not in values]
-    if missing:
-        raise _refused(storage, bat, values, missing)
-    return LostItems(tuple(_patches(region, data, entries, values)), tuple(told))
+    if entries:
+        values = _sound_values(data, {guid: (e.offset, e.length) for guid, e in entries.items()})
+        return _Found(data, entries, values, ["the items that the table names"])
+    values = _at_usual_places(data)
+    return _Found(data, entries, values, ["items at their usual places"] if values else [])
 
 
 def items_of(file: ReadableStorage, known: KnownDisk) -> LostItems:
@@ -188,28 +228,46 @@ def _complete(values: Values, known: KnownDisk) -> list[str]:
     return told
 
 
-def _refused(
-    storage: ReadableStorage, bat: RegionEntry | None, values: Values, missing: list[UUID]
-) -> CorruptImageError:
-    options = {
-        guids.FILE_PARAMETERS: "--block-size",
-        guids.VIRTUAL_DISK_SIZE: "--virtual-size",
-        guids.LOGICAL_SECTOR_SIZE: "--logical-sector-size",
+def _lost_values(
+    storage: ReadableStorage, bat: RegionEntry | None, values: Values, known: KnownDisk
+) -> tuple[LostValue, ...]:
+    told = {
+        guids.FILE_PARAMETERS: ("--block-size", known.block_size),
+        guids.VIRTUAL_DISK_SIZE: ("--virtual-size", known.virtual_size),
+        guids.LOGICAL_SECTOR_SIZE: ("--logical-sector-size", known.logical_sector_size),
     }
-    wanted = [options[guid] for guid in missing if guid in options]
-    block_size = None
+    wanted = [told[guid] for guid in _ITEMS if guid in told and guid not in values]
+    block_size = known.block_size
     if guids.FILE_PARAMETERS in values:
         block_size, _ = metadata.unpack_file_parameters(values[guids.FILE_PARAMETERS])
-    proposed = {} if bat is None else proposals(storage, bat, block_size)
-    reasons = [proposed[option].reason for option in wanted if option in proposed]
-    arguments = "".join(f" {o} {proposed[o].value if o in proposed else 'N'}" for o in wanted)
+    sector_size = known.logical_sector_size
+    if guids.LOGICAL_SECTOR_SIZE in values:
+        sector_size = int.from_bytes(values[guids.LOGICAL_SECTOR_SIZE], "little")
+    proposed = {}
+    if bat is not None and any(value is None for _, value in wanted):
+        proposed = proposals(storage, bat, block_size, sector_size)
+    lost = []
+    for option, value in wanted:
+        proposal = proposed.get(option)
+        if value is None and proposal is not None:
+            lost.append(LostValue(option, *proposal))
+        else:
+            lost.append(LostValue(option, value, _UNKNOWN if value is None else _TOLD))
+    return tuple(lost)
+
+
+def _refused(name: str, lost: Sequence[LostValue]) -> CorruptImageError:
+    wanted = [each for each in lost if each.reason != _TOLD]
+    reasons = [each.reason for each in wanted if each.value is not None]
+    arguments = "".join(f" {each.argument}" for each in lost)
     evidence = f"; what the file suggests: {'; '.join(reasons)}" if reasons else ""
+    options = ", ".join(each.option for each in wanted)
     return CorruptImageError(
-        f"what the metadata said is lost and has to be told ({', '.join(wanted)}){evidence}",
-        image=storage.name,
+        f"what the metadata said is lost and has to be told ({options}){evidence}",
+        image=name,
         structure="metadata",
         rule=rules.METADATA_MISSING.section,
-        next_command=command(f"convert --salvage{arguments} {{}} SALVAGED.vhdx", storage.name),
+        next_command=command(f"convert --salvage{arguments} {{}} SALVAGED.vhdx", name),
     )
 
 

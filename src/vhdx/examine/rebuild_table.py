@@ -1,4 +1,4 @@
-"""A fixed image's block table from the order of its blocks [MS-VHDX 2.5, 2.6.2.1].
+"""Lost entries of a block table from the order of blocks [MS-VHDX 2.5, 2.6.2.1].
 
 Fixed images are written front to back: each block stands behind the one before. Entries that are left say
 where the first one stands; where none is left, only space of exactly the disk's length does.
@@ -7,40 +7,47 @@ where the first one stands; where none is left, only space of exactly the disk's
 from __future__ import annotations
 
 from array import array
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from vhdx import rules
-from vhdx.errors import CorruptImageError
+from vhdx.examine.rebuild_dynamic import QEMU_GAP, confirmed, placed, refuse
 from vhdx.extents import BlockState
 from vhdx.format import bat
 from vhdx.format.bat import file_offset_of, state_of
+from vhdx.image.bat import BlockRun
 from vhdx.image.image import load
 from vhdx.image.pages import PAGE_SIZE
-from vhdx.image.unowned import filled_mibs, unclaimed_runs
-from vhdx.text import command
+from vhdx.image.unowned import Look, unclaimed_runs
 from vhdx.units import MIB
 from vhdx.write.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.image.bat import BlockRun
+    from vhdx.examine.rebuild_dynamic import Placed
     from vhdx.image.image import Image
     from vhdx.storage.base import Storage
 
 _SLOTS_IN_PAGE = PAGE_SIZE // bat.ENTRY_SIZE
-_QEMU_GAP = 4
-"""MiB that QEMU leaves unused between the structures and the first block."""
 
 
-def rebuild_table(file: Storage) -> None:
-    """Give the blocks of a fixed image that have no entry the places that their order tells, durably.
+def rebuild_table(file: Storage) -> str:
+    """Give blocks that have no entry the places that the order of blocks tells, durably; what was done.
 
-    Raises CorruptImageError, before anything changed, where more than one answer is possible.
+    Raises CorruptImageError where more than one answer is possible, or the disk would not agree with it:
+    ``file`` should be `StagedChanges`.
     """
     image = load(file)
-    if image.metadata.disk_type != "fixed":
-        raise _refused(image, "where the blocks of a dynamic image belong, nothing tells but its table")
+    if image.metadata.disk_type == "fixed":
+        return f"{_rebuild_fixed(file, image)} entries of the table, by the order of the blocks"
+    found = _rebuild_dynamic(file, image)
+    agreeing = confirmed(load(file), found)
+    return (
+        f"{len(found.blocks)} entries of the table, by the order of the others, with which {agreeing} agrees"
+    )
+
+
+def _rebuild_fixed(file: Storage, image: Image) -> int:
     with Session(file, image) as session, session.lock:
         session.free_unexplained()
         session.cuts_unknown = False
@@ -52,15 +59,31 @@ def rebuild_table(file: Storage) -> None:
         for run in lost:
             _put(session, run, first)
         session.commit()
+    return sum(run.block_count for run in lost)
 
 
-def _refused(image: Image, why: str) -> CorruptImageError:
-    return CorruptImageError(
-        f"the table cannot be rebuilt without a guess: {why}",
-        image=image.name,
-        rule=rules.BAT_FIXED_ABSENT.section,
-        next_command=command("convert --salvage {} SALVAGED.vhdx", image.name),
-    )
+def _rebuild_dynamic(file: Storage, image: Image) -> Placed:
+    with Session(file, image) as session, session.lock:
+        session.free_unexplained()
+        session.cuts_unknown = session.cuts = False
+        look = Look(image.storage, image.reader.file_size)
+        found = placed(image, session.space.claimed(), look)
+        session.begin()
+        for run in _runs_of(found, image.geometry.block_size):
+            _put(session, run, file_offset_of(run.entry) - run.first_block * image.geometry.block_size)
+        session.commit()
+    return found
+
+
+def _runs_of(found: Placed, size: int) -> Iterator[BlockRun]:
+    """The blocks that were given places, joined where they continue each other."""
+    import numpy as np  # noqa: PLC0415  only dynamic tables need it
+
+    breaks = (np.diff(found.blocks) != 1) | (np.diff(found.places) != size)
+    starts = [0, *(np.flatnonzero(breaks) + 1).tolist(), len(found.blocks)]
+    for start, stop in pairwise(starts):
+        entry = bat.pack(BlockState.FULLY_PRESENT, int(found.places[start]))
+        yield BlockRun(int(found.blocks[start]), stop - start, entry)
 
 
 def _first_place(image: Image, used: bytes) -> int:
@@ -72,7 +95,7 @@ def _first_place(image: Image, used: bytes) -> int:
         if state_of(run.entry) is BlockState.FULLY_PRESENT
     }
     if len(found) > 1:
-        raise _refused(image, "the blocks that have entries do not stand in order")
+        refuse(image, "the blocks that have entries do not stand in order")
     return found.pop() if found else _only_room(image, used)
 
 
@@ -88,16 +111,16 @@ def _only_room(image: Image, used: bytes) -> int:
             if gap == 0 or (end == file_size and _is_gap(image, first, gap)):
                 found.append(start + gap)
     if len(set(found)) != 1:
-        raise _refused(image, f"{len(set(found))} places can be where its first block stands")
+        refuse(image, f"{len(set(found))} places can be where its first block stands")
     return found[0]
 
 
 def _is_gap(image: Image, first: int, length: int) -> bool:
     """Whether so many bytes are as QEMU leaves them."""
-    if not 0 < length <= _QEMU_GAP * MIB or length % MIB:
+    if not 0 < length <= QEMU_GAP * MIB or length % MIB:
         return False
-    stop = first + length // MIB
-    return not any(True for _ in filled_mibs(image.storage, first, stop, image.reader.file_size))
+    look = Look(image.storage, image.reader.file_size)
+    return 1 not in look.filled(first, first + length // MIB)
 
 
 def _lost_runs(image: Image) -> Iterator[BlockRun]:
@@ -112,9 +135,9 @@ def _require_free(image: Image, session: Session, run: BlockRun, first: int) -> 
     needed = first + last * geometry.block_size + geometry.block_length(last)
     stop = min(start + run.block_count * geometry.block_size, session.space.end)
     if start < MIB or needed > image.reader.file_size:
-        raise _refused(image, f"the file is too short for block {last}")
+        refuse(image, f"the file is too short for block {last}")
     if not session.space.is_free(start, stop - start):
-        raise _refused(image, f"the places of blocks {run.first_block} to {last} belong to something else")
+        refuse(image, f"the places of blocks {run.first_block} to {last} belong to something else")
 
 
 def _put(session: Session, run: BlockRun, first: int) -> None:

@@ -19,6 +19,7 @@ from vhdx.examine.check import examine
 from vhdx.examine.corrections import metadata_corrections, region_table_corrections
 from vhdx.examine.doubts import Concerned, DiskRange, Doubts
 from vhdx.examine.entries import needed_bitmaps, needless_bitmaps, needless_places
+from vhdx.examine.unexplained import empty_unexplained
 from vhdx.extents import BlockState
 from vhdx.format import guids, metadata
 from vhdx.format.bat import (
@@ -70,8 +71,12 @@ def concerned(file: ReadableStorage, examined: Examined) -> Concerned:
     return Doubts(examined.storage, examined.regions, examined.geometry, size).concerned()
 
 
-def repair_image(file: Storage, *, accept_data_loss: bool, keep_length: bool = False) -> None:
+def repair_image(
+    file: Storage, *, accept_data_loss: bool, keep_length: bool = False, keep_unowned: bool = False
+) -> None:
     """Repair what can be repaired. ``keep_length`` cuts off no space that nobody claims.
+
+    ``keep_unowned`` gives back none of it that is not zeros.
 
     Raises CorruptImageError or UnsupportedImageError for an image that cannot be repaired; then parts of it
     may have been changed, so ``file`` should be `StagedChanges`.
@@ -84,7 +89,7 @@ def repair_image(file: Storage, *, accept_data_loss: bool, keep_length: bool = F
         _lengthen(file)
         _mark_as_present(file, size)
     repairing = _Repair(file, accepting=accept_data_loss, changes_contents=loses)
-    repairing.run(keep_length=keep_length)
+    repairing.run(keep_length=keep_length, keep_unowned=keep_length or keep_unowned)
 
 
 def _ignore(_: Finding) -> None:
@@ -152,14 +157,14 @@ class _Repair:
         self._geometry = self._image.geometry
         self._session = Session(file, self._image)
 
-    def run(self, *, keep_length: bool) -> None:
+    def run(self, *, keep_length: bool, keep_unowned: bool) -> None:
         """Repair everything and close."""
         session = self._session
         session.cuts = session.cuts and not keep_length
         session.cuts_unknown = not keep_length
         if self._accepting:
             session.know_space(self._claimed_space())
-        elif session.cuts:  # whoever asked has looked at what would be cut
+        elif not keep_unowned:
             session.free_unexplained()
         with session.lock:
             session.begin(contents=self._changes_contents)
@@ -167,6 +172,8 @@ class _Repair:
             self._correct_fields()
             self._mend_table()
             session.commit()
+            if not keep_unowned:  # whoever asked has looked at what goes
+                empty_unexplained(session)
         session.close()
 
     def _claimed_space(self) -> Space:

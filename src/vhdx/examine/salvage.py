@@ -117,6 +117,7 @@ class _Salvage:
             reader=reader,
             findings=tuple(self._found.findings),
             doubts=lambda: self._doubts(found, readable, Owners(remains)),
+            unreadable=self._host.unreadable,
         )
         return found
 

@@ -16,7 +16,8 @@ from vhdx.examine.mibs import MibSet
 from vhdx.examine.slots import Slots
 from vhdx.format.bat import STATE_MASK
 from vhdx.image.states import PRESENT
-from vhdx.image.unowned import NOTHING, filled_mibs, find_unowned
+from vhdx.image.unowned import NOTHING, Look, find_unowned
+from vhdx.progress import Meter
 from vhdx.rules import Finding, Place
 from vhdx.units import MIB, format_size
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from vhdx.image.unowned import Unowned
     from vhdx.progress import Progress
     from vhdx.rules import Report
-    from vhdx.storage.base import ReadableStorage
+    from vhdx.storage.base import ReadableStorage, Unreadable
 
 _QEMU_GAP = 4
 """MiB that QEMU leaves unused between the structures and the first block."""
@@ -61,6 +62,7 @@ def check_table(
     known_end: int | None,
     keeps_length: bool,
     knows_all: bool,
+    unreadable: Unreadable,
     progress: Progress | None = None,
 ) -> TableFound:
     """Report all that is wrong with a table and the space of its file.
@@ -68,7 +70,7 @@ def check_table(
     ``logged`` are the runs of MiB that the replay of a log writes to, ``known_end`` is where the file ended
     when that was written, if there is one; ``keeps_length`` is true of fixed
     images, whose file keeps space for blocks that need none; ``knows_all`` is false where something may stand
-    in the file that nothing tells of any more.
+    in the file that nothing tells of any more. ``unreadable`` are the runs that the host could not read.
     """
     size = storage.size()
     slots = Slots(storage, regions.bat, geometry)
@@ -76,11 +78,14 @@ def check_table(
     claims = ClaimCheck(slots, geometry, regions, size, reporter)
     targets = _set_of(logged, size)
     beyond = np.zeros(0, dtype=np.uint64)
+    meter = Meter(progress)
+    meter.advance(0, slots.bytes_in_all)
+    done = 0
     for window in slots.windows():
         check_entries(window, geometry, reporter)
         claims.add(window, targets)
-        if progress is not None:
-            progress(slots.bytes_before(window), slots.bytes_in_all)
+        meter.advance(slots.bytes_before(window) - done, 0)
+        done = slots.bytes_before(window)
         beyond = window.beyond
     check_behind(slots, reporter)
     absent = absence(slots, geometry)
@@ -99,9 +104,10 @@ def check_table(
         return TableFound(claims.claimed, tuple(claims.late), 0, 0, size)
     if known_end is not None:
         size = _without_newest(claims.claimed, known_end, size, report)
-    _report_gap(storage, claims.claimed, regions, size, report)
+    look = Look(storage, size, unreadable=unreadable, advance=meter.advance)
+    _report_gap(look, claims.claimed, regions, report)
     used_end = claims.claimed.gaps(-(-size // MIB)).tail_start * MIB
-    space = _Space(storage, claims.claimed, size, geometry, absent)
+    space = _Space(storage, look, claims.claimed, geometry, regions.bat.file_offset, absent)
     leaked, free = _report_free(space, report, keeps_length=keeps_length)
     return TableFound(claims.claimed, tuple(claims.late), leaked, free, used_end)
 
@@ -140,15 +146,13 @@ def _without_newest(claimed: MibSet, known_end: int, size: int, report: Report) 
     return end
 
 
-def _report_gap(
-    storage: ReadableStorage, claimed: MibSet, regions: Regions, size: int, report: Report
-) -> None:
+def _report_gap(look: Look, claimed: MibSet, regions: Regions, report: Report) -> None:
     """Mention the space that QEMU leaves behind the structures; it counts as claimed from then on."""
     start = max(-(-area.end // MIB) for area in regions.areas)
-    length = claimed.gap_length(start, min(_QEMU_GAP + 1, -(-size // MIB) - start))
-    if not 0 < length <= _QEMU_GAP or size - start * MIB < MIB:
+    length = claimed.gap_length(start, min(_QEMU_GAP + 1, -(-look.size // MIB) - start))
+    if not 0 < length <= _QEMU_GAP or look.size - start * MIB < MIB:
         return
-    if not any(True for _ in filled_mibs(storage, start, start + length, size)):
+    if 1 not in look.filled(start, start + length):
         claimed.add(np.arange(start, start + length), 1)
         detail = f"{length} MiB behind the structures are unused, as QEMU leaves them"
         report(Finding(rules.SPACE_GAP, Place("free space", start * MIB), detail))
@@ -158,14 +162,15 @@ class _Space(NamedTuple):
     """What there is to look into when all is claimed that is claimed."""
 
     storage: ReadableStorage
+    look: Look
     claimed: MibSet
-    size: int
     geometry: Geometry
+    bat_offset: int
     absent: Absence
 
     def unowned(self, used: bytearray, start: int, end: int) -> Unowned:
         """What nobody claims from one MiB to another, and what of it is not zeros."""
-        return find_unowned(self.storage, used, self.size, self.geometry.block_size, start=start, end=end)
+        return find_unowned(self.look, used, self.geometry.block_size, start=start, end=end)
 
 
 def _report_free(space: _Space, report: Report, *, keeps_length: bool) -> tuple[int, int]:
@@ -173,7 +178,7 @@ def _report_free(space: _Space, report: Report, *, keeps_length: bool) -> tuple[
 
     Zeros are free space, as a trim leaves it; anything else somebody wrote, and nothing tells who.
     """
-    end = -(-space.size // MIB)
+    end = -(-space.look.size // MIB)
     free = space.claimed.gaps(end)
     tail = 0 if keeps_length else end - free.tail_start
     start, inner = end - tail, free.missing - tail
@@ -181,7 +186,7 @@ def _report_free(space: _Space, report: Report, *, keeps_length: bool) -> tuple[
     unowned = space.unowned(used, 0, start) if inner else NOTHING
     behind = space.unowned(used, start, end) if tail else NOTHING
     both = unowned.joined(behind)
-    if is_strong(space.storage, both, space.absent):
+    if is_strong(space.storage, both, space.absent, space.bat_offset, space.geometry):
         _report_lost(both, space.absent, report)
         zeros = free.missing - both.mibs
         return both.mibs * MIB, 0 if keeps_length else zeros * MIB
@@ -194,7 +199,7 @@ def _report_free(space: _Space, report: Report, *, keeps_length: bool) -> tuple[
     zeros = (inner - unowned.mibs) * MIB
     if zeros:
         _report_zeros(zeros, free.first * MIB, report, keeps_length=keeps_length)
-    leaked_tail, free_tail = _report_tail(behind, start * MIB, space.size, report) if tail else (0, 0)
+    leaked_tail, free_tail = _report_tail(behind, start * MIB, space.look.size, report) if tail else (0, 0)
     return unowned.mibs * MIB + leaked_tail, free_tail + (0 if keeps_length else zeros)
 
 

@@ -17,10 +17,16 @@ class Area(NamedTuple):
     size: int
 
     def bytes_at(self, offset: int, length: int) -> bytes:
-        """Exactly these bytes. Raises NotFreeError where they do not all lie inside."""
+        """Exactly these bytes. Raises NotFreeError where they do not all lie inside, or cannot be read."""
         if offset < 0 or length < 0 or offset + length > self.size:
-            raise NotFreeError(f"{length} bytes at {offset}, which it needs, are outside of its {self.size}")
-        return self.read(length, offset)
+            raise NotFreeError(
+                f"it refers to {length} bytes at {offset}, "
+                f"and the space that it stands in ends at {self.size}"
+            )
+        data = self.read(length, offset)
+        if len(data) != length:
+            raise NotFreeError(f"{length} bytes at {offset} cannot be read, only {len(data)}")
+        return data
 
     def peek(self, offset: int, length: int) -> bytes:
         """As many of these bytes as there are: what is looked for a signature may lie outside."""

@@ -5,10 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
     Bitmap = NDArray[np.uint8]
+
+_SHORT = 8 << 20
+"""Bytes of a bitmap that are read for one number: 256 GiB in clusters of 4 KiB."""
+_PIECE = 1 << 18
+
+
+def clear_count(read: Callable[[int, int], bytes], count: int) -> int | None:
+    """How many of the first ``count`` bits are clear of the bitmap that ``read(length, offset)`` gives.
+
+    None where it is long: the number is wanted at once, by whoever only looks at a disk.
+    """
+    length = -(-count // 8)
+    if length > _SHORT:
+        return None
+    used = 0
+    for offset in range(0, length, _PIECE):
+        bits = int.from_bytes(read(min(_PIECE, length - offset), offset), "little")
+        used += (bits & (1 << min(count - offset * 8, _PIECE * 8)) - 1).bit_count()
+    return count - used
 
 
 def clear_runs(bitmap: Bitmap, count: int) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from vhdx.filesystems.area import Area, number, text_at
 from vhdx.filesystems.base import Identity, NotFreeError, State
-from vhdx.filesystems.btrfs_chunks import Chunks
+from vhdx.filesystems.btrfs_chunks import Chunks, device_of
 from vhdx.filesystems.btrfs_space import AgreedBtrfs, chunks_of, extent_root, extents
 from vhdx.filesystems.btrfs_tree import CHECKSUMS, Forest, Root, checksum_fits
 from vhdx.filesystems.reading import power_of_two
@@ -113,13 +113,8 @@ class Btrfs:
     def identity(self) -> Identity:
         """What its superblock says."""
         found = self.superblock
-        return Identity(
-            kind=_KIND,
-            label=text_at(found.data, 0x12B, 256),
-            uuid=str(UUID(bytes=found.data[0x20:0x30])),
-            size=found.device_size,
-            block_size=found.sector_size,
-        )
+        label, identifier = text_at(found.data, 0x12B, 256), str(UUID(bytes=found.data[0x20:0x30]))
+        return Identity(_KIND, label, identifier, found.device_size, found.sector_size)
 
     def trusted(self) -> TrustedBtrfs:
         """One device, no log tree, no change under way, features that are known."""
@@ -169,7 +164,7 @@ class TrustedBtrfs:
             self.area, found.node_size, found.checksum_type, found.tree_id, Chunks.of_superblock(found.data)
         )
         chunk_root = Root(found.at(0x58), found.at(0xA4), found.at(0xC7, 1))
-        forest = forest.with_chunks(chunks_of(forest, chunk_root, found.device_size))
+        forest = forest.with_chunks(chunks_of(forest, chunk_root, device_of(found.data), found.device_size))
         root = extent_root(forest, Root(found.at(0x50), found.at(0x48), found.at(0xC6, 1)))
         used = forest.chunks.check_inside(extents(forest, root))
         if used != found.bytes_used:

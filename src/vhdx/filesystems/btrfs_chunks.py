@@ -65,7 +65,7 @@ class Chunks(NamedTuple):
         array = superblock[0x32B : 0x32B + length]
         rows = []
         while array:
-            rows.append(unpacked(number(array, 9, 8), array[_KEY:]))
+            rows.append(unpacked(number(array, 9, 8), array[_KEY:], device_of(superblock)))
             array = array[_KEY + _HEAD + _STRIPE * number(array, _KEY + 44, 2) :]
         return cls.of(rows)
 
@@ -98,8 +98,13 @@ class Chunks(NamedTuple):
         return total
 
 
-def unpacked(logical: int, item: bytes) -> Chunk:
-    """A chunk item whose key has this offset."""
+def device_of(superblock: bytes) -> int:
+    """The number by which its file system calls the device that a superblock stands on."""
+    return number(superblock, 0xC9, 8)
+
+
+def unpacked(logical: int, item: bytes, device: int) -> Chunk:
+    """A chunk item whose key has this offset. Raises NotFreeError where it is not all on this device."""
     length, kind, count = number(item, 0, 8), number(item, 24, 8), number(item, 44, 2)
     if (
         not 1 <= count <= 16
@@ -109,8 +114,8 @@ def unpacked(logical: int, item: bytes) -> Chunk:
     ):
         raise NotFreeError("a chunk of it makes no sense")
     stripes = [item[_HEAD + _STRIPE * n :][:_STRIPE] for n in range(count)]
-    if len({number(stripe, 0, 8) for stripe in stripes}) != 1:
-        raise NotFreeError("a chunk of it is spread over several devices", "unknown")
+    if any(number(stripe, 0, 8) != device for stripe in stripes):
+        raise NotFreeError("a chunk of it stands on another device", "unknown")
     profile = kind & _PROFILES
     is_plain = (profile, count) in ((0, 1), (_DUP, 2))
     return Chunk(logical, length, is_plain, tuple(number(stripe, 8, 8) for stripe in stripes))

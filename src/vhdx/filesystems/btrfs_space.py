@@ -30,12 +30,12 @@ _MOST_CHUNKS = 1 << 17
 """Chunks of 1 GiB on 128 TiB."""
 
 
-def chunks_of(forest: Forest, root: Root, device_size: int) -> Chunks:
+def chunks_of(forest: Forest, root: Root, device: int, device_size: int) -> Chunks:
     """All chunks. Raises NotFreeError where their places leave the device or overlap."""
     rows: list[Chunk] = []
     for leaf in forest.leaves(root, _CHUNK_TREE, _CHUNK_TREE + 1):
         indices = leaf.indices_of(_CHUNK_TREE, _CHUNK_ITEM)
-        rows += [unpacked(int(leaf.keys["offset"][index]), leaf.item(index)) for index in indices]
+        rows += [unpacked(int(leaf.keys["offset"][index]), leaf.item(index), device) for index in indices]
         if len(rows) > _MOST_CHUNKS:
             raise NotFreeError(f"it has more than {_MOST_CHUNKS} chunks", "unknown")
     chunks = Chunks.of(rows)

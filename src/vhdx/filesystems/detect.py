@@ -19,6 +19,10 @@ _FRONT = 72 << 10
 """Bytes at the start that hold all signatures but those of arrays, which may stand at the end."""
 _BITLOCKER_TO_GO = bytes.fromhex("3bd66749292ed84a8399f6a339e3d001")
 _RAID = (b"\xfc\x4e\x2b\xa9", b"\xa9\x2b\x4e\xfc")
+_BCACHE = bytes.fromhex("c68573f64e1a45ca8265f57f48ba6d81")
+_BCACHEFS = bytes.fromhex("c68573f666ce90a9d96a60cf803df7ef")
+_STRATIS = b"!Stra0tis\x86\xff\x02^\x41rh"
+_UFS = tuple(magic.to_bytes(4, order) for magic in (0x11954, 0x19540119) for order in ("little", "big"))
 
 
 class Signature(NamedTuple):
@@ -81,17 +85,37 @@ def _raid_places(size: int) -> tuple[int, ...]:
 _PAGES = (4096, 8192, 16384, 32768, 65536)
 _SWAP = (b"SWAPSPACE2", b"S1SUSPEND", b"S2SUSPEND", b"ULSUSPEND", b"LINHIB0001")
 _ENCRYPTED = "it is encrypted"
-_SIGNATURES = (
-    Signature("XFS", _at(0), (b"XFSB",), "xfs"),
-    Signature("btrfs", _at(65536 + 64), (b"_BHRfS_M",), "btrfs"),
+_NO_READER = "it is not read here"
+_MEMBER = "it is only a part of a pool or an array"
+_UNREAD = (
     Signature("BitLocker", _at(3), (b"-FVE-FS-",), reason=_ENCRYPTED),
     Signature("BitLocker", _at(424), (_BITLOCKER_TO_GO,), reason=_ENCRYPTED),
-    Signature("NTFS", _at(3), (b"NTFS    ",), "ntfs"),
-    Signature("ReFS", _at(3), (b"ReFS\0\0\0\0",), reason="how it keeps free space is not published"),
-    Signature("exFAT", _at(3), (b"EXFAT   ",), "exfat"),
     Signature("LUKS", _at(0), (b"LUKS\xba\xbe",), reason=_ENCRYPTED),
+    Signature("ReFS", _at(3), (b"ReFS\0\0\0\0",), reason="how it keeps free space is not published"),
+    Signature("mdraid", _raid_places, _RAID, reason=_MEMBER),
+    Signature("ZFS", _at(16384 + 12), (b"\0\0\0\x24\0\0\0\x20\0\0\0\7version\0",), reason=_MEMBER),
+    Signature("bcache", _at(4096 + 24), (_BCACHE,), reason=_MEMBER),
+    Signature("bcachefs", _at(4096 + 24), (_BCACHEFS,), reason=_NO_READER),
+    Signature("Stratis", _at(512 + 4, 4608 + 4), (_STRATIS,), reason=_MEMBER),
+    Signature("VDO", _at(0), (b"dmvdo001",), reason=_MEMBER),
+    Signature("Ceph", _at(0), (b"bluestore block device\n",), reason=_MEMBER),
+    Signature("F2FS", _at(1024), (b"\x10\x20\xf5\xf2",), reason=_NO_READER),
+    Signature("HFS+", _at(1024), (b"H+\0\4", b"HX\0\5"), reason=_NO_READER),
+    Signature("APFS", _at(32), (b"NXSB",), reason=_NO_READER),
+    Signature("JFS", _at(32768), (b"JFS1",), reason=_NO_READER),
+    Signature("ReiserFS", _at(65536 + 52, 8192 + 52), (b"ReIsEr",), reason=_NO_READER),
+    Signature("UFS", _at(8192 + 1372, 65536 + 1372), _UFS, reason=_NO_READER),
+    Signature("ISO 9660", _at(32768 + 1), (b"CD001",), reason=_NO_READER),
+    Signature("UDF", _at(32768 + 1), (b"BEA01",), reason=_NO_READER),
+)
+"""What is named and kept, whatever else is there: what makes it need not wipe the signatures of others, and a
+remnant of a file system that was there before may agree with itself to the last byte."""
+_READ = (
+    Signature("XFS", _at(0), (b"XFSB",), "xfs"),
+    Signature("btrfs", _at(65536 + 64), (b"_BHRfS_M",), "btrfs"),
+    Signature("NTFS", _at(3), (b"NTFS    ",), "ntfs"),
+    Signature("exFAT", _at(3), (b"EXFAT   ",), "exfat"),
     Signature("LVM2 PV", _at(0, 512, 1024, 1536), (b"LABELONE",), "lvm"),
-    Signature("mdraid", _raid_places, _RAID, reason="it is a member of an array, of which it is only a part"),
     Signature("swap", _at(*(page - 10 for page in _PAGES)), _SWAP, "swap"),
 )
 """The most specific first: of several the first is taken, if the others lie in what it calls free."""
@@ -101,7 +125,7 @@ _WEAK_SIGNATURES = (
 )
 """Two bytes, or none: only there where the reader makes sense of the rest. They come last."""
 
-_HIBERNATES = {"NTFS": "ntfs"}
+_HIBERNATES = {"NTFS": "ntfs", "swap": "swap"}
 """Kinds on which a machine may sleep, and the reader whose ``hibernated`` tells."""
 
 
@@ -143,7 +167,7 @@ def _not_free(examined: Examined, hits: tuple[Hit, ...]) -> list[Hit]:
 
 def _hits(area: Area) -> Iterator[Hit]:
     front = area.peek(0, _FRONT)
-    for signature in _SIGNATURES:
+    for signature in (*_UNREAD, *_READ):
         place = _place(signature, area, front)
         if place is not None:
             yield _hit(signature, place, _recognised(signature, area) or _senseless(signature, area.size))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from vhdx.filesystems.base import Identity, NotFreeError, State
+from vhdx.filesystems.bits import clear_count
 from vhdx.filesystems.exfat_boot import (
     BOOT_LENGTH,
     NAME,
@@ -86,10 +87,15 @@ class TrustedExfat:
     """An exFAT that was unmounted cleanly."""
 
     state: State = "clean"
-    claimed_free: int | None = None
 
     def __init__(self, boot: Boot, clusters: Clusters, root: Root) -> None:
         self._boot, self._clusters, self._root = boot, clusters, root
+
+    @property
+    def claimed_free(self) -> int | None:
+        """What its bitmap says, where that is short."""
+        clusters = clear_count(partial(self._clusters.read, self._root.bitmap), self._boot.clusters)
+        return None if clusters is None else clusters * self._boot.cluster_size
 
     def agreed(self) -> AgreedExfat:
         """Pass two: all files against the bitmap. Raises NotFreeError."""

@@ -104,6 +104,14 @@ def descriptor_blocks(superblock: Superblock) -> Numbers:
     return np.where(index < _front_blocks(superblock), at_the_front, in_their_groups)
 
 
+def superblock_copies(superblock: Superblock) -> Numbers:
+    """The blocks in which superblocks stand, that of group 0 and its copies."""
+    import numpy as np  # noqa: PLC0415  see above
+
+    groups = np.arange(superblock.groups, dtype=np.int64)
+    return _first_blocks(superblock, groups[_has_superblock(superblock, groups)])
+
+
 def _decoded(rows: Rows, first_group: int, superblock: Superblock) -> Groups:
     """The fields of descriptors that follow each other."""
     import numpy as np  # noqa: PLC0415  see above

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING
 
 from vhdx.filesystems.base import Identity, NotFreeError, State
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from vhdx.filesystems.fat_table import AgreedFat
 
 _NO_NAME = "NO NAME"
+_FIRST = 2
+"""The entry of the first cluster."""
+_SHORT_TABLE = 8 << 20
+"""Bytes that are read for one number: two million clusters of FAT32."""
 
 
 def recognise(read: Read, size: int) -> Recognised | None:
@@ -55,13 +60,31 @@ class TrustedFat:
     """A FAT that nobody has mounted, by its boot sector."""
 
     state: State = "clean"
-    claimed_free: int | None = None
 
     def __init__(self, read: Read, boot: Boot) -> None:
         self._read, self._boot = read, boot
+
+    @property
+    def claimed_free(self) -> int | None:
+        """The clusters whose entry is 0, where the table is short; FAT32's own count is only a hint."""
+        boot, count = self._boot, self._boot.clusters + _FIRST
+        length = -(-count * boot.width.bits // 8)
+        if length > _SHORT_TABLE:
+            return None
+        table = self._read(length, boot.fat_offset + boot.copies[0] * boot.fat_length)
+        return _zeros(table, boot.width.bits, count) * boot.cluster_size
 
     def agreed(self) -> AgreedFat:
         """Pass two: the whole table. Raises NotFreeError."""
         from vhdx.filesystems.fat_table import agreed  # noqa: PLC0415  needs numpy, which is slow to import
 
         return agreed(self._read, self._boot)
+
+
+def _zeros(table: bytes, bits: int, count: int) -> int:
+    """How many of the entries of clusters are 0. The upper four bits of FAT32's say nothing."""
+    if bits == 12:
+        pairs = [int.from_bytes(table[at : at + 3], "little") for at in range(0, len(table), 3)]
+        entries = [entry for pair in pairs for entry in (pair & 0xFFF, pair >> 12)]
+        return entries[_FIRST:count].count(0)
+    return array("H" if bits == 16 else "I", table)[_FIRST:].count(0)

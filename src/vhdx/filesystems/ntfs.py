@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from vhdx.filesystems import ntfs_log
 from vhdx.filesystems.base import Identity, NotFreeError, State
+from vhdx.filesystems.bits import clear_count
 from vhdx.filesystems.ntfs_boot import BOOT_LENGTH, NAME, Boot, parsed
 from vhdx.filesystems.ntfs_index import is_hibernated
 from vhdx.filesystems.ntfs_record import ADVICE, DATA, VOLUME_INFORMATION, VOLUME_NAME, damaged
-from vhdx.filesystems.ntfs_volume import LOG_FILE, VOLUME, Volume
+from vhdx.filesystems.ntfs_volume import CLUSTER_BITMAP, LOG_FILE, VOLUME, Volume
 from vhdx.filesystems.reading import NotUnderstood, within
 
 if TYPE_CHECKING:
@@ -110,10 +111,16 @@ class TrustedNtfs:
     """An NTFS that was unmounted cleanly, as far as it tells."""
 
     state: State = "clean"
-    claimed_free: int | None = None
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
+
+    @property
+    def claimed_free(self) -> int | None:
+        """What its bitmap says, where that is short. Raises NotFreeError where there is none."""
+        boot = self._volume.boot
+        clusters = clear_count(self._volume.stored(CLUSTER_BITMAP, DATA).read, boot.clusters)
+        return None if clusters is None else clusters * boot.cluster_size
 
     def agreed(self) -> AgreedNtfs:
         """Pass two: every file against the bitmap. Raises NotFreeError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
+from vhdx.filesystems.area import Area
 from vhdx.filesystems.base import Identity, NotFreeError, State
 
 if TYPE_CHECKING:
@@ -12,18 +13,8 @@ if TYPE_CHECKING:
 
 def within(read: Read, space: int) -> Read:
     """``read`` for a file system in ``space`` bytes: a read that leaves these raises NotFreeError."""
-
-    def checked(length: int, offset: int) -> bytes:
-        if offset < 0 or length < 0 or offset + length > space:
-            raise NotFreeError(
-                f"it refers to {length} bytes at {offset}, and the space that it stands in ends at {space}"
-            )
-        data = read(length, offset)
-        if len(data) != length:
-            raise NotFreeError(f"{length} bytes at {offset} cannot be read, only {len(data)}")
-        return data
-
-    return checked
+    area = Area(read, space)
+    return lambda length, offset: area.bytes_at(offset, length)
 
 
 def power_of_two(value: int, least: int, most: int) -> bool:

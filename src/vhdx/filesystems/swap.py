@@ -35,6 +35,12 @@ def recognise(read: Read, size: int) -> Swap | None:
     return None
 
 
+def hibernated(read: Read, size: int) -> bool:
+    """Whether it holds the memory of a machine that sleeps."""
+    found = recognise(read, size)
+    return found is not None and not found.is_awake
+
+
 @dataclass(frozen=True)
 class Swap:
     """A swap area: the size of its pages and its first page."""
@@ -56,13 +62,18 @@ class Swap:
         )
 
     @property
+    def is_awake(self) -> bool:
+        """Whether no machine has put its memory into it before it went to sleep."""
+        return self.header[-len(_MAGIC) :] == _MAGIC
+
+    @property
     def claimed_free(self) -> int:
         """All but its first page."""
         return self.identity.size - self.page_size
 
     def trusted(self) -> Swap:
         """No sleeping machine, the version that is known, no bad pages."""
-        if self.header[-len(_MAGIC) :] != _MAGIC:
+        if not self.is_awake:
             raise NotFreeError("it holds the memory of a machine that sleeps")
         if number(self.header, 1024, 4) != 1:
             raise NotFreeError(f"its version is {number(self.header, 1024, 4)}", "unknown")

@@ -117,13 +117,8 @@ class Xfs:
     def identity(self) -> Identity:
         """What its superblock says."""
         found = self.superblock
-        return Identity(
-            kind=_KIND,
-            label=text_at(found.data, 108, 12),
-            uuid=str(UUID(bytes=found.data[32:48])),
-            size=found.blocks * found.block_size,
-            block_size=found.block_size,
-        )
+        name, identifier = text_at(found.data, 108, 12), str(UUID(bytes=found.data[32:48]))
+        return Identity(_KIND, name, identifier, found.blocks * found.block_size, found.block_size)
 
     def trusted(self) -> TrustedXfs:
         """Features that are known, and a log that ends with an unmount."""

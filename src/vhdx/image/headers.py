@@ -10,6 +10,7 @@ from vhdx.format.header import Header
 from vhdx.format.log import LOG_ALIGNMENT
 from vhdx.rules import Finding, Place
 from vhdx.storage.base import UNREADABLE, read_copy
+from vhdx.units import format_size
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -64,7 +65,16 @@ class HeaderPair:
 
 
 def check_identifier(storage: ReadableStorage, report: Report) -> str:
-    """Report a file that is no VHDX; the creator's name otherwise."""
+    """Report a file that is no VHDX; the creator's name otherwise.
+
+    Raises UnsupportedImageError for a file that is longer than any disk can need.
+    """
+    if storage.size() > header.FILE_OFFSET_LIMIT:
+        length = format_size(storage.size())
+        detail = (
+            f"the file is {length} long, and files of over 256 TiB are refused: cut off what made it so long"
+        )
+        raise Finding(rules.FILE_TOO_LONG, Place("file", 0), detail).error(storage.name)
     data = storage.read(min(identifier.IDENTIFIER_SIZE, storage.size()), identifier.IDENTIFIER_OFFSET)
     if not data.startswith(identifier.SIGNATURE):
         place = Place("file identifier", identifier.IDENTIFIER_OFFSET)

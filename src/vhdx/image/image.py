@@ -12,6 +12,7 @@ from vhdx.image.bat import Bat
 from vhdx.image.pages import Pages
 from vhdx.image.read import Reader
 from vhdx.rules import Finding, OpeningReport, Place
+from vhdx.storage.base import all_readable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from vhdx.image.regions import Regions
     from vhdx.journal.scan import ActiveSequence
     from vhdx.rules import Report
-    from vhdx.storage.base import ReadableStorage
+    from vhdx.storage.base import ReadableStorage, Unreadable
 
 _T = TypeVar("_T")
 
@@ -35,6 +36,7 @@ class Image(NamedTuple):
     ``file`` is the file as it is on the host, ``storage`` as it is after replay of its log, ``sequence``
     the active sequence of a dirty log. ``findings`` are the warnings and notes of the opening. ``doubts``
     tells which ranges of the disk are doubtful; None where nothing is: what cannot be read right raises.
+    ``unreadable`` tells for which runs of the file there are zeros because the host could not read them.
     """
 
     file: ReadableStorage
@@ -50,6 +52,7 @@ class Image(NamedTuple):
     reader: Reader
     findings: tuple[Finding, ...]
     doubts: Callable[[], Iterator[Doubt]] | None = None
+    unreadable: Unreadable = all_readable
 
     @property
     def header(self) -> Header:

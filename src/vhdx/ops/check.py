@@ -11,6 +11,8 @@ from vhdx.disk.parents import open_parent
 from vhdx.disk.places import policy_from
 from vhdx.errors import CorruptImageError, ParentMismatchError, ParentNotFoundError, UnsupportedImageError
 from vhdx.examine.check import examine
+from vhdx.examine.lost_items import LOST, lost_values
+from vhdx.format import guids
 from vhdx.image import image
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.rules import Finding, Place, Severity
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.errors import VhdxError
     from vhdx.examine.check import Examined
+    from vhdx.examine.lost_items import LostValue
     from vhdx.image.image import Image
     from vhdx.ops.whole import WholeShare
     from vhdx.progress import Progress
@@ -81,6 +84,8 @@ class CheckResult(NamedTuple):
     free_bytes: int = 0
     whole: WholeShare | None = None
     """How much of the disk is whole, where the file ends early."""
+    lost: tuple[LostValue, ...] = ()
+    """What the metadata do not say any more and has to be told, with what the image suggests."""
 
     @property
     def is_clean(self) -> bool:
@@ -115,9 +120,18 @@ def check(
             examined = examined._replace(unchecked=(*examined.unchecked, "parents"))
         above = _checked_parents(leaf, policy_from(parents), examined, lock=lock) if leaf else ()
         result = result_of(os.fspath(path), examined, above)
-        return result._replace(whole=_whole(storage, result))
+        return result._replace(whole=_whole(storage, result), lost=_lost(examined, known))
     finally:
         storage.close()
+
+
+def _lost(examined: Examined, known: KnownDisk) -> tuple[LostValue, ...]:
+    if examined.regions is None or guids.METADATA_REGION not in examined.regions.by_guid:
+        return ()
+    if not LOST & examined.report.counts.keys():
+        return ()
+    bat = examined.regions.by_guid.get(guids.BAT_REGION)
+    return lost_values(examined.storage, examined.regions.metadata, bat, known)
 
 
 def _whole(storage: ReadableStorage, result: CheckResult) -> WholeShare | None:

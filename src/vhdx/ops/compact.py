@@ -17,6 +17,7 @@ from vhdx.image import image
 from vhdx.image.states import is_present
 from vhdx.ops.compact_hints import converted_size, present_size, still_free_size
 from vhdx.ops.discard import Discard, DiscardedVolume
+from vhdx.progress import Meter
 from vhdx.reshape.compact import Compaction, Given
 from vhdx.reshape.estimate import Estimate
 from vhdx.reshape.holes import free_ranges, punch_all, zero_ranges
@@ -160,20 +161,6 @@ class Done(NamedTuple):
     moved_size: int
     punched_size: int
     unexplained_size: int = 0
-
-
-class Meter:
-    """Adds up for a progress callback what is done and what is to be done."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._done = self._total = 0
-
-    def advance(self, done: int, more: int) -> None:
-        """So many bytes were done, so many more are to be done."""
-        self._done, self._total = self._done + done, self._total + more
-        if self._progress is not None:
-            self._progress(self._done, self._total)
 
 
 def compact_in_place(storage: Storage, leaf: Image, below: Disk | None, asked: Asked, meter: Meter) -> Done:

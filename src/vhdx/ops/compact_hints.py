@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdx.build.build import ImagePlan, file_size
+from vhdx.disk.free_space import SWAP
+from vhdx.disk.volumes import volumes
 from vhdx.errors import VhdxError
 from vhdx.image.states import is_present
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from vhdx.disk.chain import Disk
+    from vhdx.disk.volumes import Volume
     from vhdx.image.image import Image
 
 
@@ -24,12 +27,19 @@ def still_free_size(disk: Disk) -> int | None:
     if leaf.metadata.has_parent:
         return None
     try:
-        found = disk.filesystems(quick=True)
+        at_least = sum(_still_free_in(leaf, volume) for volume in volumes(disk, agree=False))
     except (VhdxError, OSError):
         return None
-    free = sum(one.free for one in found if one.free is not None and not one.reasons and one.kind != "swap")
-    at_least = present_size(leaf) - (disk.size - free)
     return at_least if at_least >= leaf.geometry.block_size else None
+
+
+def _still_free_in(leaf: Image, volume: Volume) -> int:
+    """What the file has of a volume, without as much as the volume says that it uses."""
+    found = volume.file_system
+    if found.used is None or found.reasons or found.kind == SWAP:
+        return 0
+    runs = volume.map.runs(0, min(found.size, volume.map.size))
+    return max(0, sum(_present_in(leaf, offset, length) for offset, length in runs) - found.used)
 
 
 def converted_size(disk: Disk, needed_mibs: int, size: int) -> int | None:
@@ -50,12 +60,15 @@ def converted_size(disk: Disk, needed_mibs: int, size: int) -> int | None:
 
 def present_size(leaf: Image) -> int:
     """Bytes of the disk that lie in blocks of the file."""
-    geometry = leaf.geometry
-    return sum(
-        min(
-            run.block_count << geometry.block_shift,
-            geometry.disk_size - (run.first_block << geometry.block_shift),
-        )
-        for run in leaf.bat.runs(0, geometry.block_count)
-        if is_present(run.entry)
-    )
+    return _present_in(leaf, 0, leaf.geometry.disk_size)
+
+
+def _present_in(leaf: Image, offset: int, length: int) -> int:
+    """The same of a range of the disk."""
+    shift, end, total = leaf.geometry.block_shift, offset + length, 0
+    first = offset >> shift
+    for run in leaf.bat.runs(first, -(-end >> shift) - first):
+        if is_present(run.entry):
+            behind = run.first_block + run.block_count << shift
+            total += min(behind, end) - max(run.first_block << shift, offset)
+    return total

@@ -10,7 +10,8 @@ from vhdx import rules
 from vhdx.disk.open import open_image, with_parents
 from vhdx.disk.parents import first_sentence
 from vhdx.disk.partitions import partition_table
-from vhdx.disk.volumes import WHOLE_DISK, FileSystemOn, file_systems
+from vhdx.disk.volume_places import WHOLE_DISK
+from vhdx.disk.volumes import FileSystemOn, file_systems
 from vhdx.errors import VhdxError
 from vhdx.extents import BlockState, ExtentKind
 from vhdx.filesystems.base import FileSystem

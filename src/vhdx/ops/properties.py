@@ -10,8 +10,9 @@ from vhdx.disk.children import refuse_orphans
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, metadata
 from vhdx.image import image
-from vhdx.ops.compact import Asked, Meter, compact_in_place
+from vhdx.ops.compact import Asked, compact_in_place
 from vhdx.ops.make.create import NOT_RESERVED
+from vhdx.progress import Meter
 from vhdx.reshape.allocate import become_dynamic, become_fixed
 from vhdx.storage.file import open_for_writing
 from vhdx.write.items import NewItem

@@ -220,11 +220,15 @@ def _repaired(
             beginning.write_patches(staged, items.patches)
             sources += items.found
         if Remedy.REBUILD in accepted and has_lost_entries(found.report):
-            rebuild_table(staged)
+            sources += (rebuild_table(staged),)
         keeps = keeps_length(found.report) or (not lossy and has_lost_entries(found.report))
-        image_repair.repair_image(staged, accept_data_loss=lossy, keep_length=keeps)
+        stays_broken = not _LEAVES_THE_REST_SOUND.isdisjoint(found.report.counts)  # by what nobody claims?
+        image_repair.repair_image(
+            staged, accept_data_loss=lossy, keep_length=keeps, keep_unowned=stays_broken
+        )
     except VhdxError as error:
-        return result._replace(refused=error.message)
+        advice = f"; try: {error.next_command}" if error.next_command else ""
+        return result._replace(refused=f"{error.message}{advice}")
     after = examine(staged, progress)
     left = result_of(result.path, after)
     told = tuple(f"made anew: {source}" for source in sources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -15,6 +16,15 @@ UNREADABLE = "the host cannot read it"
 UNREADABLE_STRUCTURE = "the host cannot read what says where it is"
 UNREADABLE_DATA = f"{UNREADABLE}; zeros are read"
 """Why ranges of a disk are doubtful where the host has failed."""
+
+
+Unreadable = Callable[[int, int], list[tuple[int, int]]]
+"""The runs (start, end) between two file offsets that a host could not read, as far as it was tried."""
+
+
+def all_readable(_start: int, _end: int) -> list[tuple[int, int]]:
+    """What a storage could not read that raises where it cannot."""
+    return []
 
 
 class ReadableStorage(Protocol):

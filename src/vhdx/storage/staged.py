@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage, Storage
 
 PAGE = 4096
+_BLANKING = ("zero", "punch")
 
 
 class Step(NamedTuple):
-    """One call, in its order: of ``write``, ``zero``, ``resize`` or ``flush``. Unused fields are 0.
+    """One call, in its order: a ``write``, ``zero``, ``punch``, ``resize`` or ``flush``. Unused fields are 0.
 
     Of ``resize``, ``file_offset`` is the new length of the file in bytes.
     """
@@ -148,6 +149,14 @@ class StagedChanges:
 
     def zero(self, file_offset: int, length: int) -> None:
         """Remember that a range inside the file would read as zeros; it takes no space here."""
+        self._blank(file_offset, length, "zero")
+
+    def punch(self, file_offset: int, length: int) -> bool:
+        """Remember that the space of a range would be given back, or overwritten where the host cannot."""
+        self._blank(file_offset, length, "punch")
+        return True
+
+    def _blank(self, file_offset: int, length: int, kind: str) -> None:
         end = file_offset + length
         first, last = -(-file_offset // PAGE), end // PAGE
         if first >= last:
@@ -158,11 +167,7 @@ class StagedChanges:
         for page in [page for page in self._pages if first <= page < last]:
             del self._pages[page]
         self._zeros.add(first * PAGE, last * PAGE)
-        self._note(Step("zero", first * PAGE, (last - first) * PAGE))
-
-    def punch(self, file_offset: int, length: int) -> bool:  # noqa: ARG002  the protocol's signature
-        """Nothing is given back while changes are staged."""
-        return False
+        self._note(Step(kind, first * PAGE, (last - first) * PAGE))
 
     def reserve(self, file_offset: int, length: int) -> bool:  # noqa: ARG002  the protocol's signature
         """Nothing is claimed on the host while changes are staged."""
@@ -174,7 +179,7 @@ class StagedChanges:
         written = [(step.file_offset, step.length) for step in self._steps if step.kind == "write"]
         shortest = min([size, *(step.file_offset for step in self._steps if step.kind == "resize")])
         gone = [(shortest, size - shortest)]
-        gone += [(step.file_offset, step.length) for step in self._steps if step.kind == "zero"]
+        gone += [(step.file_offset, step.length) for step in self._steps if step.kind in _BLANKING]
         changed = Runs()
         for start, length in written:
             changed.add(start, start + length)
@@ -189,7 +194,7 @@ class StagedChanges:
         state = bytearray(self._base.read(there, 0).ljust(length, b"\0"))
         yield bytes(state)
         for step in self._steps:
-            if step.kind in ("write", "zero") and step.file_offset < length:
+            if step.kind in ("write", *_BLANKING) and step.file_offset < length:
                 stop = min(length, step.file_offset + step.length)
                 count = stop - step.file_offset
                 data = self._spooled_bytes(count, step.spooled_at) if step.kind == "write" else bytes(count)
@@ -212,8 +217,9 @@ class StagedChanges:
             file.resize(step.file_offset)
         elif step.kind == "flush":
             file.flush()
-        elif step.kind == "zero":
-            file.zero(step.file_offset, step.length)
+        elif step.kind in _BLANKING:
+            if step.kind == "zero" or not file.punch(step.file_offset, step.length):
+                file.zero(step.file_offset, step.length)
         else:
             self._write(file, step)
 

@@ -14,7 +14,7 @@ from vhdx.errors import UnsupportedImageError, VhdxError
 from vhdx.format.bat import file_offset_of, state_of
 from vhdx.image.image import load
 from vhdx.image.states import is_invalid
-from vhdx.image.unowned import kept_around
+from vhdx.image.unowned import Look, kept_around
 from vhdx.journal.replay import known_end
 from vhdx.units import MIB
 from vhdx.write.pins import Pins
@@ -98,7 +98,7 @@ class Session(ClosedAtEnd):
         if self._lacks_entries():
             found = bytearray(claimed.translate(_UNCLAIMED))
         else:
-            found = kept_around(self.image.storage, claimed, size, self.geometry.block_size)
+            found = kept_around(Look(self.image.storage, size), claimed, self.geometry.block_size)
         space.keep_unexplained(found)
         self._unexplained, self._at_first = found, None
 
@@ -178,10 +178,10 @@ class Session(ClosedAtEnd):
         self.reader.generation += 1
         # Taken off the list first: an interrupt or a failing punch wastes space, and never frees it twice.
         for file_offset, length in self._known_space.take_waiting():
-            self._empty(file_offset, length)
+            self.empty(file_offset, length)
             self._known_space.give_back(file_offset, length)
 
-    def _empty(self, file_offset: int, length: int) -> None:
+    def empty(self, file_offset: int, length: int) -> None:
         """Let go of the contents of space that becomes free: in later sessions zeros are known to be free."""
         length = min(length, self.reader.file_size - file_offset)
         if length > 0 and not self.file.punch(file_offset, length):
@@ -276,7 +276,7 @@ class Session(ClosedAtEnd):
         self.space.give_back(place, length)
         if self.transaction.failure is None:
             with contextlib.suppress(OSError):  # what goes wrong already says more
-                self._empty(place, length)
+                self.empty(place, length)
 
     def allocated(self, block: int, count: int = 1) -> contextlib.AbstractContextManager[tuple[int, bool]]:
         """Space for payload blocks back to back, and whether it reads as zeros."""

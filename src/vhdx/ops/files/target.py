@@ -28,13 +28,17 @@ _MOST_HELD = 64
 
 
 class Target:
-    """Makes files, directories and links below a directory; ``force`` replaces what was there before."""
+    """Makes files, directories and links below a directory; ``force`` replaces what was there before.
 
-    def __init__(self, root: str, *, force: bool = False) -> None:
+    ``distinct`` says that no host takes two of the names for one, so that none has to be remembered.
+    """
+
+    def __init__(self, root: str, *, force: bool = False, distinct: bool = False) -> None:
         if os.open not in os.supports_dir_fd:
             raise OSError(errno.ENOTSUP, "files are copied out only where directories can be held open", root)
         self._root = os.open(root, _DIRECTORY & ~getattr(os, "O_NOFOLLOW", 0))
         self._force = force
+        self._distinct = distinct
         self._made: set[tuple[int, int]] = set()
         self._held: list[tuple[Parts, int]] = []
 
@@ -127,4 +131,5 @@ class Target:
         os.unlink(name, dir_fd=above)
 
     def _remember(self, status: os.stat_result) -> None:
-        self._made.add((status.st_dev, status.st_ino))
+        if not self._distinct:
+            self._made.add((status.st_dev, status.st_ino))

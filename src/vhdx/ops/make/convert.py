@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.disk.chain import Disk
 from vhdx.disk.free_space import VolumeSelection
 from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.create import NOT_RESERVED
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from vhdx.disk.open import Format
     from vhdx.disk.places import Parents
     from vhdx.extents import Doubt
+    from vhdx.image.image import Image
     from vhdx.known import KnownDisk
+    from vhdx.ops.make.carve import CarvedBlock
     from vhdx.ops.make.sink import Sink
     from vhdx.ops.make.source import Source
     from vhdx.progress import Progress
@@ -44,6 +47,8 @@ class ConvertResult:
     remarks: tuple[str, ...]
     doubts: int = 0
     """How many ranges of a salvaged source may be wrong."""
+    carved: int = 0
+    """How many blocks that no table names were written to files of their own."""
 
 
 def convert(
@@ -65,6 +70,8 @@ def convert(
     discard_free: bool = False,
     volumes: VolumeSelection | None = None,
     known: KnownDisk | None = None,
+    carve_to: str | os.PathLike[str] | None = None,
+    on_carved: Callable[[CarvedBlock], None] | None = None,
     progress: Progress | None = None,
 ) -> ConvertResult:
     """Write the contents of ``source`` into a new file ``target``.
@@ -85,6 +92,8 @@ def convert(
     is not whole. ``known`` is what you know of a disk to be salvaged whose metadata are lost.
     ``state`` is a map file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``: the
     target is written in its place, and a later call goes on where this one was broken off.
+    ``carve_to`` is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX to be salvaged
+    that no table names any more: each in a file named by its place; ``on_carved`` is called with each.
 
     ``discard_free`` neither reads nor stores what the file systems on the disk call free, once all that they
     keep of it was read and agreed; it reads as zeros then. ``volumes`` says of which, by default of all but
@@ -108,6 +117,10 @@ def convert(
         known=known,
     ) as opened:
         _refuse_own_layer(opened, target)
+        carving = None
+        if carve_to is not None:
+            image = _damaged_image(opened, salvage=salvage and state is None)
+            carving = _Carving(image, os.fspath(carve_to), overwrite, on_carved)
         if state is not None:
             how = _Resuming(target, os.fspath(state), overwrite=overwrite, is_raw=salvage and wanted == "raw")
             return _resumed(opened, how, on_doubt, progress)
@@ -116,6 +129,8 @@ def convert(
         read, remarks = with_sectors_of(opened, made.sector_size, disk_size)
         left_over: list[str] = []
         with new_file(target, overwrite=overwrite, sync=sync, remark=left_over.append) as storage:
+            if carving is not None:
+                carving.prepare()
             sink = made.sink(storage, disk_size)
             written = _copy(read, sink, storage, progress)
             if disk_size is None:
@@ -123,8 +138,40 @@ def convert(
             file_size = sink.finish(disk_size)
         doubts = _report_doubts(opened, on_doubt)
         remarks = (*opened.remarks(), *remarks)
+        carved = 0 if carving is None else carving.run(progress)
     remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)), *left_over)
-    return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks, doubts)
+    return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks, doubts, carved)
+
+
+class _Carving(NamedTuple):
+    """Which blocks go into which directory, and who hears of each."""
+
+    image: Image
+    directory: str
+    overwrite: bool
+    on_carved: Callable[[CarvedBlock], None] | None
+
+    def prepare(self) -> None:
+        from vhdx.ops.make.carve import prepare  # noqa: PLC0415  numpy is slow to import
+
+        prepare(self.directory, overwrite=self.overwrite)
+
+    def run(self, progress: Progress | None) -> int:
+        """How many blocks were written."""
+        from vhdx.ops.make.carve import carve  # noqa: PLC0415  see above
+
+        count = 0
+        for block in carve(self.image, self.directory, overwrite=self.overwrite, progress=progress):
+            count += 1
+            if self.on_carved is not None:
+                self.on_carved(block)
+        return count
+
+
+def _damaged_image(source: Source, *, salvage: bool) -> Image:
+    if not salvage or not isinstance(source.disk, Disk):
+        raise ValueError("blocks are carved out of a VHDX, with salvage and without a map file")
+    return source.disk.layers[0]
 
 
 class _Resuming(NamedTuple):
