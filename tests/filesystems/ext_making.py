@@ -21,6 +21,7 @@ from tests.filesystems.making import (
     run,
     spoil,
 )
+from tests.filesystems.noise import patch
 from vhdx.filesystems import ext
 
 if TYPE_CHECKING:
@@ -185,12 +186,6 @@ def with_superblock(image: Path, changes: Iterable[tuple[int, int, int]]) -> Non
         superblock[at : at + size] = (value % (1 << 8 * size)).to_bytes(size, "little")
     superblock[0x3FC:] = raw(0xFFFFFFFF, bytes(superblock[:0x3FC])).to_bytes(4, "little")
     patch(image, 1024, superblock)
-
-
-def patch(image: Path, offset: int, data: bytes | bytearray) -> None:
-    with open(image, "r+b") as file:
-        file.seek(offset)
-        file.write(data)
 
 
 def free_ranges_by_partclone(image: Path) -> list[tuple[int, int]]:

@@ -66,7 +66,7 @@ def ntfs(folder: Path, size: int, seed: int) -> tuple[Path, dict[str, str]]:
     run("mkntfs", "-q", "-F", "-Q", "-p", "2048", "-s", "512", "-H", "16", "-S", "63", image)
     with scribble.mounted(["ntfs-3g", image], folder / "ntfs") as point:
         scribble.aged(point, seed)
-        return image, scribble.hashes(point)
+        return image, hashes(point)
 
 
 def esp(folder: Path, size: int, seed: int) -> tuple[Path, dict[str, str]]:
@@ -191,7 +191,7 @@ def _hashes(kind: str, image: Path) -> dict[str, str]:
         return found
     if kind == "NTFS":
         with scribble.mounted(["ntfs-3g", "-o", "ro", image], image.with_suffix(".point")) as point:
-            return scribble.hashes(point)
+            return hashes(point)
     with mounted(image) as point:
         return hashes(point)
 

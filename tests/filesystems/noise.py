@@ -140,7 +140,7 @@ def spoil(image: Path) -> int:
     return sum(length for _, length in every)
 
 
-def patch(image: Path, offset: int, data: bytes) -> None:
+def patch(image: Path, offset: int, data: bytes | bytearray) -> None:
     """Change bytes of a file."""
     with open(image, "r+b") as file:
         os.pwrite(file.fileno(), data, offset)

@@ -8,7 +8,8 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from .scribble import number, patched, run
+from .noise import patch
+from .scribble import number, run
 
 DATA, BITMAP, ATTRIBUTE_LIST, VOLUME_INFORMATION = 0x80, 0xB0, 0x20, 0x70
 INDEX_ROOT = 0x90
@@ -218,8 +219,8 @@ def patched_record(path: Path, index: int, old: bytes, new: bytes) -> Iterator[N
         file.seek(start)
         before = file.read(1024)
     assert before.count(old) == 1
-    patched(path, start, before.replace(old, new))
+    patch(path, start, before.replace(old, new))
     try:
         yield
     finally:
-        patched(path, start, before)
+        patch(path, start, before)

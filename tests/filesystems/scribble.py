@@ -1,7 +1,6 @@
 """The noise test: what is called free is overwritten, and nobody may notice."""
 
 import contextlib
-import hashlib
 import os
 import re
 import subprocess
@@ -91,13 +90,6 @@ def scribble(path: Path, result: Examined) -> int:
     return total
 
 
-def patched(path: Path, offset: int, data: bytes) -> None:
-    """Overwrite bytes of a file."""
-    with open(path, "r+b") as file:
-        file.seek(offset)
-        file.write(data)
-
-
 def run(*command: str | Path, stdin: bytes = b"") -> str:
     """What a program says; it must succeed."""
     done = subprocess.run(command, input=stdin, capture_output=True, timeout=120, check=False)
@@ -110,14 +102,6 @@ def number(text: str, pattern: str) -> int:
     found = re.search(pattern, text)
     assert found, text
     return int(found[1])
-
-
-def partclone_free(program: str, path: Path) -> int:
-    """Bytes that partclone leaves out of a copy."""
-    domain = path.with_suffix(".domain")
-    run(program, "-D", "-s", path, "-o", domain, "-L", path.with_suffix(".log"))
-    rows = re.findall(r"^0x\w+\s+0x(\w+)\s+\?$", domain.read_text(), re.MULTILINE)
-    return sum(int(row, 16) for row in rows)
 
 
 def contents(seed: int, count: int, largest: int) -> list[bytes]:
@@ -139,15 +123,6 @@ def aged(folder: Path, seed: int, count: int = 240, largest: int = 1 << 19) -> N
         (folder / f"again {index}").write_bytes(data)
 
 
-def hashes(folder: Path) -> dict[str, str]:
-    """A hash of each file."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
 @contextlib.contextmanager
 def mounted(command: list[str | Path], folder: Path) -> Iterator[Path]:
     """A folder in which the file system is mounted by a command that takes the folder last."""
@@ -157,13 +132,3 @@ def mounted(command: list[str | Path], folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         run("umount", folder)
-
-
-@contextlib.contextmanager
-def loop_device(path: Path) -> Iterator[str]:
-    """A block device of a file."""
-    device = run("losetup", "-f", "--show", path).strip()
-    try:
-        yield device
-    finally:
-        run("losetup", "-d", device)

@@ -3,6 +3,7 @@
 import random
 import subprocess
 import sys
+from itertools import permutations
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,37 @@ def test_a_remnant_in_free_space_is_no_doubt_but_one_elsewhere_is(tmp_path: Path
     assert "swap at 4086" in told.reasons[0]
 
 
+MAKERS = {
+    "ext4": ("mkfs.ext4", "-q", "-F", "-b", "1024"),
+    "ext4 in 4 KiB": ("mkfs.ext4", "-q", "-F", "-b", "4096"),
+    "XFS": ("mkfs.xfs", "-q", "-f"),
+    "btrfs": ("mkfs.btrfs", "-q", "-f"),
+    "NTFS": ("mkfs.ntfs", "-q", "-F", "-Q"),
+    "FAT32": ("mkfs.vfat", "-F", "32"),
+    "FAT16": ("mkfs.vfat", "-F", "16", "-s", "8"),
+    "exFAT": ("mkfs.exfat",),
+    "swap": ("mkswap",),
+}
+ORDINARY = (("XFS", "ext4 in 4 KiB"), ("ext4 in 4 KiB", "XFS"), ("NTFS", "FAT32"), ("btrfs", "NTFS"))
+
+
+@needs("mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "mkfs.ntfs", "mkfs.vfat", "mkfs.exfat", "mkswap")
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param(*pair, marks=() if pair in ORDINARY else pytest.mark.slow)
+        for pair in permutations(MAKERS, 2)
+    ],
+)
+def test_what_was_made_last_is_believed_or_nothing(before: str, after: str, tmp_path: Path) -> None:
+    """Programs that make file systems leave parts of others, each in its way."""
+    image = empty(tmp_path / "disk.raw", 160 * MIB)
+    for kind in (before, after):
+        run(*MAKERS[kind], image)
+    found = only(image)
+    assert found.free is None or after.startswith(found.kind)
+
+
 # Disks -------------------------------------------------------------------------------------------
 
 
@@ -195,7 +227,7 @@ def test_a_windows_that_sleeps_on_one_volume_has_all_of_the_disk_in_memory(tmp_p
     patch(image, 20 * MIB, volume.read_bytes())
     first, second = vhdx.file_systems(image)
     assert first.free is second.free is None
-    assert first.reasons == ("a Windows is hibernated on another volume of this disk",)
+    assert first.reasons == ("a Windows that sleeps, or was not shut down, has another volume of this disk",)
     assert "hibernated" in second.reasons[0]
 
 

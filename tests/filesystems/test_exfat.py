@@ -11,23 +11,8 @@ from vhdx.filesystems import exfat
 from vhdx.filesystems.base import FileSystem, examine
 from vhdx.filesystems.exfat_boot import Boot, parsed
 
-from .scribble import (
-    FUSE,
-    aged,
-    clean,
-    hashes,
-    loop_device,
-    mounted,
-    needs_partclone,
-    number,
-    over,
-    partclone_free,
-    patched,
-    reader,
-    reason,
-    run,
-    scribble,
-)
+from .noise import hashes, loop_device, partclone_free, patch
+from .scribble import FUSE, aged, clean, mounted, needs_partclone, number, over, reader, reason, run, scribble
 
 MIB = 1 << 20
 pytestmark = needs("mkfs.exfat", "fsck.exfat", "dump.exfat", "mount.exfat-fuse", "losetup")
@@ -99,12 +84,12 @@ def test_partclone_finds_the_same(tmp_path: Path) -> None:
 def test_flags(tmp_path: Path) -> None:
     path = made(tmp_path / "e", 24 * MIB)
     for flags, told in ((2, "not unmounted"), (4, "failures"), (6, "not unmounted")):
-        patched(path, 106, struct.pack("<H", flags))
+        patch(path, 106, struct.pack("<H", flags))
         assert told in reason(exfat, path)
-    patched(path, 106, b"\0\0")
-    patched(path, 112, b"\x63")
+    patch(path, 106, b"\0\0")
+    patch(path, 112, b"\x63")
     clean(exfat, path)
-    patched(path, 300, b"\1")
+    patch(path, 300, b"\1")
     assert "checksum" in reason(exfat, path)
 
 

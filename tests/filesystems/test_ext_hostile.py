@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.filesystems.ext_making import Shape, aged, made, patch, shape, superblock_of, with_superblock
+from tests.filesystems.ext_making import Shape, aged, made, shape, superblock_of, with_superblock
 from tests.filesystems.journals import raw
 from tests.filesystems.making import MIB, need, run
+from tests.filesystems.noise import patch
 from vhdx.filesystems import ext
 from vhdx.filesystems.base import Examined, examine
 

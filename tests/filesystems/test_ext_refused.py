@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.filesystems.ext_making import looked, made, noised, patch, shape, superblock_of, with_superblock
+from tests.filesystems.ext_making import looked, made, noised, shape, superblock_of, with_superblock
 from tests.filesystems.making import MIB, need, raw_file, run
+from tests.filesystems.noise import patch
 from vhdx.filesystems import ext
 
 if TYPE_CHECKING:

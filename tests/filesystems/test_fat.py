@@ -15,19 +15,8 @@ from vhdx.filesystems.base import FileSystem, examine
 from vhdx.filesystems.fat_boot import Boot, parsed
 from vhdx.filesystems.fat_table import ENTRIES_AT_ONCE
 
-from .scribble import (
-    clean,
-    contents,
-    needs_partclone,
-    number,
-    over,
-    partclone_free,
-    patched,
-    reader,
-    reason,
-    run,
-    scribble,
-)
+from .noise import partclone_free, patch
+from .scribble import clean, contents, needs_partclone, number, over, reader, reason, run, scribble
 
 MIB = 1 << 20
 pytestmark = needs("mkfs.vfat", "fsck.fat", "mcopy", "mdel", "mmd")
@@ -135,7 +124,7 @@ def entry(path: Path, cluster: int, value: int, copies: tuple[int, ...] = (0, 1)
             old = int.from_bytes(file.read(4), "little")
         shift = cluster * bits % 8
         mask = ((1 << min(bits, 32)) - 1) << shift
-        patched(path, start + cluster * bits // 8, (old & ~mask | value << shift).to_bytes(4, "little"))
+        patch(path, start + cluster * bits // 8, (old & ~mask | value << shift).to_bytes(4, "little"))
 
 
 END = {"FAT12": 0xFFF, "FAT16": 0xFFFF, "FAT32": 0x0FFFFFFF}
@@ -202,7 +191,7 @@ def test_bits_of_the_table_that_say_unclean(tmp_path: Path, shape: str, value: i
 def test_byte_that_says_in_use(tmp_path: Path, shape: str, at: int) -> None:
     path = shaped(tmp_path / "f", shape)
     for value in (1, 2, 3):
-        patched(path, at, bytes([value]))
+        patch(path, at, bytes([value]))
         assert "not unmounted" in reason(fat, path)
 
 
@@ -210,12 +199,12 @@ def test_only_one_fat_counts(tmp_path: Path) -> None:
     path = shaped(tmp_path / "f", "FAT32")
     before = clean(fat, path).file_system
     entry(path, 300, END["FAT32"], copies=(1,))
-    patched(path, 40, b"\x81")
+    patch(path, 40, b"\x81")
     assert before.free is not None
     assert clean(fat, path).file_system.free == before.free - before.block_size
-    patched(path, 40, b"\x80")
+    patch(path, 40, b"\x80")
     assert clean(fat, path).file_system.free == before.free
-    patched(path, 40, b"\x82")
+    patch(path, 40, b"\x82")
     assert examine_bytes(path.read_bytes()).state == "unknown"
 
 
@@ -229,7 +218,7 @@ def test_root_and_media(tmp_path: Path) -> None:
     path = shaped(tmp_path / "f", "FAT32")
     entry(path, 2, 0)
     assert "root directory leads to cluster 2, which is free" in reason(fat, path)
-    patched(path, 44, struct.pack("<I", 1 << 27))
+    patch(path, 44, struct.pack("<I", 1 << 27))
     assert "root directory is outside" in reason(fat, path)
     path = shaped(tmp_path / "f", "FAT16")
     entry(path, 0, 0xFFF0)
@@ -282,7 +271,7 @@ def chained(path: Path, clusters: int) -> Path:
     entries[ENTRIES_AT_ONCE - 3 : ENTRIES_AT_ONCE + 2] = 0
     entries[ENTRIES_AT_ONCE - 4] = 0x0FFFFFFF
     for copy in (0, 1):
-        patched(path, boot.fat_offset + copy * boot.fat_length, entries.tobytes())
+        patch(path, boot.fat_offset + copy * boot.fat_length, entries.tobytes())
     return path
 
 

@@ -9,22 +9,9 @@ import pytest
 from tests.support.tools import needs
 from vhdx.filesystems import ntfs
 
+from .noise import hashes, partclone_free, patch
 from .ntfs_making import patched_record, place, restart_page
-from .scribble import (
-    FUSE,
-    aged,
-    clean,
-    hashes,
-    mounted,
-    needs_partclone,
-    number,
-    partclone_free,
-    patched,
-    reader,
-    reason,
-    run,
-    scribble,
-)
+from .scribble import FUSE, aged, clean, mounted, needs_partclone, number, reader, reason, run, scribble
 
 MIB = 1 << 20
 pytestmark = needs("mkntfs", "ntfs-3g", "ntfsinfo", "ntfsfix", "ntfscluster")
@@ -179,7 +166,7 @@ LOGS = {
 def test_log(tmp_path: Path, name: str) -> None:
     first, second, told = LOGS[name]
     path = made(tmp_path / "n", 16 * MIB)
-    patched(path, place(path, 2), first + second)
+    patch(path, place(path, 2), first + second)
     if told is None:
         clean(ntfs, path)
     else:
@@ -188,9 +175,9 @@ def test_log(tmp_path: Path, name: str) -> None:
 
 def test_shadow_copies(tmp_path: Path) -> None:
     path = made(tmp_path / "n", 16 * MIB)
-    patched(path, 0x1E00, bytes.fromhex("6b87083876c1484eb7ae04046e6cc752"))
+    patch(path, 0x1E00, bytes.fromhex("6b87083876c1484eb7ae04046e6cc752"))
     clean(ntfs, path)
-    patched(path, 0x1E30, (0x4000).to_bytes(8, "little"))
+    patch(path, 0x1E30, (0x4000).to_bytes(8, "little"))
     assert "shadow copies" in reason(ntfs, path)
 
 
@@ -229,5 +216,5 @@ def test_file_whose_cluster_is_free_by_the_bitmap(tmp_path: Path) -> None:
     data = path.read_bytes()
     cluster = data.find(b"all of it" * 20) // 4096
     byte = place(path, 6) + cluster // 8
-    patched(path, byte, bytes([data[byte] & ~(1 << cluster % 8)]))
+    patch(path, byte, bytes([data[byte] & ~(1 << cluster % 8)]))
     assert reason(ntfs, path).startswith(f"cluster {cluster} is free by its bitmap and belongs to a file")

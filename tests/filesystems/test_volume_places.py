@@ -7,6 +7,7 @@ import pytest
 
 import vhdx
 from tests.filesystems.noise import MIB, empty, patch, piece, run
+from tests.filesystems.ntfs_making import place, restart_page
 from tests.filesystems.test_detect import on_disk
 from tests.partitions import tables
 from tests.partitions.tables import gpt_disk, mbr_record
@@ -89,6 +90,27 @@ def test_a_windows_that_sleeps_has_what_it_mounts_in_memory(tmp_path: Path) -> N
         assert (first.free is None) == kept, first
 
 
+@needs("mkntfs", "ntfscluster", "mkfs.vfat")
+def test_a_windows_in_fast_startup_has_what_it_mounts_in_memory(tmp_path: Path) -> None:
+    """Its log tells, also where the file of its memory is on another disk."""
+    volume = empty(tmp_path / "ntfs.raw", AREA)
+    run("mkntfs", "-q", "-F", volume)
+    page = restart_page(version=(2, 0))
+    patch(volume, place(volume, 2), page + page)
+    image = two_partitions(tmp_path / "d.raw", made(tmp_path / "fat", "mkfs.vfat"), volume.read_bytes())
+    first, second = vhdx.file_systems(image)
+    assert first.free is second.free is None
+    assert first.reasons == ("a Windows that sleeps, or was not shut down, has another volume of this disk",)
+    assert "fast startup" in second.reasons[0]
+
+
+def test_the_signature_of_a_sleeper_is_enough(tmp_path: Path) -> None:
+    content = bytearray(swap_area(b"S1SUSPEND"))
+    content[1028:1032] = bytes(4)
+    first, second = vhdx.file_systems(two_partitions(tmp_path / "d.raw", swap_area(), bytes(content)))
+    assert first.free is second.free is None
+
+
 # Partitions that are not what they look like ------------------------------------------------------
 
 
@@ -161,3 +183,26 @@ def test_a_remnant_under_a_pool_is_kept(tmp_path: Path) -> None:
     patch(image, 16384 + 12, b"\0\0\0\x24\0\0\0\x20\0\0\0\7version\0")
     (found,) = vhdx.file_systems(image)
     assert (found.kind, found.free) == ("ZFS", None)
+
+
+@needs("mkfs.ext4")
+def test_a_remnant_in_the_disk_of_a_machine_in_the_machine_is_kept(tmp_path: Path) -> None:
+    """Its partitions begin behind the first MiB, and in that the superblock of an ext4 may be left."""
+    content = bytearray(made(tmp_path / "part.raw", "mkfs.ext4", "-q", "-b", "1024"))
+    image = two_partitions(tmp_path / "disk.raw", bytes(content), swap_area())
+    assert vhdx.file_systems(image)[0].free
+    content[:512] = mbr_record({0: (0x83, 2048, 2048)})
+    patch(image, MIB, bytes(content))
+    for quick in (False, True):
+        first, second = vhdx.file_systems(image, quick=quick)
+        assert second.free
+        assert (first.kind, first.free) == ("ext4", None)
+        assert first.reasons == ("it has a table of partitions of its own, too",)
+
+
+@needs("mkfs.ntfs", "mkfs.vfat", "mkfs.exfat")
+def test_boot_sectors_are_no_tables_of_partitions(tmp_path: Path) -> None:
+    for words in (("mkfs.ntfs", "-q", "-F"), ("mkfs.vfat",), ("mkfs.exfat",)):
+        content = made(tmp_path / "part.raw", *words)
+        first, _ = vhdx.file_systems(two_partitions(tmp_path / "disk.raw", content, swap_area()))
+        assert first.reasons == ()

@@ -265,11 +265,12 @@ class Machine(RuleBasedStateMachine):
 
 @needs("qemu-img")
 @pytest.mark.parametrize("name", KINDS)
-def test_everything_in_any_order(name: str) -> None:
+@pytest.mark.parametrize("examples", [5, pytest.param(50, marks=pytest.mark.slow)])
+def test_everything_in_any_order(name: str, examples: int) -> None:
     kind = KINDS[name]
     # without shrinking: it takes minutes here, and a failing run of 25 steps can be read
     phases = [Phase.explicit, Phase.generate]
     run_state_machine_as_test(
         partial(Machine, kind),  # type: ignore[arg-type]
-        settings=settings(max_examples=12, stateful_step_count=25, phases=phases),
+        settings=settings(max_examples=examples, stateful_step_count=25, phases=phases),
     )

@@ -28,6 +28,8 @@ class VolumeMap:
         """The runs in the order of the volume."""
         self.size = sum(segment.length for segment in self.segments)
         """Bytes of the volume."""
+        self.sector_size = disk.logical_sector_size
+        """The unit in which a table of partitions inside of the volume would count."""
 
     def read(self, length: int, offset: int) -> bytes:
         """Exactly these bytes of the volume. Raises ValueError where they are not all inside."""

@@ -8,6 +8,7 @@ from vhdx.disk.partitions import partition_table
 from vhdx.disk.volume_map import VolumeMap
 from vhdx.filesystems.detect import detect
 from vhdx.partitions.mbr import EXTENDED_TYPES
+from vhdx.partitions.read import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,6 +63,17 @@ def places_of(disk: VirtualDisk) -> Iterator[Place]:
                 own = "its partition overlaps with another one"
             name = f"partition {partition.number}"
             yield Place(partition.number, name, VolumeMap(disk, ((partition.offset, length),)), own or reason)
+
+
+def reason_within(place: Place) -> str | None:
+    """Why a partition or logical volume is not believed that is a disk itself, of a machine in the machine.
+
+    A remnant of the file system that was there before may stand between its table and its first partition.
+    """
+    if place.name == WHOLE_DISK:
+        return None
+    found = read_table(place.map.read, place.map.size, place.map.sector_size)
+    return "it has a table of partitions of its own, too" if found.partitions else None
 
 
 def _reason_against_all(table: PartitionTable, whole: VolumeMap) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from vhdx.disk.volume_map import VolumeMap
-from vhdx.disk.volume_places import WHOLE_DISK, Place, places_of
+from vhdx.disk.volume_places import WHOLE_DISK, Place, places_of, reason_within
 from vhdx.errors import UnsupportedImageError
 from vhdx.filesystems.base import Examined, FileSystem, NotFreeError
 from vhdx.filesystems.detect import detect, examine_found, hibernated
@@ -25,7 +25,7 @@ _MOST_NESTED = 3
 """Logical volumes that are physical volumes of others."""
 _WINDOWS = frozenset(("NTFS", "exFAT", "FAT12", "FAT16", "FAT32"))
 _SLEEPERS: dict[str, tuple[str, frozenset[str] | None]] = {
-    "NTFS": ("a Windows is hibernated on another volume of this disk", _WINDOWS),
+    "NTFS": ("a Windows that sleeps, or was not shut down, has another volume of this disk", _WINDOWS),
     "swap": ("a Linux is hibernated in a swap area of this disk: start it, then shut it down", None),
 }
 """By the kind of volume that tells it: what is said of the others that it has in memory, and their kinds."""
@@ -138,9 +138,9 @@ def _look(place: Place, *, agree: bool) -> _Look | None:
     found = detect(place.map.read, place.map.size)
     if found is None:
         return None
-    agree = agree and place.reason is None
-    look = _Look(place, found, examine_found(found, place.map.size, agree=agree))
-    return look if place.reason is None else look.refused(place.reason)
+    reason = place.reason or reason_within(place)
+    look = _Look(place, found, examine_found(found, place.map.size, agree=agree and reason is None))
+    return look if reason is None else look.refused(reason)
 
 
 # Logical volumes ---------------------------------------------------------------------------------

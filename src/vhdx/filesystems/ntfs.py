@@ -52,12 +52,15 @@ def recognise(read: Read, size: int) -> Recognised | None:
 
 
 def hibernated(read: Read, size: int) -> bool:
-    """Whether a Windows hibernated on this NTFS; then it has the other ones of its disk in memory too.
+    """Whether a Windows hibernated on this NTFS, or keeps it; then it has others of its disk in memory too.
 
     Raises NotFreeError where that cannot be found out.
     """
     boot = parsed(within(read, size)(BOOT_LENGTH, 0))
-    return boot is not None and is_hibernated(Volume(within(read, size), boot))
+    if boot is None:
+        return False
+    volume = Volume(within(read, size), boot)
+    return ntfs_log.is_kept(volume.stored(LOG_FILE, DATA)) or is_hibernated(volume)
 
 
 class Ntfs:

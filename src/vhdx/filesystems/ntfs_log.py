@@ -37,8 +37,7 @@ def must_be_clean(log: Stream) -> None:
     start = log.read(512, 0)
     if start == b"\xff" * 512:
         return _must_be_empty(log)
-    first = _restart(log, 0)
-    pages = (first, _restart(log, first.page_size))
+    pages = _restarts(log)
     for page in pages:
         _must_be_known(page.version)
     latest = max(pages, key=lambda page: page.lsn)
@@ -47,6 +46,16 @@ def must_be_clean(log: Stream) -> None:
             "it was not unmounted cleanly: start Windows with it, or run chkdsk, and shut it down"
         )
     return None
+
+
+def is_kept(log: Stream) -> bool:
+    """Whether a Windows has the volume in use, or sleeps. Raises NotFreeError where the log is not sound."""
+    return log.read(512, 0) != b"\xff" * 512 and _KEPT in {page.version for page in _restarts(log)}
+
+
+def _restarts(log: Stream) -> tuple[_Restart, _Restart]:
+    first = _restart(log, 0)
+    return first, _restart(log, first.page_size)
 
 
 def _must_be_known(version: tuple[int, int]) -> None:

@@ -36,9 +36,9 @@ def recognise(read: Read, size: int) -> Swap | None:
 
 
 def hibernated(read: Read, size: int) -> bool:
-    """Whether it holds the memory of a machine that sleeps."""
-    found = recognise(read, size)
-    return found is not None and not found.is_awake
+    """Whether it holds the memory of a machine that sleeps, whatever else of it makes sense."""
+    area = Area(read, size)
+    return any(area.peek(page - len(_MAGIC), len(_MAGIC)).startswith(_SUSPENDED) for page in _PAGE_SIZES)
 
 
 @dataclass(frozen=True)
