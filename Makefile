@@ -16,7 +16,8 @@ help:
 	@echo "make fuzz   hostile input with coverage guidance; SECONDS=60 each, TARGETS=\"image log\""
 	@echo "make docs   the documentation as HTML, and the man page"
 	@echo "make dist   a wheel with the man page in it"
-	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls; BASE=REVISION against that"
+	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls; SUBJECT=salvage only that;"
+	@echo "            BASE=REVISION against that"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version) if sys.version_info < (3, 11) else 0'
@@ -83,7 +84,7 @@ $(VENV)/installed-docs: pyproject.toml $(BIN)/python
 
 bench: $(VENV)/installed-dev
 	@sh .ci/tools
-	$(BIN)/python -m bench $(if $(BASE),--base $(BASE))
+	$(BIN)/python -m bench $(if $(BASE),--base $(BASE)) $(SUBJECT)
 
 clean:
 	rm -rf $(VENV) .wine .fuzz demo-work bench/results/latest.json docs/built dist

@@ -30,6 +30,8 @@ SUBJECTS = (
     "serve",
     "filesystems",
     "discard",
+    "guest_files",
+    "salvage",
 )
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 

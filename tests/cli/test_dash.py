@@ -44,14 +44,22 @@ LINES = [
     f"metadata delete - {GUID}",
 ]
 READ = {
-    *("check image", "compare first", "compare second", "convert source", "create parent", "diff child"),
+    *(
+        "check images",
+        "compare first",
+        "compare second",
+        "convert source",
+        "create contents",
+        "create parent",
+    ),
+    "diff child",
     *(
         "diff since",
         "dump image",
-        "info image",
+        "info images",
         "log image",
         "map image",
-        "measure source",
+        "measure sources",
         "metadata get image",
     ),
     *("metadata list image", "metadata set source", "mount directory", "mount image", "read image"),

@@ -152,7 +152,7 @@ def test_json_keys_are_stable(tmp_path: Path) -> None:
     found = info(_family(tmp_path), "--chain")
     assert set(found) >= KEYS
     assert _types(found) == {
-        **dict.fromkeys(("path", "disk_type", "disk_id", "creator"), "str"),
+        **dict.fromkeys(("path", "format", "disk_type", "disk_id", "creator"), "str"),
         **dict.fromkeys(("file_write_guid", "data_write_guid", "log_guid"), "str"),
         **dict.fromkeys(("file_size", "allocated_size", "virtual_size", "block_size"), "int"),
         **dict.fromkeys(("logical_sector_size", "physical_sector_size", "header_sequence_number"), "int"),

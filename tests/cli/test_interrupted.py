@@ -35,7 +35,7 @@ ELSEWHERE = {
     "completion": "opens no file",
     "help": "opens no file",
     "wsl": "asks the registry, and looks into disks as info does",
-    "cp": "what is under way is taken away: tests/ops/files/test_copy.py",
+    "cp": "what is under way is taken away: tests/ops/files; into an image: tests/crash/test_insert.py",
     "tar": "prints an archive, and nothing else: tests/cli/test_files.py",
     "serve": "Ctrl-C is how it ends: test_serve.py",
     "mount": "Ctrl-C is how it ends: tests/mount",

@@ -54,7 +54,9 @@ def test_exact_text(child: Path) -> None:
 
 
 def test_json_has_the_same_rows(child: Path) -> None:
-    found = json.loads(succeed("map", "--json", child))
+    told = json.loads(succeed("map", "--json", child))
+    assert (told["path"], told["format"]) == (str(child), "vhdx")
+    found = told["runs"]
     assert found[1] == {
         "offset": MIB,
         "length": 4096,
@@ -70,7 +72,7 @@ def test_json_has_the_same_rows(child: Path) -> None:
 
 
 def test_layers(child: Path) -> None:
-    found = json.loads(succeed("map", "--layers", "--json", child))
+    found = json.loads(succeed("map", "--layers", "--json", child))["runs"]
     assert [(row["depth"], row["offset"], row["kind"]) for row in found] == [
         (1, 0, "unallocated"),
         (1, MIB, "data"),

@@ -26,6 +26,7 @@ def test_json(tmp_path: Path) -> None:
     raw = write_raw(tmp_path / "a.raw", 1000)
     found = json.loads(succeed("measure", raw, "--json", "-O", "vhd"))
     assert found == {
+        "path": str(raw),
         "source_format": "raw",
         "target_format": "vhd",
         "virtual_size": MIB,

@@ -75,3 +75,21 @@ def test_a_word_on_rounding(tmp_path: Path) -> None:
     (tmp_path / "a.raw").write_bytes(bytes(1000))
     done = run("convert", tmp_path / "a.raw", tmp_path / "a.vhd")
     assert done.err == "vhdx: virtual size rounded from 1000 bytes to 1048576 (1 MiB)\n"
+
+
+def test_what_reads_a_vhdx_reads_the_others(tmp_path: Path) -> None:
+    """The same words, the same bytes; what a VHD has not is said in one sentence."""
+    vhd = VhdBuilder(4 * MIB, DYNAMIC, sectors=SECTORS)
+    vhd.write(tmp_path / "a.vhd")
+    (tmp_path / "a.raw").write_bytes(vhd.content())
+    (tmp_path / "a.bin2").write_bytes(vhd.content())
+    for words in (["a.vhd"], ["a.raw"], ["a.bin2"], ["-f", "raw", "a.bin2"]):
+        assert succeed("read", *words, "1536", "3", cwd=tmp_path) == "sss"
+    for name, code, sentence in (
+        ("a.vhd", 1, "this is a VHD, the older format, which is only read; try: vhdx convert a.vhd NEW.vhdx"),
+        ("a.raw", 1, "this is no VHDX file"),
+    ):
+        done = run("zero", name, "0", "1M", cwd=tmp_path)
+        assert done.code == code
+        assert sentence in done.sentence
+    assert (tmp_path / "a.raw").read_bytes() == vhd.content()

@@ -1,15 +1,18 @@
 """A host that cannot read parts of an image: one copy of two, the table, blocks; with and without salvage."""
 
+import contextlib
 import errno
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 import vhdx
+from tests.cli.running import run
 from tests.examine.fault import child, dynamic
 from tests.mount.mounting import NO_FUSE
 from tests.support.build import ImageBuilder
@@ -20,6 +23,7 @@ from tests.support.reading import whole
 from tests.support.tools import needs
 from tests.support.unreadable import UnreadableHost
 from vhdx.disk.open import open_any
+from vhdx.format import mapfile
 from vhdx.storage.file import open_for_reading
 from vhdx.storage.skipping import SkippingStorage
 
@@ -133,28 +137,82 @@ def test_the_end_of_a_file_is_no_failure_of_the_host(tmp_path: Path) -> None:
     storage.close()
 
 
-@pytest.mark.skipif(NO_FUSE is not None, reason=str(NO_FUSE))
+@contextlib.contextmanager
+def failing_drive(path: Path, folder: Path, start: int, end: int) -> Iterator[Path]:
+    """The file on a file system that fails between two places of it."""
+    (mounted := folder / "mounted").mkdir()
+    words = [str(mounted), str(path), str(start), str(end)]
+    drive = subprocess.Popen([sys.executable, "-m", "tests.support.failing_fuse", *words])
+    try:
+        for _ in range(300):
+            if mounted.is_mount():
+                break
+            time.sleep(0.1)
+        yield mounted / "image"
+    finally:
+        subprocess.run(["fusermount3", "-u", "-z", str(mounted)], check=False)
+        drive.wait(30)
+
+
+FUSE = pytest.mark.skipif(NO_FUSE is not None, reason=str(NO_FUSE))
+
+
+@FUSE
 @needs("fusermount3")
 def test_a_drive_that_really_fails(tmp_path: Path) -> None:
     image = dynamic()
     path = image.write(tmp_path / "image.vhdx")
-    (folder := tmp_path / "mounted").mkdir()
     bad = image.plan().blocks[1] + 40 * SECTOR
-    words = [str(folder), str(path), str(bad), str(bad + SECTOR)]
-    drive = subprocess.Popen([sys.executable, "-m", "tests.support.failing_fuse", *words])
-    try:
-        for _ in range(300):
-            if folder.is_mount():
-                break
-            time.sleep(0.1)
-        with vhdx.open(folder / "image", lock=False) as disk, pytest.raises(OSError, match="of the disk"):
+    expected = bytearray(image.content())
+    lost = MIB + 40 * SECTOR
+    expected[lost : lost + SECTOR] = bytes(SECTOR)
+    with failing_drive(path, tmp_path, bad, bad + SECTOR) as drive:
+        with vhdx.open(drive, lock=False) as disk, pytest.raises(OSError, match="of the disk"):
             disk.pread(MIB, MIB)
-        expected = bytearray(image.content())
-        lost = MIB + 40 * SECTOR
-        expected[lost : lost + SECTOR] = bytes(SECTOR)
-        with vhdx.open(folder / "image", lock=False, salvage=True) as disk:
+        with vhdx.open(drive, lock=False, salvage=True) as disk:
             assert whole(disk) == bytes(expected)
             assert [(doubt.offset, doubt.length) for doubt in disk.doubts] == [(lost, SECTOR)]
-    finally:
-        subprocess.run(["fusermount3", "-u", "-z", str(folder)], check=False)
-        drive.wait(30)
+        done = run("read", "--salvage", "--force-share", drive, str(lost), "8K")
+        assert (done.code, f"{SECTOR} bytes at {lost}" in done.err) == (3, True)
+        target, state = tmp_path / "target.raw", tmp_path / "state.map"
+        doubts: list[vhdx.Doubt] = []
+        for _ in range(2):  # the second time nothing is left to be tried
+            doubts.clear()
+            vhdx.convert(drive, target, salvage=True, state=state, lock=False, on_doubt=doubts.append)
+            assert target.read_bytes() == bytes(expected)
+            assert [(doubt.offset, doubt.length) for doubt in doubts] == [(lost, SECTOR)]
+
+
+class _StoppedError(Exception):
+    """Somebody pressed Ctrl-C."""
+
+
+@FUSE
+@needs("fusermount3")
+@needs("ddrescue")
+def test_ddrescue_and_we_go_on_from_each_others_map(tmp_path: Path) -> None:
+    """Of a drive that fails: each begins with a half of it, and the other one does the rest."""
+    contents = pattern(3, 4 * MIB)
+    (tmp_path / "disk.raw").write_bytes(contents)
+    bad = MIB + 5 * SECTOR
+    expected = contents[:bad] + bytes(SECTOR) + contents[bad + SECTOR :]
+
+    def stop(done: int, _: int | None) -> None:
+        if done >= 2 * MIB:
+            raise _StoppedError
+
+    with failing_drive(tmp_path / "disk.raw", tmp_path, bad, bad + SECTOR) as drive:
+        for first in ("ours", "theirs"):
+            target, state = tmp_path / f"{first}.raw", tmp_path / f"{first}.map"
+            ddrescue = ["ddrescue", "-q", "--sector-size=4096", str(drive), str(target), str(state)]
+            if first == "ours":
+                with pytest.raises(_StoppedError):
+                    vhdx.convert(drive, target, salvage=True, state=state, source_format="raw", progress=stop)
+                subprocess.run(ddrescue, check=True, timeout=60)
+            else:
+                subprocess.run([*ddrescue, "--size=2M"], check=True, timeout=60)
+                vhdx.convert(drive, target, salvage=True, state=state, source_format="raw")
+            assert target.read_bytes() == expected
+            rows = mapfile.unpack(state.read_text())
+            assert [(row.offset, row.length) for row in rows if row.status == "-"] == [(bad, SECTOR)]
+            assert {row.status for row in rows} == {"+", "-"}

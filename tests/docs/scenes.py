@@ -17,6 +17,7 @@ from tests.real.test_real_images import IMAGES, unpack
 from tests.support.damage import flip, overwrite
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
+from vhdx.ops.make.formatting import Formatting
 
 
 def _write(path: Path, seed: int, *places: int) -> None:
@@ -87,6 +88,15 @@ def mountable(folder: Path) -> None:
     partitioned(folder)
 
 
+def guests(folder: Path) -> None:
+    """A Linux and a Windows, each on the whole of its disk, on a host that has FUSE."""
+    if NO_FUSE is not None:
+        pytest.skip(NO_FUSE)
+    need("mkfs.ext4", "mkfs.ntfs")
+    vhdx.create(folder / "linux.vhdx", "64M", formatting=Formatting("ext4"))
+    vhdx.create(folder / "windows.vhdx", "64M", formatting=Formatting("ntfs"))
+
+
 def tutorial(folder: Path) -> None:
     """The public image of which the tutorial says where it is to be had."""
     if not IMAGES.exists():
@@ -151,5 +161,17 @@ def several(folder: Path) -> None:
 
 SCENES: dict[str, Callable[[Path], None]] = {
     scene.__name__: scene
-    for scene in (chain, checkpoints, damaged, dirty, guest, mountable, partitioned, several, tutorial, wsl)
+    for scene in (
+        chain,
+        checkpoints,
+        damaged,
+        dirty,
+        guest,
+        guests,
+        mountable,
+        partitioned,
+        several,
+        tutorial,
+        wsl,
+    )
 }

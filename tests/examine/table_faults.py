@@ -68,6 +68,12 @@ TABLE_FAULTS = [
     ),
     Fault("block: ZERO with an offset", lambda: entry(5, 20 * MIB | ZERO), {"bat.needless_offset"}, SAFE),
     Fault("block: NOT_PRESENT with an offset", lambda: entry(5, MIB), {"bat.needless_offset"}, SAFE),
+    Fault(
+        "block: NOT_PRESENT with an offset at which its contents stand",
+        lambda: entry(1, dynamic().plan().blocks[1]),
+        {"bat.needless_offset", "space.lost_entries"},
+        NEVER,
+    ),
     *(
         Fault(f"block: in {where}", partial(entry, 5, at | FULLY_PRESENT), {"bat.place"}, LOSS, READ, WRITE)
         for where, at in (

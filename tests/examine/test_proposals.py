@@ -84,6 +84,15 @@ def test_what_was_told_is_advised_again(tmp_path: Path) -> None:
     assert "convert --salvage --block-size 1048576 --virtual-size 16777216 --logical-sector-size 512" in told
 
 
+@pytest.mark.parametrize("cut", [8, 512, 4096, 5000])
+def test_a_table_that_the_file_cuts_is_looked_at_as_far_as_it_goes(cut: int, tmp_path: Path) -> None:
+    (tmp_path / "disk.raw").write_bytes(pattern(1, 5 * MIB) + bytes(11 * MIB))
+    path = _without_items(tmp_path)
+    with path.open("r+b") as file:
+        file.truncate(3 * MIB + cut)
+    assert {lost.option for lost in vhdx.check(path).lost} >= {"--block-size", "--virtual-size"}
+
+
 def test_sizes_that_no_disk_has_are_not_proposed(tmp_path: Path) -> None:
     disk = bytearray(gpt_disk(16 * MIB, [(2048, 4095)]))
     disk[512 + 32 : 512 + 40] = b"\xff" * 8  # where the backup stands; its checksum is wrong then

@@ -32,7 +32,7 @@ from tests.examine.fault import (
 from tests.examine.faults import FAULTS
 from tests.examine.test_check import damaged
 from tests.support.build import ImageBuilder
-from tests.support.layout import FULLY_PRESENT, KIB, MIB, PARTIALLY_PRESENT, ZERO_GUID
+from tests.support.layout import FULLY_PRESENT, KIB, MIB, PARTIALLY_PRESENT, ZERO, ZERO_GUID
 from tests.support.logs import Entry
 from tests.support.naive import naive_content
 from tests.support.parts import Bitmap, Block, Header, Region
@@ -250,6 +250,17 @@ def test_rebuilding_other_shapes(make: Any, tmp_path: Path) -> None:
     result = vhdx.repair(image.write(tmp_path / "image.vhdx"), rebuild=True)
     assert result.left.errors == 0, result.refused
     assert result.done
+
+
+def test_an_entry_that_qemu_leaves_behind_the_last_block_hides_no_table(tmp_path: Path) -> None:
+    """Of a disk with one block that is not full: so every MiB of zeros looks like a table as good."""
+    image = qemu_like(disk_size=4 * MIB, region_tables=tables(checksum=1), bat={1: ZERO})
+    image.blocks = {0: Block(pattern(0, 4096))}
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(image.build())
+    result = vhdx.repair(path, rebuild=True)
+    assert result.left.errors == 0, result.refused
+    assert f"BAT at {image.plan().bat_offset}" in result.done[0]
 
 
 def test_two_places_that_fit_are_told_and_refused(tmp_path: Path) -> None:

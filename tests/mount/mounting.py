@@ -85,14 +85,15 @@ def wait_for_end(process: int) -> None:
 
 @contextlib.contextmanager
 def mounted(image: Path, *options: str | Path) -> Iterator[Path]:
-    """The file that the image is mounted as. Unmounted by the command, unless the test has done it."""
+    """What the image is mounted as. Unmounted by the command, unless the test has done it."""
     folder = image.with_name(f"{image.name}.mounted")
     folder.mkdir(exist_ok=True)
     done = run("mount", image, folder, *options)
     assert done.code == 0, done.err
-    assert done.out == f"{image}: mounted as {folder}/disk.raw\n"
+    shown = folder if "--files" in options else folder / "disk.raw"
+    assert done.out == f"{image}: mounted as {shown}\n"
     try:
-        yield folder / "disk.raw"
+        yield shown
         if is_mounted(folder):
             ended_by = run("unmount", folder)
             assert ended_by.code == 0, ended_by.err

@@ -447,3 +447,18 @@ def test_a_mount_that_was_opened_stays(path: Path) -> None:
         file.open("rb").close()
         time.sleep(3)
         assert is_mounted(file.parent)
+
+
+def test_what_shows_a_vhdx_shows_the_others(tmp_path: Path) -> None:
+    """Both kinds of VHD, and raw disks; of these only those are written to that are said to be raw."""
+    raw = write_raw(tmp_path / "a.raw", 4 * MIB, {5: b"here", 3 * MIB: b"there"})
+    for disk_type in ("fixed", "dynamic"):
+        image = tmp_path / f"{disk_type}.vhd"
+        assert run("convert", "--type", disk_type, raw, image).code == 0
+        with mounted(image) as file:
+            assert file.read_bytes() == raw.read_bytes()
+    assert run("mount", "--write", raw, tmp_path / "a.raw.mounted").code != 0
+    with mounted(raw, "--write", "-f", "raw") as file, open(file, "r+b") as written:
+        written.seek(5)
+        written.write(b"HERE")
+    assert raw.read_bytes()[5:9] == b"HERE"

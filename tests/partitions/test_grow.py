@@ -153,7 +153,10 @@ def test_other_programs_find_the_table_sound(tmp_path: Path, word: str | None) -
     path, raw = image_of(gpt_disk(SIZE, PLACES), tmp_path), tmp_path / "back.raw"
     done = vhdx.resize(path, word, grow_partition=2)
     assert done.grown_partition == 2
-    assert done.partitions[1].length == done.new_size // 4096 * 4096 - 4096 * 5 - done.partitions[1].offset
+    assert (
+        done.partitions[1].length
+        == done.virtual_size_after // 4096 * 4096 - 4096 * 5 - done.partitions[1].offset
+    )
     assert done.free_size < 4096
     assert is_clean(path)
     vhdx.convert(path, raw)

@@ -23,6 +23,8 @@ class Kind(NamedTuple):
     make: Callable[[Path], object]
     needs_qemu: bool = False
     qemu_reads: bool = True
+    looks_lost: bool = False
+    """Whether space that nobody owns is likely to be lost blocks, at first or after a crash."""
 
 
 def junk(length: int) -> bytes:
@@ -107,7 +109,8 @@ KINDS: dict[str, Kind] = {
             disk_size=6 * MIB,
             blocks={1: Block(pattern(1, MIB)), 2: Block(state=ZERO), 4: Block(pattern(4, MIB))},
             file_length=13 * MIB,
-        ).write(path)
+        ).write(path),
+        looks_lost=True,
     ),
     "like QEMU": Kind(
         lambda path: qemu_like(

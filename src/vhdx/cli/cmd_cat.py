@@ -10,7 +10,6 @@ import click
 
 from vhdx.cli.guests import Told, guest_options, volume_of
 from vhdx.cli.options import FILE, standard
-from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -27,6 +26,8 @@ def cat(place: str, **chosen: Unpack[Chosen]) -> int:
     Symbolic links are followed inside of the guest. PATH:STREAM is an alternate stream of NTFS. Needs the
     extra vhdx[files].
     """
+    from vhdx.files.stream import BUFFER_SIZE  # noqa: PLC0415  --help needs no library
+
     told = Told()
     output = standard(sys.stdout).buffer
     with volume_of(place, told, **chosen) as (volume, path):
@@ -34,7 +35,7 @@ def cat(place: str, **chosen: Unpack[Chosen]) -> int:
         if found.entry.is_directory:
             raise IsADirectoryError(errno.EISDIR, "Is a directory", path)
         content = volume.tree.content(found.entry, found.stream)
-        for offset in range(0, content.size, 4 * MIB):
-            output.write(content.pread(4 * MIB, offset))
+        for offset in range(0, content.size, BUFFER_SIZE):
+            output.write(content.pread(BUFFER_SIZE, offset))
     output.flush()
     return told.code

@@ -104,8 +104,9 @@ def convert(
     SOURCE is a raw disk (file or block device), a VHDX or VHD with all its parents, or - for raw on standard
     input. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are kept.
     With --partition TARGET has that partition only, as a disk of its own. TARGET appears whole or not at
-    all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets;
-    a VHD target is a fixed one, rounded up to whole MiB, as Azure wants it.
+    all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets,
+    of VHDs only --type does: without it a VHD is a fixed one, as Azure wants it. VHDs are rounded up to whole
+    MiB.
 
     With --discard-free the space of deleted files is neither read nor stored: what the file systems on the
     disk call free, once all that they keep of it was read and agrees. Files stay as they are. With
@@ -133,7 +134,10 @@ def convert(
         raise click.UsageError("--carve goes with --salvage, and not with --state")
     lists = JsonLists("doubts", "carved") if as_json else None
     stopwatch = Stopwatch()
-    with making(target) if state is None else resuming(target, state), progress_bar("converting") as progress:
+    with (
+        making(target, carve) if state is None else resuming(target, state),
+        progress_bar("converting") as progress,
+    ):
         made = convert_disk(
             source,
             target,

@@ -9,7 +9,7 @@ import click
 
 from vhdx.cli.guests import Told, guest_options, selection
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, TARGET
+from vhdx.cli.options import FILE, TARGET, parent_policy
 from vhdx.cli.render import progress_bar
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("places", metavar="IMAGE:PATH...", nargs=-1, required=True, type=FILE)
+@click.argument("places", metavar="PLACE...", nargs=-1, required=True, type=FILE)
 @click.argument("target", type=TARGET)
 @click.option("-R", "-r", "--recursive", is_flag=True, help="Directories with all that is in them.")
 @click.option(
@@ -42,16 +42,25 @@ def cp(
     force: bool,
     **chosen: Unpack[Chosen],
 ) -> int:
-    r"""Copy files of the guest in IMAGE to TARGET.
+    r"""Copy files out of an image, or files into one.
 
-    TARGET is a directory that exists, or a new name. Times, modes, symbolic and hard links and holes are
-    kept. Nothing is written outside of TARGET, whatever names the guest has: what the host cannot have is
-    escaped, which is told. What is damaged is told and left out; the exit code is 1 then. Needs the extra
-    vhdx[files].
+    Out: PLACE is IMAGE:PATH, TARGET a directory that exists, or a new name. Times, modes, symbolic and
+    hard links and holes are kept. Nothing is written outside of TARGET, whatever names the guest has: what
+    the host cannot have is escaped, which is told. What is damaged is told and left out; the exit code is
+    1 then. Needs the extra vhdx[files].
+
+    In: PLACE is a file, TARGET is IMAGE:PATH, on a FAT or exFAT that was unmounted cleanly. All of it is
+    put in, or nothing where it does not fit. Power may fail meanwhile: what was there is there, a new name
+    stands for its whole file or is not there.
     """
     from vhdx.ops.files.copy import Copier, CopyOptions  # noqa: PLC0415  --help needs no library
     from vhdx.ops.files.opening import opened, split  # noqa: PLC0415
 
+    into = split(target)
+    if into.path is not None and os.path.exists(into.image):
+        if xattrs or devices or owners or any(split(place).path is not None for place in places):
+            raise click.UsageError("into an image go files of the host, their times and contents only")
+        return _insert(places, into.image, into.path, recursive=recursive, force=force, **chosen)
     is_directory = os.path.isdir(target)
     if len(places) > 1 and not is_directory:
         raise click.UsageError(f"several files go into a directory, and {target} is none")
@@ -73,8 +82,41 @@ def cp(
     return told.code
 
 
+def _insert(
+    places: tuple[str, ...],
+    image: str,
+    path: str,
+    *,
+    recursive: bool,
+    force: bool,
+    **chosen: Unpack[Chosen],
+) -> int:
+    from vhdx.disk.open import open_any  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.files.insert import InsertOptions, insert, refuse_orphans_of  # noqa: PLC0415
+
+    if chosen["force_share"]:
+        raise click.UsageError("--force-share is for reading")
+    told = Told()
+    policy = parent_policy(chosen["parent_dirs"], any_parent=chosen["any_parent"])
+    options = InsertOptions(recursive, force, chosen["partition"], chosen["volume"])
+    with (
+        progress_bar("copying") as progress,
+        changing(image=image, fate=_INTERRUPTED),
+        open_any(image, mode="r+", parents=policy) as disk,
+    ):
+        refuse_orphans_of(image, disk)
+        insert(disk, places, path, tell=told, options=options, progress=progress)
+    return told.code
+
+
+_INTERRUPTED = (
+    "what was there is there, each file that was copied is there whole or not at all; "
+    "if the volume is told to be in use, run fsck on it"
+)
+
+
 def _copy(copier: Copier, found: Found, name: str | None, *, recursive: bool) -> None:
-    from vhdx.ops.files.names import host_name  # noqa: PLC0415  --help needs no library
+    from vhdx.files.host_names import host_name  # noqa: PLC0415  --help needs no library
 
     if found.entry.is_directory and not recursive:
         raise click.UsageError(

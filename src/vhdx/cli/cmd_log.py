@@ -58,7 +58,7 @@ def _print_log(report: LogReport) -> None:
 
 
 def _rows(report: LogReport) -> Iterator[tuple[str, str]]:
-    yield "image", report.image
+    yield "image", report.path
     yield "log", f"{report.state}, {shown(report.length)} at file offset {report.file_offset}"
     yield "log GUID", str(report.log_guid)
     if report.active_entries:

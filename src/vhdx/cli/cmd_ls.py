@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import stat
+import sys
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import click
 
 from vhdx.cli.guests import Told, guest_options, volume_of
-from vhdx.cli.options import FILE, json_option
+from vhdx.cli.options import FILE, json_option, standard
 from vhdx.cli.render import print_json_rows
 from vhdx.text import printable
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from vhdx.cli.guests import Chosen
-    from vhdx.files.base import Entry
+    from vhdx.files.base import Entry, Kind
     from vhdx.files.resolve import Found
     from vhdx.files.volume import FileVolume
 
@@ -43,8 +45,9 @@ def ls(place: str, *, long: bool, recursive: bool, as_json: bool, **chosen: Unpa
             rows = everything(volume, found) if recursive else entries(volume, found)
             print_json_rows(listed(parts, entry) for parts, entry in rows)
         elif recursive:
+            output = standard(sys.stdout)  # click.echo would flush each of very many lines
             for parts, entry in everything(volume, found):
-                click.echo(_line(entry, path_of(parts), long=long))
+                output.write(_line(entry, path_of(parts), long=long) + "\n")
         else:
             _print_directory(volume, found, long=long)
     return told.code
@@ -70,16 +73,15 @@ def _line(entry: Entry, name: str, *, long: bool) -> str:
     owner = "-" if entry.uid is None else str(entry.uid)
     group = "-" if entry.gid is None else str(entry.gid)
     size = f"{entry.device[0]}, {entry.device[1]}" if entry.device else str(entry.size)
-    return (
-        f"{_mode_text(entry)} {entry.links:>3} {owner:>5} {group:>5} {size:>12} {_time_text(entry.modified)}"
-        f" {printable(name)}{arrow}"
-    )
+    mode, when = _mode_text(entry.kind, entry.permissions), _time_text(entry.modified)
+    return f"{mode} {entry.links:>3} {owner:>5} {group:>5} {size:>12} {when} {printable(name)}{arrow}"
 
 
-def _mode_text(entry: Entry) -> str:
+@lru_cache(maxsize=256)
+def _mode_text(kind: Kind, permissions: int) -> str:
     from vhdx.files.base import TYPE_OF_KIND  # noqa: PLC0415  --help needs no library
 
-    return stat.filemode(TYPE_OF_KIND[entry.kind] | entry.permissions)
+    return stat.filemode(TYPE_OF_KIND[kind] | permissions)
 
 
 def _time_text(nanoseconds: int | None) -> str:

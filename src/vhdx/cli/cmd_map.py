@@ -16,7 +16,7 @@ from vhdx.cli.options import (
     parent_policy,
     verbose_option,
 )
-from vhdx.cli.render import is_verbose, print_json, print_json_rows, progress_bar, shown
+from vhdx.cli.render import is_verbose, print_json, print_json_stream, progress_bar, shown
 from vhdx.text import printable
 from vhdx.units import exact_word
 
@@ -67,7 +67,7 @@ def map(  # noqa: A001  the verb's name
     from vhdx.disk.open import open_any  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    with open_any(image, name, parents=policy, lock=not force_share) as disk:
+    with open_any(image, image_format=name, parents=policy, lock=not force_share) as disk:
         depths = range(1, len(disk.chain) + 1) if layers else (None,)
         if draw:
             from vhdx.cli.drawing import draw_disk  # noqa: PLC0415
@@ -77,7 +77,10 @@ def map(  # noqa: A001  the verb's name
         elif summary:
             _print_summaries(disk, depths, as_json=as_json)
         elif as_json:
-            print_json_rows(row for depth in depths for row in _rows(disk, depth))
+            from vhdx.ops.map import DiskMap  # noqa: PLC0415  --help needs no library
+
+            runs = (row for depth in depths for row in _rows(disk, depth))
+            print_json_stream(DiskMap(disk.chain[0], disk.format, disk.size, runs))
         else:
             _print_rows(disk, depths)
 
@@ -130,7 +133,7 @@ def _print_summaries(disk: MappedDisk, depths: range | tuple[None], *, as_json: 
 
 
 def _print_summary(found: Summary, names: dict[int, str]) -> None:
-    click.echo(f"{printable(found.file)}: {shown(found.virtual_size)}")
+    click.echo(f"{printable(found.path)}: {shown(found.virtual_size)}")
     width = 26 if is_verbose() else 10
     click.echo(f"  {'contents':<14} {'runs':>8} {'size':>{width}} {'share':>6} layer")
     for row in found.rows:

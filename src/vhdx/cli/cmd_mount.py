@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import click
 
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
     FILE,
+    RAW_IS_SAID,
     SECONDS,
     chain_options,
     chosen,
     commit_interval_option,
     force_share_option,
+    format_option,
     orphans_option,
     parent_policy,
     partition_option,
@@ -26,21 +29,44 @@ from vhdx.errors import VhdxError
 from vhdx.text import command, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from vhdx.disk.open import Mode
+    from vhdx.disk.open import Format, Mode
+    from vhdx.disk.opened import OpenedDisk
+    from vhdx.mount.answering import Answering
+    from vhdx.ops.files.opening import Selection
+
+    class Make(Protocol):
+        """Makes what is served."""
+
+        def __call__(self, *, ready: Callable[[], None]) -> Answering: ...
+
+    Tell = Callable[[str], None]
+
+
+class Writing(NamedTuple):
+    """How a disk is written to: commits every so many seconds, whether children matter, what was said."""
+
+    commit_interval: float
+    force: bool
+    is_format_said: bool
 
 
 @click.command()
 @click.argument("image", type=FILE)
 @click.argument("directory", type=FILE)
 @click.option("--write", is_flag=True, help="Let the disk be written to; without it nothing is changed.")
+@click.option(
+    "--files", is_flag=True, help="Show the files of the guest instead of the disk; only to be read."
+)
 @click.option("--foreground", is_flag=True, help="Stay until it is unmounted, or until Ctrl-C.")
 @commit_interval_option
 @click.option(
     "--timeout", type=SECONDS, metavar="SECONDS", help="Unmount if nobody has opened the file until then."
 )
+@format_option
 @partition_option
+@click.option("--volume", metavar="NAME", help="With --files: the volume of this label, UUID or name.")
 @orphans_option
 @chain_options
 @force_share_option
@@ -49,10 +75,13 @@ def mount(
     directory: str,
     *,
     write: bool,
+    files: bool,
     foreground: bool,
     commit_interval: float,
     timeout: float | None,
+    image_format: Format | None,
     partition: int | None,
+    volume: str | None,
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
@@ -64,6 +93,9 @@ def mount(
     file: mount -o loop, fdisk, debugfs, mtools. Holes that are punched in it, by fstrim for one, give
     their space back. `vhdx unmount DIRECTORY` ends it and waits until the image is closed. Needs FUSE and
     the extra vhdx[mount].
+
+    With --files the files of the guest are in DIRECTORY instead, only to be read. Needs the extra
+    vhdx[files], too.
     """
     if os.name == "nt":
         served, converted = command("serve {}", image), command("convert {} disk.raw", image)
@@ -71,18 +103,20 @@ def mount(
             errno.ENOTSUP,
             f"Windows has no FUSE; {served} shows the disk to NBD clients, {converted} makes a file of it",
         )
-    from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
-    from vhdx.mount import background, fuse  # noqa: PLC0415
+    from vhdx.disk.open import open_any  # noqa: PLC0415
+    from vhdx.mount import background, fuse  # noqa: PLC0415  --help needs no library
     from vhdx.mount.directory import FILE_NAME  # noqa: PLC0415
+    from vhdx.ops.files.opening import Selection  # noqa: PLC0415
 
-    if write and force_share:
-        raise click.UsageError("--force-share is for reading")
+    if write and (force_share or files):
+        raise click.UsageError(f"{'--files' if files else '--force-share'} is for reading")
+    if volume is not None and not files:
+        raise click.UsageError("--volume says whose files: it goes with --files")
     fuse.check_directory(directory)
     place = os.path.abspath(directory)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    announce = partial(
-        click.echo, f"{printable(image)}: mounted as {printable(os.path.join(place, FILE_NAME))}"
-    )
+    shown = place if files else os.path.join(place, FILE_NAME)
+    announce = partial(click.echo, f"{printable(image)}: mounted as {printable(shown)}")
     ready: Callable[[], None] = announce
     tell = _complain
     if not foreground:
@@ -93,20 +127,18 @@ def mount(
             return side.code
         ready, tell = side.ready, background.tell_system_log
     try:
-        mode: Mode = "r+" if write else "r"
-        opening = partial(open_disk, image, mode, parents=policy, lock=not force_share)
-        with opening(commit_interval=commit_interval if write else 0) as disk:
-            part = chosen(disk, partition)
-            if write:
-                refuse_to_orphan(image, disk, force=force)
-                with changing(image=image):
-                    disk.replay()  # as Windows does; a log that is dirty later tells that closing failed
+        opening = partial(open_any, image, image_format=image_format, parents=policy, lock=not force_share)
+        if files:
+            made = _files(opening, Selection(partition, volume, policy, not force_share), tell)
+        else:
+            writing = Writing(commit_interval, force, image_format is not None) if write else None
+            made = _disk(image, opening, partition, tell, writing)
+        with made as make:
             fuse.serve(
-                part,
+                make,
                 place,
                 source=fuse.source_name(image),
                 ready=ready,
-                tell=tell,
                 shared=force_share,
                 timeout=timeout,
             )
@@ -115,6 +147,55 @@ def mount(
             tell(str(error))
         raise
     return 0
+
+
+@contextlib.contextmanager
+def _files(opening: Callable[..., OpenedDisk], selection: Selection, tell: Tell) -> Iterator[Make]:
+    """What makes the directory of a guest's files, while the image is open."""
+    from vhdx.files.volume import chosen as chosen_volume  # noqa: PLC0415
+    from vhdx.mount.files import FilesDirectory  # noqa: PLC0415
+
+    with opening() as disk:
+        volume = chosen_volume(disk, partition=selection.partition, volume=selection.volume, tell=tell)
+        found = volume.summary
+        yield partial(
+            FilesDirectory,
+            volume.tree,
+            size=found.size,
+            free=found.free or 0,
+            tell=tell,
+            shared=not selection.lock,
+        )
+
+
+@contextlib.contextmanager
+def _disk(
+    image: str, opening: Callable[..., OpenedDisk], partition: int | None, tell: Tell, writing: Writing | None
+) -> Iterator[Make]:
+    """What makes the directory of a disk, while the image is open."""
+    from vhdx.mount.directory import DiskDirectory  # noqa: PLC0415
+
+    mode: Mode = "r" if writing is None else "r+"
+    with opening(mode=mode, commit_interval=0 if writing is None else writing.commit_interval) as disk:
+        part = chosen(disk, partition)
+        if writing is not None:
+            _prepare(image, disk, writing)
+        yield partial(DiskDirectory, part, tell=tell)
+
+
+def _prepare(image: str, disk: OpenedDisk, writing: Writing) -> None:
+    """Refuse what may not be written to, and replay a dirty log as Windows does.
+
+    One that is dirty later tells that closing failed.
+    """
+    from vhdx.disk.chain import Disk  # noqa: PLC0415
+
+    if disk.format == "raw" and not writing.is_format_said:
+        raise click.UsageError(RAW_IS_SAID.format(image))
+    if isinstance(disk, Disk):
+        refuse_to_orphan(image, disk, force=writing.force)
+        with changing(image=image):
+            disk.replay()
 
 
 def _complain(sentence: str) -> None:

@@ -106,14 +106,14 @@ def _print_text(done: ResizeResult) -> None:
     for remark in done.remarks:
         click.echo(f"vhdx: {remark}", err=True)
     click.echo(
-        f"{printable(done.path)}: {change(done.old_size, done.new_size)}; "
-        f"the file has {shown(done.file_size)}"
+        f"{printable(done.path)}: {change(done.virtual_size_before, done.virtual_size_after)}; "
+        f"the file has {shown(done.file_size_after)}"
     )
     if done.table_moved:
         click.echo("the backup GPT stands at the new end")
     for partition in done.partitions:
         kind = partition.type_name or partition.type
-        fate = ", cut" if partition.end > done.new_size else ""
+        fate = ", cut" if partition.end > done.virtual_size_after else ""
         fate += ", grown" if partition.number == done.grown_partition else ""
         click.echo(f"partition {partition.number}: {shown(partition.length)}, {kind}{fate}")
     if done.limit is not None:

@@ -44,8 +44,11 @@ def changing(
 
 
 @contextlib.contextmanager
-def making(target: str) -> Iterator[None]:
-    """Around the making of a file, whole or not at all: says after Ctrl-C what became of it."""
+def making(target: str, others: str | None = None) -> Iterator[None]:
+    """Around the making of a file, whole or not at all: says after Ctrl-C what became of it.
+
+    ``others`` is a directory for what is made of it beside.
+    """
     before = _file_under(target)
     try:
         yield
@@ -53,7 +56,8 @@ def making(target: str) -> Iterator[None]:
         fate = (
             "is complete" if _file_under(target) != before else "is as it was" if before else "was not made"
         )
-        raise InterruptedChangeError(f"interrupted; {target} {fate}, nothing else was changed") from None
+        rest = "nothing else was changed" if others is None else f"what is in {others} may not be all"
+        raise InterruptedChangeError(f"interrupted; {target} {fate}, {rest}") from None
 
 
 @contextlib.contextmanager

@@ -107,6 +107,11 @@ def print_json(result: Any) -> None:
     echo(_dumps(_plain(result), indent=2))
 
 
+def print_json_line(result: Any) -> None:
+    """Print a result as JSON in one line."""
+    echo(_dumps(_plain(result)))
+
+
 def print_json_rows(rows: Iterable[Any]) -> None:
     """Print results as a JSON array, one on each line, none of them kept."""
     print_json_stream(iter(rows))
@@ -178,12 +183,12 @@ def _json_member(member: tuple[str, Any]) -> Iterator[str]:
 def _joined(
     begin: str, items: Iterable[Any], pieces: Callable[[Any], Iterator[str]], separator: str, end: str
 ) -> Iterator[str]:
-    yield begin
-    for index, item in enumerate(items):
-        if index:
-            yield separator
+    before = begin  # not yet, as long as the first item may fail: then nothing was printed
+    for item in items:
+        yield before
+        before = separator
         yield from pieces(item)
-    yield end
+    yield end if before is separator else begin + end
 
 
 def _plain(value: Any) -> Any:

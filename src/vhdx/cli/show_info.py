@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vhdx.cli.render import echo, fragmentation_text, is_verbose, print_json, print_rows, progress_bar, shown
-from vhdx.disk.open import is_vhd_file
 from vhdx.disk.places import ParentPolicy
-from vhdx.ops.info import info as image_info
+from vhdx.ops.info import ImageInfo
+from vhdx.ops.info_any import RawInfo, info_any
 from vhdx.text import command, printable
+from vhdx.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from vhdx.disk.open import Format
     from vhdx.disk.volumes import FileSystemOn
-    from vhdx.ops.info import BlockInfo, ImageInfo, LayerInfo, LogInfo, TableInfo
+    from vhdx.ops.info import BlockInfo, LayerInfo, LogInfo, TableInfo
+    from vhdx.ops.info_any import Info
     from vhdx.ops.info_vhd import VhdInfo
 
 _LABELS = 17
@@ -22,56 +27,77 @@ _LABELS = 17
 
 
 def show(
-    image: str,
+    images: Sequence[str],
     *,
     chain: bool,
     blocks: bool,
+    image_format: Format | None,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     force_share: bool,
     as_json: bool,
-) -> None:
-    """Print what an image is."""
+) -> int:
+    """Print what an image is, or a line for each of several."""
     policy = ParentPolicy(directories=parent_dirs, any_parent=any_parent)
-    if is_vhd_file(image):
-        _print_vhd(image, policy, chain=chain, as_json=as_json, lock=not force_share)
-        return
     with progress_bar("counting") as progress:
-        found = image_info(
-            image,
+        look = partial(
+            info_any,
+            image_format=image_format,
             chain=chain,
             blocks=blocks or None,
             parents=policy,
             lock=not force_share,
             progress=progress,
         )
+        if len(images) > 1 or os.path.isdir(images[0]):
+            from vhdx.cli.several import show_each  # noqa: PLC0415  a single image need not wait for it
+
+            return show_each(images, _COLUMNS, partial(_line, look), as_json=as_json)
+        found = look(images[0])
     if as_json:
         print_json(found)
-    else:
+    elif isinstance(found, ImageInfo):
         _print_text(found)
+    else:
+        _print_other(found)
+    return 0
 
 
-def _print_vhd(image: str, policy: ParentPolicy, *, chain: bool, as_json: bool, lock: bool) -> None:
-    from vhdx.ops.info_vhd import vhd_info  # noqa: PLC0415  the older format is the rarer one
+_COLUMNS = (("format", -6), ("type", -12), ("virtual size", 12), ("file size", 10), ("log", -5))
 
-    found = vhd_info(image, chain=chain, parents=policy, lock=lock)
-    if as_json:
-        print_json(found)
-        return
-    print_rows(_vhd_rows(found), width=_LABELS)
+
+def _line(look: Callable[[str], Info], image: str) -> tuple[Info, tuple[str, ...], int]:
+    found = look(image)
+    log = found.log.state if isinstance(found, ImageInfo) else ""
+    sizes = format_size(found.virtual_size), format_size(found.file_size)
+    return found, (found.format, found.disk_type, *sizes, log), 0
+
+
+def _print_other(found: VhdInfo | RawInfo) -> None:
+    """Print what a VHD or a raw disk is."""
+    print_rows(_raw_rows(found) if isinstance(found, RawInfo) else _vhd_rows(found), width=_LABELS)
     _print_contents(found.partition_table, found.file_systems)
-    print_rows(_vhd_details(found), width=_LABELS)
-    for depth, path in enumerate(found.chain or (), 1):
+    if not isinstance(found, RawInfo):
+        print_rows(_vhd_details(found), width=_LABELS)
+    layers = () if isinstance(found, RawInfo) else found.chain or ()
+    for depth, path in enumerate(layers, 1):
         echo(f"  {depth}. {printable(path)}")
     for note in found.notes:
         echo(f"note: {printable(note)}")
+
+
+def _raw_rows(found: RawInfo) -> Iterator[tuple[str, str]]:
+    yield "image", found.path
+    yield "type", "raw"
+    yield "virtual size", shown(found.virtual_size)
+    yield "file size", _file_size_text(found)
 
 
 def _vhd_rows(found: VhdInfo) -> Iterator[tuple[str, str]]:
     yield "image", found.path
     yield "type", f"{found.disk_type} VHD"
     yield "virtual size", shown(found.virtual_size)
-    yield "file size", shown(found.file_size)
+    yield "file size", _file_size_text(found)
 
 
 def _vhd_details(found: VhdInfo) -> Iterator[tuple[str, str]]:
@@ -164,10 +190,14 @@ def _rows(found: ImageInfo) -> Iterator[tuple[str, str]]:
     yield "image", found.path
     yield "type", f"{found.disk_type} VHDX"
     yield "virtual size", shown(found.virtual_size)
-    host = "" if found.allocated_size is None else f", on the host {shown(found.allocated_size)}"
-    yield "file size", shown(found.file_size) + host
+    yield "file size", _file_size_text(found)
     if found.disk_type == "differencing":
         yield "parent", _parent_text(found)
+
+
+def _file_size_text(found: Info) -> str:
+    host = "" if found.allocated_size is None else f", on the host {shown(found.allocated_size)}"
+    return shown(found.file_size) + host
 
 
 def _parent_text(found: ImageInfo) -> str:

@@ -8,36 +8,33 @@ from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of
 from vhdx.reentry import Entrance, one_entrance
+from vhdx.storage.cursor import Cursor
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
-    from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.base import Buffer, VirtualDisk
 
 
-class DiskStream(io.RawIOBase):
+class DiskStream(Cursor):
     """A cursor over a disk. Closing it leaves the disk open; wrap it in io.BufferedReader for small reads."""
 
     def __init__(self, disk: VirtualDisk) -> None:
+        super().__init__()
         self._disk = disk
-        self._position = 0
         self._entrance = Entrance("the stream")  # its position would not be where the other call left it
 
-    def readable(self) -> bool:
-        return True
+    @property
+    def length(self) -> int:
+        """The size of the disk."""
+        return self._disk.size
 
-    def seekable(self) -> bool:
-        return True
+    def fill(self, view: memoryview, position: int) -> None:
+        """Read exactly as many bytes as a buffer has."""
+        self._disk.preadinto(view, position)
 
     @one_entrance
     def readinto(self, buffer: Buffer) -> int:
         """Read up to the length of the buffer; 0 at the end of the disk."""
-        self._check_open()
-        view = bytes_of(buffer)
-        count = max(0, min(len(view), self._disk.size - self._position))
-        self._disk.preadinto(view[:count], min(self._position, self._disk.size))
-        self._position += count
-        return count
+        return super().readinto(bytes_of(buffer))
 
     def writable(self) -> bool:
         return not self._disk.read_only
@@ -48,7 +45,7 @@ class DiskStream(io.RawIOBase):
 
         Raises io.UnsupportedOperation for a disk that is read-only, OSError (ENOSPC) at its end.
         """
-        self._check_open()
+        self.check_open()
         view = bytes_in(data)
         count = max(0, min(len(view), self._disk.size - self._position))
         if len(view) and not count and not self._disk.read_only:
@@ -60,20 +57,4 @@ class DiskStream(io.RawIOBase):
     @one_entrance
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Move the cursor; it may stand behind the end of the disk, where reads return nothing."""
-        self._check_open()
-        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._disk.size}
-        if whence not in bases:
-            raise ValueError(f"unknown whence: {whence}")
-        position = bases[whence] + offset
-        if position < 0:
-            raise ValueError(f"negative position: {position}")
-        self._position = position
-        return position
-
-    def tell(self) -> int:
-        self._check_open()
-        return self._position
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise ValueError("the stream is closed")
+        return super().seek(offset, whence)

@@ -37,6 +37,18 @@ class VolumeMap:
             return self._disk.pread(length, self.segments[0].disk_offset + offset)
         return b"".join(self._disk.pread(count, start) for start, count in self.runs(offset, length))
 
+    def write(self, data: bytes, offset: int) -> None:
+        """Write all of ``data`` into the volume. Raises ValueError where it does not all fit in."""
+        done = 0
+        for start, count in self.runs(offset, len(data)):
+            self._disk.pwrite(memoryview(data)[done : done + count], start)
+            done += count
+
+    def zero(self, length: int, offset: int) -> None:
+        """Make a range of the volume read as zeros. Raises ValueError where it is not all inside."""
+        for start, count in self.runs(offset, length):
+            self._disk.zero(length=count, offset=start)
+
     def runs(self, offset: int, length: int) -> list[tuple[int, int]]:
         """Where a range of the volume stands: (disk offset, length), in the order of the volume."""
         if offset < 0 or length < 0 or offset + length > self.size:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from vhdx.partitions.table import PartitionTable
     from vhdx.storage.base import ReadableStorage
 
+_MOST_VOLUMES = 128
+"""Partitions that are looked at: as many as a GPT usually has room for."""
 _EXTENDED = frozenset(f"0x{kind:02x}" for kind in EXTENDED_TYPES)
 
 
@@ -75,7 +77,7 @@ class Contents:
         table, size = self.table, self._geometry.disk_size
         if table.kind == "none":
             yield Volume(0, size, self.read)
-        for each in table.partitions:
+        for each in table.partitions[:_MOST_VOLUMES]:
             length = min(each.end, size) - each.offset
             if each.type not in _EXTENDED and length > 0:
                 yield Volume(each.offset, length, self._reading(each.offset))

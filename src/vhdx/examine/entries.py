@@ -57,6 +57,17 @@ def needless_places(entries: Entries) -> NDArray[np.bool_]:
     return needless
 
 
+def say_nothing(entries: Entries) -> NDArray[np.bool_]:
+    """Which entries of payload blocks tell of no contents, but are not as anybody writes such entries.
+
+    Zeros are among them. What was written over a part of a table looks like that, too.
+    """
+    states = entries & _STATE
+    odd = needless_places(entries) | (entries & _RESERVED != 0) | (states == BlockState.RESERVED_4.value)
+    nothing: NDArray[np.bool_] = (entries == 0) | (odd & ~np.isin(states, PRESENT))
+    return nothing
+
+
 def _report(
     rule: rules.Rule, window: Window, which: NDArray[np.generic], reporter: FindingReporter, words: str
 ) -> None:

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vhdx.examine.contents import Contents
+from vhdx.examine.entries import needless_places, say_nothing
 from vhdx.examine.slots import Slots
-from vhdx.extents import Doubt
+from vhdx.extents import BlockState, Doubt
 from vhdx.filesystems.detect import detect
-from vhdx.format.bat import ENTRY_SIZE, STATE_MASK
+from vhdx.format.bat import ENTRY_SIZE, FILE_OFFSET_MASK, STATE_MASK
 from vhdx.image.bat import WINDOW
 from vhdx.image.claims import claims_by_mib
 from vhdx.image.states import MAY_OWN_SPACE
 from vhdx.image.unowned import Look, find_unowned
+from vhdx.journal.replay import known_end
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage
 
 _SECTOR_SLOTS = 512 // ENTRY_SIZE
+_PLACE = np.uint64(FILE_OFFSET_MASK)
 _MANY_PLACES = 8
 _FEW_PLACES = 2
 _MBR_SIGNATURE = b"\x55\xaa"
@@ -47,22 +50,29 @@ class Absence(NamedTuple):
     has_empty_sector: bool
     lacks_first: bool
     """Whether the first block is one of them."""
+    named: tuple[int, ...] = ()
+    """File offsets of places that are named by entries of state NOT_PRESENT, the first ones."""
 
 
 def absence(slots: Slots, geometry: Geometry) -> Absence:
-    """Look for entries that are zeros."""
+    """Look for entries that are zeros, or as good as zeros."""
     filled = 0
     lacks_first = True
+    named: list[int] = []
     in_sector = np.zeros(-(-slots.count // _SECTOR_SLOTS), dtype=np.int64)
     for window in slots.windows():
-        blocks = np.flatnonzero(window.blocks) + window.first_block
+        if len(named) < _MANY_PLACES:
+            absent = window.blocks & np.uint64(STATE_MASK) == BlockState.NOT_PRESENT.value
+            named += (window.blocks[absent & needless_places(window.blocks)] & _PLACE).tolist()
+        blocks = np.flatnonzero(~say_nothing(window.blocks)) + window.first_block
         filled += len(blocks)
         lacks_first &= not (len(blocks) and blocks[0] == 0)
         sectors, counts = np.unique(
             (blocks + blocks // geometry.chunk_ratio) // _SECTOR_SLOTS, return_counts=True
         )
         in_sector[sectors] += counts
-    return Absence(geometry.block_count - filled, _has_empty_sector(in_sector), lacks_first)
+    has_empty_sector = _has_empty_sector(in_sector)
+    return Absence(geometry.block_count - filled, has_empty_sector, lacks_first, tuple(named[:_MANY_PLACES]))
 
 
 def _has_empty_sector(in_sector: NDArray[np.int64]) -> bool:
@@ -80,13 +90,20 @@ def _has_empty_sector(in_sector: NDArray[np.int64]) -> bool:
 
 
 def is_strong(
-    storage: ReadableStorage, unowned: Unowned, absent: Absence, bat_offset: int, geometry: Geometry
+    storage: ReadableStorage,
+    unowned: Unowned,
+    absent: Absence,
+    bat_offset: int,
+    geometry: Geometry,
+    *,
+    used: bytes | bytearray,
 ) -> bool:
     """Whether what nobody claims is likely to be blocks whose entries are lost.
 
     As many places as a crash rarely leaves; fewer, where a whole sector of the table is empty, too; a single
     one, where it begins as a disk does and the disk's first block has no entry, or as a volume does whose
-    first block has none, or where bookkeeping of a volume has none.
+    first block has none, or where bookkeeping of a volume has none, or where an entry names it that is
+    NOT_PRESENT, as if its state were damaged. ``used`` is the map of the file.
     """
     if not absent.blocks or not unowned.places:
         return False
@@ -94,6 +111,8 @@ def is_strong(
     if unowned.places >= needed:
         return True
     if absent.lacks_first and any(_begins_a_disk(storage, place) for place in unowned.first):
+        return True
+    if any(_is_filled(storage, used, place) for place in absent.named):
         return True
     if geometry.differencing:
         return False  # what the child has no entry for its parent has
@@ -104,6 +123,12 @@ def is_strong(
         if contents.lacks(volume.offset)
         for place in unowned.first
     )
+
+
+def _is_filled(storage: ReadableStorage, used: bytes | bytearray, place: int) -> bool:
+    """Whether anything stands at the beginning of a place that nobody claims."""
+    is_free = used[place // MIB : place // MIB + 1] == b"\0"
+    return is_free and any(storage.read(max(0, min(MIB, storage.size() - place)), place))
 
 
 def _begins_a_disk(storage: ReadableStorage, place: int) -> bool:
@@ -132,30 +157,45 @@ class Evidence(NamedTuple):
 def evidence(image: Image, used: bytes | bytearray, look: Look) -> Evidence:
     """Judge an opened image. ``used`` is the map of its file: 0 for each MiB that nobody claims."""
     storage, geometry = image.storage, image.geometry
-    unowned = find_unowned(look, used, geometry.block_size)
+    unowned = find_unowned(look, used, geometry.block_size, end=_explained_from(image, used))
     absent = absence(Slots(storage, image.regions.bat, geometry), geometry)
     fixed = image.metadata.disk_type == "fixed"
     bat_offset = image.regions.bat.file_offset
-    lost = is_strong(storage, unowned, absent, bat_offset, geometry)
+    lost = is_strong(storage, unowned, absent, bat_offset, geometry, used=used)
     return Evidence(unowned, bool(fixed and absent.blocks) or lost)
+
+
+def _explained_from(image: Image, used: bytes | bytearray) -> int:
+    """The MiB from which on a crash left what there is: behind the end by the log and all that is claimed."""
+    end = None if image.sequence is None else known_end(image.sequence)
+    return len(used) if end is None else max(-(-end // MIB), len(used.rstrip(b"\0")))
+
+
+def has_lost_entries(image: Image) -> bool:
+    """Whether an opened image holds what is likely to be blocks whose entries were lost."""
+    look = Look(image.storage, image.reader.file_size, unreadable=image.unreadable)
+    return evidence(image, used_map(image), look).is_strong
 
 
 def lost_block_doubts(image: Image) -> Iterator[Doubt]:
     """Of an image that may be damaged: the blocks without an entry, if entries are likely to be lost."""
-    look = Look(image.storage, image.reader.file_size, unreadable=image.unreadable)
-    if not evidence(image, used_map(image), look).is_strong:
+    if not has_lost_entries(image):
         return
     geometry = image.geometry
     read = "the parent is" if geometry.differencing else "zeros are"
     reason = f"it has no entry, and the table may have lost entries; {read} read"
-    for block in range(0, geometry.block_count, WINDOW):
-        entries = np.frombuffer(
-            image.bat.payloads(block, min(WINDOW, geometry.block_count - block)), dtype=np.uint64
-        )
-        borders = np.flatnonzero(np.diff(entries == 0, prepend=False, append=False)) + block
-        for first, stop in zip(borders[::2].tolist(), borders[1::2].tolist(), strict=True):
-            start = first * geometry.block_size
-            yield Doubt(start, min(stop * geometry.block_size, geometry.disk_size) - start, reason)
+    for first, stop in absent_runs(image):
+        start = first * geometry.block_size
+        yield Doubt(start, min(stop * geometry.block_size, geometry.disk_size) - start, reason)
+
+
+def absent_runs(image: Image) -> Iterator[tuple[int, int]]:
+    """(first, behind the last) of each run of blocks whose entries say nothing."""
+    count = image.geometry.block_count
+    for block in range(0, count, WINDOW):
+        entries = np.frombuffer(image.bat.payloads(block, min(WINDOW, count - block)), dtype=np.uint64)
+        borders = np.flatnonzero(np.diff(say_nothing(entries), prepend=False, append=False)) + block
+        yield from zip(borders[::2].tolist(), borders[1::2].tolist(), strict=True)
 
 
 def used_map(image: Image) -> bytearray:

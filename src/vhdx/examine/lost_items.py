@@ -107,7 +107,7 @@ def restored_items(
         return NOTHING_LOST
     found = _found_in(storage, region)
     lost = _lost_values(storage, bat, found.values, known)
-    told = [*found.told, *_complete(found.values, known)]
+    told = [*found.told, *_complete(found, known)]
     if any(guid not in found.values for guid in _ITEMS):
         raise _refused(storage.name, lost)
     return LostItems(tuple(_patches(region, found.data, found.entries, found.values)), tuple(told))
@@ -199,17 +199,26 @@ def _is_possible(guid: UUID, found: Values) -> bool:
     return number in metadata.SECTOR_SIZES
 
 
-def _complete(values: Values, known: KnownDisk) -> list[str]:
-    """Fill in what is missing from what is known, and the identity, which no read depends on."""
-    told = []
+def _names_parent(data: bytes) -> bool:
+    """Whether a parent locator stands in the metadata, in the table or behind a lost one."""
+    named = any(row.item_id == guids.PARENT_LOCATOR and not row.is_user for row in _rows(data))
+    return named or _locator_entry(data) is not None
+
+
+def _complete(found: _Found, known: KnownDisk) -> list[str]:
+    """Fill in what is missing from what is known, and the identity, which no read depends on.
+
+    Where nobody says what kind of image it is, it is a differencing one if it names a parent.
+    """
+    values, told = found.values, []
     if guids.FILE_PARAMETERS not in values and known.block_size is not None:
         if not metadata.is_block_size(known.block_size):
             raise ValueError(f"a block size is a power of two from 1 MiB to 256 MiB, not {known.block_size}")
         if known.disk_type not in (None, *_FLAGS):
             raise ValueError(f"a disk is {', '.join(_FLAGS)}, not {known.disk_type!r}")
-        flags = _FLAGS[known.disk_type or "dynamic"]
-        values[guids.FILE_PARAMETERS] = metadata.pack_file_parameters(known.block_size, flags)
-        told.append(f"a block size of {known.block_size}, as told")
+        disk_type = known.disk_type or ("differencing" if _names_parent(found.data) else "dynamic")
+        values[guids.FILE_PARAMETERS] = metadata.pack_file_parameters(known.block_size, _FLAGS[disk_type])
+        told.append(f"a block size of {known.block_size}, as told; the image is {disk_type}")
     for guid, number, word in (
         (guids.LOGICAL_SECTOR_SIZE, known.logical_sector_size, "logical sector size"),
         (guids.VIRTUAL_DISK_SIZE, known.virtual_size, "virtual size"),

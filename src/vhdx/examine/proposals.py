@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.extents import BlockState
 from vhdx.filesystems import sectors
 from vhdx.filesystems.detect import Foreign, detect
-from vhdx.format.bat import ENTRY_SIZE, FILE_OFFSET_MASK, STATE_MASK
+from vhdx.format.bat import FILE_OFFSET_MASK, STATE_MASK
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE, MAXIMUM_DISK_SIZE, MINIMUM_BLOCK_SIZE, SECTOR_SIZES
 from vhdx.geometry import Geometry
+from vhdx.image.pages import PAGE_SIZE
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ def proposals(
     """What can be proposed, with what is known of blocks and sectors."""
     import numpy as np  # noqa: PLC0415  only who has lost metadata waits for it
 
-    length = min(bat.length, _LOOKED_AT, max(0, storage.size() - bat.file_offset) // ENTRY_SIZE * ENTRY_SIZE)
+    there = max(0, storage.size() - bat.file_offset)
+    length = min(bat.length, _LOOKED_AT, there // PAGE_SIZE * PAGE_SIZE)
     entries = np.frombuffer(storage.read(length, bat.file_offset), dtype="<u8")
     present = entries & np.uint64(STATE_MASK) == BlockState.FULLY_PRESENT.value
     places = np.unique(entries[present] & np.uint64(FILE_OFFSET_MASK)).astype(np.int64)

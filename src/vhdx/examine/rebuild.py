@@ -12,12 +12,15 @@ from array import array
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from vhdx import rules
 from vhdx.errors import CorruptImageError
 from vhdx.examine.claims import ClaimCheck
 from vhdx.examine.entries import check_entries
 from vhdx.examine.findings import FindingReporter
 from vhdx.examine.slots import Slots
+from vhdx.extents import BlockState
 from vhdx.format import guids, metadata
 from vhdx.format.bat import RESERVED_MASK
 from vhdx.format.header import NO_LOG
@@ -31,6 +34,7 @@ from vhdx.units import GIB, MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vhdx.examine.slots import Window
     from vhdx.format.header import Header
     from vhdx.geometry import Geometry
     from vhdx.storage.base import ReadableStorage
@@ -187,7 +191,7 @@ def _fits(
     reporter = FindingReporter(slots, geometry, report)
     claims = ClaimCheck(slots, geometry, Regions((bat, place), current), storage.size(), reporter)
     is_empty = True
-    for window in slots.windows():
+    for window in map(_without_habits, slots.windows()):
         check_entries(window, geometry, reporter)
         claims.add(window, None)
         is_empty = is_empty and not (window.blocks.any() or window.bitmaps.any())
@@ -197,6 +201,12 @@ def _fits(
         return None  # a region is zero behind its table
     claims.complete()
     return is_empty if _is_sound(report) else None
+
+
+def _without_habits(window: Window) -> Window:
+    """The same without what QEMU leaves behind the last block: an entry that says zeros."""
+    behind = window.beyond
+    return window._replace(beyond=behind * (behind != np.uint64(BlockState.ZERO.value)))
 
 
 def _is_sound(report: CollectingReport) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from vhdx import rules
 from vhdx.errors import CorruptImageError
 from vhdx.examine.contents import Contents
+from vhdx.examine.entries import say_nothing
 from vhdx.extents import BlockState
 from vhdx.filesystems.detect import examine_found
 from vhdx.format.bat import FILE_OFFSET_MASK, STATE_MASK
@@ -104,7 +105,7 @@ def _table(image: Image) -> _Table:
         refuse(image, f"{len(blocks)} entries are left, which tell no order")
     if (np.diff(places) <= 0).any():
         refuse(image, "the blocks that have entries do not stand in the order of the disk")
-    return _Table(blocks, places, entries != 0)
+    return _Table(blocks, places, ~say_nothing(entries))
 
 
 def _gaps(image: Image, table: _Table, used: bytes) -> list[_Gap]:

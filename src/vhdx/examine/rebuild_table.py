@@ -124,7 +124,9 @@ def _is_gap(image: Image, first: int, length: int) -> bool:
 
 
 def _lost_runs(image: Image) -> Iterator[BlockRun]:
-    return (run for run in image.bat.runs(0, image.geometry.block_count) if run.entry == 0)
+    from vhdx.examine.lost import absent_runs  # noqa: PLC0415  numpy is slow to import
+
+    return (BlockRun(first, stop - first, 0) for first, stop in absent_runs(image))
 
 
 def _require_free(image: Image, session: Session, run: BlockRun, first: int) -> None:

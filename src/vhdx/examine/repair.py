@@ -72,31 +72,43 @@ def concerned(file: ReadableStorage, examined: Examined) -> Concerned:
 
 
 def repair_image(
-    file: Storage, *, accept_data_loss: bool, keep_length: bool = False, keep_unowned: bool = False
+    file: Storage,
+    *,
+    accept_data_loss: bool,
+    keep_length: bool = False,
+    keep_unowned: bool = False,
+    has_let_go: bool = False,
 ) -> None:
     """Repair what can be repaired. ``keep_length`` cuts off no space that nobody claims.
 
-    ``keep_unowned`` gives back none of it that is not zeros.
+    ``keep_unowned`` gives back none of it that is not zeros. ``has_let_go`` says that `make_openable` was
+    called and let something go.
 
     Raises CorruptImageError or UnsupportedImageError for an image that cannot be repaired; then parts of it
     may have been changed, so ``file`` should be `StagedChanges`.
     """
-    examined = examine(file)
-    loses = accept_data_loss and bool(LOSSY & examined.report.counts.keys())
-    if loses:
-        size = file.size()
-        _make_openable(file, examined)
-        _lengthen(file)
-        _mark_as_present(file, size)
+    loses = accept_data_loss and (make_openable(file) or has_let_go)
     repairing = _Repair(file, accepting=accept_data_loss, changes_contents=loses)
     repairing.run(keep_length=keep_length, keep_unowned=keep_length or keep_unowned)
+
+
+def make_openable(file: Storage) -> bool:
+    """Let go of what keeps an image from being opened and is lost anyway; whether anything was."""
+    examined = examine(file)
+    if not LOSSY & examined.report.counts.keys():
+        return False
+    size = file.size()
+    _give_up_log(file, examined)
+    _lengthen(file)
+    _mark_as_present(file, size)
+    return True
 
 
 def _ignore(_: Finding) -> None:
     """What is wrong with headers was told by whoever examined the image."""
 
 
-def _make_openable(file: Storage, examined: Examined) -> None:
+def _give_up_log(file: Storage, examined: Examined) -> None:
     """Give up a log that cannot be replayed; make a file as long as its log says that it was."""
     counts = examined.report.counts
     if rules.LOG_NO_SEQUENCE in counts:

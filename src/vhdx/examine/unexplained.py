@@ -15,6 +15,7 @@ from vhdx.text import command
 from vhdx.units import MIB, format_size
 
 if TYPE_CHECKING:
+    from vhdx.image.image import Image
     from vhdx.progress import Advance
     from vhdx.write.session import Session
 
@@ -58,3 +59,17 @@ def empty_unexplained(session: Session) -> None:
             behind = len(filled) if behind < 0 else behind
             session.empty((first + start) * MIB, (behind - start) * MIB)
             start = filled.find(1, behind)
+
+
+def refuse_lost_entries(image: Image, advice: str) -> None:
+    """Raise CorruptImageError, before anything changes, where blocks are likely to stand without an entry."""
+    from vhdx.examine.lost import has_lost_entries  # noqa: PLC0415  numpy is slow to import
+
+    if has_lost_entries(image):
+        raise CorruptImageError(
+            "its table may have lost entries of blocks that still stand in the file: nothing was changed; "
+            f"{advice}",
+            image=image.name,
+            rule=rules.SPACE_LOST_ENTRIES.section,
+            next_command=command("check {}", image.name),
+        )

@@ -1,7 +1,8 @@
 """FAT12, FAT16, FAT32 and exFAT by libfsfat.
 
-Where libfsfat is wrong: its times are a month late. They are read here, from the entries themselves. Times of
-FAT have no zone, and those of exFAT need none: they are taken for UTC then.
+Where libfsfat is wrong: its times are a month late. They are read here, from the entries themselves. Of exFAT
+it does not read names of more than some 130 characters, which is told, nor all of directories in one piece:
+`exfat_chains` helps. Times of FAT have no zone, and those of exFAT need none: they are taken for UTC then.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _FAILURES = (OSError, RuntimeError, SystemError, ValueError, TypeError, OverflowError, MemoryError)
 """What the libraries raise for what they do not understand; UnicodeError is a ValueError."""
-_PIECE = 4 << 20
+_PIECE = 256 << 10
 _SPARSE = 1
 """The flag of an extent that reads as zeros, be it unallocated or unwritten."""
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import UnsupportedImageError
+from vhdx.files.exfat_chains import chained
 from vhdx.files.ext import replayed
 from vhdx.files.source import VolumeSource
 
@@ -26,6 +27,7 @@ class Adapter(NamedTuple):
 
 _EXT = Adapter("ext", "pyfsext", replayed)
 _FAT = Adapter("fat", "pyfsfat")
+_EXFAT = Adapter("fat", "pyfsfat", chained)
 ADAPTERS = {
     "ext2": _EXT,
     "ext3": _EXT,
@@ -35,7 +37,7 @@ ADAPTERS = {
     "FAT12": _FAT,
     "FAT16": _FAT,
     "FAT32": _FAT,
-    "exFAT": _FAT,
+    "exFAT": _EXFAT,
 }
 """By the kind that `filesystems/detect` names. Another engine is another file and its rows here."""
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.files.base import Entry, Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from vhdx.files.base import Tree
 
 _MOST_LINKS = 40
@@ -31,10 +33,10 @@ class Found(NamedTuple):
 
 
 class Resolver:
-    """Looks paths up; remembers a bounded number of directories."""
+    """Looks paths up; remembers a bounded number of directories. ``named`` says what names are called."""
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, tree: Tree, named: Callable[[str], str] = str) -> None:
+        self._tree, self._called = tree, named
         self._known: OrderedDict[int, dict[str, Entry]] = OrderedDict()
         self._names = 0
 
@@ -68,9 +70,7 @@ class Resolver:
 
     def parts(self, path: str) -> list[str]:
         """The names in a path, without empty ones and ``.``."""
-        if self._tree.is_windows:
-            path = _DRIVE.sub("", path).replace("\\", "/")
-        return [part for part in path.split("/") if part not in ("", ".")]
+        return parts_of(path, is_windows=self._tree.is_windows)
 
     def names(self, directory: Entry) -> dict[str, Entry]:
         """The entries of a directory by name."""
@@ -80,7 +80,7 @@ class Resolver:
             return known
         known = {}
         for entry in self._tree.entries(directory):
-            known.setdefault(entry.name, entry)
+            known.setdefault(self._called(entry.name), entry)
         self._known[directory.identity] = known
         self._names += len(known)
         while self._names > _MOST_NAMES and len(self._known) > 1:
@@ -109,3 +109,10 @@ class Resolver:
             folded = name.casefold()
             found = next((entry for each, entry in names.items() if each.casefold() == folded), None)
         return found
+
+
+def parts_of(path: str, *, is_windows: bool) -> list[str]:
+    """The names in a path, without empty ones and ``.``; of Windows without a drive, either slash."""
+    if is_windows:
+        path = _DRIVE.sub("", path).replace("\\", "/")
+    return [part for part in path.split("/") if part not in ("", ".")]

@@ -84,10 +84,10 @@ class Pages:
         self._clean[file_offset] = page
 
     def put(self, data: bytes, file_offset: int) -> None:
-        """Change bytes of one page, in memory."""
+        """Change bytes of one page, in memory. One that is replaced is not read: perhaps it cannot be."""
         start = file_offset % PAGE_SIZE
         with self.lock:
-            page = self._page(file_offset - start)
+            page = self._page(file_offset - start) if len(data) < PAGE_SIZE else b""
             self._dirty[file_offset - start] = page[:start] + data + page[start + len(data) :]
             self._clean.pop(file_offset - start, None)  # last: a read in between keeps nothing old
 

@@ -1,32 +1,25 @@
 """A directory with one file in it, the disk: what a kernel asks of a file system, answered.
 
-The methods have the names and arguments of FUSE's operations. Whatever goes wrong leaves them as an OSError
-with a number, which is all that a kernel can pass on; the sentence goes to ``tell``.
+The methods have the names and arguments of FUSE's operations.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import functools
-import io
 import os
 import stat
-import threading
 import time
-from typing import TYPE_CHECKING, Any, Concatenate, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
-from vhdx.errors import VhdxError
 from vhdx.extents import ExtentKind
+from vhdx.mount.answering import Answering, answering, failure
 from vhdx.mount.usage import StoredBytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vhdx.disk.base import VirtualDisk
-
-    P = ParamSpec("P")
-    R = TypeVar("R")
 
 FILE_NAME = "disk.raw"
 _ROOT, _FILE = "/", f"/{FILE_NAME}"
@@ -36,61 +29,19 @@ _BLOCK_SIZE = 4096
 # <linux/falloc.h>
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 0x01, 0x02, 0x10
 
-_NUMBERS: tuple[tuple[type[Exception], int], ...] = (
-    (io.UnsupportedOperation, errno.EROFS),  # an OSError without a number
-    (VhdxError, errno.EIO),
-    (ValueError, errno.EINVAL),
-    (MemoryError, errno.ENOMEM),
-)
 
-
-def _answering(
-    operation: Callable[Concatenate[DiskDirectory, P], R],
-) -> Callable[Concatenate[DiskDirectory, P], R]:
-    """Every failure of the operation becomes an OSError with a number."""
-
-    @functools.wraps(operation)
-    def answered(self: DiskDirectory, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return operation(self, *args, **kwargs)
-        except (VhdxError, OSError, ValueError, MemoryError) as error:
-            raise self._numbered(error) from error
-
-    return answered
-
-
-class DiskDirectory:
-    """The operations on a mounted disk; any number of threads may call them.
-
-    ``ready`` is called once the kernel talks to the file system; ``tell`` hears what went wrong with the
-    image, in words, the same sentence not twice in a row.
-    """
-
-    use_ns = True
-    """Times are whole nanoseconds (read by mfusepy)."""
+class DiskDirectory(Answering):
+    """The operations on a mounted disk."""
 
     def __init__(self, disk: VirtualDisk, *, ready: Callable[[], None], tell: Callable[[str], None]) -> None:
+        super().__init__(ready=ready, tell=tell)
         self._disk = disk
-        self._ready = ready
-        self._tell = tell
-        self._told = ""
+        self.read_only = disk.read_only
         self._stored = StoredBytes(disk)
         self._changed_at = time.time_ns()
-        self._opening = threading.Lock()
-        self._was_opened = self._ends_unused = False
 
-    def end_if_unused(self) -> bool:
-        """Refuse from now on to open the file, unless somebody has; whether nobody had."""
-        with self._opening:
-            self._ends_unused = not self._was_opened
-        return self._ends_unused
-
-    def init(self, path: str) -> None:  # noqa: ARG002  FUSE's signature, here and below
-        """The kernel has made contact."""
-        self._ready()
-
-    @_answering
-    def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:  # noqa: ARG002
+    @answering
+    def getattr(self, path: str, fh: int | None = None) -> dict[str, int]:  # noqa: ARG002  FUSE's, here and below
         """The status of the directory or of the file."""
         write = 0 if self._disk.read_only else stat.S_IWUSR
         status = {
@@ -123,38 +74,35 @@ class DiskDirectory:
             "f_namemax": 255,
         }
 
-    @_answering
+    @answering
     def open(self, path: str, flags: int) -> int:
         """Refuse what could not be done later; nothing needs a handle."""
         _expect_file(path)
         if self._disk.read_only and flags & (os.O_WRONLY | os.O_RDWR):
-            raise _failure(errno.EROFS)
-        with self._opening:
-            if self._ends_unused:
-                raise _failure(errno.ENODEV)
-            self._was_opened = True
+            raise failure(errno.EROFS)
+        self.note_opened()
         if flags & os.O_TRUNC:
             self.truncate(path, 0)
         return 0
 
-    @_answering
+    @answering
     def read(self, path: str, size: int, offset: int, fh: int) -> bytes:  # noqa: ARG002
         """The bytes of a range as far as the disk reaches."""
         length = min(size, self._disk.size - offset)
         return self._disk.pread(length, offset) if length > 0 else b""
 
-    @_answering
+    @answering
     def write(self, path: str, data: bytes, offset: int, fh: int) -> int:  # noqa: ARG002
         """Write as far as the disk reaches, as a block device does; how many bytes that were."""
         room = self._disk.size - offset
         if room <= 0:
-            raise _failure(errno.ENOSPC)
+            raise failure(errno.ENOSPC)
         piece = data[:room]
         with self._changing(offset, len(piece)):
             self._disk.pwrite(piece, offset)
         return len(piece)
 
-    @_answering
+    @answering
     def truncate(self, path: str, length: int, fh: int | None = None) -> int:
         """Accept the size that the disk has; a disk does not change its size behind a file's back.
 
@@ -165,17 +113,17 @@ class DiskDirectory:
         if fh is not None and 0 < length < self._disk.size and not self._disk.read_only:
             self._say(f"the disk keeps its {self._disk.size} bytes, though a program wants {length} of them")
         elif length != self._disk.size:
-            raise _failure(errno.EPERM)
+            raise failure(errno.EPERM)
         return 0
 
-    @_answering
+    @answering
     def fallocate(self, path: str, mode: int, offset: int, length: int, fh: int) -> int:  # noqa: ARG002
         """Make a range read as zeros: a hole gives its space back, a zeroed range keeps it."""
         if mode not in (PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE, ZERO_RANGE | KEEP_SIZE):
-            raise _failure(errno.EOPNOTSUPP)
+            raise failure(errno.EOPNOTSUPP)
         end = offset + length
         if end > self._disk.size and not mode & KEEP_SIZE:
-            raise _failure(errno.EPERM)
+            raise failure(errno.EPERM)
         length = max(0, min(end, self._disk.size) - offset)
         if length:
             with self._changing(offset, length):
@@ -209,27 +157,27 @@ class DiskDirectory:
         if end > start:
             yield start, end - start
 
-    @_answering
+    @answering
     def lseek(self, path: str, offset: int, whence: int) -> int:
         """The next data or the next hole, from ``offset`` on; the end of the disk is a hole."""
         _expect_file(path)
         if not 0 <= offset < self._disk.size:
-            raise _failure(errno.ENXIO)
+            raise failure(errno.ENXIO)
         ranges = self._disk.data_ranges(offset=offset)
         if whence == os.SEEK_DATA:
             found = next(ranges, None)
             if found is None:
-                raise _failure(errno.ENXIO)
+                raise failure(errno.ENXIO)
             return found[0]
         if whence != os.SEEK_HOLE:
-            raise _failure(errno.EINVAL)
+            raise failure(errno.EINVAL)
         for start, length in ranges:
             if start > offset:
                 break
             offset = start + length
         return offset
 
-    @_answering
+    @answering
     def fsync(self, path: str, datasync: int, fh: int) -> int:  # noqa: ARG002
         """Return when everything written before is durable."""
         self._disk.flush()
@@ -238,11 +186,6 @@ class DiskDirectory:
     def flush(self, path: str, fh: int) -> int:
         """Somebody closed the file: what they wrote is durable when ``close`` returns."""
         return self.fsync(path, 0, fh)
-
-    def _refuse(self, *_: Any) -> NoReturn:
-        raise _failure(errno.EROFS if self._disk.read_only else errno.EPERM)
-
-    chmod = chown = utimens = create = mknod = mkdir = unlink = rmdir = symlink = rename = link = _refuse
 
     @contextlib.contextmanager
     def _changing(self, offset: int, length: int) -> Iterator[None]:
@@ -253,26 +196,7 @@ class DiskDirectory:
             self._changed_at = time.time_ns()
             self._stored.changed(offset, length)
 
-    def _numbered(self, error: Exception) -> OSError:
-        """The error as a number, having told in words what is wrong with the image or its host."""
-        if isinstance(error, VhdxError) or getattr(error, "filename", None) is not None:
-            self._say(str(error))
-        for kind, number in _NUMBERS:
-            if isinstance(error, kind):
-                return _failure(number)
-        assert isinstance(error, OSError)
-        return error if error.errno else _failure(errno.EIO)
-
-    def _say(self, sentence: str) -> None:
-        if sentence != self._told:
-            self._told = sentence
-            self._tell(sentence)
-
 
 def _expect_file(path: str) -> None:
     if path != _FILE:
-        raise _failure(errno.ENOENT)
-
-
-def _failure(number: int) -> OSError:
-    return OSError(number, os.strerror(number))
+        raise failure(errno.ENOENT)

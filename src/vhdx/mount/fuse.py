@@ -16,13 +16,12 @@ from ctypes.util import find_library
 from typing import TYPE_CHECKING, Any
 
 from vhdx.mount import requests
-from vhdx.mount.directory import DiskDirectory
 from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vhdx.disk.base import VirtualDisk
+    from vhdx.mount.answering import Answering
 
 FILE_SYSTEM_TYPE = "vhdx"
 _DEVICE = "/dev/fuse"
@@ -47,35 +46,26 @@ def source_name(image: str) -> str:
 
 
 def serve(
-    disk: VirtualDisk,
+    make: Callable[..., Answering],
     mount_point: str,
     *,
     source: str,
     ready: Callable[[], None],
-    tell: Callable[[str], None],
     shared: bool = False,
     timeout: float | None = None,
 ) -> None:
-    """Mount a disk and answer the kernel; return when the mount is gone or a signal (TERM, INT, HUP) came.
+    """Mount a directory and answer the kernel until it is unmounted, or a signal (TERM, INT, HUP) comes.
 
-    ``ready`` is called once the mount is there, ``tell`` with what goes wrong later. ``shared`` says that
-    others change the image meanwhile, so that the kernel must not keep what it read. ``timeout`` is after how
-    many seconds the mount ends, as by a signal, if nobody has opened the file. Only for the main thread.
-    Raises OSError, in words, where FUSE or its binding is missing or refuses.
+    ``make`` makes it; its ``ready`` is what to call once the kernel has made contact. ``ready`` is called
+    once the mount is there. ``shared`` says that others change the image meanwhile, so that the kernel must
+    not keep what it read. ``timeout`` is after how many seconds the mount ends, as by a signal, if nobody has
+    opened a file. Only for the main thread. Raises OSError, in words, where FUSE or its binding is missing or
+    refuses.
     """
     mfusepy = _binding()
     if sys.platform == "linux" and not os.path.exists(_DEVICE):
         said = "this machine has no FUSE; try: modprobe fuse, or give the container the device /dev/fuse"
         raise OSError(errno.ENODEV, said, _DEVICE)
-    options = {
-        "foreground": True,
-        "fsname": _escaped(source),
-        "subtype": FILE_SYSTEM_TYPE,
-        "default_permissions": True,
-        "kernel_cache": not shared,
-        "ro": disk.read_only,
-        "big_writes": mfusepy.fuse_version_major == 2,
-    }
     heard = _LibfuseHeard()
 
     def mounted() -> None:
@@ -86,7 +76,17 @@ def serve(
             timer.daemon = True
             timer.start()
 
-    directory = DiskDirectory(disk, ready=mounted, tell=tell)
+    directory = make(ready=mounted)
+    options = {
+        "foreground": True,
+        "fsname": _escaped(source),
+        "subtype": FILE_SYSTEM_TYPE,
+        "default_permissions": True,
+        "kernel_cache": not shared,
+        "ro": directory.read_only,
+        "big_writes": mfusepy.fuse_version_major == 2,
+        **directory.options,
+    }
     with heard, _default_signals():
         try:
             fuse = type("Fuse", (mfusepy.FUSE,), {"lseek": _seek, **requests.handlers()})
@@ -98,7 +98,7 @@ def serve(
                 raise OSError(errno.EIO, f"FUSE refuses: {heard.stop() or error}", mount_point) from None
 
 
-def _end_unused(directory: DiskDirectory) -> None:
+def _end_unused(directory: Answering) -> None:
     """End the mount, by the signal that libfuse takes for that, unless somebody has opened the file."""
     if directory.end_if_unused():
         os.kill(os.getpid(), signal.SIGTERM)

@@ -26,15 +26,15 @@ def handlers() -> dict[str, Handler]:
     """The methods of mfusepy's class that are done otherwise here."""
     threads = _Threads()
 
-    def read(fuse: Any, path: bytes, buffer: Any, size: int, offset: int, _: object) -> int:  # noqa: ARG001
+    def read(fuse: Any, _: bytes, buffer: Any, size: int, offset: int, info: Any) -> int:
         threads.keep()
-        data: bytes = fuse.operations.read("", size, offset, 0)
+        data: bytes = fuse.operations.read("", size, offset, info.contents.fh)
         ctypes.memmove(buffer, data, len(data))
         return len(data)
 
-    def write(fuse: Any, path: bytes, buffer: Any, size: int, offset: int, _: object) -> int:  # noqa: ARG001
+    def write(fuse: Any, _: bytes, buffer: Any, size: int, offset: int, info: Any) -> int:
         threads.keep()
-        written: int = fuse.operations.write("", ctypes.string_at(buffer, size), offset, 0)
+        written: int = fuse.operations.write("", ctypes.string_at(buffer, size), offset, info.contents.fh)
         return written
 
     return {"read": read, "write": write, "truncate_fuse_3": _truncate}

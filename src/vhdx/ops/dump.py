@@ -14,6 +14,7 @@ from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.ops.structures import STRUCTURES
 from vhdx.storage.file import open_for_reading
+from vhdx.storage.skipping import SkippingStorage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,7 @@ def dump(path: str | os.PathLike[str], structure: str, *, lock: bool = True) -> 
         raise ValueError(f"there is no structure {name!r}, but {', '.join(STRUCTURES)}")
     storage = open_for_reading(os.fspath(path), lock=lock)
     try:
-        yield from STRUCTURES[name](Remains(storage), part)
+        yield from STRUCTURES[name](Remains(SkippingStorage(storage)), part)
     finally:
         storage.close()
 
@@ -71,7 +72,7 @@ def contents(path: str | os.PathLike[str], *, lock: bool = True) -> Iterator[Con
     """What structures there are, as far as they can be found, and where they stand."""
     storage = open_for_reading(os.fspath(path), lock=lock)
     try:
-        remains = Remains(storage)
+        remains = Remains(SkippingStorage(storage))  # what the host cannot read hides nothing else
         yield from _header_section(remains)
         yield from _log(remains)
         yield from _regions(remains)

@@ -19,6 +19,7 @@ from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
 from vhdx.image.states import PRESENT
 from vhdx.storage.file import FileStorage
+from vhdx.text import brief
 from vhdx.write.space import Conflict, survey
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from vhdx.partitions.table import Partition
     from vhdx.progress import Progress
     from vhdx.rules import Finding
+    from vhdx.storage.base import ReadableStorage
 
 
 class LogInfo(NamedTuple):
@@ -94,17 +96,19 @@ class TableInfo(NamedTuple):
     findings: tuple[str, ...]
 
 
+@brief("path", "format", "disk_type", "virtual_size", "file_size")
 class ImageInfo(NamedTuple):
-    """What an image is; sizes in bytes. ``blocks`` and ``chain`` are None where they were not asked for.
+    """What a VHDX is; sizes in bytes. ``blocks`` and ``chain`` are None where they were not asked for.
 
     ``parent`` is the file that was found to be the parent of a child, ``parent_problem`` why it or one of its
     own parents cannot be opened; ``partition_table`` and ``file_systems`` are None then.
     """
 
     path: str
+    format: str
+    virtual_size: int
     file_size: int
     allocated_size: int | None
-    virtual_size: int
     disk_type: str
     block_size: int
     logical_sector_size: int
@@ -142,7 +146,21 @@ def info(
     that were counted and its size. Raises what opening raises.
     """
     path = os.fspath(path)
-    image = open_image(path, lock=lock)
+    return info_of_image(
+        open_image(path, lock=lock), chain=chain, blocks=blocks, parents=parents, lock=lock, progress=progress
+    )
+
+
+def info_of_image(
+    image: Image,
+    *,
+    chain: bool,
+    blocks: bool | None,
+    parents: Parents,
+    lock: bool,
+    progress: Progress | None,
+) -> ImageInfo:
+    """The same of an image that is open; closes it."""
     try:
         small = image.geometry.bat_entry_count <= WINDOW
         disk, problem = _disk_of(image, parents, lock=lock, required=chain)
@@ -172,6 +190,11 @@ def _disk_of(image: Image, parents: Parents, *, lock: bool, required: bool) -> t
         if required or not image.metadata.has_parent:
             raise
         return None, first_sentence(error)
+
+
+def allocated_size(storage: ReadableStorage) -> int | None:
+    """What a file takes on the host's disk, if that is known."""
+    return storage.allocated() if isinstance(storage, FileStorage) else None
 
 
 def table_info(disk: VirtualDisk) -> TableInfo:
@@ -232,9 +255,10 @@ def _image_info(
     header, items = image.header, image.metadata
     return ImageInfo(
         path=image.name,
-        file_size=image.file.size(),
-        allocated_size=image.file.allocated() if isinstance(image.file, FileStorage) else None,
+        format="vhdx",
         virtual_size=items.disk_size,
+        file_size=image.file.size(),
+        allocated_size=allocated_size(image.file),
         disk_type=items.disk_type,
         block_size=items.block_size,
         logical_sector_size=items.logical_sector_size,

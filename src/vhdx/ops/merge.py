@@ -14,6 +14,7 @@ from vhdx.disk.children import Families
 from vhdx.disk.open import open_disk
 from vhdx.disk.places import policy_from
 from vhdx.errors import UnsupportedImageError
+from vhdx.examine.unexplained import refuse_lost_entries
 from vhdx.extents import ExtentKind, merged, side_by_side
 from vhdx.image import image
 from vhdx.ops.fold import fold, is_folded
@@ -28,6 +29,7 @@ from vhdx.storage.file import (
     replaced_meanwhile,
 )
 from vhdx.storage.publish import remove_file
+from vhdx.text import brief
 from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ _HOST_BLOCK = 4096
 """What a host takes for a single byte, as a rule."""
 
 
+@brief("path", "merged", "copied_size")
 class MergeResult(NamedTuple):
     """What was done. ``path`` holds everything now; ``merged`` are the images that were folded into it.
 
@@ -83,6 +86,7 @@ def merge(
     that was interrupted is completed by the same call.
 
     Raises UnsupportedImageError, unless ``force``, if images beside the chain would lose their parent;
+    CorruptImageError for a layer to be deleted that is likely to hold blocks which its table has lost;
     OSError (ENOSPC), before anything was changed, if the host has not the space; ImageLockedError if
     somebody holds one of the files; ValueError for an ancestor that is none; and what opening raises.
     """
@@ -96,6 +100,8 @@ def merge(
         if not shrink:
             _refuse_data_loss(disk.layers[: depth + 1], progress)
         _refuse_without_space(disk, depth)
+        for layer in disk.layers[:depth] if delete_child else ():
+            refuse_lost_entries(layer, "without --delete-child it is merged and kept")
     target = layers[depth]
     _check_children(layers, depth, above, parents)
     if not force:

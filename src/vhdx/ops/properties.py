@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from vhdx.disk.children import refuse_orphans
 from vhdx.errors import UnsupportedImageError
+from vhdx.examine.unexplained import refuse_lost_entries
 from vhdx.format import guids, metadata
 from vhdx.image import image
 from vhdx.ops.compact import Asked, compact_in_place
@@ -15,6 +16,7 @@ from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.progress import Meter
 from vhdx.reshape.allocate import become_dynamic, become_fixed
 from vhdx.storage.file import open_for_writing
+from vhdx.text import brief
 from vhdx.write.items import NewItem
 from vhdx.write.write import Writer
 
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
     from vhdx.progress import Progress
     from vhdx.storage.base import Storage
 
+_REPAIR_FIRST = "repair the image first"
 NEW_IDENTITY = (
     "children in other folders, if there are any, do not know this image any more: "
     "vhdx rebase CHILD --parent IMAGE --ignore-identity"
 )
 
 
+@brief("path", "changed")
 class PropertiesResult(NamedTuple):
     """What the image says now; ``changed`` names what it said otherwise before. Sizes in bytes.
 
@@ -122,12 +126,15 @@ def put_items(storage: Storage, opened: Image, items: tuple[NewItem, ...]) -> No
 
 def make_fixed(storage: Storage, meter: Meter) -> bool:
     """Allocate every block, and say so last; whether the host reserved the space."""
-    with Writer(storage, image.load(storage)) as writer:
+    opened = image.load(storage)
+    refuse_lost_entries(opened, _REPAIR_FIRST)
+    with Writer(storage, opened) as writer:
         return become_fixed(writer, meter.advance)
 
 
 def make_dynamic(storage: Storage, meter: Meter) -> bool:
     """Say that blocks need no space, then give that of zeros back."""
+    refuse_lost_entries(image.load(storage), _REPAIR_FIRST)
     say_dynamic(storage)
     asked = Asked(scan_zeros=True, punch=False, free=())
     compact_in_place(storage, image.load(storage), None, asked, meter)

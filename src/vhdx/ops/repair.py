@@ -26,6 +26,7 @@ from vhdx.ops.check import result_of
 from vhdx.rules import Remedy, Severity
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
 from vhdx.storage.staged import StagedChanges
+from vhdx.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +43,7 @@ _HINTS = {
     Remedy.REBUILD: "a table, or what leads there, is gone: add --rebuild to search for what it named",
     Remedy.ACCEPT_DATA_LOSS: "contents are lost or in doubt: add --accept-data-loss to repair it anyway",
 }
+_UNREADABLE = "the host cannot read all of the file: copy it with ddrescue, and repair the copy"
 _UNREPAIRABLE = "there are errors that cannot be repaired without knowing what was meant"
 _DOUBTFUL = image_repair.LOSSY | {rules.BAT_OVERLAP}
 _LEAVES_THE_REST_SOUND = frozenset({rules.BAT_STATE, rules.BAT_BITMAP_MISSING})
@@ -51,6 +53,7 @@ _BEGINNING = frozenset({rules.IDENTIFIER_SIGNATURE, rules.HEADER_NONE, rules.REG
 NOTHING = Concerned((), 0)
 
 
+@brief("path", "done", "refused", "dry_run")
 class RepairResult(NamedTuple):
     """What a repair did, or with ``dry_run`` would do, as sentences; empty if nothing was needed or possible.
 
@@ -69,6 +72,7 @@ class RepairResult(NamedTuple):
     dry_run: bool
 
 
+@brief("path", "file_size", "restored_size")
 class UndoResult(NamedTuple):
     """An image as it was before its repair. Sizes in bytes."""
 
@@ -208,6 +212,7 @@ def _repaired(
     """Try what may be done, and say what came of it."""
     lossy = Remedy.ACCEPT_DATA_LOSS in accepted
     sources: tuple[str, ...] = ()
+    has_let_go = False
     try:
         if _BEGINNING & found.report.counts.keys():
             anew = beginning.restored(staged)
@@ -220,11 +225,17 @@ def _repaired(
             beginning.write_patches(staged, items.patches)
             sources += items.found
         if Remedy.REBUILD in accepted and has_lost_entries(found.report):
+            # A log that cannot be replayed is given up before the table is looked at.
+            has_let_go = lossy and image_repair.make_openable(staged)
             sources += (rebuild_table(staged),)
         keeps = keeps_length(found.report) or (not lossy and has_lost_entries(found.report))
         stays_broken = not _LEAVES_THE_REST_SOUND.isdisjoint(found.report.counts)  # by what nobody claims?
         image_repair.repair_image(
-            staged, accept_data_loss=lossy, keep_length=keeps, keep_unowned=stays_broken
+            staged,
+            accept_data_loss=lossy,
+            keep_length=keeps,
+            keep_unowned=stays_broken,
+            has_let_go=has_let_go,
         )
     except VhdxError as error:
         advice = f"; try: {error.next_command}" if error.next_command else ""
@@ -241,6 +252,8 @@ def _repaired(
 def _hint(report: CollectingReport, accepted: AbstractSet[Remedy]) -> str | None:
     """What the caller has to allow before anything is done; None if nothing, or if nothing would help."""
     errors = [rule for rule in report.counts if rule.severity is Severity.ERROR]
+    if rules.HOST_READ in errors:
+        return _UNREADABLE
     if Remedy.ACCEPT_DATA_LOSS in accepted:  # which gives up what the table has lost, instead
         errors = [rule for rule in errors if rule not in _LOST_ENTRIES]
     for remedy, hint in _HINTS.items():

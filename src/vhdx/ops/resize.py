@@ -23,6 +23,7 @@ from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.partitions.relocate import free_behind, minimum_size
 from vhdx.reshape.resize import resize as resize_image
 from vhdx.storage.file import open_for_writing
+from vhdx.text import brief
 from vhdx.units import parse_size, size_text
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from vhdx.storage.file import FileStorage
 
 
+@brief("path", "virtual_size_before", "virtual_size_after")
 class ResizeResult(NamedTuple):
     """What was done. Sizes in bytes; ``free_size`` is what the last partition could grow by.
 
@@ -45,9 +47,10 @@ class ResizeResult(NamedTuple):
     """
 
     path: str
-    old_size: int
-    new_size: int
-    file_size: int
+    virtual_size_before: int
+    virtual_size_after: int
+    file_size_before: int
+    file_size_after: int
     table_kind: str
     table_moved: bool
     partitions: tuple[Partition, ...]
@@ -84,6 +87,7 @@ def resize(
     """
     path, rounding = os.fspath(path), Rounding()
     with contextlib.closing(open_for_writing(path)) as storage:
+        size_before = storage.size()
         with writable_disk(storage.lent(), parents) as disk:
             table, old_size = partition_table(disk), disk.size
             if grow_partition is not None:
@@ -105,12 +109,13 @@ def resize(
             move.after(disk, growing=new_size > old_size)
             has_grown = grow_partition is not None and resize_gpt.grow(disk, grow_partition)
             table = partition_table(disk) if has_grown else table
-        file_size = storage.size()
+        size_after = storage.size()
     return ResizeResult(
         path=path,
-        old_size=old_size,
-        new_size=new_size,
-        file_size=file_size,
+        virtual_size_before=old_size,
+        virtual_size_after=new_size,
+        file_size_before=size_before,
+        file_size_after=size_after,
         table_kind=table.kind,
         table_moved=bool(move.steps),
         partitions=table.partitions,

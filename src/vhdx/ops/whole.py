@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.chain import Disk
 from vhdx.disk.partitions import partition_table
+from vhdx.disk.volumes import volumes
 from vhdx.errors import VhdxError
 from vhdx.extents import ExtentKind
 from vhdx.storage.runs import Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.extents import Doubt
@@ -26,12 +28,26 @@ class PartitionShare(NamedTuple):
     lost: int
 
 
+class FileSystemShare(NamedTuple):
+    """A file system: in which volume, of which kind, how much is in use, how much of that is lost, in bytes.
+
+    Both are None where what it keeps of its space is lost, too, or in doubt: ``reason`` says why.
+    """
+
+    name: str
+    kind: str
+    used: int | None
+    lost: int | None
+    reason: str | None
+
+
 class WholeShare(NamedTuple):
     """What the file was to hold of a disk, and how much of that is lost or doubtful, in bytes."""
 
     stored: int
     lost: int
     partitions: tuple[PartitionShare, ...]
+    file_systems: tuple[FileSystemShare, ...] = ()
 
 
 def whole_share(storage: ReadableStorage, name: str) -> WholeShare | None:
@@ -68,7 +84,23 @@ def _share(disk: VirtualDisk, doubts: Iterable[Doubt]) -> WholeShare:
         PartitionShare(each.number, each.length, _inside(lost, each.offset, each.offset + each.length))
         for each in partition_table(disk).partitions
     )
-    return WholeShare(stored, lost_bytes, partitions)
+    return WholeShare(stored, lost_bytes, partitions, tuple(_file_systems(disk, lost)))
+
+
+def _file_systems(disk: VirtualDisk, lost: Runs) -> Iterator[FileSystemShare]:
+    """What of the contents of file systems is lost; nothing of those that cannot be told."""
+    with contextlib.suppress(VhdxError):
+        for volume in volumes(disk):
+            found = volume.summary
+            if found.used is None:
+                yield FileSystemShare(found.name, found.kind, None, None, next(iter(found.reasons), None))
+                continue
+            segments = volume.map.segments
+            gone = sum(_inside(lost, each.disk_offset, each.disk_offset + each.length) for each in segments)
+            free = sum(
+                _inside(lost, at, at + length) for at, length in (volume.free_ranges() if gone else ())
+            )
+            yield FileSystemShare(found.name, found.kind, found.used, gone - free, None)
 
 
 def _inside(runs: Runs, start: int, end: int) -> int:

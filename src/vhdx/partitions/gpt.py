@@ -143,6 +143,12 @@ def unpack_entries(entries: bytes, entry_size: int) -> Iterator[GptEntry]:
             yield GptEntry(number, UUID(bytes_le=kind), UUID(bytes_le=unique), first, last, attributes, text)
 
 
+def pack_entry(kind: UUID, unique_id: UUID, first: int, last: int, name: str) -> bytes:
+    """An entry without attributes; of ``name`` as much as fits in."""
+    raw = name.encode("utf-16-le")[:72]
+    return _ENTRY.pack(kind.bytes_le, unique_id.bytes_le, first, last, 0, raw)
+
+
 def with_places(entries: bytes, entry_size: int, places: dict[int, tuple[int, int]]) -> bytes:
     """The array with other (first, last) sectors for the entries of these numbers."""
     changed = bytearray(entries)

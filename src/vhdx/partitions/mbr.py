@@ -105,6 +105,13 @@ def with_length(record: bytes, index: int, sectors: int) -> bytes:
     return record[:at] + entry + record[at + _ENTRY.size :]
 
 
+def new_record(disk_id: int, entries: tuple[MbrEntry, ...]) -> bytes:
+    """A record without boot code."""
+    record = bytearray(RECORD_SIZE)
+    record[_DISK_ID_OFFSET : _DISK_ID_OFFSET + 4] = disk_id.to_bytes(4, "little")
+    return with_entries(bytes(record), entries)
+
+
 def protective_for(record: bytes, sectors: int) -> bytes | None:
     """The protective MBR for a disk of so many sectors; None where the record is to stay as it is.
 

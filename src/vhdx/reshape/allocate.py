@@ -64,6 +64,7 @@ def allocate(session: Session, blocks: range, advance: Advance = to_nobody) -> b
     as it was.
     """
     session.begin(contents=False)
+    session.keep_unexplained(advance)
     reserved = _make_room(session, blocks)
     geometry = session.geometry
     for block, _, count in geometry.slot_runs(blocks.start, len(blocks), SLOTS_IN_PAGE):
@@ -78,7 +79,6 @@ def _make_room(session: Session, blocks: range) -> bool:
     size, block_size = session.file.size(), session.geometry.block_size
     runs = session.bat.runs(blocks.start, len(blocks))
     absent = sum(run.block_count for run in runs if not is_present(run.entry))
-    session.keep_unexplained()
     _, gap_lengths = session.space.gaps()
     behind = max(0, absent - int((gap_lengths * MIB // block_size).sum()))
     end = max(size, session.space.end_after(behind, block_size))

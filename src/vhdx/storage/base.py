@@ -6,6 +6,8 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from vhdx.text import command
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -84,13 +86,23 @@ class HostReadError(OSError):
     """The host cannot read a part of a file: ``failed_at`` is the first byte that it did not give."""
 
     def __init__(self, error: OSError, name: str, failed_at: int, end: int) -> None:
-        why = f"{error.strerror} in {end - failed_at} bytes at file offset {failed_at}"
-        super().__init__(error.errno, why, name)
+        self._why = f"{error.strerror} in {end - failed_at} bytes at file offset {failed_at}"
+        super().__init__(error.errno, self._sentence(self._why, name), name)
         self.failed_at = failed_at
+
+    def read_for(self, disk_offset: int, length: int) -> None:
+        """Say for which bytes of a virtual disk it was read."""
+        why = f"{self._why}, read for bytes {disk_offset} to {disk_offset + length} of the disk"
+        self.strerror = self._sentence(why, str(self.filename))
+
+    @staticmethod
+    def _sentence(why: str, name: str) -> str:
+        advice = command("convert --salvage {} SALVAGED.vhdx", name)
+        return f"{why}; copy the file with ddrescue, or save everything else: {advice}"
 
 
 def read_copy(storage: ReadableStorage, length: int, file_offset: int) -> bytes:
-    """The bytes of a structure that stands twice; none where the host cannot read this copy."""
+    """The bytes of a structure that can be done without; none where the host cannot read it."""
     try:
         return storage.read(length, file_offset)
     except OSError as error:

@@ -1,26 +1,33 @@
-"""A storage as a file object to read, for whoever reads from front to back."""
+"""A cursor over a known number of bytes: what file objects of storages, disks and files have in common."""
 
 from __future__ import annotations
 
 import io
-import os
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from typing_extensions import Buffer
 
     from vhdx.storage.base import ReadableStorage
 
 
-def reader_of(storage: ReadableStorage) -> BinaryIO:
-    """A buffered file object with a cursor of its own; closing it does not close the storage."""
-    return cast("BinaryIO", io.BufferedReader(_Cursor(storage)))
+class Cursor(io.RawIOBase):
+    """A position, which may stand behind the end, where reads return nothing. Subclasses fill a buffer."""
 
+    name_of_it = "stream"
+    """What it is to whoever uses it after it was closed."""
 
-class _Cursor(io.RawIOBase):
-    def __init__(self, storage: ReadableStorage) -> None:
-        self._storage = storage
-        self._at = 0
+    def __init__(self) -> None:
+        self._position = 0
+
+    @property
+    def length(self) -> int:
+        """Where the end is, in bytes."""
+        raise NotImplementedError
+
+    def fill(self, view: memoryview, position: int) -> None:
+        """Read exactly as many bytes as a buffer has, none of which is behind the end."""
+        raise NotImplementedError
 
     def readable(self) -> bool:
         return True
@@ -28,14 +35,50 @@ class _Cursor(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._storage.size()}[whence]
-        self._at = max(0, begin + offset)
-        return self._at
-
-    def readinto(self, buffer: WriteableBuffer, /) -> int:
+    def readinto(self, buffer: Buffer) -> int:
+        """Read up to the length of the buffer; 0 at the end."""
+        self.check_open()
         view = memoryview(buffer).cast("B")
-        count = min(len(view), max(0, self._storage.size() - self._at))
-        self._storage.read_into(view[:count], self._at)
-        self._at += count
+        count = max(0, min(len(view), self.length - self._position))
+        self.fill(view[:count], min(self._position, self.length))
+        self._position += count
         return count
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Move the cursor."""
+        self.check_open()
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.length}
+        if whence not in bases:
+            raise ValueError(f"unknown whence: {whence}")
+        position = bases[whence] + offset
+        if position < 0:
+            raise ValueError(f"negative position: {position}")
+        self._position = position
+        return position
+
+    def tell(self) -> int:
+        self.check_open()
+        return self._position
+
+    def check_open(self) -> None:
+        """Raise ValueError once it is closed."""
+        if self.closed:
+            raise ValueError(f"the {self.name_of_it} is closed")
+
+
+def reader_of(storage: ReadableStorage) -> BinaryIO:
+    """A buffered file object with a cursor of its own; closing it does not close the storage."""
+    return cast("BinaryIO", io.BufferedReader(_StorageCursor(storage)))
+
+
+class _StorageCursor(Cursor):
+    def __init__(self, storage: ReadableStorage) -> None:
+        super().__init__()
+        self._storage = storage
+
+    @property
+    def length(self) -> int:
+        return self._storage.size()
+
+    def fill(self, view: memoryview, position: int) -> None:
+        self._storage.read_into(view, position)

@@ -16,6 +16,7 @@ from vhdx.image.image import load
 from vhdx.image.states import is_invalid
 from vhdx.image.unowned import Look, kept_around
 from vhdx.journal.replay import known_end
+from vhdx.progress import to_nobody
 from vhdx.units import MIB
 from vhdx.write.pins import Pins
 from vhdx.write.space import Conflict, keep_leftovers, survey
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from vhdx.format.header import Header
     from vhdx.image.image import Image
+    from vhdx.progress import Advance
     from vhdx.storage.base import Storage
     from vhdx.write.space import Space
 
@@ -81,11 +83,11 @@ class Session(ClosedAtEnd):
             self._known_space = space
         return self._known_space
 
-    def keep_unexplained(self) -> None:
+    def keep_unexplained(self, advance: Advance = to_nobody) -> None:
         """Before space is taken or cut: keep what nobody claims and is not zeros, as it may be a lost block.
 
         Looked for once, in what nobody claimed when the file was opened; what the log says is newer than
-        itself is explained.
+        itself is explained. ``advance`` is told the bytes that were looked into.
         """
         if self._unexplained is not None:
             return
@@ -98,7 +100,8 @@ class Session(ClosedAtEnd):
         if self._lacks_entries():
             found = bytearray(claimed.translate(_UNCLAIMED))
         else:
-            found = kept_around(Look(self.image.storage, size), claimed, self.geometry.block_size)
+            look = Look(self.image.storage, size, advance=advance)
+            found = kept_around(look, claimed, self.geometry.block_size)
         space.keep_unexplained(found)
         self._unexplained, self._at_first = found, None
 

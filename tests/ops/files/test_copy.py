@@ -10,8 +10,8 @@ import pytest
 from tests.filesystems.making import run
 from tests.ops.files.guest import Guest, Node
 from vhdx.files.base import Kind
+from vhdx.files.host_names import host_name
 from vhdx.ops.files.copy import Copier, CopyOptions, CopyResult
-from vhdx.ops.files.names import host_name
 from vhdx.ops.files.target import Target
 
 FILE, DIRECTORY, LINK = Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK

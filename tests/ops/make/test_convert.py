@@ -34,6 +34,7 @@ from tests.support.logs import LogBuilder, difference
 from tests.support.naive import naive_content, naive_size
 from tests.support.parts import Block, Item, Region
 from tests.support.patterns import pattern
+from vhdx.disk.open import open_disk
 
 from .making import (
     Pieces,
@@ -449,7 +450,7 @@ def test_a_full_metadata_region_is_enough_for_all_user_items(tmp_path: Path) -> 
     roomy = {"metadata": Region(size=2 * MIB)}
     source = ImageBuilder(3 * MIB, MIB, items=items, regions=roomy).write(tmp_path / "a.vhdx")
     convert(source, tmp_path / "b.vhdx", block_size=MIB)
-    with vhdx.open(tmp_path / "b.vhdx") as disk:
+    with open_disk(tmp_path / "b.vhdx") as disk:
         leaf = disk.layers[0]
         kept = {entry.item_id: leaf.metadata.item(leaf.storage, entry) for entry in leaf.metadata.entries}
     assert {item.item_id: item.value for item in items.values()}.items() <= kept.items()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import TYPE_OF_KIND, Kind
-from vhdx.ops.files.names import host_name
+from vhdx.files.host_names import host_name
+from vhdx.files.stream import BUFFER_SIZE
 from vhdx.ops.files.target import Target
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int | None], None]
 
-_PIECE = 4 << 20
+_PIECE = BUFFER_SIZE
 _PLAIN_MODE = 0o777
 """What is kept of a mode where the owner is not: no file may act as somebody whom the guest chose."""
 

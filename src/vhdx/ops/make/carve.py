@@ -43,6 +43,7 @@ def prepare(directory: str, *, overwrite: bool) -> None:
         with os.scandir(directory) as entries:
             if not overwrite and next(entries, None) is not None:
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), directory) from None
+    Target(directory).close()  # where that cannot be held open nothing is converted first
 
 
 def carve(

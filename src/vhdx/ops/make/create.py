@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vhdx.build.build import ImageBuilder
-from vhdx.disk.open import open_disk
+from vhdx.disk.open import lone_disk, open_disk
 from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT, child_plan, is_found_by_default
+from vhdx.ops.make.formatting import format_disk
 from vhdx.ops.make.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
 from vhdx.storage.file import refuse_standard_output
 from vhdx.storage.publish import new_file
+from vhdx.text import brief
 from vhdx.units import parse_size
 
 if TYPE_CHECKING:
@@ -21,13 +23,16 @@ if TYPE_CHECKING:
     from vhdx.build.build import ImagePlan
     from vhdx.disk.chain import Disk
     from vhdx.disk.places import Parents
+    from vhdx.ops.make.formatting import Formatting
 
 
-@dataclass(frozen=True, slots=True)
+@brief("path", "disk_type", "virtual_size", "file_size")
+@dataclass(frozen=True, slots=True, repr=False)
 class CreateResult:
     """What was made. Sizes in bytes; ``remarks`` are sentences on what is not as it was asked for."""
 
     path: str
+    format: str
     virtual_size: int
     file_size: int
     disk_type: str
@@ -46,7 +51,7 @@ def create(
     path: str | os.PathLike[str],
     size: int | str | None = None,
     *,
-    disk_type: DiskType = "dynamic",
+    disk_type: DiskType | None = None,
     block_size: int | str | None = None,
     log_size: int | str = "1MiB",
     logical_sector_size: int | None = None,
@@ -56,6 +61,7 @@ def create(
     parent: str | os.PathLike[str] | None = None,
     parents: Parents = None,
     overwrite: bool = False,
+    formatting: Formatting | None = None,
 ) -> CreateResult:
     """Create an empty disk of ``size`` (bytes, or a word such as ``"10GiB"``) in a new file.
 
@@ -69,12 +75,18 @@ def create(
     user items, blocks of 2 MiB unless told otherwise, and the parent's size unless a larger one is given.
     ``parents`` says where the parent's own parents are, as for ``vhdx.open``.
 
+    ``formatting`` puts a file system on the disk, in a partition if it says so.
+
     Raises FileExistsError unless ``overwrite``, ImageLockedError if a file is in use, ValueError for sizes
     past the format's limits, UnsupportedImageError for a parent with a dirty log, OSError (ENOSPC for a
     fixed image on a full disk).
     """
     path = os.fspath(path)
     refuse_standard_output(path)
+    if formatting is not None:
+        if parent is not None:
+            raise ValueError("a child begins with the contents of its parent: it gets no file system")
+        formatting.check()
     options = ImageOptions(
         disk_type, block_size, log_size, logical_sector_size, physical_sector_size, disk_id, zero_blocks
     )
@@ -89,15 +101,20 @@ def create(
         with new_file(path, overwrite=overwrite, remark=remarks.append) as storage:
             builder = ImageBuilder(storage, plan, disk_size)
             file_size = builder.finish(disk_size)
+            if formatting is not None:
+                with lone_disk(storage.lent()) as disk:
+                    format_disk(disk, formatting, os.path.dirname(path) or ".", remarks.append)
+                file_size = storage.size()
     if not builder.reserved:
         remarks.append(NOT_RESERVED)
     if parent is not None and not is_found_by_default(path, os.fspath(parent)):
         remarks.append(NOT_FOUND_BY_DEFAULT)
     return CreateResult(
         path=path,
+        format="vhdx",
         virtual_size=disk_size,
         file_size=file_size,
-        disk_type=disk_type if parent is None else "differencing",
+        disk_type="differencing" if plan.locator else "fixed" if plan.fixed else "dynamic",
         block_size=plan.block_size,
         log_size=plan.log_length,
         logical_sector_size=plan.logical_sector_size,

@@ -1,0 +1,144 @@
+"""Files of guests: one that is large, read from front to back, and the names of very many."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from bench.harness import OURS, Aim, Row, command, have, limit_row, our_command, rows_of, take_turns
+from bench.looking import median_cost
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from bench.harness import Contestant
+
+MIB = 1 << 20
+SIZE = 256 * MIB
+FILES, IN_ONE = 100_000, 1000
+ROUNDS = 5
+MOST_MEBIBYTES = 256
+LEVEL = "at least level"
+READ_BY_TSK = """
+import sys, pytsk3
+file = pytsk3.FS_Info(pytsk3.Img_Info(sys.argv[1])).open("/big")
+for offset in range(0, file.info.meta.size, 1 << 20):
+    file.read_random(offset, min(1 << 20, file.info.meta.size - offset))
+"""
+WALKED_BY_TSK = """
+import sys, pytsk3
+waiting = [pytsk3.FS_Info(pytsk3.Img_Info(sys.argv[1])).open_dir("/")]
+while waiting:
+    for entry in waiting.pop():
+        if entry.info.name.name in (b".", b"..") or entry.info.meta is None:
+            continue
+        print(entry.info.name.name, entry.info.meta.size, entry.info.meta.mtime)
+        if entry.info.meta.type == pytsk3.TSK_FS_META_TYPE_DIR and entry.info.name.name != b"$OrphanFiles":
+            waiting.append(entry.as_directory())
+"""
+
+
+def measure(folder: Path) -> Iterator[Row]:
+    """Reading and listing, as processes of their own, everything in the host's cache."""
+    big = folder / "big"
+    with open(big, "wb") as file:
+        file.writelines(os.urandom(MIB) for _ in range(SIZE // MIB))
+    for kind, image in (("ext4", _ext4(folder, big)), ("NTFS", _ntfs(folder, big))):
+        if image is not None:
+            with _mounted(image) as point:
+                found = take_turns(_readers(kind, image, point), ROUNDS)
+            aims = {
+                name: Aim(f"{LEVEL} with {name}", lambda ours, theirs: ours <= theirs) for name in _RIVALS
+            }
+            yield from rows_of(f"{SIZE // MIB} MiB file out of {kind}", found, aims)
+            image.unlink()
+    big.unlink()
+    yield from _listing(folder)
+
+
+_RIVALS = ("pytsk3", "7-Zip")
+
+
+def _ext4(folder: Path, big: Path) -> Path | None:
+    if not have("mkfs.ext4", "debugfs"):
+        return None
+    image = _raw(folder / "ext4.raw", SIZE * 5 // 4)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    subprocess.run(["debugfs", "-w", "-R", f"write {big} big", image], check=True, capture_output=True)
+    return image
+
+
+def _ntfs(folder: Path, big: Path) -> Path | None:
+    if not have("mkntfs", "ntfscp"):
+        return None
+    image = _raw(folder / "ntfs.raw", SIZE * 5 // 4)
+    subprocess.run(["mkntfs", "-F", "-q", "-Q", image], check=True, capture_output=True)
+    subprocess.run(["ntfscp", image, big, "big"], check=True, capture_output=True)
+    return image
+
+
+def _raw(path: Path, size: int) -> Path:
+    with open(path, "wb") as file:
+        file.truncate(size)
+    return path
+
+
+def _readers(kind: str, image: Path, point: Path | None) -> dict[str, Contestant]:
+    readers = {OURS: command(*our_command(), "cat", f"{image}:/big")}
+    if point is not None:
+        readers["loop mount"] = command("cat", point / "big")
+    if have("7zz"):
+        readers["7-Zip"] = command("7zz", "e", "-so", image, "big")
+    if kind == "ext4":
+        readers["debugfs"] = command("debugfs", "-R", "dump big /dev/null", image)
+    if importlib.util.find_spec("pytsk3"):
+        readers["pytsk3"] = command(sys.executable, "-c", READ_BY_TSK, image)
+    return readers
+
+
+@contextlib.contextmanager
+def _mounted(image: Path) -> Iterator[Path | None]:
+    """Where the kernel has mounted it; None where it does not, or we are not root."""
+    point = image.with_suffix(".mounted")
+    point.mkdir()
+    words: list[str | Path] = ["mount", "-o", "loop,ro", image, point]
+    is_there = os.geteuid() == 0 and subprocess.run(words, check=False, capture_output=True).returncode == 0
+    try:
+        yield point if is_there else None
+    finally:
+        if is_there:
+            subprocess.run(["umount", point], check=True)
+
+
+def _listing(folder: Path) -> Iterator[Row]:
+    if not have("mkfs.ext4"):
+        return
+    tree = folder / "tree"
+    for number in range(FILES // IN_ONE):
+        directory = tree / f"directory {number}"
+        directory.mkdir(parents=True)
+        for name in range(IN_ONE):
+            (directory / f"file {name}").touch()
+    image = _raw(folder / "many.raw", 256 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", "-N", str(FILES * 2), "-d", tree, image], check=True)
+    ours: list[str | Path] = [*our_command(), "ls", "-l", "-R", image]
+    with _mounted(image) as point:
+        listers = {OURS: command(*ours)}
+        if point is not None:
+            listers["ls -l -R of a loop mount"] = command("ls", "-l", "-R", point)
+        if have("7zz"):
+            listers["7-Zip"] = command("7zz", "l", image)
+        if importlib.util.find_spec("pytsk3"):
+            listers["pytsk3"] = command(sys.executable, "-c", WALKED_BY_TSK, image)
+        found = take_turns(listers, ROUNDS)
+    aims = {name: Aim(f"{LEVEL} with {name}", lambda ours, theirs: ours <= theirs) for name in _RIVALS}
+    yield from rows_of(f"ls -l -R of {FILES} files", found, aims)
+    resident = median_cost(ours).mebibytes
+    yield limit_row(
+        f"ls -l -R of {FILES} files: resident", resident, MOST_MEBIBYTES, "MiB", "256 MiB at most"
+    )
