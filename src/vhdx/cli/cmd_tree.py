@@ -27,7 +27,7 @@ _STATES = {
 
 
 @click.command()
-@click.argument("directory", type=click.Path(exists=True, file_okay=False), default=".")
+@click.argument("directory", type=click.Path(file_okay=False), default=".")
 @json_option
 def tree(directory: str, *, as_json: bool) -> None:
     """Draw whose parent is whose among the images in DIRECTORY.

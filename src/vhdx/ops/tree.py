@@ -44,6 +44,7 @@ class TreeImage(NamedTuple):
     """
 
     path: str
+    format: str
     disk_type: str
     virtual_size: int
     file_size: int
@@ -121,6 +122,7 @@ def _described(loaded: Image, file: ReadableStorage) -> _Member:
     values = items.locator or {}
     found = TreeImage(
         path=file.name,
+        format="vhdx",
         disk_type=items.disk_type,
         virtual_size=items.disk_size,
         file_size=file.size(),
