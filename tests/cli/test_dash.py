@@ -64,7 +64,14 @@ READ = {
     ),
     *("metadata list image", "metadata set source", "mount directory", "mount image", "read image"),
     *("cat place", "cp places", "du place", "find place", "ls place", "tar place"),
-    *("rebase parent", "serve images", "serve path", "unmount directory"),
+    *(
+        "rebase parent",
+        "rebase directory",
+        "tree directory",
+        "serve images",
+        "serve path",
+        "unmount directory",
+    ),
 }
 """Names of files that are read, or of what is no file; `serve` and `mount` write to images where told to."""
 

@@ -107,7 +107,7 @@ def test_the_console_script_is_the_module(image: Path) -> None:
         (("create",), "Missing argument"),
         (("create", "a.vhdx"), "a disk without a parent needs a size"),
         (("create", "a.vhdx", "ten"), "'ten' is not a size"),
-        (("create", "a.vhdx", "10GB"), "ambiguous"),
+        (("create", "a.vhdx", "10GQ"), "not a size"),
         (("create", "a.vhdx", "0"), "more than 0 and at most 64 TiB"),
         (("create", "a.vhdx", "65T"), "more than 0 and at most 64 TiB"),
         (("create", "a.vhdx", "1M", "--block-size", "512M"), "at most 256 MiB"),

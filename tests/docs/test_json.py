@@ -15,7 +15,7 @@ from vhdx.cli.main import exit_code_of
 from vhdx.cli.verbs import main
 from vhdx.ops import registry
 
-from .scenes import chain, damaged, dirty, guest, partitioned
+from .scenes import chain, checkpoints, damaged, dirty, guest, partitioned
 from .schema import PAGE, annotations_of, complaints, read_schema, words_of
 
 SCHEMA = read_schema(PAGE.read_text())
@@ -119,6 +119,8 @@ CASES: list[tuple[Callable[[Path], None], str, str, int]] = [
     (chain, "rebase", "tuesday.avhdx --parent monday.avhdx", 0),
     (chain, "set", "tuesday.avhdx --disk-id new", 0),
     (_item, "metadata list", "tuesday.avhdx", 0),
+    (checkpoints, "rebase --all DIR", ". --yes", 0),
+    (chain, "tree", ".", 0),
     (_inside_wsl, "wsl", "", 0),
 ]
 

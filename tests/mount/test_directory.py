@@ -181,9 +181,21 @@ def test_sizes_stay(disk: vhdx.Disk) -> None:
     for size in (0, SIZE - 512, SIZE + 512):
         assert number_of(lambda size=size: directory.truncate(FILE, size)) == errno.EPERM  # type: ignore[misc]
     assert number_of(lambda: directory.open(FILE, os.O_RDWR | os.O_TRUNC)) == errno.EPERM
+    for size in (0, SIZE + 512):
+        assert number_of(lambda size=size: directory.truncate(FILE, size, 0)) == errno.EPERM  # type: ignore[misc]
     assert number_of(lambda: directory.fallocate(FILE, ZERO_RANGE, SIZE - 1, 2, 0)) == errno.EPERM
     assert number_of(lambda: directory.fallocate(FILE, 0, 0, 512, 0)) == errno.EOPNOTSUPP
     assert directory.getattr(FILE)["st_size"] == SIZE
+
+
+def test_a_smaller_size_through_a_descriptor_changes_nothing(disk: vhdx.Disk) -> None:
+    told: list[str] = []
+    directory = directory_of(disk, told)
+    disk.pwrite(b"kept", SIZE - 4)
+    assert directory.truncate(FILE, SIZE - 512, 0) == 0
+    assert directory.getattr(FILE)["st_size"] == SIZE
+    assert disk.pread(4, SIZE - 4) == b"kept"
+    assert told == [f"the disk keeps its {SIZE} bytes, though a program wants {SIZE - 512} of them"]
 
 
 def test_there_is_one_file(disk: vhdx.Disk) -> None:

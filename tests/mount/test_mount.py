@@ -251,6 +251,20 @@ def test_readers_and_writers_at_once(path: Path) -> None:
     assert is_clean(path)
 
 
+@needs("mkfs.ext4", "resize2fs", "e2fsck")
+def test_a_file_system_is_resized(path: Path) -> None:
+    """It grows and shrinks, resize2fs says nothing of an error, and what is behind stays as it is."""
+    with mounted(path, "--write") as file:
+        program("mkfs.ext4", "-q", "-F", file, "20M")
+        for size in ("", "30M", "10M"):
+            words = ["resize2fs", "-f", str(file), *size.split()]
+            done = subprocess.run(words, capture_output=True, text=True, check=True)
+            assert done.stderr.splitlines()[1:] == []  # the first one says its version
+            program("e2fsck", "-f", "-n", file)
+        assert file.stat().st_size == SIZE
+    assert is_clean(path)
+
+
 # The end -----------------------------------------------------------------------------------------
 
 

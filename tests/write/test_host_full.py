@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 import shutil
 import subprocess
 import uuid
@@ -13,6 +14,7 @@ from unittest import mock
 import pytest
 
 import vhdx
+from tests.cli.running import COMMAND, run
 from tests.support.faults import failing_host, fails_after_half
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
@@ -76,7 +78,9 @@ def test_what_a_failed_commit_took_is_given_back_on_closing(tmp_path: Path) -> N
     disk.pwrite(b"in place", 0)
     with (
         mock.patch("vhdx.storage.host.reserve", side_effect=FULL),
-        pytest.raises(OSError, match=r"bytes were wanted where \d+ are free; vhdx compact"),
+        pytest.raises(
+            OSError, match=r"bytes were wanted where \d+ are free, the file takes \d+; vhdx compact"
+        ),
     ):
         disk.close()
     disk.close()
@@ -157,3 +161,23 @@ def test_a_real_host_that_is_full_has_its_space_back(small: Path) -> None:
         vhdx.set_user_item(path, uuid.uuid4(), pattern(1, MIB))
     assert free(small) >= before - 64 * 1024
     assert is_clean(path)
+
+
+def test_verbs_say_how_far_they_came(small: Path, tmp_path: Path) -> None:
+    """What `write` says is written is there; what `convert` had written is gone."""
+    path, content = small / "disk.vhdx", pattern(1, 60 * MIB)
+    vhdx.create(path, 100 * MIB, block_size=MIB)
+    done = subprocess.run(
+        [*COMMAND, "write", str(path), "0"], input=content, capture_output=True, check=False
+    )
+    found = re.search(rb"; (\d+) MiB had been written, and stay\n", done.stderr)
+    assert found is not None, done.stderr
+    kept = int(found[1]) * MIB
+    with vhdx.open(path) as disk:
+        assert disk.pread(kept, 0) == content[:kept]
+        assert not any(disk.pread(MIB, kept))
+    path.unlink()
+    (tmp_path / "disk.raw").write_bytes(content)
+    sentence = run("convert", tmp_path / "disk.raw", path).sentence
+    assert re.search(r"; \d+ MiB \(\d+ bytes\) had been written, and went with the new file$", sentence)
+    assert [each.name for each in small.iterdir() if each.name != "lost+found"] == []

@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, known_options
+from vhdx.cli.options import (
+    FILE,
+    chain_options,
+    force_share_option,
+    json_option,
+    known_options,
+    verbose_option,
+)
 
 
 @click.command()
@@ -16,6 +23,7 @@ from vhdx.cli.options import FILE, chain_options, force_share_option, json_optio
 @known_options
 @force_share_option
 @json_option
+@verbose_option
 def check(images: tuple[str, ...], **options: Any) -> int:
     """Find everything in IMAGE that breaks a rule of the format.
 

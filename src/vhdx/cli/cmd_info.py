@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from vhdx.cli.options import FILE, chain_options, force_share_option, format_option, json_option
+from vhdx.cli.options import (
+    FILE,
+    chain_options,
+    force_share_option,
+    format_option,
+    json_option,
+    verbose_option,
+)
 
 
 @click.command()
@@ -17,6 +24,7 @@ from vhdx.cli.options import FILE, chain_options, force_share_option, format_opt
 @chain_options
 @force_share_option
 @json_option
+@verbose_option
 def info(images: tuple[str, ...], **options: Any) -> int:
     """Say what IMAGE is, without changing it.
 

@@ -18,10 +18,11 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
     selection,
+    verbose_option,
     volume_options,
 )
-from vhdx.cli.render import print_json, print_rows, progress_bar
-from vhdx.units import format_size, size_text
+from vhdx.cli.render import print_json, print_rows, progress_bar, shown
+from vhdx.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 @chain_options
 @force_share_option
 @json_option
+@verbose_option
 def measure(
     sources: tuple[str, ...],
     *,
@@ -114,10 +116,10 @@ def _line(look: Callable[[str], MeasureResult], source: str) -> tuple[MeasureRes
 
 def _rows(found: MeasureResult) -> Iterator[tuple[str, str]]:
     bound = "" if found.scanned else "at most "
-    yield "target", f"{found.target_format}, {size_text(found.virtual_size)}"
-    yield "contents", f"{bound}{size_text(found.data_size)}"
+    yield "target", f"{found.target_format}, {shown(found.virtual_size)}"
+    yield "contents", f"{bound}{shown(found.data_size)}"
     certain = found.required_size == found.fully_allocated_size
-    yield "required", f"{'' if certain else bound}{size_text(found.required_size)}"
-    yield "fully allocated", size_text(found.fully_allocated_size)
+    yield "required", f"{'' if certain else bound}{shown(found.required_size)}"
+    yield "fully allocated", shown(found.fully_allocated_size)
     if found.compacted_size is not None:
-        yield "source, compacted", f"{bound}{size_text(found.compacted_size)}"
+        yield "source, compacted", f"{bound}{shown(found.compacted_size)}"

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import click
 
-from vhdx.units import parse_size
+from vhdx.cli.render import be_verbose, echo
+from vhdx.units import is_decimal, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +30,20 @@ class Size(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            return parse_size(value)
+            size = parse_size(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        say_if_decimal(value)
+        return size
+
+
+def say_if_decimal(word: int | str) -> None:
+    """Say on standard error what a word such as ``10GB`` is taken for: not everybody means that by it."""
+    if isinstance(word, str) and is_decimal(word):
+        short = word.strip().rstrip("bB")
+        echo(
+            f"vhdx: {word} is decimal, a power of 1000; {short}, {short}i and {short}iB are binary", err=True
+        )
 
 
 class DiskId(click.ParamType[UUID]):
@@ -134,6 +146,14 @@ def together(*decorators: Decorator) -> Decorator:
     return decorate
 
 
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda _context, _option, verbose: be_verbose(verbose),
+    help="Tell exact sizes, and more.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: exact numbers, stable keys.")
 force_share_option = click.option(
     "--force-share",

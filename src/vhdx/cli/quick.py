@@ -24,7 +24,8 @@ _UNSAID = {
     "info": {"image_format": None},
 }
 """What may be told of an image, and is not here."""
-FLAGS = {"check": _LOOKING, "info": {**_LOOKING, "--blocks": "blocks"}}
+_VERBOSE = {"-v": "verbose", "--verbose": "verbose"}
+FLAGS = {"check": {**_LOOKING, **_VERBOSE}, "info": {**_LOOKING, **_VERBOSE, "--blocks": "blocks"}}
 """The flags of each verb, as its parameters are called."""
 
 
@@ -36,7 +37,8 @@ def call_of(arguments: list[str]) -> partial[Any] | None:
         return partial(_print_version)
     verb, *words = arguments or [""]
     options = _options(verb, words)
-    return None if options is None else partial(_call, verb, options)
+    verbose = any(word in _VERBOSE for word in words)
+    return None if options is None else partial(_call, verb, options, verbose=verbose)
 
 
 def _options(verb: str, words: list[str]) -> dict[str, Any] | None:
@@ -45,11 +47,14 @@ def _options(verb: str, words: list[str]) -> dict[str, Any] | None:
     images = [word for word in words if word not in flags]
     if not flags or not images or not all(images) or any(image.startswith(_PARSED) for image in images):
         return None
-    given = {name: word in words for word, name in flags.items()}
+    given = {name: word in words for word, name in flags.items() if word not in _VERBOSE}
     return {"images": tuple(images), "parent_dirs": (), **given, **_UNSAID[verb]}
 
 
-def _call(verb: str, options: dict[str, Any]) -> Any:
+def _call(verb: str, options: dict[str, Any], *, verbose: bool) -> Any:
+    from vhdx.cli.render import be_verbose  # noqa: PLC0415  `vhdx --version` needs nothing
+
+    be_verbose(verbose)
     if verb == "info":
         from vhdx.cli.show_info import show as show_info  # noqa: PLC0415  whichever is called
 

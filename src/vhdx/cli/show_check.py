@@ -6,10 +6,10 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vhdx.cli.render import echo, print_json, progress_bar
+from vhdx.cli.render import echo, painted, print_json, progress_bar, shown
 from vhdx.errors import cited
 from vhdx.text import command, printable
-from vhdx.units import format_size, size_text
+from vhdx.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 EXIT_ERRORS = 2
 EXIT_WARNINGS = 3
 _ORDER = ("error", "warning", "note")
+_COLOURS = {"error": "31", "warning": "33", "note": "2"}
 _TOLD = 3
 """How many findings of one kind have a line each, or are named in the line of all."""
 
@@ -95,7 +96,8 @@ def print_result(result: CheckResult, *, notes: bool = True) -> None:
                 kinds.setdefault(finding.code, []).append(finding)
         for code, found in kinds.items():
             for text in _texts(found, result.codes[code]):
-                echo(f"{path}: {text}")
+                word, _, rest = text.partition(":")
+                echo(f"{path}: {painted(word, _COLOURS[severity])}:{rest}")
     if result.unchecked:
         parts = ", ".join(result.unchecked)
         echo(f"{path}: not checked, because what leads there is damaged: {parts}")
@@ -111,10 +113,10 @@ def _whole(result: CheckResult) -> Iterator[str]:
     whole = result.whole
     if whole is None:
         return
-    left = size_text(whole.stored - whole.lost)
-    yield f"the file ends early: of {size_text(whole.stored)} that it held of the disk {left} are whole"
+    left = shown(whole.stored - whole.lost)
+    yield f"the file ends early: of {shown(whole.stored)} that it held of the disk {left} are whole"
     for part in whole.partitions:
-        share = "whole" if not part.lost else f"{size_text(part.lost)} of {size_text(part.length)} are lost"
+        share = "whole" if not part.lost else f"{shown(part.lost)} of {shown(part.length)} are lost"
         yield f"partition {part.number}: {share}"
     for found in whole.file_systems:
         yield f"{found.name}: {found.kind}: {_files_share(found)}"
@@ -125,8 +127,8 @@ def _files_share(found: FileSystemShare) -> str:
     if found.used is None or found.lost is None:
         return f"how much of its files is lost is not known: {found.reason}"
     if not found.lost:
-        return f"all {size_text(found.used)} in use are whole"
-    return f"{size_text(found.lost)} of {size_text(found.used)} in use are lost"
+        return f"all {shown(found.used)} in use are whole"
+    return f"{shown(found.lost)} of {shown(found.used)} in use are lost"
 
 
 def _texts(found: list[CheckFinding], number: int) -> Iterator[str]:
@@ -179,5 +181,5 @@ def _summary(result: CheckResult) -> str:
         return "no errors, no warnings"
     counted = ((result.errors, "error"), (result.warnings, "warning"), (result.notes, "note"))
     parts = [f"{number} {name if number == 1 else name + 's'}" for number, name in counted]
-    leaked = f"; {size_text(result.leaked_bytes)} leaked" if result.leaked_bytes else ""
+    leaked = f"; {shown(result.leaked_bytes)} leaked" if result.leaked_bytes else ""
     return ", ".join(parts) + leaked

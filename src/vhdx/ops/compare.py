@@ -11,12 +11,13 @@ from vhdx.text import brief
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.open import Format, Openable
     from vhdx.disk.opened import OpenedDisk
     from vhdx.disk.places import Parents
+    from vhdx.extents import Extent
 
 
 @brief("identical", "first_difference")
@@ -64,18 +65,25 @@ def _part(disk: OpenedDisk, partition: int | None) -> OpenedDisk:
 def _first_difference(
     one: VirtualDisk, other: VirtualDisk, progress: Callable[[int, int | None], None] | None
 ) -> int | None:
-    length = min(one.size, other.size)
-    for ours, theirs in side_by_side(one.extents(length=length), other.extents(length=length)):
-        if ours.kind is not ExtentKind.DATA and theirs.kind is not ExtentKind.DATA:
-            continue
-        for start in range(ours.offset, ours.end, MIB):
-            count = min(MIB, ours.end - start)
+    done, total = 0, 0 if progress is None else sum(part.length for part in _stored(one, other))
+    for part in _stored(one, other):
+        for start in range(part.offset, part.end, MIB):
+            count = min(MIB, part.end - start)
             left, right = one.pread(count, start), other.pread(count, start)
             if left != right:
                 return start + _first_unequal(left, right)
+            done += count
             if progress is not None:
-                progress(start + count, length)
+                progress(done, total)
     return None
+
+
+def _stored(one: VirtualDisk, other: VirtualDisk) -> Iterator[Extent]:
+    """The parts in which one of both has data: everywhere else both read as zeros."""
+    length = min(one.size, other.size)
+    for ours, theirs in side_by_side(one.extents(length=length), other.extents(length=length)):
+        if ExtentKind.DATA in (ours.kind, theirs.kind):
+            yield ours
 
 
 def _first_unequal(left: bytes, right: bytes) -> int:

@@ -646,11 +646,15 @@ def test_the_format_of_a_target(tmp_path: Path, name: str, target_format: Any, m
         assert (target.read_bytes()[:8] == b"vhdxfile") == (made == "vhdx")
 
 
-def test_progress_ends_at_the_last_data(tmp_path: Path) -> None:
+def test_progress_counts_data_and_no_holes(tmp_path: Path) -> None:
     source = write_raw(tmp_path / "a.raw", 8 * MIB, {0: b"x" * 2 * MIB, 6 * MIB: b"y" * 2 * MIB})
     calls: list[tuple[int, int | None]] = []
-    vhdx.convert(source, tmp_path / "a.vhdx", progress=lambda *call: calls.append(call))
-    assert calls == [(at * MIB, 8 * MIB) for at in (1, 2, 7, 8)]
+    options = vhdx.ImageOptions(block_size=MIB)
+    vhdx.convert(source, tmp_path / "a.vhdx", options=options, progress=lambda *call: calls.append(call))
+    assert calls == [(at * MIB, 4 * MIB) for at in (1, 2, 3, 4)]
+    calls.clear()
+    assert vhdx.compare(source, tmp_path / "a.vhdx", progress=lambda *call: calls.append(call)).identical
+    assert calls == [(at * MIB, 4 * MIB) for at in (1, 2, 3, 4)]
 
 
 # properties --------------------------------------------------------------------------------------

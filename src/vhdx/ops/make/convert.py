@@ -12,12 +12,12 @@ from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import open_source
+from vhdx.ops.make.source import open_source, stored_size
 from vhdx.ops.make.target import format_of, target_for
-from vhdx.storage.file import identity_of, refuse_standard_output
+from vhdx.storage.file import identity_of, refuse_standard_output, telling_if_full
 from vhdx.storage.publish import new_file
 from vhdx.text import brief
-from vhdx.units import MIB
+from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -224,8 +224,12 @@ def _refuse_own_layer(source: Source, target: str) -> None:
 
 def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
-    written = started = 0
-    with pieces_of(source) as pieces:
+    written = started = done = 0
+    total = None if progress is None else stored_size(source)
+    with (
+        telling_if_full(lambda: f"{size_text(written)} had been written, and went with the new file"),
+        pieces_of(source) as pieces,
+    ):
         for offset, data, runs in pieces:
             view = memoryview(data)
             for start, stop in runs:
@@ -234,6 +238,7 @@ def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress |
             if written - started >= _WRITE_BACK_EVERY:
                 storage.start_writing_back()  # while we go on reading
                 started = written
+            done += len(data)
             if progress is not None:
-                progress(offset + len(data), source.size)
+                progress(done, total)
     return written

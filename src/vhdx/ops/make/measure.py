@@ -12,7 +12,7 @@ from vhdx.ops.compact import compact
 from vhdx.ops.make.ahead import pieces_here
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import STANDARD_INPUT, open_source
+from vhdx.ops.make.source import STANDARD_INPUT, open_source, stored_size
 from vhdx.ops.make.target import target_for
 from vhdx.storage.stream import is_url
 from vhdx.text import brief
@@ -121,11 +121,13 @@ def _own_file(source: Openable) -> str | None:
 
 
 def _scanned(source: Source, progress: Progress | None) -> Iterator[tuple[int, int]]:
+    done, total = 0, None if progress is None else stored_size(source)
     for offset, data, runs in pieces_here(source):
         for start, stop in runs:
             yield offset + start, stop - start
+        done += len(data)
         if progress is not None:
-            progress(offset + len(data), source.size)
+            progress(done, total)
 
 
 def _count(runs: Iterator[tuple[int, int]], target: Target) -> tuple[int, int]:

@@ -153,6 +153,14 @@ class DiskSource:
                 view[start - offset : stop - offset] = data[start - place : stop - place]
 
 
+def stored_size(source: Source) -> int | None:
+    """The bytes that reading it takes at most, holes not counted; None of a pipe.
+
+    Takes a look at all extents: for whoever wants to know how far a job is.
+    """
+    return None if source.disk is None else sum(length for _, length in source.disk.data_ranges())
+
+
 def without(ranges: Iterable[tuple[int, int]], free: Iterable[Any]) -> Iterator[tuple[int, int]]:
     """Ranges in order less what arrays of rows (offset, length), in order, too, call free."""
     rows = (row for runs in free for row in runs.tolist())
