@@ -357,11 +357,14 @@ def _refuse_remains(path: str, storage: ReadableStorage, by_suffix: Format | Non
     other = foreign_to_images(prefix)
     if by_suffix is not None:
         what = "does not look like one" if other is None else f"is {other.kind}: {other.advice}"
+        from vhdx.format.vhd import FOOTER_SIZE  # noqa: PLC0415  sound images need not wait for it
+
         is_vhdx = by_suffix == "vhdx"
         raise CorruptImageError(
             f"it is named like a {by_suffix.upper()} but {what}; say -f raw or -f {by_suffix}",
             image=path,
             structure="file identifier" if is_vhdx else "footer",
+            file_offset=0 if is_vhdx else max(0, storage.size() - FOOTER_SIZE),
             rule=IDENTIFIER_SIGNATURE.section if is_vhdx else VHD_FOOTER_NONE.section,
         )
     size = storage.size()
