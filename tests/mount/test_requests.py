@@ -17,7 +17,9 @@ from .mounting import FUSE
 pytestmark = FUSE
 PROGRAM = """
 import sys, threading, vhdx
+from functools import partial
 from vhdx.mount import fuse
+from vhdx.mount.directory import DiskDirectory
 
 local, calls, fresh = threading.local(), 0, 0
 
@@ -36,7 +38,8 @@ class Counting:
         return getattr(self._disk, name)
 
 with vhdx.open(sys.argv[1], "r+") as disk:
-    fuse.serve(Counting(disk), sys.argv[2], source="x", ready=lambda: print("ready", flush=True), tell=print)
+    make = partial(DiskDirectory, Counting(disk), tell=print)
+    fuse.serve(make, sys.argv[2], source="x", ready=lambda: print("ready", flush=True))
 print(calls, fresh)
 """
 
