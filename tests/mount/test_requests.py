@@ -38,8 +38,8 @@ class Counting:
         return getattr(self._disk, name)
 
 with vhdx.open(sys.argv[1], "r+") as disk:
-    made = partial(DiskDirectory, Counting(disk), tell=print)
-    fuse.serve(made, sys.argv[2], source="x", ready=lambda: print("ready", flush=True))
+    make = partial(DiskDirectory, Counting(disk), tell=print)
+    fuse.serve(make, sys.argv[2], source="x", ready=lambda: print("ready", flush=True))
 print(calls, fresh)
 """
 

@@ -14,6 +14,7 @@ from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.tools import needs
 from tests.write.checking import is_clean
+from vhdx.disk.chain import Disk
 from vhdx.partitions.grow import grown
 from vhdx.partitions.read import read_table
 from vhdx.partitions.table import PartitionTable
@@ -204,19 +205,19 @@ def test_the_file_system_takes_the_space(tmp_path: Path, kind: str) -> None:
 
 def test_interrupted_and_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the steps: what is durable then is the old table or the new one; the next run completes it."""
-    write = vhdx.Disk.pwrite
+    write = Disk.pwrite
     for wanted in range(4):
         path = image_of(gpt_disk(SIZE, PLACES), tmp_path)
         left = [wanted]
 
-        def counted(disk: vhdx.Disk, data: bytes, offset: int, left: list[int] = left) -> None:
+        def counted(disk: Disk, data: bytes, offset: int, left: list[int] = left) -> None:
             if not left[0]:
                 raise KeyboardInterrupt
             left[0] -= 1
             write(disk, data, offset)
 
         with monkeypatch.context() as patched:
-            patched.setattr(vhdx.Disk, "pwrite", counted)
+            patched.setattr(Disk, "pwrite", counted)
             with pytest.raises(KeyboardInterrupt):
                 vhdx.resize(path, grow_partition=2)
         with vhdx.open(path) as disk:
