@@ -284,7 +284,7 @@ def test_what_clients_are_told_of_an_image(image: Path, tmp_path: Path) -> None:
     with serving(image, raw, old, "--socket", path, count=3), Client(path) as client:
         client.greet()
         told = [data[4 + int.from_bytes(data[:4], "big") :].decode() for _, data in client.option(LIST)[:-1]]
-    assert told == ["8 MiB, dynamic", "1 MiB, raw", "1 MiB, VHD"]
+    assert told == ["8 MiB, dynamic", "1 MiB, raw", "1 MiB, dynamic VHD"]
 
 
 # snapshots ---------------------------------------------------------------------------------------
@@ -331,7 +331,7 @@ def dirty(image: Path) -> None:
     """Let a writer die with a log that is to be replayed."""
     program = (
         "import os, sys, vhdx\n"
-        "disk = open_disk(sys.argv[1], 'r+')\n"
+        "disk = vhdx.open(sys.argv[1], 'r+')\n"
         "disk.pwrite(b'in the log only', 5 << 20)\n"
         "disk.flush()\n"
         "os._exit(0)\n"
