@@ -13,7 +13,8 @@ from tests.support.fat_twin import Twin
 from tests.support.lying import Operation, Record, crashes
 from tests.support.sparse import Content, ContentStorage
 from vhdx.build.build import ImageBuilder
-from vhdx.disk.open import open_any, writable_disk
+from vhdx.disk.open import open_any, readable_disk, writable_disk
+from vhdx.disk.places import policy_from
 from vhdx.disk.raw import RawDisk
 from vhdx.disk.volumes import volumes as disk_volumes
 from vhdx.ops.files.insert import InsertOptions, insert
@@ -170,7 +171,8 @@ def test_through_an_image(tmp_path: Path) -> None:
     story.put_into(disk)
     disk.close()
     found = [
-        story.judge(Twin(RawDisk(ContentStorage(content)).pread).hashes()) for content in states(record, 1)
+        story.judge(Twin(readable_disk(ContentStorage(content), "vhdx", policy_from(None)).pread).hashes())
+        for content in states(record, 1)
     ]
     assert len(found) > 50
     assert found[-1]

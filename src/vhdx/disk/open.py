@@ -275,7 +275,7 @@ def open_any(
     storage = storage_of(file, lock=lock)
     with closing_on_failure(storage):
         readable = _skipping(storage) if salvage else storage
-        found = image_format or format_of_contents(file, readable)
+        found = image_format or (_format_to_salvage if salvage else format_of_contents)(file, readable)
         if found == "vhdx" and salvage:
             return _salvaged_disk(storage, policy, known, lock=lock)
         if found == "vhd" and (salvage or ignore_bitmaps):
@@ -283,6 +283,13 @@ def open_any(
 
             return vhd_disk(storage, policy, lock=lock, salvage=salvage, uses_bitmaps=not ignore_bitmaps)
         return readable_disk(readable, found, policy, lock=lock)
+
+
+def _format_to_salvage(file: Openable, storage: ReadableStorage) -> Format:
+    """What a file is by its contents or, where its beginning is lost, by its name."""
+    found = format_of_file(storage)
+    by_suffix = format_of_name(os.fspath(file)) if isinstance(file, str | os.PathLike) else None
+    return by_suffix if found == "raw" and by_suffix else format_of_contents(file, storage)
 
 
 def _any_writable(
