@@ -11,12 +11,13 @@ import numpy as np
 
 import vhdx
 from bench.harness import PAIRS, Row, rows_of, take_turns
+from vhdx.disk.open import open_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from vhdx import Disk
+    from vhdx.disk.chain import Disk
 
 MIB = 1024 * 1024
 SIZE = 64 * MIB
@@ -43,14 +44,14 @@ def _chain(folder: Path, depth: int) -> Disk:
     """All data in the base: the longest way."""
     path = folder / f"{depth}-1.vhdx"
     vhdx.create(path, SIZE, block_size="1M")
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         for offset in range(0, SIZE, MIB):
             disk.pwrite(os.urandom(MIB), offset)
     for layer in range(2, depth + 1):
         child = folder / f"{depth}-{layer}.avhdx"
         vhdx.create(child, parent=path)
         path = child
-    return vhdx.open(path)
+    return open_disk(path)
 
 
 def _reading(disk: Disk, length: int, count: int) -> Callable[[], None]:
@@ -70,7 +71,7 @@ def _large_child(folder: Path) -> list[Row]:
     base, child = folder / "large.vhdx", folder / "large.avhdx"
     vhdx.create(base, "64T", block_size="1M")
     vhdx.create(child, parent=base, block_size="1M")
-    with vhdx.open(child) as disk:
+    with open_disk(child) as disk:
         opened = disk.layers[0]
         table, geometry = opened.regions.bat, opened.geometry
     blocks = np.arange(0, geometry.block_count, 100, dtype=np.uint64)
@@ -81,7 +82,7 @@ def _large_child(folder: Path) -> list[Row]:
         entries = np.memmap(file, np.uint64, "r+", table.file_offset, (table.length // 8,))
         entries[slots] = (np.arange(len(blocks), dtype=np.uint64) << np.uint64(20)) + np.uint64(end + 6)
         entries.flush()
-    with vhdx.open(child) as disk:
+    with open_disk(child) as disk:
         found = take_turns({"vhdx": lambda: _count(disk, len(blocks))}, 2)
     return [Row("changed extents of a 64 TiB child, 1 % of its blocks", found["vhdx"], "", None)]
 
@@ -99,7 +100,7 @@ def _merge(folder: Path) -> list[Row]:
         parent, child = folder / f"merge-{number}.vhdx", folder / f"merge-{number}.avhdx"
         vhdx.create(parent, MERGED)
         vhdx.create(child, parent=parent)
-        with vhdx.open(child, "r+") as disk:
+        with open_disk(child, "r+") as disk:
             for offset in range(0, MERGED, MIB):
                 disk.pwrite(os.urandom(MIB), offset)
         return child

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import vhdx
 from bench.harness import OURS, Row, have
+from vhdx.disk.open import open_disk
 from vhdx.units import KIB, MIB
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def made_images(folder: Path) -> Iterator[Path]:
 def sample(path: Path) -> Sample:
     """What there is to be saved of a sound image."""
     pages = {}
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         for start, length in disk.data_ranges():
             data = disk.pread(length, start)
             for at in range(0, length, PAGE):

@@ -26,6 +26,8 @@ python_use_unqualified_type_names = True
 html_theme = "furo"
 html_title = f"vhdx {__version__}"
 html_copy_source = False
+html_static_path = ["style"]
+html_css_files = ["console.css"]
 exclude_patterns = ["built"]
 
 man_pages = [("reference/command", "vhdx", "VHDX virtual disks on any system", author, 1)]

@@ -51,6 +51,7 @@ FACE = {
         "ParentPolicy",
         "__version__",
     ),
+    *("info", "ImageInfo", "VhdInfo", "RawInfo"),
     *("measure", "MeasureResult", "Partition", "PartitionTable"),
     *("VhdxError", "CorruptImageError", "UnsupportedImageError", "ParentNotFoundError"),
     "FileSystemError",
@@ -133,7 +134,7 @@ def _blocks(language: str) -> list[str]:
 def _numbers_of_this_machine(line: str) -> str:
     """The line without what differs between runs: GUIDs and the space that the host took."""
     line = re.sub(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "GUID", line)
-    line = re.sub(r"^(space on the host:) .*", r"\1 …", line)
+    line = re.sub(r"^(file size: .*, on the host) .*", r"\1 …", line)
     return line.replace(f"vhdx {vhdx.__version__}", "vhdx VERSION")
 
 

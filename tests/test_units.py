@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.layout import GIB, KIB, MIB, TIB
-from vhdx.units import format_size, parse_size
+from vhdx.units import format_size, is_decimal, parse_size
 
 WORDS: list[tuple[int | str, int]] = [
     (0, 0),
@@ -42,13 +42,34 @@ def test_words_that_are_sizes(word: int | str, size: int) -> None:
     assert parse_size(word) == size
 
 
-DECIMAL = [f"10{prefix}{b}" for prefix in "KMGTPEkmgtpe" for b in "Bb"]
+PREFIXES = [(prefix, power) for power, prefix in enumerate("KMGTPE", 1)]
 
 
-@pytest.mark.parametrize("word", [*DECIMAL, "1.5GB", "10 MB"])
-def test_decimal_words_are_refused_with_a_hint(word: str) -> None:
-    with pytest.raises(ValueError, match=r"ambiguous: write 1.*iB for powers of 1024"):
-        parse_size(word)
+@pytest.mark.parametrize(("prefix", "power"), PREFIXES)
+def test_only_words_like_gb_are_decimal(prefix: str, power: int) -> None:
+    for word in (f"10{prefix}B", f"10 {prefix.lower()}b", f" 10{prefix}b "):
+        assert parse_size(word) == 10 * 1000**power
+        assert is_decimal(word)
+    for word in (
+        f"10{prefix}",
+        f"10{prefix}i",
+        f"10{prefix}iB",
+        f"10 {prefix.lower()}ib",
+        "10b",
+        "10",
+        "",
+        "B",
+    ):
+        assert not is_decimal(word)
+    for word in (f"10{prefix}", f"10{prefix}i", f"10{prefix}iB"):
+        assert parse_size(word) == 10 * 1024**power
+
+
+def test_fractions_of_decimal_words() -> None:
+    assert parse_size("1.5GB") == 1_500_000_000
+    assert parse_size("0.001kB") == 1
+    with pytest.raises(ValueError, match="whole number of bytes"):
+        parse_size("0.0001kB")
 
 
 NO_SIZES = [

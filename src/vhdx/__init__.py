@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from vhdx.version import __version__
 
 if TYPE_CHECKING:
-    from vhdx.disk.chain import Disk
     from vhdx.disk.free_space import VolumeSelection
-    from vhdx.disk.open import open_disk as open  # noqa: A004  the name people expect
+    from vhdx.disk.open import open_any as open  # noqa: A004  the name people expect
+    from vhdx.disk.opened import OpenedDisk as Disk
     from vhdx.disk.places import ParentPolicy
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.errors import (
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.discard import DiscardedVolume
     from vhdx.ops.file_systems import file_systems
+    from vhdx.ops.info import ImageInfo
+    from vhdx.ops.info_any import RawInfo
+    from vhdx.ops.info_any import info_any as info
+    from vhdx.ops.info_vhd import VhdInfo
     from vhdx.ops.make.convert import ConvertResult, convert
     from vhdx.ops.make.create import CreateResult, create
     from vhdx.ops.make.formatting import Formatting
@@ -72,6 +76,7 @@ __all__ = [
     "FileSystemOn",
     "Formatting",
     "ImageFailedError",
+    "ImageInfo",
     "ImageLockedError",
     "ImageOptions",
     "KnownDisk",
@@ -83,12 +88,14 @@ __all__ = [
     "Partition",
     "PartitionTable",
     "PropertiesResult",
+    "RawInfo",
     "RebaseResult",
     "RepairResult",
     "ResizeResult",
     "UndoResult",
     "UnsupportedImageError",
     "UserItemInfo",
+    "VhdInfo",
     "VhdxError",
     "VolumeSelection",
     "__version__",
@@ -100,6 +107,7 @@ __all__ = [
     "delete_user_item",
     "file_systems",
     "get_user_item",
+    "info",
     "measure",
     "merge",
     "open",
@@ -114,9 +122,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "vhdx.disk.chain": ("Disk",),
     "vhdx.disk.free_space": ("VolumeSelection",),
     "vhdx.disk.open": ("open",),
+    "vhdx.disk.opened": ("Disk",),
     "vhdx.disk.places": ("ParentPolicy",),
     "vhdx.disk.volumes": ("FileSystemOn",),
     "vhdx.errors": (
@@ -138,6 +146,9 @@ _HOMES = {
     "vhdx.ops.make.create": ("CreateResult", "create"),
     "vhdx.ops.discard": ("DiscardedVolume",),
     "vhdx.ops.file_systems": ("file_systems",),
+    "vhdx.ops.info": ("ImageInfo",),
+    "vhdx.ops.info_any": ("RawInfo", "info"),
+    "vhdx.ops.info_vhd": ("VhdInfo",),
     "vhdx.ops.merge": ("MergeResult", "merge"),
     "vhdx.ops.make.measure": ("MeasureResult", "measure"),
     "vhdx.ops.metadata": ("UserItemInfo", "delete_user_item", "get_user_item", "set_user_item", "user_items"),
@@ -151,7 +162,7 @@ _HOMES = {
     "vhdx.partitions.table": ("Partition", "PartitionTable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_OTHER_NAMES = {"open": "open_disk"}
+_OTHER_NAMES = {"open": "open_any", "Disk": "OpenedDisk", "info": "info_any"}
 
 
 def __getattr__(name: str) -> object:
@@ -163,4 +174,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return list(__all__)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.text import brief
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -34,6 +36,7 @@ class BlockState(enum.IntEnum):
     PARTIALLY_PRESENT = 7
 
 
+@brief("offset", "length", "kind", "state", "depth", "file_offset")
 class Extent(NamedTuple):
     """A run of the virtual disk with one answer.
 
@@ -61,6 +64,7 @@ class Extent(NamedTuple):
         return self._replace(offset=offset, length=end - offset, file_offset=moved)
 
 
+@brief("offset", "length", "reason")
 class Doubt(NamedTuple):
     """A range of a damaged disk, in bytes, that may not read right, and why."""
 

@@ -6,35 +6,30 @@
         boot_sector = disk.pread(512, 0)
 
 Only what is read is fetched, by `fsspec`, whose protocols all work: ``https``, ``s3``, and others for which
-their packages are installed.
+their packages are installed. Where they need no options, `vhdx.open`, `vhdx.check`, `vhdx.convert` and all
+that read take the URL itself.
 """
 
 from __future__ import annotations
 
-import errno
-import io
-import re
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from vhdx.disk.open import readable_disk
+from vhdx.disk.open import closing_on_failure, format_of_contents, readable_disk
 from vhdx.disk.places import open_regular_file, policy_from
-from vhdx.storage.stream import StreamStorage
+from vhdx.storage.elsewhere import remote_file, remote_storage
+from vhdx.storage.stream import is_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.open import Format
+    from vhdx.disk.opened import OpenedDisk
     from vhdx.disk.places import Parents
     from vhdx.storage.base import ReadableStorage
-
-BLOCK_SIZE = 64 * 1024
-"""What is fetched at least."""
-_CACHED_BLOCKS = 128
-_LARGEST_CACHED_READ = 16 * BLOCK_SIZE
+    from vhdx.storage.elsewhere import CachedFile
 
 
-def open(url: str, *, parents: Parents = None, **options: Any) -> Disk:  # noqa: A001  as in vhdx.open
+def open(  # noqa: A001  as in vhdx.open
+    url: str, *, image_format: Format | None = None, parents: Parents = None, **options: Any
+) -> OpenedDisk:
     """Open the image behind a URL to read its virtual disk.
 
     ``parents`` names the parents of a differencing image, by URLs or paths; no other is ever looked for or
@@ -47,128 +42,17 @@ def open(url: str, *, parents: Parents = None, **options: Any) -> Disk:  # noqa:
     """
 
     def open_file(place: str, lock: bool) -> ReadableStorage:
-        return _storage(place, options) if "://" in place else open_regular_file(place, lock)
+        return remote_storage(place, options) if is_url(place) else open_regular_file(place, lock)
 
     policy = policy_from(parents)._replace(open_file=open_file)
-    return readable_disk(_storage(url, options), policy)
+    storage = remote_storage(url, options)
+    with closing_on_failure(storage):
+        return readable_disk(storage, image_format or format_of_contents(url, storage), policy)
 
 
-def _storage(url: str, options: dict[str, Any]) -> StreamStorage:
-    try:
-        from fsspec.core import url_to_fs  # noqa: PLC0415  an extra that only remote images need
-    except ImportError:
-        raise ImportError(
-            "remote images need packages that are not installed; try: pip install 'vhdx[remote]'"
-        ) from None
-    name = _without_secrets(url)
-    try:
-        file_system, path = url_to_fs(url, **options)
-        file = file_system.open(path, "rb", block_size=BLOCK_SIZE, cache_type="none")
-    except ImportError as error:
-        raise ImportError(f"{name}: {error}; try: pip install 'vhdx[remote]'") from error
-    except FileNotFoundError as error:  # whatever kept the server from answering
-        raise _unreachable(FileNotFoundError, errno.ENOENT, error.__cause__ or "not there", name) from None
-    except OSError as error:
-        raise _unreachable(OSError, error.errno or errno.EIO, error, name) from None
-    except ValueError as error:  # of the words, not of what they lead to
-        raise ValueError(f"{name}: {_without_secrets(str(error))}") from None
-    except Exception as error:  # noqa: BLE001  each protocol has a tree of errors of its own
-        raise _unreachable(OSError, errno.EIO, error, name) from None
-    if getattr(file, "size", None) is None or not file.seekable():
-        raise _no_parts(name)
-    return StreamStorage(CachedFile(file, name), name)
+def file(url: str, **options: Any) -> CachedFile:
+    """What stands behind a URL as a file object, as `vhdx.check`, `vhdx.convert` and others take it.
 
-
-def _without_secrets(text: str) -> str:
-    """A URL, or words with URLs in them, as it may stand in a message: no signed queries, no passwords."""
-    return re.sub(r"//[^/@\s]*@", "//", re.sub(r"\?[^\s'\"]*", "", text))
-
-
-def _unreachable(kind: type[OSError], number: int, error: object, name: str) -> OSError:
-    """What is raised ``from None``: a traceback would show the first error, too, with its secrets."""
-    return kind(number, f"cannot be fetched ({_without_secrets(str(error))})", name)
-
-
-def _no_parts(name: str) -> OSError:
-    return OSError(
-        errno.ENOTSUP, "the server does not deliver parts of files (ranges); fetch the whole file", name
-    )
-
-
-class CachedFile:
-    """A cursor over a remote file that fetches aligned blocks, neighbours at once, and keeps the latest.
-
-    ``file`` is what `fsspec` opened, without a cache. For one thread at a time, as all file objects.
+    ``options`` and what is raised are as for `open`.
     """
-
-    def __init__(self, file: Any, name: str) -> None:
-        self._file = file
-        self._name = name
-        self._size: int = file.size
-        self._position = 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move the cursor."""
-        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}
-        self._position = bases[whence] + offset
-        return self._position
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Read up to ``size`` bytes, fewer at the end."""
-        start = self._position
-        end = self._size if size < 0 else min(start + size, self._size)
-        if end <= start:
-            return b""
-        data = self._fetched(start, end) if end - start > _LARGEST_CACHED_READ else self._cached(start, end)
-        self._position = end
-        return data
-
-    def close(self) -> None:
-        """Let go of the remote file."""
-        self._blocks.clear()
-        self._file.close()
-
-    def _cached(self, start: int, end: int) -> bytes:
-        wanted = range(start // BLOCK_SIZE, -(-end // BLOCK_SIZE))
-        for run in self._missing(wanted):
-            first = run.start * BLOCK_SIZE
-            data = self._fetched(first, min(run.stop * BLOCK_SIZE, self._size))
-            for block in run:
-                self._blocks[block] = data[block * BLOCK_SIZE - first :][:BLOCK_SIZE]
-        for block in wanted:
-            self._blocks.move_to_end(block)
-        data = b"".join(self._blocks[block] for block in wanted)
-        while len(self._blocks) > _CACHED_BLOCKS:
-            self._blocks.popitem(last=False)
-        moved = wanted.start * BLOCK_SIZE
-        return data[start - moved : end - moved]
-
-    def _missing(self, wanted: range) -> Iterator[range]:
-        """The runs of blocks that are not kept."""
-        start = None
-        for block in wanted:
-            if block in self._blocks:
-                if start is not None:
-                    yield range(start, block)
-                start = None
-            elif start is None:
-                start = block
-        if start is not None:
-            yield range(start, wanted.stop)
-
-    def _fetched(self, start: int, end: int) -> bytes:
-        """Exactly these bytes from the server."""
-        try:
-            self._file.seek(start)
-            data: bytes = self._file.read(end - start)
-        except ValueError:
-            raise _no_parts(self._name) from None
-        except OSError as error:
-            raise _unreachable(OSError, error.errno or errno.EIO, error, self._name) from None
-        except Exception as error:  # noqa: BLE001  as in `_storage`
-            raise _unreachable(OSError, errno.EIO, error, self._name) from None
-        if len(data) != end - start:
-            said = f"the server delivered {len(data)} of {end - start} bytes at offset {start}"
-            raise OSError(errno.EIO, said, self._name)
-        return data
+    return remote_file(url, options)

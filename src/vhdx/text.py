@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Class = TypeVar("Class", bound=type)
 _QUOTED_LENGTH = 200
+_BRIEF_LENGTH = 40
 
 
 def quoted(text: str) -> str:
@@ -45,3 +52,26 @@ def shell_word(path: str) -> str:
 
 _TYPED = frozenset(map(chr, range(0x20, 0x7F))) - {"'", "\\"}
 """What stands for itself inside of ``$'…'``."""
+
+
+def brief(*names: str) -> Callable[[Class], Class]:
+    """Let the ``repr`` of a result show these of its fields, so that it stands in one line."""
+
+    def decorated(result: Class) -> Class:
+        setattr(result, "__repr__", lambda self: _brief_repr(self, names))  # noqa: B010  types have no place for it
+        return result
+
+    return decorated
+
+
+def _brief_repr(result: object, names: tuple[str, ...]) -> str:
+    fields = (f"{name}={_brief_value(getattr(result, name))}" for name in names)
+    return f"<vhdx.{type(result).__name__} {' '.join(fields)}>"
+
+
+def _brief_value(value: Any) -> str:
+    """A value in few characters: a member of an enumeration by its name, of several things their number."""
+    if isinstance(value, tuple | dict):
+        return str(len(value))
+    text = repr(getattr(value, "name", value))
+    return text if len(text) <= _BRIEF_LENGTH else f"…{text[-_BRIEF_LENGTH:]}"

@@ -7,16 +7,22 @@ MIB = 1024 * KIB
 GIB = 1024 * MIB
 TIB = 1024 * GIB
 
-_SUFFIXES = {"": 0, "b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
+_PREFIXES = "kmgtpe"
+_DECIMAL = {f"{prefix}b": 1000**power for power, prefix in enumerate(_PREFIXES, 1)}
+_UNITS = {
+    **dict.fromkeys(("", "b"), 1),
+    **{f"{prefix}{i}": 1024**power for power, prefix in enumerate(_PREFIXES, 1) for i in ("", "i", "ib")},
+    **_DECIMAL,
+}
+"""The bytes that each suffix stands for."""
 _NAMES = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
 def parse_size(size: int | str) -> int:
     """A size in bytes from an integer or a word such as ``4096``, ``"10G"``, ``"1.5 gib"``.
 
-    Every suffix is binary, as in qemu-img. Decimal words such as ``"10GB"`` are refused, because their
-    readers disagree by 7 %. Raises ValueError for anything else, for negative sizes and for fractions of
-    a byte; TypeError for other types.
+    ``10G``, ``10Gi`` and ``10GiB`` are binary, as in qemu-img; only ``10GB`` is decimal. Raises ValueError
+    for anything else, for negative sizes and for fractions of a byte; TypeError for other types.
     """
     if isinstance(size, bool) or not isinstance(size, int | str):
         raise TypeError(f"a size is an integer or a string, not {type(size).__name__}")
@@ -24,29 +30,33 @@ def parse_size(size: int | str) -> int:
         if size < 0:
             raise ValueError(f"a size cannot be negative: {size}")
         return size
-    whole, fraction, power = _split(size)
+    whole, fraction, unit = _split(size)
     # Whole numbers all the way: "0.1T" must not depend on what a float can hold.
-    size_in_parts: int = int(whole + fraction) * 1024**power
+    size_in_parts: int = int(whole + fraction) * unit
     parts: int = 10 ** len(fraction)
     if size_in_parts % parts:
         raise ValueError(f"{size!r} is not a whole number of bytes")
     return size_in_parts // parts
 
 
+def is_decimal(word: str) -> bool:
+    """Whether a size is a word such as ``"10GB"``, which some mean to be binary."""
+    return _parts(word)[1] in _DECIMAL
+
+
 def _split(word: str) -> tuple[str, str, int]:
-    text = word.strip().lower()
-    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
-    suffix = text[len(digits) :].strip()
-    if len(suffix) == 2 and suffix[1] == "b" and suffix[0] in _SUFFIXES:
-        raise ValueError(
-            f"{word!r} is ambiguous: write {digits.strip()}{suffix[0].upper()}iB for powers of 1024, or bytes"
-        )
-    suffix = suffix[0] if len(suffix) == 3 and suffix.endswith("ib") and suffix[0] != "b" else suffix
+    digits, suffix = _parts(word)
     plain = digits.replace(".", "", 1)
-    if suffix not in _SUFFIXES or not (plain.isascii() and plain.isdigit()) or len(digits) > 40:
+    if suffix not in _UNITS or not (plain.isascii() and plain.isdigit()) or len(digits) > 40:
         raise ValueError(f"{word!r} is not a size; write it like 4096, 512M, 10GiB or 1.5T")
     whole, _, fraction = digits.partition(".")
-    return whole, fraction, _SUFFIXES[suffix]
+    return whole, fraction, _UNITS[suffix]
+
+
+def _parts(word: str) -> tuple[str, str]:
+    text = word.strip().lower()
+    digits = text.rstrip("abcdefghijklmnopqrstuvwxyz ")
+    return digits, text[len(digits) :].strip()
 
 
 def format_size(size: int) -> str:
@@ -56,6 +66,14 @@ def format_size(size: int) -> str:
         power += 1
     number = f"{size / 1024**power:.2f}".rstrip("0").rstrip(".") if power else str(size)
     return f"{number} {_NAMES[power]}"
+
+
+def exact_word(size: int) -> str:
+    """A size as short as can be without losing anything, as `parse_size` reads it: ``"8M"``, ``"512"``."""
+    power = 0
+    while size and power < len(_PREFIXES) and size % 1024 ** (power + 1) == 0:
+        power += 1
+    return f"{size >> 10 * power}{_PREFIXES[power - 1].upper() if power else ''}"
 
 
 def size_text(size: int) -> str:

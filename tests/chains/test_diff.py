@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-import vhdx
 from tests.cli.running import run, succeed
 from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, MIB, NOT_PRESENT, PARTIALLY_PRESENT, UNDEFINED, UNMAPPED, ZERO
 from tests.support.parts import Block
 from vhdx import ExtentKind
+from vhdx.disk.open import open_disk
 from vhdx.storage.file import FileStorage
 
 from .making import own_block
@@ -22,7 +22,7 @@ Changes = list[tuple[int, int, str]]
 
 
 def changes_of(path: Path, since: int | str | None = None) -> Changes:
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         return [(e.offset, e.length, e.kind.value) for e in disk.changed_extents(since=since)]
 
 
@@ -55,7 +55,7 @@ def test_data_side_by_side_in_the_file_and_apart_on_the_disk(tmp_path: Path) -> 
 
 def test_what_the_child_does_not_have_on_both_sides_of_what_it_has(tmp_path: Path) -> None:
     files = chain(tmp_path, {1: own_block(1, FULLY_PRESENT, ())}, disk_size=3 * MIB)
-    with vhdx.open(files[0]) as disk:
+    with open_disk(files[0]) as disk:
         assert [(e.offset, e.length) for e in disk.own_extents() if e.kind is ExtentKind.UNALLOCATED] == [
             (0, MIB),
             (2 * MIB, MIB),
@@ -95,7 +95,7 @@ def test_every_sector_of_random_chains(tmp_path: Path, sector: int) -> None:
 def test_no_contents_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = {0: own_block(0, PARTIALLY_PRESENT, range(0, 2048, 3)), 1: own_block(1, FULLY_PRESENT, ())}
     files = chain(tmp_path, blocks)
-    with vhdx.open(files[0]) as disk:
+    with open_disk(files[0]) as disk:
         places = [e.file_offset for e in disk.extents() if e.kind is ExtentKind.DATA and e.depth == 1]
         first = min(place for place in places if place is not None) // MIB * MIB
         reads: list[tuple[int, int]] = []
@@ -113,14 +113,14 @@ def test_no_contents_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("since", [0, 1, 4, 99, -1])
 def test_a_depth_that_is_none_is_refused(tmp_path: Path, since: int) -> None:
     files = chain(tmp_path, {}, {})
-    with vhdx.open(files[0]) as disk, pytest.raises(ValueError, match="is not a layer under"):
+    with open_disk(files[0]) as disk, pytest.raises(ValueError, match="is not a layer under"):
         disk.changed_extents(since=since)
 
 
 def test_files_that_are_no_ancestors_are_refused(tmp_path: Path) -> None:
     files = chain(tmp_path, {}, {})
     stranger = ImageBuilder(MIB).write(tmp_path / "stranger.vhdx")
-    with vhdx.open(files[0]) as disk:
+    with open_disk(files[0]) as disk:
         for since in (files[0], stranger):
             with pytest.raises(ValueError, match="is not a layer under"):
                 disk.changed_extents(since=str(since))
@@ -130,7 +130,7 @@ def test_files_that_are_no_ancestors_are_refused(tmp_path: Path) -> None:
 
 def test_an_image_without_parent_has_nothing_to_be_compared_with(tmp_path: Path) -> None:
     base = chain(tmp_path)[0]
-    with vhdx.open(base) as disk, pytest.raises(ValueError, match="it has no parent"):
+    with open_disk(base) as disk, pytest.raises(ValueError, match="it has no parent"):
         disk.changed_extents()
     assert run("diff", base).code == 64
 
@@ -147,7 +147,7 @@ def test_behind_the_end_of_a_shorter_middle_layer_the_base_is_hidden(tmp_path: P
     middle = ImageBuilder(6 * MIB, MIB, seed=1).child("0.vhdx")
     middle.disk_size = 4 * MIB
     middle.write(files[1])
-    with vhdx.open(files[0]) as disk:
+    with open_disk(files[0]) as disk:
         assert disk.pread(2 * MIB, 4 * MIB) == bytes(2 * MIB)
     assert joined(changes_of(files[0], since=3)) == [(4 * MIB, 2 * MIB, "zero")]
 
@@ -157,8 +157,9 @@ def test_the_command_says_the_same(tmp_path: Path) -> None:
     lines = [line.split() for line in succeed("diff", files[0]).splitlines()]
     assert lines == [["1536", "3072", "data"]]
     found = json.loads(succeed("diff", files[0], "--since", files[2], "--json"))
-    assert found == [
+    assert (found["path"], found["format"]) == (str(files[0]), "vhdx")
+    assert found["changes"] == [
         {"offset": 1536, "length": 3072, "kind": "data"},
         {"offset": 4 * MIB, "length": MIB, "kind": "zero"},
     ]
-    assert json.loads(succeed("diff", "--json", chain(tmp_path, {})[0])) == []
+    assert json.loads(succeed("diff", "--json", chain(tmp_path, {})[0]))["changes"] == []

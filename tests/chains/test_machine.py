@@ -28,6 +28,7 @@ from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.write.checking import guids_of, is_clean
 from tests.write.model import assert_from, assert_same
+from vhdx.disk.open import open_disk
 
 from .files import digest, others_agree
 from .twin import assert_sound, naive_agrees, twin_of
@@ -104,7 +105,7 @@ class Machine(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        self.disk = vhdx.open(self.leaf.path, "r+")
+        self.disk = open_disk(self.leaf.path, "r+")
 
     def place(self, border: int, near: int) -> int:
         half = min(self.disk.block_size, 2 * MIB) // 2
@@ -189,7 +190,7 @@ class Machine(RuleBasedStateMachine):
         folder.mkdir(exist_ok=True)
         parent.path = parent.path.rename(folder / f"{self.step}.vhdx")
         with pytest.raises(vhdx.ParentNotFoundError):
-            vhdx.open(self.leaf.path)
+            open_disk(self.leaf.path)
         identity = guids_of(child.path)
         vhdx.rebase(child.path, parent.path)
         new_identity = guids_of(child.path)
@@ -288,7 +289,7 @@ class Machine(RuleBasedStateMachine):
         naive_agrees(self.files, content, self.step, count=2)
         for parent in self.layers[:-1]:
             assert digest(parent.path) == parent.digest, f"{parent.path} was changed"
-        with vhdx.open(self.leaf.path) as disk:
+        with open_disk(self.leaf.path) as disk:
             assert_same(disk.pread(len(content), 0), content)
             changed = [(e.offset, e.length, e.kind.value) for e in disk.changed_extents()]
         assert joined(changed) == twin.changed()

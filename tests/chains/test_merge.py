@@ -236,13 +236,13 @@ def test_zeros_behind_the_childs_end_are_cut(tmp_path: Path) -> None:
     vhdx.rebase(child, base, ignore_identity=True)
     done = run("merge", str(child))
     assert done.code == 0
-    assert "8 MiB (8388608 bytes) smaller" in done.out
+    assert "8 MiB smaller" in done.out
 
 
 def test_rebase_says_that_the_parent_is_larger(tmp_path: Path) -> None:
     base, child = tapering(tmp_path, 16, 8)
     assert vhdx.rebase(child, base).hidden_size == 8 * MIB
-    assert "8 MiB (8388608 bytes) larger" in run("rebase", str(child), "--parent", str(base)).err
+    assert "8 MiB larger" in run("rebase", str(child), "--parent", str(base)).err
 
 
 @pytest.mark.skipif(not LISTED, reason=f"there is no folder {IMAGES}")

@@ -203,11 +203,15 @@ def expected_state(
     return PARTIALLY_PRESENT, now
 
 
-@pytest.mark.parametrize("sector", [512, 4096])
+STEP = {512: 1, 4096: 4}
+"""Every so manieth case, by sector size: in larger sectors few things are otherwise."""
+
+
+@pytest.mark.parametrize("sector", STEP)
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES.keys())
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 def test_what_becomes_of_a_block(tmp_path: Path, operation: Operation, state: int, sector: int) -> None:
-    for number, case in enumerate(cases(operation, state, sector)):
+    for number, case in enumerate([*cases(operation, state, sector)][:: STEP[sector]]):
         folder = tmp_path / str(number)
         folder.mkdir()
         check(case, case.make(folder))

@@ -143,6 +143,7 @@ ADVICE = [
     Advice(
         _renamed(chain, "tuesday.avhdx"), ["convert", NAME, "x", "-O", "vmdk", "-f", "vhdx"], r"vhdx serve .*"
     ),
+    Advice(_gone, ["tree", "."], r"vhdx rebase --all \.", 64),  # nobody to ask: tests/chains/test_tree.py
     Advice(_gone, ["check", "--chain", CHILD], r"vhdx check --chain --parent-dir (DIR) .*", 0, "."),
 ]
 
@@ -217,6 +218,7 @@ TRIED = {
     "cli/cmd_compact.py": 2,  # tests/docs, the page on shrinking
     "cli/cmd_mount.py": 2,  # on Windows: tests/windows serves and converts
     "cli/cmd_repair.py": 1,  # after Ctrl-C: test_interrupted.py
+    "cli/cmd_tree.py": 1,  # above
     "cli/cmd_unmount.py": 1,  # tests/mount
     "cli/interrupted.py": 1,  # test_interrupted.py
     "cli/show_check.py": 4,  # above
@@ -230,6 +232,7 @@ TRIED = {
     "examine/unexplained.py": 2,  # one of them in tests/examine/test_lost_entries.py
     "image/vhd.py": 1,  # tests/examine/test_vhd.py
     "mount/fuse.py": 1,  # tests/mount
+    "ops/check.py": 1,  # tests/cli/test_several.py
     "ops/log.py": 1,  # tests/ops/test_log.py
     "ops/make/child.py": 1,  # above
     "ops/rebase.py": 1,  # above

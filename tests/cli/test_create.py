@@ -13,8 +13,19 @@ from .running import USAGE, info, run, succeed
 
 def test_what_it_says(tmp_path: Path) -> None:
     done = run("create", "a.vhdx", "10G", cwd=tmp_path)
-    said = "a.vhdx: dynamic, 10 GiB (10737418240 bytes), blocks of 16 MiB (16777216 bytes)\n"
-    assert (done.code, done.out, done.err) == (0, said, "")
+    assert (done.code, done.out, done.err) == (0, "a.vhdx: dynamic, 10 GiB, blocks of 16 MiB\n", "")
+    said = "b.vhdx: dynamic, 10 GiB (10737418240 bytes), blocks of 16 MiB (16777216 bytes)\n"
+    assert succeed("create", "-v", "b.vhdx", "10G", cwd=tmp_path) == said
+
+
+def test_decimal_words_are_told(tmp_path: Path) -> None:
+    done = run("create", "a.vhdx", "1.024GB", cwd=tmp_path)
+    assert done.err == "vhdx: 1.024GB is decimal, a power of 1000; 1.024G, 1.024Gi and 1.024GiB are binary\n"
+    assert info(tmp_path / "a.vhdx")["virtual_size"] == 1_024_000_000
+    done = run("resize", "a.vhdx", "+1MB", cwd=tmp_path)
+    assert done.err.startswith("vhdx: +1MB is decimal")
+    assert info(tmp_path / "a.vhdx")["virtual_size"] == -(-1_025_000_000 // 512) * 512
+    assert run("create", "b.vhdx", "10Gi", cwd=tmp_path).err == ""
 
 
 @pytest.mark.parametrize(

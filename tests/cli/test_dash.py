@@ -45,26 +45,33 @@ LINES = [
 ]
 READ = {
     *(
-        "check image",
+        "check images",
         "compare first",
         "compare second",
         "convert source",
         "create contents",
         "create parent",
-        "diff child",
     ),
+    "diff child",
     *(
         "diff since",
         "dump image",
-        "info image",
+        "info images",
         "log image",
         "map image",
-        "measure source",
+        "measure sources",
         "metadata get image",
     ),
     *("metadata list image", "metadata set source", "mount directory", "mount image", "read image"),
     *("cat place", "cp places", "du place", "find place", "ls place", "tar place"),
-    *("rebase parent", "serve images", "serve path", "unmount directory"),
+    *(
+        "rebase parent",
+        "rebase directory",
+        "tree directory",
+        "serve images",
+        "serve path",
+        "unmount directory",
+    ),
 }
 """Names of files that are read, or of what is no file; `serve` and `mount` write to images where told to."""
 

@@ -1,11 +1,13 @@
 """``vhdx info`` as text and as JSON, and what must never reach a terminal."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.partitions.tables import gpt_disk
 from tests.support.build import ImageBuilder
 from tests.support.layout import MIB, PARTIALLY_PRESENT, ZERO
 from tests.support.logs import Data, LogBuilder
@@ -13,6 +15,7 @@ from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.presets import disk2vhd_like, qemu_like
 from vhdx.ops.info import info as image_info
+from vhdx.units import size_text
 
 from .running import info, rows, run, succeed
 
@@ -28,24 +31,36 @@ def _family(folder: Path) -> Path:
 def test_text(tmp_path: Path) -> None:
     image = ImageBuilder(4 * MIB, MIB, blocks={0: Block(b"x"), 1: Block(b"y"), 2: Block(state=ZERO)})
     path = image.write(tmp_path / "a.vhdx")
-    assert rows(succeed("info", path)) == {
+    assert rows(succeed("info", "-v", path)) == {
         "image": str(path),
-        "type": "dynamic",
+        "type": "dynamic VHDX",
         "virtual size": "4 MiB (4194304 bytes)",
-        "file size": "6 MiB (6291456 bytes)",
-        "space on the host": rows(succeed("info", path))["space on the host"],
-        "block size": "1 MiB (1048576 bytes)",
-        "sector sizes": "512 logical, 4096 physical",
+        "file size": f"6 MiB (6291456 bytes), on the host {size_text(path.stat().st_blocks * 512)}",
+        "sectors": "512 logical, 4096 physical",
         "disk id": str(image.guid("disk id")),
         "creator": "Microsoft Windows 10.0.19041.0",
         "file write GUID": str(image.guid("file write")),
         "data write GUID": str(image.guid("data write")),
         "log GUID": "00000000-0000-0000-0000-000000000000",
         "log": "clean, 1 MiB (1048576 bytes)",
-        "blocks": "4: 1 not present, 1 zero, 2 fully present",
-        "fragmentation": "0.0%",
+        "blocks": "4: 1 not present, 1 zero, 2 fully present; 1 MiB (1048576 bytes) each",
+        "fragmentation": "none",
     }
-    assert str(path.stat().st_blocks * 512) in rows(succeed("info", path))["space on the host"]
+
+
+def test_plain_text_has_no_identities(tmp_path: Path) -> None:
+    """What it is, what is in it, in which state it is: in this order."""
+    disk = gpt_disk(16 * MIB, [(2048, 8191)])
+    (tmp_path / "disk.raw").write_bytes(disk)
+    succeed("convert", tmp_path / "disk.raw", tmp_path / "a.vhdx", "--block-size", "1M")
+    said = succeed("info", tmp_path / "a.vhdx")
+    labels = [line.split(":")[0].split(" (")[0] for line in said.splitlines() if not line.startswith(" ")]
+    assert labels == [
+        *("image", "type", "virtual size", "file size", "partitions"),
+        *("log", "blocks", "sectors", "creator"),
+    ]
+    assert not re.search("[0-9a-f]{8}-[0-9a-f]{4}-", said)
+    assert "bytes" not in said
 
 
 @pytest.mark.parametrize(
@@ -60,15 +75,16 @@ def test_text_of_a_dirty_log(tmp_path: Path, entries: int, words: str) -> None:
     for _ in range(entries):
         log.add(Data(3 * MIB, bytes(4096)), tail=0)
     path = ImageBuilder(4 * MIB, log=log).write(tmp_path / "a.vhdx")
-    found = rows(succeed("info", path))
+    found = rows(succeed("info", "-v", path))
     assert found["log"] == words
     assert found["log GUID"] == str(log.guid)
 
 
 def test_text_of_a_chain(tmp_path: Path) -> None:
     child = _family(tmp_path)
-    alone, chain = succeed("info", child), succeed("info", child, "--chain")
+    alone, chain = succeed("info", "-v", child), succeed("info", "-v", child, "--chain")
     assert chain.startswith(alone)
+    assert f"\nparent:           {tmp_path}/parent.vhdx, which is there\n" in alone
     assert "\nparent locator:\n  parent_linkage:      {" in alone
     assert "\n  relative_path:       .\\parent.vhdx\n" in alone
     assert chain[len(alone) :] == (
@@ -76,13 +92,18 @@ def test_text_of_a_chain(tmp_path: Path) -> None:
         f"  1. {child}: differencing, 4 MiB (4194304 bytes), 0.0% of the data, log clean\n"
         f"  2. {tmp_path}/parent.vhdx: dynamic, 4 MiB (4194304 bytes), 100.0% of the data, log clean\n"
     )
-    assert "4: 3 not present, 1 partially present; 1 sector bitmap" in alone
+    assert "4: 3 not present, 1 partially present; 1 sector bitmap;" in alone
 
 
 def test_a_missing_parent_matters_only_with_chain(tmp_path: Path) -> None:
     child = _family(tmp_path)
     (tmp_path / "parent.vhdx").rename(tmp_path / "moved")
-    succeed("info", child)
+    parent = rows(succeed("info", child))["parent"]
+    assert parent.startswith(".\\parent.vhdx: the parent with DataWriteGuid ")
+    assert parent.endswith(" was not found; --parent-dir DIR looks for it elsewhere")
+    assert rows(succeed("info", child, "--parent-dir", tmp_path))["parent"].endswith("moved, which is there")
+    assert info(child)["parent"] is None
+    assert info(child)["parent_problem"]
     assert run("info", child, "--chain").code == 1
     assert f"2. {tmp_path}/moved: dynamic" in succeed("info", child, "--chain", "--parent-dir", tmp_path)
 
@@ -90,7 +111,7 @@ def test_a_missing_parent_matters_only_with_chain(tmp_path: Path) -> None:
 def test_text_of_a_large_table(tmp_path: Path) -> None:
     path = ImageBuilder(131073 * MIB, MIB).write(tmp_path / "a.vhdx")
     assert rows(succeed("info", path))["blocks"] == "not counted, the table is large: add --blocks"
-    assert rows(succeed("info", path, "--blocks"))["blocks"] == "131073: 131073 not present"
+    assert rows(succeed("info", path, "--blocks"))["blocks"] == "131073: 131073 not present; 1 MiB each"
     assert info(path)["blocks"] is None
     assert info(path, "--blocks")["blocks"]["total"] == 131073
 
@@ -131,7 +152,7 @@ def test_json_keys_are_stable(tmp_path: Path) -> None:
     found = info(_family(tmp_path), "--chain")
     assert set(found) >= KEYS
     assert _types(found) == {
-        **dict.fromkeys(("path", "disk_type", "disk_id", "creator"), "str"),
+        **dict.fromkeys(("path", "format", "disk_type", "disk_id", "creator"), "str"),
         **dict.fromkeys(("file_write_guid", "data_write_guid", "log_guid"), "str"),
         **dict.fromkeys(("file_size", "allocated_size", "virtual_size", "block_size"), "int"),
         **dict.fromkeys(("logical_sector_size", "physical_sector_size", "header_sequence_number"), "int"),
@@ -148,6 +169,8 @@ def test_json_keys_are_stable(tmp_path: Path) -> None:
             "fragmentation": "NoneType",
             "free_size": "int",
         },
+        "parent": "str",
+        "parent_problem": "NoneType",
         "parent_locator": dict.fromkeys(
             ("parent_linkage", "absolute_win32_path", "relative_path", "volume_path", "parent_linkage2"),
             "str",

@@ -33,6 +33,7 @@ FATES = {
 """What is said of changes that not every image is whole before."""
 ELSEWHERE = {
     "completion": "opens no file",
+    "help": "opens no file",
     "wsl": "asks the registry, and looks into disks as info does",
     "cp": "what is under way is taken away: tests/ops/files; into an image: tests/crash/test_insert.py",
     "tar": "prints an archive, and nothing else: tests/cli/test_files.py",
@@ -99,6 +100,7 @@ READING = [
     Case(dirty, "info vm.vhdx"),
     Case(dirty, "log vm.vhdx --diff"),
     Case(chain, "map tuesday.avhdx"),
+    Case(chain, "tree ."),
     Case(chain, "measure --scan-zeros tuesday.avhdx"),
     Case(guest, "cat ext4.vhdx:/home/me/photos/cat.jpg"),
     Case(guest, "du ext4.vhdx"),

@@ -17,7 +17,7 @@ def _image(tmp_path: Path) -> Path:
 
 def test_text(image: Path) -> None:
     lines = succeed("log", image).splitlines()
-    assert lines[1] == "log:       dirty, 1 MiB (1048576 bytes) at file offset 1048576"
+    assert lines[1] == "log:       dirty, 1 MiB at file offset 1048576"
     assert lines[3] == "to replay: 2 of its entries, sequence numbers 8589934598 to 8589934599"
     assert lines[4].startswith(
         "     12288  applied; number 8589934597, 8192 bytes, tail at 12288, descriptors: 1,"

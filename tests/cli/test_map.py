@@ -1,13 +1,17 @@
 """``vhdx map`` as text, as JSON, summed up and drawn."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from tests.partitions.tables import gpt_disk
 from tests.support.build import ImageBuilder
 from tests.support.layout import MIB, PARTIALLY_PRESENT, ZERO
 from tests.support.parts import Block
+from vhdx.cli import drawing
+from vhdx.cli.layers import jumps_text, layer_names
 
 from .running import USAGE, run, succeed
 
@@ -24,7 +28,19 @@ def _child(tmp_path: Path) -> Path:
 
 
 def test_text(child: Path) -> None:
-    rows = [line.split(maxsplit=7) for line in succeed("map", child).splitlines()]
+    assert succeed("map", child).splitlines() == [
+        "    offset     length contents       in file at layer",
+        "         0         1M data                   5M parent.vhdx",
+        "        1M         4K data, in part          5M child.vhdx",
+        "     1028K      1020K data                4100K parent.vhdx",
+        "        2M         2M unallocated",
+        "        4M         1M zeros                     child.vhdx",
+        "        5M         1M data                   6M child.vhdx",
+    ]
+
+
+def test_exact_text(child: Path) -> None:
+    rows = [line.split(maxsplit=7) for line in succeed("map", "-v", child).splitlines()]
     parent = str(child.with_name("parent.vhdx"))
     assert rows == [
         ["offset", "length", "kind", "state", "layer", "file", "offset", "file"],
@@ -38,7 +54,9 @@ def test_text(child: Path) -> None:
 
 
 def test_json_has_the_same_rows(child: Path) -> None:
-    found = json.loads(succeed("map", "--json", child))
+    told = json.loads(succeed("map", "--json", child))
+    assert (told["path"], told["format"]) == (str(child), "vhdx")
+    found = told["runs"]
     assert found[1] == {
         "offset": MIB,
         "length": 4096,
@@ -54,7 +72,7 @@ def test_json_has_the_same_rows(child: Path) -> None:
 
 
 def test_layers(child: Path) -> None:
-    found = json.loads(succeed("map", "--layers", "--json", child))
+    found = json.loads(succeed("map", "--layers", "--json", child))["runs"]
     assert [(row["depth"], row["offset"], row["kind"]) for row in found] == [
         (1, 0, "unallocated"),
         (1, MIB, "data"),
@@ -69,14 +87,17 @@ def test_layers(child: Path) -> None:
 
 def test_summary(child: Path) -> None:
     assert succeed("map", "--summary", child).splitlines()[1:] == [
-        "  layer kind        state                   runs            bytes  share",
-        "      - unallocated not present                1          2097152  33.3%",
-        "      1 data        fully present              1          1048576  16.7%",
-        "      1 data        partially present          1             4096   0.1%",
-        "      1 zero        zero                       1          1048576  16.7%",
-        "      2 data        fully present              2          2093056  33.3%",
-        "  jumps: 0 (data that goes on elsewhere in the file)",
+        "  contents           runs       size  share layer",
+        "  unallocated           1      2 MiB  33.3%",
+        "  data                  1      1 MiB  16.7% child.vhdx",
+        "  data, in part         1      4 KiB   0.1% child.vhdx",
+        "  zeros                 1      1 MiB  16.7% child.vhdx",
+        "  data                  2      2 MiB  33.3% parent.vhdx",
+        "  fragmentation: none",
     ]
+    assert "2 MiB (2093056 bytes)" in succeed("map", "--summary", "-v", child)
+    scattered = succeed("map", "--summary", child.with_name("parent.vhdx"))
+    assert scattered.endswith("  fragmentation: much, 1 jumps, 1 MiB in a row\n")
     both = json.loads(succeed("map", "--summary", "--layers", "--json", child))
     assert [found["jumps"] for found in both] == [0, 1]
     assert [sum(row["length"] for row in found["rows"]) for found in both] == [6 * MIB] * 2
@@ -84,7 +105,7 @@ def test_summary(child: Path) -> None:
 
 def test_drawing(child: Path) -> None:
     drawn = succeed("map", "--draw", child).splitlines()
-    assert drawn[0] == f"{child}: 6 MiB (6291456 bytes), each cell is 1 MiB"
+    assert drawn[0] == f"{child}: 6 MiB, each cell is 1 MiB"
     assert drawn[1] == "     0 bytes ##..0#"
     assert [line.split()[0] for line in drawn[2:]] == ["#", "0", "."]
     layers = succeed("map", "--draw", "--layers", child).splitlines()
@@ -109,3 +130,43 @@ def test_a_drawing_goes_with_nothing_else(child: Path) -> None:
 def test_a_raw_file_of_no_bytes(option: str, tmp_path: Path) -> None:
     (tmp_path / "empty.raw").touch()
     succeed("map", option, "-f", "raw", tmp_path / "empty.raw")
+
+
+def test_the_borders_of_partitions(tmp_path: Path) -> None:
+    """Under the cells in which they begin, and where the last one ends; numbers only where there is room."""
+    disk = gpt_disk(32 * MIB, [(2048, 4095), (4096, 8191), (20480, 40959)])
+    (tmp_path / "disk.raw").write_bytes(disk)
+    succeed("convert", tmp_path / "disk.raw", tmp_path / "a.vhdx", "--block-size", "1M")
+    drawn = succeed("map", "--draw", tmp_path / "a.vhdx", env=os.environ | {"COLUMNS": "60"}).splitlines()
+    assert drawn[1:3] == [
+        "     0 bytes #..............................#",
+        "              ||2      |3        |",
+    ]
+    assert drawn[-1] == "             | a partition begins, or the last one ends"
+    assert max(map(len, drawn[1:])) <= 60
+    alone = succeed("map", "--draw", "--layers", tmp_path / "a.vhdx")
+    assert "a partition begins" not in alone
+
+
+@pytest.mark.parametrize("option", ["", "--summary", "--draw"])
+def test_it_fits_sixty_columns(option: str, child: Path) -> None:
+    child.rename(child.with_name("a.vhdx"))
+    said = succeed("map", *option.split(), "a.vhdx", cwd=child.parent, env=os.environ | {"COLUMNS": "60"})
+    assert max(map(len, said.splitlines())) <= 60
+
+
+def test_layers_of_one_name_have_their_whole_names() -> None:
+    assert layer_names(["a/x.vhdx", "b/y.vhdx"]) == {1: "x.vhdx", 2: "y.vhdx"}
+    assert layer_names(["a/x.vhdx", "b/x.vhdx"]) == {1: "a/x.vhdx", 2: "b/x.vhdx"}
+
+
+def test_nothing_normal_is_red() -> None:
+    assert "red" not in {colour for colour, _ in drawing._LEGEND.values()}
+
+
+@pytest.mark.parametrize(
+    ("jumps", "data", "word"),
+    [(0, 9, "none"), (1, 1 << 30, "little"), (10, 200 * MIB, "some"), (9, MIB, "much")],
+)
+def test_fragmentation_in_words(jumps: int, data: int, word: str) -> None:
+    assert jumps_text(jumps, data).startswith(word)

@@ -21,6 +21,7 @@ from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.tools import needs
 from tests.support.vhd import VhdBuilder
+from vhdx.disk.open import open_disk
 
 from .running import COMMAND, USAGE, run
 
@@ -32,7 +33,7 @@ CAN_MULTI_CONN = 1 << 8
 def _image(tmp_path: Path) -> Path:
     path = tmp_path / "a disk.vhdx"
     vhdx.create(path, SIZE, block_size=MIB)
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         disk.pwrite(pattern(1, 2 * MIB), MIB)
     return path
 
@@ -63,7 +64,7 @@ def test_signals_end_it_cleanly_with_clients_connected(number: int, image: Path,
         assert process.end(number) == (0, "")
         assert client.is_closed()
     assert not os.path.exists(path)
-    with vhdx.open(image) as disk:
+    with open_disk(image) as disk:
         assert disk.layers[0].sequence is None
         assert disk.pread(11, 0) == b"not flushed"
 
@@ -272,7 +273,7 @@ def test_sockets_that_are_handed_over(image: Path, tmp_path: Path) -> None:
         process.terminate()
         assert process.communicate(timeout=10) == ("", "")
     assert process.returncode == 0
-    with vhdx.open(image) as disk:
+    with open_disk(image) as disk:
         assert disk.pread(5, 0) == b"hello"
 
 
@@ -283,7 +284,7 @@ def test_what_clients_are_told_of_an_image(image: Path, tmp_path: Path) -> None:
     with serving(image, raw, old, "--socket", path, count=3), Client(path) as client:
         client.greet()
         told = [data[4 + int.from_bytes(data[:4], "big") :].decode() for _, data in client.option(LIST)[:-1]]
-    assert told == ["8 MiB, dynamic", "1 MiB, raw", "1 MiB, VHD"]
+    assert told == ["8 MiB, dynamic", "1 MiB, raw", "1 MiB, dynamic VHD"]
 
 
 # snapshots ---------------------------------------------------------------------------------------
@@ -301,7 +302,7 @@ def write_over(path: str, twin: bytearray) -> None:
 
 def test_a_snapshot_is_thrown_away(image: Path, tmp_path: Path) -> None:
     before, path = image.read_bytes(), str(tmp_path / "s")
-    with vhdx.open(image) as disk:
+    with open_disk(image) as disk:
         twin = bytearray(disk.pread(SIZE, 0))
     with serving(image, "--snapshot", "--socket", path) as process:
         write_over(path, twin)
@@ -317,7 +318,7 @@ def test_a_snapshot_of_a_dirty_image_that_may_not_be_written(tmp_path: Path) -> 
     os.chmod(image, 0o400)
     os.chmod(tmp_path, 0o700)
     before = image.read_bytes()
-    with vhdx.open(image) as disk:
+    with open_disk(image) as disk:
         assert disk.layers[0].sequence is not None
         twin = bytearray(disk.pread(SIZE, 0))
     with serving(image, "--snapshot", "--socket", path) as process:
@@ -341,7 +342,7 @@ def dirty(image: Path) -> None:
 def test_a_snapshot_of_a_chain(image: Path, tmp_path: Path) -> None:
     child, path = tmp_path / "child.vhdx", str(tmp_path / "s")
     vhdx.create(child, parent=image)
-    with vhdx.open(child, "r+") as disk:
+    with open_disk(child, "r+") as disk:
         disk.pwrite(pattern(4, 3000), MIB + 5)
         twin = bytearray(disk.pread(SIZE, 0))
     before = child.read_bytes(), image.read_bytes()
@@ -393,7 +394,7 @@ def test_run_means_what_it_means_to_nbdkit(image: Path, tmp_path: Path) -> None:
 def test_run_writes_what_qemu_writes_into_a_served_disk(image: Path) -> None:
     line = """qemu-io -f raw -c 'write -P 0x61 3M 64k' "$uri" """
     assert run("serve", image, "--write", "--run", line).code == 0
-    with vhdx.open(image) as disk:
+    with open_disk(image) as disk:
         assert disk.layers[0].sequence is None
         assert disk.pread(64 << 10, 3 * MIB) == b"a" * (64 << 10)
 

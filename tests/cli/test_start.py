@@ -52,7 +52,7 @@ OF_INFO = {
         "metadata",
         "region",
     },
-    "ops": {"info"},
+    "ops": {"info", "info_any"},
     "partitions": {"gpt", "mbr", "read", "table", "types"},
     "storage": {"base", "cursor", "file", "host", "locks", "stream"},
     "write": {"space"},
@@ -144,14 +144,14 @@ def test_every_flag_is_known(verb: str) -> None:
         for option in parameter.opts
     }
     assert flags == quick.FLAGS[verb]
-    for words in (["a.vhdx"], ["a.vhdx", *flags], [*flags, "a.vhdx"]):
+    for words in (["a.vhdx"], ["a.vhdx", *flags], [*flags, "a.vhdx"], ["a.vhdx", *flags, "b"]):
         call = quick.call_of([verb, *words])
         assert call is not None
         assert call.args == (verb, by_click(verb, words))
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["info"], ["info", "a", "b"], ["info", "-"], ["infos", "a"], ["--version", "x"]]
+    "words", [[], ["info"], ["info", "a", ""], ["info", "-"], ["infos", "a"], ["--version", "x"]]
 )
 def test_the_rest_is_for_click(words: list[str]) -> None:
     assert quick.call_of(words) is None

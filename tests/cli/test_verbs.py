@@ -3,13 +3,14 @@
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
 
-from vhdx.cli.verbs import VERBS, main
+from vhdx.cli.verbs import GROUPS, VERBS, main
 
-from .running import succeed
+from .running import USAGE, run, succeed
 
 
 def commands(command: click.Command = main, *names: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
@@ -52,9 +53,34 @@ def test_the_first_line_says_what_it_is_for(names: tuple[str, ...], command: cli
 
 
 def test_the_list_of_verbs_says_what_each_is_for() -> None:
-    listed = succeed("-h").partition("Commands:")[2].strip().splitlines()
-    assert [line.split()[0] for line in listed] == list(VERBS)
-    assert not [line for line in listed if not line.endswith(".") or line.endswith("...")], "cut"
+    """In the groups of the README, and nothing is cut off."""
+    listed = succeed("-h").partition("Show this message and exit.\n\n")[2]
+    groups = {
+        title: tuple(line.split()[0] for line in lines)
+        for title, *lines in (group.splitlines() for group in listed.strip().split("\n\n"))
+    }
+    assert groups == {f"{title}:": verbs for title, verbs in GROUPS.items()}
+    lines = [line for line in listed.splitlines() if line.startswith(" ")]
+    assert not [line for line in lines if not line.endswith(".") or line.endswith("...")], "cut"
+
+
+def test_the_readme_has_the_same_groups() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    table = re.findall(r"^\| ([a-z' ]+) \| (`.*`) \|$", readme.partition("## The verbs")[2], re.MULTILINE)
+    assert {title.capitalize(): tuple(re.findall(r"`(\w+)`", verbs)) for title, verbs in table} == GROUPS
+
+
+@pytest.mark.parametrize("names", [("info",), ("metadata", "set"), ("help",)], ids=" ".join)
+def test_help_of_a_verb_is_its_h(names: tuple[str, ...]) -> None:
+    assert succeed("help", *names) == succeed(*names, "-h")
+
+
+def test_help_of_what_is_no_verb() -> None:
+    assert succeed("help") == succeed("-h")
+    for words, said in ((("inof",), "did you mean vhdx info?"), (("info", "x"), "vhdx info has no verbs")):
+        done = run("help", *words)
+        assert done.code == USAGE
+        assert said in done.err
 
 
 @pytest.mark.parametrize(("names", "command"), COMMANDS)

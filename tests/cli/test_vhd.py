@@ -17,7 +17,8 @@ SECTORS = {3: b"s" * 512}
 
 def test_info_of_a_dynamic_vhd(tmp_path: Path) -> None:
     VhdBuilder(4 * MIB, DYNAMIC, sectors=SECTORS).write(tmp_path / "a.vhd")
-    shown = rows(succeed("info", tmp_path / "a.vhd"))
+    assert "disk id" not in succeed("info", tmp_path / "a.vhd")
+    shown = rows(succeed("info", "-v", tmp_path / "a.vhd"))
     assert shown["type"] == "dynamic VHD"
     assert shown["virtual size"] == "4 MiB (4194304 bytes)"
     assert shown["block size"] == "2 MiB (2097152 bytes)"
@@ -33,7 +34,7 @@ def test_info_lists_partitions(tmp_path: Path) -> None:
     disk = bytes(gpt_disk(MIB, [(40, 50)]))
     stored = {number: disk[number * 512 : number * 512 + 512] for number in range(MIB // 512)}
     VhdBuilder(MIB, FIXED, sectors=stored).write(tmp_path / "a.vhd")
-    assert "  1. at 20480: 5.5 KiB (5632 bytes), Linux 'part 1'" in succeed("info", tmp_path / "a.vhd")
+    assert "  1. at 20 KiB: 5.5 KiB, Linux 'part 1'" in succeed("info", tmp_path / "a.vhd")
 
 
 def test_info_of_a_child(tmp_path: Path) -> None:
@@ -74,3 +75,21 @@ def test_a_word_on_rounding(tmp_path: Path) -> None:
     (tmp_path / "a.raw").write_bytes(bytes(1000))
     done = run("convert", tmp_path / "a.raw", tmp_path / "a.vhd")
     assert done.err == "vhdx: virtual size rounded from 1000 bytes to 1048576 (1 MiB)\n"
+
+
+def test_what_reads_a_vhdx_reads_the_others(tmp_path: Path) -> None:
+    """The same words, the same bytes; what a VHD has not is said in one sentence."""
+    vhd = VhdBuilder(4 * MIB, DYNAMIC, sectors=SECTORS)
+    vhd.write(tmp_path / "a.vhd")
+    (tmp_path / "a.raw").write_bytes(vhd.content())
+    (tmp_path / "a.bin2").write_bytes(vhd.content())
+    for words in (["a.vhd"], ["a.raw"], ["a.bin2"], ["-f", "raw", "a.bin2"]):
+        assert succeed("read", *words, "1536", "3", cwd=tmp_path) == "sss"
+    for name, code, sentence in (
+        ("a.vhd", 1, "this is a VHD, the older format, which is only read; try: vhdx convert a.vhd NEW.vhdx"),
+        ("a.raw", 1, "this is no VHDX file"),
+    ):
+        done = run("zero", name, "0", "1M", cwd=tmp_path)
+        assert done.code == code
+        assert sentence in done.sentence
+    assert (tmp_path / "a.raw").read_bytes() == vhd.content()

@@ -14,6 +14,7 @@ from tests.support.lying import Operation, Record, crashes
 from tests.support.sparse import Content, ContentStorage
 from vhdx.build.build import ImageBuilder
 from vhdx.disk.open import open_any, readable_disk, writable_disk
+from vhdx.disk.places import policy_from
 from vhdx.disk.raw import RawDisk
 from vhdx.disk.volumes import volumes as disk_volumes
 from vhdx.ops.files.insert import InsertOptions, insert
@@ -128,7 +129,7 @@ def test_at_every_instant(kind: str, tmp_path: Path, record_property: Callable[[
         elif chance.random() < 0.03:
             _written(content, after)
             _repaired(after)
-            with open_any(str(after), "raw") as repaired:
+            with open_any(str(after), image_format="raw") as repaired:
                 story.judge({k: v for k, v in hashes(repaired).items() if not _is_found(k)})
     record_property("crash states", count)
     assert count > 100
@@ -170,7 +171,7 @@ def test_through_an_image(tmp_path: Path) -> None:
     story.put_into(disk)
     disk.close()
     found = [
-        story.judge(Twin(readable_disk(ContentStorage(content)).pread).hashes())
+        story.judge(Twin(readable_disk(ContentStorage(content), "vhdx", policy_from(None)).pread).hashes())
         for content in states(record, 1)
     ]
     assert len(found) > 50

@@ -71,7 +71,7 @@ def _of_a_raw_file(folder: Path) -> VirtualDisk:
     return open_any(str(path))
 
 
-def _of_an_image(folder: Path) -> VirtualDisk:
+def _of_an_image(folder: Path) -> vhdx.Disk:
     return vhdx.open(ImageBuilder(MIB).write(folder / "disk.vhdx"))
 
 

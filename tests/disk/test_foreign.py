@@ -47,7 +47,7 @@ def test_who_says_raw_gets_the_bytes(tmp_path: Path) -> None:
         assert disk.pread(MIB, 0) == content
 
 
-@pytest.mark.parametrize("length", [0, 3, 66])
+@pytest.mark.parametrize("length", [3, 66])
 def test_short_files_are_raw(tmp_path: Path, length: int) -> None:
     (tmp_path / "disk").write_bytes(b"QFI"[:length].ljust(length, b"\0"))
     done = run("map", "disk", cwd=tmp_path)

@@ -22,7 +22,7 @@ from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.reading import assert_reads, in_memory, scattered, whole
 from tests.support.vhd import FIXED, VhdBuilder
-from vhdx.disk.open import lone_disk, readable_disk, writable_disk
+from vhdx.disk.open import lone_disk, open_disk, readable_disk, writable_disk
 from vhdx.disk.places import ParentPolicy
 from vhdx.disk.vhd import vhd_disk
 from vhdx.storage.file import open_for_writing
@@ -176,7 +176,7 @@ def test_a_character_device_is_refused(device: str) -> None:
 def test_what_is_no_vhdx_is_said_to_be_none(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "file").write_bytes(data)
     with pytest.raises(vhdx.CorruptImageError, match="no VHDX file") as caught:
-        vhdx.open(tmp_path / "file")
+        open_disk(tmp_path / "file")
     assert (caught.value.structure, caught.value.file_offset) == ("file identifier", 0)
     assert files_held(tmp_path) == []
 
@@ -244,7 +244,7 @@ def test_an_image_that_cannot_be_written_to_keeps_no_parent_open(tmp_path: Path)
 @pytest.mark.parametrize(
     "take_over",
     [
-        readable_disk,
+        lambda storage: readable_disk(storage, "vhdx", ParentPolicy()),
         writable_disk,
         lone_disk,
         lambda storage: vhd_disk(storage, ParentPolicy(), lock=False),

@@ -59,7 +59,7 @@ def test_where_the_host_tells_no_holes_all_is_data() -> None:
 @pytest.fixture(name="disk")
 def _disk(tmp_path: Path) -> Iterator[RawDisk]:
     (tmp_path / "raw").write_bytes(pattern(1, 4 * MIB))
-    with open_any(str(tmp_path / "raw"), mode="r+") as disk:
+    with open_any(str(tmp_path / "raw"), "r+", image_format="raw") as disk:
         assert isinstance(disk, RawDisk)
         yield disk
 
@@ -139,15 +139,15 @@ def test_what_was_opened_for_reading_is_not_written_to(tmp_path: Path) -> None:
 def test_a_file_of_parts_of_sectors_is_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "raw").write_bytes(bytes(513))
     with pytest.raises(ValueError, match="no multiple of 512"):
-        open_any(str(tmp_path / "raw"), mode="r+")
+        open_any(str(tmp_path / "raw"), "r+", image_format="raw")
 
 
 def test_the_contents_tell_what_is_opened_for_writing(tmp_path: Path) -> None:
     vhdx.create(tmp_path / "disk.vhdx", MIB)
     with open_any(str(tmp_path / "disk.vhdx"), mode="r+") as disk:
-        assert isinstance(disk, vhdx.Disk)
+        assert disk.format == "vhdx"
         disk.pwrite(b"here", 0)
-    with open_any(str(tmp_path / "disk.vhdx"), "raw", "r+") as raw:
+    with open_any(str(tmp_path / "disk.vhdx"), "r+", image_format="raw") as raw:
         assert raw.pread(8, 0) == b"vhdxfile"
     with vhdx.open(tmp_path / "disk.vhdx") as disk:
         assert disk.pread(4, 0) == b"here"

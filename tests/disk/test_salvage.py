@@ -27,19 +27,21 @@ from tests.support.patterns import pattern
 from tests.support.reading import whole
 from tests.support.structures import HEADER, item, locate, log_entry, structures
 from vhdx import CorruptImageError, Doubt, ExtentKind, UnsupportedImageError, VhdxError
+from vhdx.disk.chain import Disk
+from vhdx.disk.open import open_disk
 
 Change = Callable[[ImageBuilder], None]
 
 
 def salvaged(path: Path) -> tuple[bytes, list[Doubt]]:
     """The whole disk and its doubts; extents, small reads and large reads agree."""
-    with vhdx.open(path, salvage=True) as disk:
+    with open_disk(path, salvage=True) as disk:
         content = whole(disk)
         check_extents(disk, content)
         return content, list(disk.doubts)
 
 
-def check_extents(disk: vhdx.Disk, content: bytes) -> None:
+def check_extents(disk: Disk, content: bytes) -> None:
     """Extents cover the disk, and what they say is what is read, in pieces of any size."""
     end = 0
     for extent in disk.extents():
@@ -85,7 +87,7 @@ def where(doubts: Iterable[Doubt]) -> list[tuple[int, int]]:
 def test_a_sound_image_reads_as_ever_and_nothing_is_doubtful(tmp_path: Path) -> None:
     child, _ = family(tmp_path)
     for path in (clean().write(tmp_path / "clean"), dirty().write(tmp_path / "dirty"), child):
-        with vhdx.open(path) as disk:
+        with open_disk(path) as disk:
             assert list(disk.doubts) == []
             right = whole(disk)
         before = hashlib.sha256(path.read_bytes()).digest()
@@ -95,7 +97,7 @@ def test_a_sound_image_reads_as_ever_and_nothing_is_doubtful(tmp_path: Path) -> 
 
 def test_only_for_reading(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="salvage"):
-        vhdx.open(clean().write(tmp_path / "a"), "r+", salvage=True)
+        open_disk(clean().write(tmp_path / "a"), "r+", salvage=True)
 
 
 # Blocks ------------------------------------------------------------------------------------------
@@ -130,7 +132,7 @@ def test_one_bad_block(
         assert where(doubts) == [doubtful]
     if reads is not None:
         assert content[MIB : 2 * MIB] == bytes(MIB)
-    with vhdx.open(path) as disk, pytest.raises(CorruptImageError):
+    with open_disk(path) as disk, pytest.raises(CorruptImageError):
         disk.pread(1, MIB)
 
 
@@ -155,7 +157,7 @@ def test_space_claimed_twice_in_a_large_table(tmp_path: Path) -> None:
     image = ImageBuilder(300_000 * MIB, MIB, blocks={7: Block(b"x"), 8: Block(b"y")})
     place = image.plan().blocks[7]
     image.bat = {image.bat_index(299_000): place | 6}
-    with vhdx.open(image.write(tmp_path / "a.vhdx"), salvage=True) as disk:
+    with open_disk(image.write(tmp_path / "a.vhdx"), salvage=True) as disk:
         assert where(disk.doubts) == [(7 * MIB, MIB), (299_000 * MIB, MIB)]
 
 
@@ -168,7 +170,7 @@ def test_a_shared_bitmap_in_a_large_table(other: str, tmp_path: Path) -> None:
     plan = image.plan()
     place = plan.blocks[150_000] if other == "block" else plan.bitmaps[1]
     image.bat = {image.bitmap_index(0): place | FULLY_PRESENT}
-    with vhdx.open(image.write(tmp_path / "child"), salvage=True) as disk:
+    with open_disk(image.write(tmp_path / "child"), salvage=True) as disk:
         shared = [doubt for doubt in disk.doubts if "is claimed by another" in doubt.reason]
     assert sorted(where(shared)) == [(MIB, MIB), (150_000 * MIB if other == "block" else 4097 * MIB, MIB)]
 
@@ -206,9 +208,9 @@ def test_what_stands_behind_a_table_that_is_too_small_is_no_entry(tmp_path: Path
     image.regions = {"bat": Region(length=MIB, size=2 * MIB)}
     path = image.write(tmp_path / "a.vhdx")
     with pytest.raises(CorruptImageError, match="BAT region has"):
-        vhdx.open(path)
+        open_disk(path)
     first = 131_072 - 131_072 // 4097
-    with vhdx.open(path, salvage=True) as disk:
+    with open_disk(path, salvage=True) as disk:
         assert disk.pread(5, 7 * MIB) == b"seven"
         assert disk.pread(4, last * MIB) == bytes(4)
         assert where(disk.doubts) == [(first * MIB, (count - first) * MIB)]
@@ -234,7 +236,7 @@ def locate_bitmap_entry(path: Path, index: int) -> int:
 
 def test_a_bad_place_keeps_what_the_parent_says(tmp_path: Path) -> None:
     path, _ = family(tmp_path)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         right = whole(disk)
     overwrite(path, locate_bitmap_entry(path, 3), (900 * MIB | 7).to_bytes(8, "little"))
     content, doubts = salvaged(path)
@@ -244,7 +246,7 @@ def test_a_bad_place_keeps_what_the_parent_says(tmp_path: Path) -> None:
         assert content[at : at + 512] == (bytes(512) if sector in (1, 2, 4) else right[at : at + 512])
 
 
-def said_nothing(disk: vhdx.Disk) -> list[tuple[int, int]]:
+def said_nothing(disk: Disk) -> list[tuple[int, int]]:
     """Where a child leaves the answer to its parent."""
     own = disk.own_extents()
     return [(e.offset, e.length) for e in own if e.kind is vhdx.ExtentKind.UNALLOCATED]
@@ -252,7 +254,7 @@ def said_nothing(disk: vhdx.Disk) -> list[tuple[int, int]]:
 
 def test_a_missing_parent(tmp_path: Path) -> None:
     path, parent = family(tmp_path)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         right = whole(disk)
         below = said_nothing(disk)
     parent.unlink()
@@ -263,13 +265,13 @@ def test_a_missing_parent(tmp_path: Path) -> None:
     assert {doubt.reason for doubt in doubts} == {reason}
     marks = covered(doubts, len(right))
     assert all(marks[sector] for sector in wrong_sectors(content, right))
-    with vhdx.open(path, salvage=True) as disk:
+    with open_disk(path, salvage=True) as disk:
         assert disk.chain == (str(path),)
 
 
 def test_a_parent_that_was_written_to(tmp_path: Path) -> None:
     path, parent = family(tmp_path)
-    with vhdx.open(parent, "r+") as disk:
+    with open_disk(parent, "r+") as disk:
         disk.pwrite(b"x", 0)
     _, doubts = salvaged(path)
     assert doubts
@@ -280,7 +282,7 @@ def test_a_damaged_parent_counts_where_it_shows(tmp_path: Path) -> None:
     path, parent = family(tmp_path)
     overwrite(parent, locate_bitmap_entry(parent, 0), (900 * MIB | 6).to_bytes(8, "little"))
     overwrite(parent, locate_bitmap_entry(parent, 1), (900 * MIB | 6).to_bytes(8, "little"))
-    with vhdx.open(path, salvage=True) as disk:
+    with open_disk(path, salvage=True) as disk:
         doubts = list(disk.doubts)
         content = whole(disk)
         hidden = [place for place in said_nothing(disk) if place[0] < MIB]
@@ -335,7 +337,7 @@ def _not_replayed(image: ImageBuilder, folder: Path, *changes: Data | Zero) -> l
     image.log.add(*changes)
     path = image.write(folder / "image.vhdx")
     damage(path, log_entry(0), "checksum", 1)
-    with vhdx.open(path, salvage=True) as disk:
+    with open_disk(path, salvage=True) as disk:
         return where(doubt for doubt in disk.doubts if "entry 1 of the log" in doubt.reason)
 
 
@@ -379,7 +381,7 @@ def test_a_file_shorter_than_its_log_says_is_replayed(tmp_path: Path) -> None:
     image.file_length = PLACES[3]
     path = image.write(tmp_path / "a.vhdx")
     with pytest.raises(CorruptImageError, match="the file was cut"):
-        vhdx.open(path)
+        open_disk(path)
     content, doubts = salvaged(path)
     right = clean().content()
     assert content == right[: 3 * MIB] + bytes(SHORT)
@@ -441,7 +443,7 @@ def test_items_that_another_source_tells(tmp_path: Path, name: str, how: Item) -
     image.items = {name: how}
     path = image.write(tmp_path / "a.vhdx")
     assert salvaged(path) == (clean().content(), [])
-    with vhdx.open(path, salvage=True) as disk:
+    with open_disk(path, salvage=True) as disk:
         assert disk.logical_sector_size == 512
         if name == "virtual_disk_id":
             assert disk.disk_id != image.guid("disk id"), "it was lost"
@@ -458,7 +460,7 @@ def test_items_that_nothing_else_tells(tmp_path: Path, name: str) -> None:
 def test_a_sector_size_that_matters_is_not_guessed(tmp_path: Path) -> None:
     image = ImageBuilder(5000 * MIB, MIB, items={"logical_sector_size": Item(omit=True)})
     with pytest.raises(CorruptImageError, match=r"has to be told \(--logical-sector-size\)"):
-        vhdx.open(image.write(tmp_path / "a.vhdx"), salvage=True)
+        open_disk(image.write(tmp_path / "a.vhdx"), salvage=True)
 
 
 def test_a_damaged_metadata_table(tmp_path: Path) -> None:
@@ -472,7 +474,7 @@ def test_no_vhdx_at_all(tmp_path: Path) -> None:
     for data in (b"", b"x" * 100, bytes(MIB)):
         path.write_bytes(data)
         with pytest.raises(VhdxError):
-            vhdx.open(path, salvage=True)
+            open_disk(path, salvage=True)
 
 
 def test_another_version_is_refused(tmp_path: Path) -> None:
@@ -480,7 +482,7 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
     for copy in (1, 2):
         damage(path, HEADER, "version", 2, copy)
     with pytest.raises(UnsupportedImageError):
-        vhdx.open(path, salvage=True)
+        open_disk(path, salvage=True)
 
 
 # Everything at once ------------------------------------------------------------------------------
@@ -535,7 +537,7 @@ def test_hostile_files(seed: int, tmp_path: Path) -> None:
         with path.open("r+b") as file:
             file.truncate(chance.randrange(path.stat().st_size))
     try:
-        disk = vhdx.open(path, salvage=True)
+        disk = open_disk(path, salvage=True)
     except VhdxError as error:
         assert error.structure  # noqa: PT017
         return

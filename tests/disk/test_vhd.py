@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import vhdx
 from tests.support.layout import KIB, MIB, TIB
 from tests.support.vhd import DIFFERENCING, DYNAMIC, FIXED, VhdBuilder, absolute, relative
-from vhdx.disk.open import open_any
+from vhdx.disk.open import open_any, open_disk
 from vhdx.disk.places import ParentPolicy
 from vhdx.disk.vhd import VhdDisk, vhd_disk
 from vhdx.extents import ExtentKind
@@ -269,7 +269,7 @@ def test_a_footer_that_is_cut_is_none_though_its_sum_is_right(tmp_path: Path, le
     path = VhdBuilder(MIB, FIXED).write(tmp_path / "disk.vhd")
     path.write_bytes(path.read_bytes()[-512:][:length])
     with pytest.raises(vhdx.CorruptImageError, match="no sound copy"):
-        open_any(str(path), "vhd")
+        open_any(str(path), image_format="vhd")
 
 
 def test_the_footer_of_old_files_is_a_byte_shorter(tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_it_is_never_written_to(tmp_path: Path) -> None:
         assert disk.stream().read(512) == bytes(512)
         with pytest.raises(ValueError, match="not inside the disk"):
             disk.pread(1, SMALL)
-    with pytest.raises(ValueError, match="only read"):
+    with pytest.raises(vhdx.UnsupportedImageError, match="only read"):
         open_any(str(path), mode="r+")
 
 
@@ -386,28 +386,28 @@ def test_how_it_is_recognised(tmp_path: Path, name: str, said: str | None) -> No
     if said:
         with pytest.raises(ValueError, match=said):
             open_any(str(path))
-    assert content(path, name="vhd" if said else None)[2048:2560] == sector(4)
+    assert content(path, image_format="vhd" if said else None)[2048:2560] == sector(4)
 
 
 @pytest.mark.parametrize("mode", ["r", "r+"])
 def test_opening_it_as_a_vhdx_says_what_to_do(tmp_path: Path, mode: Literal["r", "r+"]) -> None:
     path = VhdBuilder(SMALL, FIXED).write(tmp_path / "a.vhd")
     with pytest.raises(vhdx.UnsupportedImageError, match="this is a VHD, the older format") as caught:
-        vhdx.open(path, mode)
+        open_disk(path, mode)
     assert caught.value.next_command == f"vhdx convert {path} NEW.vhdx"
     path.write_bytes(bytes(4096))
     with pytest.raises(vhdx.CorruptImageError, match="no VHDX file"):
-        vhdx.open(path, mode)
+        open_disk(path, mode)
 
 
 @pytest.mark.parametrize("size", [0, 10, 511, 512, 5000])
 def test_a_name_is_not_enough(tmp_path: Path, size: int) -> None:
     (tmp_path / "a.vhd").write_bytes(bytes(size))
     what = "is nothing but zeros at its beginning: .*" if size else "does not look like one"
-    with pytest.raises(ValueError, match=f"{what}; say -f raw or -f vhd"):
+    with pytest.raises(vhdx.CorruptImageError, match=f"{what}; say -f raw or -f vhd"):
         open_any(str(tmp_path / "a.vhd"))
     with pytest.raises(vhdx.CorruptImageError, match="cookie"):
-        open_any(str(tmp_path / "a.vhd"), "vhd")
+        open_any(str(tmp_path / "a.vhd"), image_format="vhd")
 
 
 @given(st.data())

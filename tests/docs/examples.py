@@ -20,6 +20,8 @@ _BLOCK = re.compile(r"^```(console|python)\n(.*?)^```", re.DOTALL | re.MULTILINE
 _EXAMPLE = re.compile(r"^% example: (\w+)$", re.MULTILINE)
 _NEEDS = re.compile(r"^% needs: (.+)$", re.MULTILINE)
 _PATIENCE = 60
+_LASTED = re.compile(r"(, made)? in [0-9.]+ (s|min [0-9]+ s)$")
+"""What a line says on a slow day."""
 _GUID = re.compile(r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
@@ -97,7 +99,7 @@ def output_of(line: str, folder: Path) -> list[str]:
         timeout=300,
     )
     assert "Traceback" not in done.stdout, done.stdout
-    return done.stdout.splitlines()
+    return [_LASTED.sub("", line) for line in done.stdout.splitlines()]
 
 
 @contextlib.contextmanager

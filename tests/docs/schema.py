@@ -43,10 +43,8 @@ def read_schema(text: str) -> Schema:
         python = re.search(r"^% type: (\S+)$", section, re.MULTILINE)
         rows = re.findall(r"^\| `(\w+)` \| (.+?) \| .+ \|$", section, re.MULTILINE)
         objects[section.splitlines()[0]] = ObjectType(python and python[1], dict(rows))
-    prints = re.findall(
-        r"^`vhdx (.+) --json` prints \*\*(.+?)\*\*(?: or \*\*(.+?)\*\*)?\.$", text, re.MULTILINE
-    )
-    return Schema(objects, {line: " or ".join(filter(None, kinds)) for line, *kinds in prints})
+    prints = re.findall(r"^`vhdx (.+) --json` prints (.+)\.$", text, re.MULTILINE)
+    return Schema(objects, {line: " or ".join(re.findall(r"\*\*(.+?)\*\*", kinds)) for line, kinds in prints})
 
 
 def class_of(path: str) -> type:

@@ -11,10 +11,11 @@ import pytest
 
 import vhdx
 from tests.cli.running import run
+from vhdx.cli.main import exit_code_of
 from vhdx.cli.verbs import main
 from vhdx.ops import registry
 
-from .scenes import chain, damaged, dirty, guest, partitioned
+from .scenes import chain, checkpoints, damaged, dirty, guest, partitioned
 from .schema import PAGE, annotations_of, complaints, read_schema, words_of
 
 SCHEMA = read_schema(PAGE.read_text())
@@ -32,8 +33,8 @@ def test_a_table_tells_the_fields_of_its_class(python: str) -> None:
 
 def _other(python: str) -> str:
     """Two results have the name Change; each is used in its own room only."""
-    changes = {"vhdx.cli.cmd_diff.Change", "vhdx.ops.replay_changes.Change"}
-    return "vhdx.cli.cmd_diff.Change" if python not in changes else (changes - {python}).pop()
+    room, other = "vhdx.cli.cmd_diff", "vhdx.ops.replay_changes"
+    return f"{other}.Change" if python.startswith(room) else f"{room}.Change"
 
 
 def _commands(group: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
@@ -63,6 +64,10 @@ def _vhd(folder: Path) -> None:
     vhdx.convert(folder / "vm.vhdx", folder / "vm.vhd")
 
 
+def _raw(folder: Path) -> None:
+    (folder / "vm.raw").write_bytes(bytes(1000))
+
+
 def _item(folder: Path) -> None:
     chain(folder)
     vhdx.set_user_item(folder / "tuesday.avhdx", "11111111-2222-3333-4444-555555555555", b"x")
@@ -90,6 +95,7 @@ CASES: list[tuple[Callable[[Path], None], str, str, int]] = [
     (chain, "info", "--chain tuesday.avhdx", 0),
     (dirty, "info", "vm.vhdx", 0),
     (_vhd, "info", "vm.vhd", 0),
+    (_raw, "info", "vm.raw", 0),
     (chain, "check", "--chain tuesday.avhdx", 0),
     (damaged, "check", "worse.vhdx", 2),
     (damaged, "repair", "vm.vhdx", 0),
@@ -113,6 +119,8 @@ CASES: list[tuple[Callable[[Path], None], str, str, int]] = [
     (chain, "rebase", "tuesday.avhdx --parent monday.avhdx", 0),
     (chain, "set", "tuesday.avhdx --disk-id new", 0),
     (_item, "metadata list", "tuesday.avhdx", 0),
+    (checkpoints, "rebase --all DIR", ". --yes", 0),
+    (chain, "tree", ".", 0),
     (_inside_wsl, "wsl", "", 0),
 ]
 
@@ -181,6 +189,53 @@ def test_a_failure_is_printed_as_it_is_told(
     assert done.code == codes[0]
     assert printed["error"] in done.err
     assert printed["where"]["path"] == path
+
+
+GONE = {
+    "create": "gone/new.vhdx 1M",
+    "convert": "gone.vhdx new.raw",
+    "compare": "gone.vhdx gone.vhdx",
+    "rebase": "gone.vhdx --parent gone.vhdx",
+    "resize": "gone.vhdx 1G",
+    "find": "gone.vhdx:/ x",
+    "set": "gone.vhdx --disk-id new",
+    "trim": "gone.vhdx --free",
+}
+"""What a verb takes that takes more than an image, none of which is there."""
+
+
+def _verbs_with_json() -> list[str]:
+    verbs = dict(_commands(main))
+    have_it = (name for name, verb in verbs.items() if any(param.name == "as_json" for param in verb.params))
+    return sorted(set(have_it) - {"wsl"})  # which looks for images itself, and finds none
+
+
+@pytest.mark.parametrize("verb", _verbs_with_json())
+def test_every_verb_prints_its_failure(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is not there, and an option that is none."""
+    monkeypatch.chdir(tmp_path)
+    words = [*verb.split(), *GONE.get(verb, "gone.vhdx").split(), "--json"]
+    for more, expected in (([], "not-found"), (["--no-such-option"], "usage")):
+        code = exit_code_of([*words, *more])
+        printed = json.loads(capsys.readouterr().out)
+        assert complaints(printed, "failure", SCHEMA) == []
+        assert (printed["code"], printed["exit_code"]) == (expected, code)
+        assert code != 0
+
+
+@pytest.mark.parametrize("verb", ["info", "check", "measure"])
+def test_several_images_are_lines(verb: str, tmp_path: Path) -> None:
+    """One that is gone in the middle has its line, too."""
+    chain(tmp_path)
+    images = ("sunday.vhdx", "gone.vhdx", "sunday.vhdx")
+    done = run(verb, *images, "--json", cwd=tmp_path)
+    assert done.code == 1
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    for printed, kind in zip(lines, (SCHEMA.prints[verb], "failure", SCHEMA.prints[verb]), strict=True):
+        assert complaints(printed, kind, SCHEMA) == []
+    assert (lines[1]["code"], lines[1]["where"]["path"]) == ("not-found", "gone.vhdx")
 
 
 def test_a_failure_without_json_prints_none(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.sparse import PAGE, Content, ContentStorage, content_of
 from vhdx.disk.chain import Disk
+from vhdx.disk.opened import OpenedDisk
 from vhdx.errors import VhdxError
 from vhdx.examine import salvage
 from vhdx.examine.check import examine
@@ -185,7 +186,7 @@ def salvaged(content: Content, known: KnownDisk = NOTHING_KNOWN) -> Salvaged | N
     return read_wholly(disk)
 
 
-def read_wholly(disk: Disk) -> Salvaged:
+def read_wholly(disk: OpenedDisk) -> Salvaged:
     """All of a disk, but for what is known to be holes."""
     pages: dict[int, bytes] = {}
     for start, length in disk.data_ranges():

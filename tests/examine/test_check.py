@@ -173,11 +173,14 @@ def test_a_log_that_writes_into_blocks_names_all_of_them(
 
 
 def test_a_file_that_is_no_image_cannot_be_checked(tmp_path: Path) -> None:
-    path = tmp_path / "disk.raw"
+    path, raw = tmp_path / "disk.vhdx", tmp_path / "disk.raw"
     for content in (b"", b"x", bytes(MIB), b"vhdxfil" + bytes(MIB)):
         path.write_bytes(content)
-        with pytest.raises(vhdx.CorruptImageError, match=r"file identifier at file offset 0: .* no VHDX"):
+        with pytest.raises(vhdx.CorruptImageError, match=r"file identifier at file offset 0: .* VHDX"):
             vhdx.check(path)
+        raw.write_bytes(content)
+        with pytest.raises(vhdx.UnsupportedImageError, match="a raw disk has no structures"):
+            vhdx.check(raw)
 
 
 def test_many_findings_are_counted_and_few_are_kept(tmp_path: Path) -> None:

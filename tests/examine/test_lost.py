@@ -17,6 +17,7 @@ from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.reading import whole
 from vhdx import VhdxError
+from vhdx.disk.open import open_disk
 
 SIZE = 4 * MIB
 KINDS = ["dynamic", "fixed", "differencing"]
@@ -68,7 +69,7 @@ def damaged(data: bytes, ranges: list[tuple[int, int]], junk: bool) -> bytes:
 
 def salvaged(path: Path) -> tuple[bytes, list[vhdx.Doubt]] | None:
     try:
-        with vhdx.open(path, salvage=True) as disk:
+        with open_disk(path, salvage=True) as disk:
             return whole(disk), list(disk.doubts)
     except VhdxError:
         return None
@@ -113,7 +114,7 @@ def test_a_dirty_log_is_told_from_one_that_was_emptied(tmp_path: Path) -> None:
         result = vhdx.repair(path, rebuild=True)
         said = "stands in the file already" if is_applied else "entries 1 to 1 of the log"
         assert any(said in sentence for sentence in result.done), result
-        with vhdx.open(path) as disk:
+        with open_disk(path) as disk:
             assert disk.pread(MIB, MIB) == pattern(1, MIB)
             assert disk.layers[0].header.log_guid.int == 0
             assert disk.layers[0].header.file_write_guid != disk.layers[0].header.data_write_guid
@@ -141,7 +142,7 @@ def test_of_two_sessions_nothing_is_guessed(tmp_path: Path) -> None:
 def test_no_search_makes_an_image_of_what_is_none(tmp_path: Path) -> None:
     path = tmp_path / "image.vhdx"
     path.write_bytes(pattern(1, 4 * MIB))
-    for verb in (vhdx.check, vhdx.repair, lambda p: vhdx.open(p, salvage=True)):
+    for verb in (vhdx.check, vhdx.repair, lambda p: open_disk(p, salvage=True)):
         with pytest.raises(vhdx.CorruptImageError):
             verb(path)
 
@@ -162,7 +163,7 @@ def test_what_the_metadata_have_lost_can_be_told(kind: str, sector: int, tmp_pat
     assert refused is not None
     assert "--block-size, --virtual-size, --logical-sector-size" in refused
     known = vhdx.KnownDisk(image.disk_size, MIB, sector, kind if kind == "fixed" else None)
-    with vhdx.open(path, salvage=True, known=known) as disk:
+    with open_disk(path, salvage=True, known=known) as disk:
         assert whole(disk) == expected[0]
     assert "BAT" not in vhdx.check(path, known=known).unchecked
     repaired = vhdx.repair(path, rebuild=True, known=known)
@@ -200,6 +201,6 @@ def test_a_partition_table_proposes_sizes(tmp_path: Path) -> None:
         file.seek(2 * MIB + 64 * KIB)
         file.write(bytes(SECTOR))
     with pytest.raises(vhdx.CorruptImageError) as caught:
-        vhdx.open(path, salvage=True)
+        open_disk(path, salvage=True)
     command = caught.value.next_command or ""
     assert f"--virtual-size {16 * MIB} --logical-sector-size 512" in command

@@ -150,7 +150,7 @@ def test_check(tmp_path: Path, damage: Damage) -> None:
 @pytest.mark.parametrize("damage", DAMAGES, ids=IDS)
 def test_salvage(tmp_path: Path, damage: Damage) -> None:
     path, content = write(damage, tmp_path / "a.vhd")
-    with open_any(str(path), "vhd", salvage=True) as disk:
+    with open_any(str(path), image_format="vhd", salvage=True) as disk:
         got = disk.pread(disk.size, 0)
         assert bool(list(disk.doubts)) == damage.doubtful
         doubted = {
@@ -176,7 +176,7 @@ def test_repair(tmp_path: Path, damage: Damage) -> None:
     assert bool(result.done) == bool(damage.codes)
     left = vhdx.check(path)
     assert set(left.codes) <= {"vhd.bitmap_clear"}
-    with open_any(str(path), "vhd") as disk:
+    with open_any(str(path), image_format="vhd") as disk:
         assert disk.pread(disk.size, 0) == content
     after = path.read_bytes()
     start = 0 if damage.disk_type == FIXED else 2048
@@ -205,7 +205,7 @@ def test_a_fixed_file_that_ends_early_keeps_its_beginning(tmp_path: Path) -> Non
     path = tmp_path / "a.vhd"
     path.write_bytes(made.content()[: 2 * BLOCK] + footer)
     assert "vhd.truncated" in vhdx.check(path).codes
-    with open_any(str(path), "vhd", salvage=True) as disk:
+    with open_any(str(path), image_format="vhd", salvage=True) as disk:
         assert disk.size == SIZE
         assert disk.pread(2 * BLOCK, 0) == made.content()[: 2 * BLOCK]
         assert any(doubt.offset + doubt.length == SIZE for doubt in disk.doubts)

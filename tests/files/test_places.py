@@ -59,12 +59,12 @@ def files_of(tree: Path) -> dict[str, str]:
 
 
 def test_a_second_reader_agrees(tree: Path, raw: Path, tmp_path: Path) -> None:
-    with open_any(str(raw), "raw") as disk:
+    with open_any(str(raw), image_format="raw") as disk:
         assert hashes(disk) == tsk_hashes(disk) == files_of(tree)
     for kind in ("FAT16", "FAT32"):
         image = made(kind, tmp_path)
         put(image, [tree], "/", recursive=True)
-        with open_any(str(image), "raw") as disk:
+        with open_any(str(image), image_format="raw") as disk:
             found, second = hashes(disk), tsk_hashes(disk)
             assert found == {f"tree0/{name}": value for name, value in files_of(tree).items()}
             assert {name: second[name] for name in second if name in found} == {
@@ -138,7 +138,7 @@ def test_a_logical_volume(tree: Path, raw: Path, tmp_path: Path, monkeypatch: py
         for place, start in ((half + 1, 0), (0, half)):
             file.seek(START + place * EXTENT)
             file.write(data[start * EXTENT : (start + half) * EXTENT])
-    with open_any(str(image), "raw") as disk:
+    with open_any(str(image), image_format="raw") as disk:
         assert hashes(disk, volume=f"{GROUP}/root") == files_of(tree)
 
 

@@ -63,6 +63,7 @@ def test_which_volume_is_meant(tmp_path: HostPath) -> None:
         assert chosen(disk, path="/only_one").summary.partition == 1
         assert chosen(disk, path="/only_two").summary.partition == 2
         uuid = disk.volumes()[1].summary.uuid
+        assert uuid is not None
         for name in ("data", "partition 2", uuid.upper()):
             assert chosen(disk, volume=name, path="/both").summary.partition == 2
         assert chosen(disk, partition=1).summary.partition == 1

@@ -166,7 +166,7 @@ def our_hashes(volume: FileVolume) -> dict[str, str]:
 @contextlib.contextmanager
 def volume_in(image: Path) -> Iterator[FileVolume]:
     """The one volume of an image."""
-    with open_any(str(image), "raw" if image.suffix == ".raw" else None) as disk:
+    with open_any(str(image), image_format="raw" if image.suffix == ".raw" else None) as disk:
         (found,) = volumes(disk)
         yield found
 

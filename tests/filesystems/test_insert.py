@@ -17,6 +17,7 @@ from tests.support.sparse import Content
 from vhdx.disk.open import open_any
 from vhdx.disk.raw import RawDisk
 from vhdx.errors import FileSystemError, VhdxError
+from vhdx.files.volume import volumes
 from vhdx.filesystems.insert.base import Details
 from vhdx.filesystems.insert.inserter import Inserter
 from vhdx.ops.files.insert import Inserted, InsertOptions, insert
@@ -44,13 +45,13 @@ def content_of_bytes(data: bytes | bytearray) -> Content:
 def test_a_tree_is_there_afterwards(kind: str, tmp_path: Path) -> None:
     tree = plant(tmp_path / "tree")
     image = made(kind, tmp_path)
-    with open_any(str(image), "raw") as disk:
+    with open_any(str(image), image_format="raw") as disk:
         before = inserter_of(disk)._free.left
     result, told = put(image, [tree], "/", recursive=True)
     assert (result.left_out, told) == (0, [])
     check(image)
     expected = {"tree": "", **{f"tree/{name}": value for name, value in host_hashes(tree).items()}}
-    with open_any(str(image), "raw") as disk:
+    with open_any(str(image), image_format="raw") as disk:
         assert Twin(disk.pread).hashes() == expected
         if "exFAT" not in kind:  # libfsfat does not read the longest names of exFAT
             assert hashes(disk) == expected
@@ -112,7 +113,7 @@ def test_many_jobs_one_after_the_other(kind: str, tmp_path: Path) -> None:
         hashed = host_hashes(host)
         expected.update({directory + name: hashed[name] for name in names})
         check(image)
-    with open_any(str(image), "raw") as disk:
+    with open_any(str(image), image_format="raw") as disk:
         assert hashes(disk) == expected
 
 
@@ -134,7 +135,7 @@ def test_among_files_of_others(kind: str, tmp_path: Path) -> None:
     (tree / "new two with a name that is longer").write_bytes(b"2" * 5000)
     put(image, [tree / "new one", tree / "new two with a name that is longer"], "/tree")
     check(image)
-    with open_any(str(image), "raw") as disk:
+    with open_any(str(image), image_format="raw") as disk:
         assert hashes(disk) == {"tree": "", **{f"tree/{k}": v for k, v in host_hashes(tree).items()}}
 
 
@@ -150,7 +151,7 @@ def test_what_does_not_fit_changes_nothing(tmp_path: Path) -> None:
 
 def test_a_volume_is_filled_to_its_last_cluster(tmp_path: Path) -> None:
     image = made("FAT12", tmp_path)
-    with open_any(str(image), "raw") as disk:
+    with open_any(str(image), image_format="raw") as disk:
         left = inserter_of(disk)._free.left
     (tmp_path / "all").write_bytes(random.Random(0).randbytes(left * 512))
     put(image, [tmp_path / "all"], "/")
@@ -177,7 +178,7 @@ def test_the_root_directory_of_fat16_has_an_end(tmp_path: Path) -> None:
 
 def test_a_file_of_four_gib_is_too_large_for_fat(tmp_path: Path) -> None:
     image = made("FAT32", tmp_path)
-    with open_any(str(image), "raw") as disk:
+    with open_any(str(image), image_format="raw") as disk:
         inserter = inserter_of(disk)
         inserter.add_file(inserter.root, "fits", (1 << 32) - 1, DETAILS)
         with pytest.raises(ValueError, match="has at most 4294967295"):
@@ -226,8 +227,8 @@ def test_times_and_attributes(tmp_path: Path) -> None:
         for year, seconds in (("1970", 0), ("9999", 250_000_000_000), ("2024", int(when.timestamp()))):
             os.utime(source, (seconds, seconds))
             put(image, [source], f"/{year}")
-        with open_any(str(image), "raw") as disk:
-            (volume,) = disk.volumes()
+        with open_any(str(image), image_format="raw") as disk:
+            (volume,) = volumes(disk)
             assert volume.find("/2024").entry.modified == (int(when.timestamp()) - (kind == "FAT32")) * 10**9
             assert volume.find("/1970").entry.modified == 315532800 * 10**9
             last = volume.find("/9999").entry.modified
@@ -248,7 +249,7 @@ def test_what_a_fat_cannot_have_is_told(tmp_path: Path) -> None:
     result, told = put(image, [tree], "/", recursive=True)
     assert (result.files, result.left_out, len(told)) == (2, 9, 9)
     check(image)
-    with open_any(str(image), "raw") as disk:
+    with open_any(str(image), image_format="raw") as disk:
         assert hashes(disk).keys() == {"tree", "tree/good", "tree/UPPER"}
 
 
@@ -269,7 +270,7 @@ def test_a_file_that_changes_meanwhile_is_left_out(tmp_path: Path, monkeypatch: 
     assert (result.files, result.left_out) == (1, 2)
     assert all("its size changed while it was read" in each for each in told)
     check(image)
-    with open_any(str(image), "raw") as disk:
+    with open_any(str(image), image_format="raw") as disk:
         assert hashes(disk).keys() == {"same"}
 
 
@@ -280,7 +281,7 @@ def test_paths_of_windows(tmp_path: Path) -> None:
     (tmp_path / "boot.efi").write_bytes(b"efi" * KIB)
     put(image, [tmp_path / "boot.efi"], r"C:\efi\boot\BOOTX64.EFI")
     check(image)
-    with open_any(str(image), "raw") as disk:
+    with open_any(str(image), image_format="raw") as disk:
         assert list(hashes(disk)) == ["EFI", "EFI/BOOT", "EFI/BOOT/BOOTX64.EFI"]
     for path, error in (("/nowhere/x", FileNotFoundError), ("/EFI/BOOT/BOOTX64.EFI/x", NotADirectoryError)):
         with pytest.raises(error):
@@ -296,10 +297,10 @@ def test_a_name_of_the_greatest_length(tmp_path: Path) -> None:
         image = made(kind, tmp_path)
         put(image, [tmp_path / ("L" * 255)], "/")
         check(image)
-    with open_any(str(tmp_path / "FAT32.raw"), "raw") as disk:
+    with open_any(str(tmp_path / "FAT32.raw"), image_format="raw") as disk:
         assert hashes(disk).keys() == {"L" * 255}
-    with open_any(str(tmp_path / "exFAT.raw"), "raw") as disk:
-        (volume,) = disk.volumes()
+    with open_any(str(tmp_path / "exFAT.raw"), image_format="raw") as disk:
+        (volume,) = volumes(disk)
         assert list(volume.glob("/*")) == []
         assert volume.told
 
@@ -310,13 +311,13 @@ def test_what_stands_behind_the_end_of_a_directory_stays_hidden(tmp_path: Path) 
     for number in range(14):
         (tmp_path / f"F{number}").write_bytes(b"")
     put(image, [tmp_path / f"F{number}" for number in range(14)], "/")
-    with open_any(str(image), "raw") as disk:
+    with open_any(str(image), image_format="raw") as disk:
         start = inserter_of(disk).root.places[0][0]
     data = bytearray(image.read_bytes())
     junk = b"JUNK    TXT" + bytes(21)
     data[start + 15 * 32 : start + 30 * 32] = junk * 15
     image.write_bytes(data)
-    with open_any(str(image), "raw") as disk:
+    with open_any(str(image), image_format="raw") as disk:
         inserter = inserter_of(disk)
         inserter.add_file(inserter.root, "a name that takes several entries", 0, DETAILS)
         inserter.reserve()

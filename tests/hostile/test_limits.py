@@ -277,11 +277,11 @@ def test_cached_pages_of_a_large_table_are_bounded(tmp_path: Path) -> None:
 
 def test_a_stream_as_long_as_it_likes_is_not_read_whole() -> None:
     class Endless(io.BytesIO):
-        """Says to be 8 EiB long and gives zeros for all that is behind its bytes."""
+        """Says to be 256 TiB long and gives zeros for all that is behind its bytes."""
 
         def seek(self, offset: int, whence: int = 0, /) -> int:
             if whence == io.SEEK_END:
-                return 2**63 - 1
+                return 256 * TIB
             return super().seek(offset, whence)
 
     with vhdx.open(Endless(ImageBuilder(blocks={0: Block(b"x" * MIB)}).build())) as disk:

@@ -13,6 +13,7 @@ from tests.support.layout import KIB, MIB, TIB
 from tests.support.parts import Header
 from tests.support.presets import disk2vhd_like, qemu_like
 from tests.support.sparse import ContentStorage, content_of
+from vhdx.disk.open import open_disk
 from vhdx.examine.check import examine
 from vhdx.image.image import load as whole_load
 from vhdx.image.image import write_identity
@@ -99,7 +100,7 @@ def test_only_version_1_is_known(version: int) -> None:
     assert found.report.codes() == ["header.version"]
     assert load(image(Header(version=version))).report.codes() == [], "the other header does not matter"
     with pytest.raises(vhdx.UnsupportedImageError, match=f"version is {version}"):
-        vhdx.open(io.BytesIO(image(None, Header(version=version)).build()))
+        open_disk(io.BytesIO(image(None, Header(version=version)).build()))
 
 
 @pytest.mark.parametrize(("log_guid", "codes"), [(UUID(int=0), []), (ONE, ["header.log_version"])])
@@ -156,12 +157,12 @@ def test_a_file_that_ends_in_the_headers(length: int) -> None:
 def test_the_identifier_is_looked_at_and_its_creator_told() -> None:
     assert load(image(identifier_signature=b"vhdxfilf")).report.codes() == ["identifier.signature"]
     for creator in ("Microsoft Windows 10.0.19041.0", "", "x" * 256, "ü✓"):
-        with vhdx.open(io.BytesIO(image(creator=creator).build())) as disk:
+        with open_disk(io.BytesIO(image(creator=creator).build())) as disk:
             assert disk.layers[0].creator == creator
 
 
 def test_a_creator_that_is_no_text_influences_nothing() -> None:
-    with vhdx.open(io.BytesIO(image(creator=b"\x00\xd8" * 256).build())) as disk:
+    with open_disk(io.BytesIO(image(creator=b"\x00\xd8" * 256).build())) as disk:
         assert disk.size == 10 * MIB
         assert "\ufffd" in disk.layers[0].creator
 

@@ -8,6 +8,7 @@ import pytest
 
 import vhdx
 from tests.support.layout import MIB
+from vhdx.disk.open import open_disk
 from vhdx.errors import CorruptImageError
 from vhdx.extents import Extent, ExtentKind, merged
 from vhdx.image import bat, read
@@ -21,7 +22,7 @@ def write_table(image: Path, child: Path | None, seed: int, *, faulty: bool) -> 
     """An image whose entries are random: long runs, single blocks, all states, some places wrong."""
     chance = random.Random(seed)
     path = child or image
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         layer = disk.layers[0]
         table, ratio, end = layer.regions.bat.file_offset, layer.geometry.chunk_ratio, path.stat().st_size
     states = [0, 1, 2, 3, 5, 6, 6, 6] + ([7] if child else []) + ([4] if faulty else [])
@@ -79,7 +80,7 @@ def test_as_one_by_one(
     path = write_table(*paths, seed, faulty=faulty)
     chance = random.Random(seed)
     ranges = [(0, SIZE), *((cut := chance.randrange(SIZE), chance.randrange(SIZE - cut)) for _ in range(8))]
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         reader = disk.layers[0].reader
         for (offset, length), said in itertools.product(ranges, (False, True)):
             monkeypatch.setattr(read, "MANY", 1 << 60)
@@ -95,13 +96,13 @@ def test_changes_in_memory_are_seen_where_the_table_is_a_hole(tmp_path: Path) ->
     path = tmp_path / "large.vhdx"
     vhdx.create(path, "4T", block_size="1M")
     far = 3 << 40
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         disk.pwrite(b"x" * MIB, far)
         for _ in range(2):
             data = [each for each in disk.extents() if each.kind is ExtentKind.DATA]
             assert [(each.offset, each.length) for each in data] == [(far, MIB)]
             disk.flush()
-    with vhdx.open(path, "r+") as disk:  # what stands far behind in the table is not free space
+    with open_disk(path, "r+") as disk:  # what stands far behind in the table is not free space
         disk.pwrite(b"y" * MIB, 0)
         places = {each.offset: each.file_offset for each in disk.extents() if each.kind is ExtentKind.DATA}
         assert len({*places.values()}) == 2
@@ -120,9 +121,9 @@ def test_a_survey_passes_over_holes_and_over_nothing_else(tmp_path: Path, differ
     size, length = 2 << 40, 4096 if differencing else MIB
     places = [0, bat.WINDOW * MIB - MIB, bat.WINDOW * MIB, 5 * bat.WINDOW * MIB + 7 * MIB, size - MIB]
     for number, place in enumerate(places):  # each in a session of its own, which surveys anew
-        with vhdx.open(path, "r+") as disk:
+        with open_disk(path, "r+") as disk:
             disk.pwrite(bytes([65 + number]) * length, place)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert [disk.pread(length, place)[:1] for place in places] == [b"A", b"B", b"C", b"D", b"E"]
     result = vhdx.check(path)
     assert (result.errors, result.warnings) == (0, 0)

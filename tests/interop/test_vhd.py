@@ -23,7 +23,7 @@ SECTORS = {number: pattern(number, 512) for number in (0, 7, 8, 9, 4095, 4096, 2
 
 
 def content(path: Path) -> bytes:
-    with open_any(str(path), "vhd") as disk:
+    with open_any(str(path), image_format="vhd") as disk:
         return disk.pread(disk.size, 0)
 
 

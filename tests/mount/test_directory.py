@@ -15,6 +15,7 @@ import vhdx
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from vhdx.disk.base import VirtualDisk
+from vhdx.disk.chain import Disk
 from vhdx.disk.open import open_any
 from vhdx.mount.directory import KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE, DiskDirectory
 
@@ -180,9 +181,21 @@ def test_sizes_stay(disk: vhdx.Disk) -> None:
     for size in (0, SIZE - 512, SIZE + 512):
         assert number_of(lambda size=size: directory.truncate(FILE, size)) == errno.EPERM  # type: ignore[misc]
     assert number_of(lambda: directory.open(FILE, os.O_RDWR | os.O_TRUNC)) == errno.EPERM
+    for size in (0, SIZE + 512):
+        assert number_of(lambda size=size: directory.truncate(FILE, size, 0)) == errno.EPERM  # type: ignore[misc]
     assert number_of(lambda: directory.fallocate(FILE, ZERO_RANGE, SIZE - 1, 2, 0)) == errno.EPERM
     assert number_of(lambda: directory.fallocate(FILE, 0, 0, 512, 0)) == errno.EOPNOTSUPP
     assert directory.getattr(FILE)["st_size"] == SIZE
+
+
+def test_a_smaller_size_through_a_descriptor_changes_nothing(disk: vhdx.Disk) -> None:
+    told: list[str] = []
+    directory = directory_of(disk, told)
+    disk.pwrite(b"kept", SIZE - 4)
+    assert directory.truncate(FILE, SIZE - 512, 0) == 0
+    assert directory.getattr(FILE)["st_size"] == SIZE
+    assert disk.pread(4, SIZE - 4) == b"kept"
+    assert told == [f"the disk keeps its {SIZE} bytes, though a program wants {SIZE - 512} of them"]
 
 
 def test_there_is_one_file(disk: vhdx.Disk) -> None:
@@ -224,7 +237,7 @@ def test_what_is_wrong_with_the_image_is_told_once_in_words(path: Path) -> None:
 # Blocks ------------------------------------------------------------------------------------------
 
 
-class Refusing(vhdx.Disk):
+class Refusing(Disk):
     """A disk whose table is damaged from its second MiB on."""
 
     size = SIZE
@@ -258,7 +271,7 @@ def test_no_blocks_means_that_all_were_counted(monkeypatch: pytest.MonkeyPatch) 
     assert set(told[:-1]) == {1}
 
 
-class Endless(vhdx.Disk):
+class Endless(Disk):
     """A disk of 64 TiB with two extents in each MiB."""
 
     size = 64 << 40

@@ -16,6 +16,7 @@ from tests.ops.files.guest import Guest, Node
 from tests.support.tools import needs
 from vhdx.disk.open import open_any
 from vhdx.files.base import Kind
+from vhdx.files.volume import volumes
 from vhdx.mount.files import FilesDirectory
 
 from .mounting import FUSE, is_mounted, mounted, process_of, wait_for_end
@@ -146,7 +147,7 @@ def test_holes_are_found(tmp_path: Path) -> None:
         file.write(b"x" * 4096)
     subprocess.run(["debugfs", "-w", "-R", f"write {script} sparse", raw], check=True, capture_output=True)
     with open_any(str(raw)) as disk:
-        (volume,) = disk.volumes()
+        (volume,) = volumes(disk)
         directory = FilesDirectory(volume.tree, size=disk.size, free=0, ready=lambda: None, tell=pytest.fail)
         start, end = 256 << 10, (256 << 10) + 4096
         for offset, whence, expected in (

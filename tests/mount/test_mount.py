@@ -251,6 +251,20 @@ def test_readers_and_writers_at_once(path: Path) -> None:
     assert is_clean(path)
 
 
+@needs("mkfs.ext4", "resize2fs", "e2fsck")
+def test_a_file_system_is_resized(path: Path) -> None:
+    """It grows and shrinks, resize2fs says nothing of an error, and what is behind stays as it is."""
+    with mounted(path, "--write") as file:
+        program("mkfs.ext4", "-q", "-F", file, "20M")
+        for size in ("", "30M", "10M"):
+            words = ["resize2fs", "-f", str(file), *size.split()]
+            done = subprocess.run(words, capture_output=True, text=True, check=True)
+            assert done.stderr.splitlines()[1:] == []  # the first one says its version
+            program("e2fsck", "-f", "-n", file)
+        assert file.stat().st_size == SIZE
+    assert is_clean(path)
+
+
 # The end -----------------------------------------------------------------------------------------
 
 
@@ -433,3 +447,18 @@ def test_a_mount_that_was_opened_stays(path: Path) -> None:
         file.open("rb").close()
         time.sleep(3)
         assert is_mounted(file.parent)
+
+
+def test_what_shows_a_vhdx_shows_the_others(tmp_path: Path) -> None:
+    """Both kinds of VHD, and raw disks; of these only those are written to that are said to be raw."""
+    raw = write_raw(tmp_path / "a.raw", 4 * MIB, {5: b"here", 3 * MIB: b"there"})
+    for disk_type in ("fixed", "dynamic"):
+        image = tmp_path / f"{disk_type}.vhd"
+        assert run("convert", "--type", disk_type, raw, image).code == 0
+        with mounted(image) as file:
+            assert file.read_bytes() == raw.read_bytes()
+    assert run("mount", "--write", raw, tmp_path / "a.raw.mounted").code != 0
+    with mounted(raw, "--write", "-f", "raw") as file, open(file, "r+b") as written:
+        written.seek(5)
+        written.write(b"HERE")
+    assert raw.read_bytes()[5:9] == b"HERE"

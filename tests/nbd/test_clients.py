@@ -15,6 +15,7 @@ from tests.interop.programs import run
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.tools import needs
+from vhdx.disk.open import open_disk
 
 from .serving import Process, serving
 
@@ -27,7 +28,7 @@ SIZE = 24 * MIB
 def _folder(tmp_path: Path) -> Path:
     """A VHDX with data, zeros and holes, and its contents as a raw file."""
     vhdx.create(tmp_path / "disk.vhdx", SIZE, block_size=MIB)
-    with vhdx.open(tmp_path / "disk.vhdx", "r+") as disk:
+    with open_disk(tmp_path / "disk.vhdx", "r+") as disk:
         disk.pwrite(pattern(1, 3 * MIB), 0)
         disk.pwrite(pattern(2, 5 * MIB + 512), 7 * MIB + 512)
         disk.zero(length=MIB, offset=9 * MIB)
@@ -50,7 +51,7 @@ def _writer(folder: Path) -> Iterator[Process]:
     with serving(folder / "new.vhdx", "--write", "--socket", folder / "s") as process:
         yield process
         assert process.end() == (0, "")
-    with vhdx.open(folder / "new.vhdx") as disk:
+    with open_disk(folder / "new.vhdx") as disk:
         assert disk.layers[0].sequence is None
     if os.path.exists("/usr/bin/qemu-img"):
         run("qemu-img", "check", "-f", "vhdx", folder / "new.vhdx")
@@ -124,7 +125,7 @@ def test_an_export_that_is_not_there(reader: Process) -> None:
 def test_a_server_started_by_its_client(folder: Path) -> None:
     command = [sys.executable, "-m", "vhdx", "serve", str(folder / "disk.vhdx")]
     assert info("--", "[", *command, "]")["exports"][0]["export-size"] == SIZE
-    with vhdx.open(folder / "disk.vhdx", "r+"):  # it has let go of the image
+    with open_disk(folder / "disk.vhdx", "r+"):  # it has let go of the image
         pass
 
 
@@ -209,7 +210,7 @@ def test_qemu_io_writes_and_verifies(cache: str, writer: Process) -> None:
 def test_qemu_io_zeroes_with_space_and_without(writer: Process, folder: Path) -> None:
     qemu_io(writer, "write -z 0 1M", "write -z -u 1M 1M", "write -P 1 2M 2M", "write -z -u 3M 1M")
     assert writer.end() == (0, "")
-    with vhdx.open(folder / "new.vhdx") as disk:
+    with open_disk(folder / "new.vhdx") as disk:
         kinds = [
             (e.offset // MIB, e.kind.value, e.file_offset is not None) for e in disk.extents(length=4 * MIB)
         ]

@@ -26,6 +26,7 @@ from tests.support.patterns import pattern
 from tests.support.sparse import content_of
 from tests.write.checking import allocated, assert_sound, guids_of, model_of, qemu_check, structure_of
 from tests.write.images import strange
+from vhdx.disk.open import open_disk
 from vhdx.image import image
 from vhdx.ops.compact import Asked, compact_in_place
 from vhdx.progress import Meter
@@ -80,10 +81,10 @@ def test_kept_space_that_another_block_owns_stays_its_own(tmp_path: Path) -> Non
     places = made.plan().blocks
     made.bat = {4: places[1] | UNMAPPED, 5: places[7] | UNDEFINED}
     path = made.write(tmp_path / "a.vhdx")
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         before = disk.pread(disk.size, 0)
     vhdx.compact(path)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(disk.size, 0) == before
 
 
@@ -102,7 +103,7 @@ def test_what_lies_behind_the_end_of_the_disk_is_nobodys_zeros(tail: int, tmp_pa
     made = ImageBuilder(4 * MIB + tail, block_size=4 * MIB, blocks={0: some(0, 4 * MIB), 1: last})
     path = made.write(tmp_path / "a.vhdx")
     assert vhdx.compact(path, scan_zeros=True, punch=True).freed_blocks == 1
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(tail, 4 * MIB) == bytes(tail)
 
 
@@ -126,13 +127,13 @@ def test_in_a_child_what_equals_its_parent_is_let_go_of(sector: int, tmp_path: P
     }
     parent_path = parent.write(tmp_path / "parent.vhdx")
     path = child.write(tmp_path / "child.vhdx")
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         before, identity = disk.pread(disk.size, 0), guids_of(path)[1]
     parent_before = digest(parent_path)
     foreseen = vhdx.compact(path, scan_zeros=True, dry_run=True)
     done = vhdx.compact(path, scan_zeros=True)
     assert foreseen.file_size_after == done.file_size_after
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(disk.size, 0) == before
         changed = [(e.offset, e.length, e.kind) for e in disk.changed_extents()]
     chain_is_sound(path)
@@ -171,7 +172,7 @@ def test_full_blocks_that_equal_their_parent_in_part_get_a_bitmap(tmp_path: Path
     assert foreseen.file_size_after == done.file_size_after == path.stat().st_size <= length
     assert allocated(path) < length - 3 * MIB
     assert others_agree(files, content)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(disk.size, 0) == content
         own = [(e.offset, e.length) for e in disk.own_extents() if e.kind is vhdx.ExtentKind.DATA]
     unit = 64 * KIB
@@ -197,7 +198,7 @@ def test_full_blocks_stay_whole_where_a_bitmap_does_not_pay(tmp_path: Path, bloc
     length = path.stat().st_size
     done = vhdx.compact(path, scan_zeros=True)
     assert done.file_size_after <= length
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(disk.size, 0) == content
         states = {e.state for e in disk.own_extents() if e.kind is vhdx.ExtentKind.DATA}
     assert states == {vhdx.BlockState.FULLY_PRESENT}
@@ -213,7 +214,7 @@ def test_zeros_in_a_child_never_let_the_parent_shine_through(tmp_path: Path) -> 
     parent.write(tmp_path / "parent.vhdx")
     path = child.write(tmp_path / "child.vhdx")
     assert vhdx.compact(path, scan_zeros=True).freed_blocks == 2
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(2 * MIB, 0) == bytes(2 * MIB)
 
 
@@ -224,10 +225,10 @@ def test_a_child_of_a_larger_size_shows_zeros_behind_its_parent(tmp_path: Path) 
     child.blocks = {1: Block({0: b"p" * 512}), 2: Block({5: b"own"})}
     parent.write(tmp_path / "parent.vhdx")
     path = child.write(tmp_path / "child.vhdx")
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         before = disk.pread(disk.size, 0)
     assert vhdx.compact(path, scan_zeros=True).freed_blocks == 1
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(disk.size, 0) == before
 
 
@@ -242,7 +243,7 @@ def test_without_scanning_no_parent_is_needed(tmp_path: Path) -> None:
     with pytest.raises(vhdx.ParentNotFoundError):
         vhdx.compact(path, scan_zeros=True)
     parent.write(tmp_path / "parent.vhdx")
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(513, 5 * MIB) == b"x" * 512 + b"\0"
         assert disk.pread(4096, 0) == pattern(9, 4096)
 
@@ -272,7 +273,7 @@ def test_what_stands_behind_the_last_block_of_a_table_is_nobodys(tmp_path: Path)
     done = vhdx.compact(path)
     assert done.moved_blocks == 2
     assert done.file_size_after == done.file_size_before - 2 * MIB
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(4096, 0) == pattern(0, 4096)
         assert disk.pread(4096, MIB) == pattern(1, 4096)
 
@@ -280,7 +281,7 @@ def test_what_stands_behind_the_last_block_of_a_table_is_nobodys(tmp_path: Path)
 def test_a_fixed_image_keeps_its_size_and_gives_the_host_back_what_is_zeros(tmp_path: Path) -> None:
     path = tmp_path / "a.vhdx"
     vhdx.create(path, "16MiB", disk_type="fixed")
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         disk.pwrite(random.Random(1).randbytes(2 * MIB), 5 * MIB + 512)
         disk.pwrite(bytes(3 * MIB), 9 * MIB)
     model, length, taken = model_of(path), path.stat().st_size, allocated(path)
@@ -298,7 +299,7 @@ def test_a_fixed_image_keeps_its_size_and_gives_the_host_back_what_is_zeros(tmp_
 def test_holes_are_made_where_blocks_stay(tmp_path: Path) -> None:
     path = tmp_path / "a.vhdx"
     vhdx.create(path, "64MiB", block_size="32MiB")
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         disk.pwrite(bytes(20 * MIB), 0)
         disk.pwrite(b"in the middle", 7 * MIB + 100)
     model, taken = model_of(path), allocated(path)
@@ -337,7 +338,7 @@ def test_free_ranges_are_let_go_of_and_that_is_a_change_of_contents(tmp_path: Pa
     assert done.freed_blocks == foreseen.freed_blocks == 3
     assert done.file_size_after == foreseen.file_size_after == done.file_size_before - 3 * MIB
     assert guids_of(path)[1] != identity
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(MIB, 0) == pattern(0, MIB)
         assert disk.pread(512, MIB) == pattern(1, 512)
         assert disk.pread(MIB - 512, 4 * MIB + 512) == pattern(4, MIB)[512:]
@@ -365,7 +366,7 @@ def test_what_contradicts_itself_is_refused_and_not_touched(tmp_path: Path) -> N
 
 def test_somebody_elses_image_is_not_compacted(tmp_path: Path) -> None:
     path = strange().write(tmp_path / "a.vhdx")
-    with vhdx.open(path), pytest.raises(vhdx.ImageLockedError):
+    with open_disk(path), pytest.raises(vhdx.ImageLockedError):
         vhdx.compact(path)
 
 
@@ -420,7 +421,7 @@ def test_progress_ends_with_everything(tmp_path: Path) -> None:
 def test_a_hole_of_the_host_stays_one(tmp_path: Path) -> None:
     path = tmp_path / "a.vhdx"
     vhdx.create(path, "512MiB", block_size="64MiB")
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         for block in range(4):
             disk.pwrite(b"little", block * 64 * MIB + 5 * MIB)
         disk.zero(length=128 * MIB, offset=0)
@@ -429,7 +430,7 @@ def test_a_hole_of_the_host_stays_one(tmp_path: Path) -> None:
     assert done.file_size_after == done.file_size_before - 128 * MIB
     assert done.moved_size == 128 * MIB
     assert allocated(path) <= taken + 64 * KIB
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(6, 197 * MIB) == b"little"
 
 
@@ -437,7 +438,7 @@ def test_what_an_old_owner_left_does_not_show_through_a_hole(tmp_path: Path) -> 
     """The target of a move is full of other bytes, the block that moves is all hole but for a little."""
     path = tmp_path / "a.vhdx"
     vhdx.create(path, "16MiB", block_size="4MiB")
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         disk.pwrite(b"\xee" * 4 * MIB, 0)
         disk.pwrite(b"little", 5 * MIB)
         place = next(iter(disk.extents())).file_offset
@@ -457,14 +458,14 @@ def test_a_table_of_64_tib_is_looked_through_in_bounded_time(tmp_path: Path) -> 
     path = tmp_path / "a.vhdx"
     vhdx.create(path, "64TiB", block_size="1MiB")
     places = [0, 5 << 40, 63 << 40]
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         for offset in places:
             disk.pwrite(b"here", offset)
         disk.flush()
         disk.zero(length=MIB, offset=places[0])
     done = vhdx.compact(path)
     assert done.file_size_after == done.file_size_before - MIB
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert [disk.pread(4, offset) for offset in places] == [bytes(4), b"here", b"here"]
 
 

@@ -22,9 +22,10 @@ from tests.support.layout import (
 )
 from tests.support.parts import Bitmap, Block
 from tests.support.tools import needs
-from vhdx import CorruptImageError, Disk, Extent, ExtentKind
+from vhdx import CorruptImageError, Extent, ExtentKind
 from vhdx.disk.census import count_layer, layer_extents
-from vhdx.disk.open import open_any
+from vhdx.disk.chain import Disk
+from vhdx.disk.open import open_any, open_disk
 from vhdx.ops.map import cells, layer_rows, map_rows, summary
 from vhdx.tally import Tally
 
@@ -106,7 +107,7 @@ def _summed(
 
 
 def test_a_summary_is_the_extents_counted(chain: Path) -> None:
-    with vhdx.open(chain) as disk:
+    with open_disk(chain) as disk:
         expected = _counted(list(disk.extents()))
         assert len(expected[0]) > 10
         assert expected[1] > 2
@@ -115,7 +116,7 @@ def test_a_summary_is_the_extents_counted(chain: Path) -> None:
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_a_layer_is_its_extents_counted(chain: Path, depth: int) -> None:
-    with vhdx.open(chain) as disk:
+    with open_disk(chain) as disk:
         expected = _counted(list(layer_extents(disk, depth)))
         assert _summed(disk, depth) == expected
         assert (
@@ -125,7 +126,7 @@ def test_a_layer_is_its_extents_counted(chain: Path, depth: int) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_other_images(seed: int, tmp_path: Path) -> None:
-    with vhdx.open(_image(seed, blocks=130).write(tmp_path / "a.vhdx")) as disk:
+    with open_disk(_image(seed, blocks=130).write(tmp_path / "a.vhdx")) as disk:
         assert _summed(disk) == _counted(list(disk.extents()))
 
 
@@ -138,7 +139,7 @@ def test_several_windows(tmp_path: Path, *, scattered: bool) -> None:
         one, start = np.uint64, image.plan().blocks_offset // MIB
         image.fill = lambda blocks: (blocks * one(48271) % one(count) + one(start) << one(20)) | one(6)
     image.bat = {image.bat_index(number): ZERO for number in (0, 5, 4096, 131071, 131072, count - 1)}
-    with vhdx.open(image.write(tmp_path / "a.vhdx")) as disk:
+    with open_disk(image.write(tmp_path / "a.vhdx")) as disk:
         assert _summed(disk) == _counted(list(disk.extents()))
 
 
@@ -146,7 +147,7 @@ def test_several_windows(tmp_path: Path, *, scattered: bool) -> None:
 def test_a_block_that_cannot_be_read_is_an_error(tmp_path: Path, word: int) -> None:
     image = _image(3)
     image.bat = {200: word}
-    with vhdx.open(image.write(tmp_path / "a.vhdx")) as disk:
+    with open_disk(image.write(tmp_path / "a.vhdx")) as disk:
         with pytest.raises(CorruptImageError) as told:
             list(disk.extents())
         with pytest.raises(CorruptImageError) as counted:
@@ -155,7 +156,7 @@ def test_a_block_that_cannot_be_read_is_an_error(tmp_path: Path, word: int) -> N
 
 
 def test_rows_are_the_extents(chain: Path) -> None:
-    with vhdx.open(chain) as disk:
+    with open_disk(chain) as disk:
         for row, extent in zip(map_rows(disk), disk.extents(), strict=True):
             assert row[:2] == extent[:2]
             assert (row.kind, row.state) == (extent.kind.value, extent.state.name.lower())
@@ -164,9 +165,9 @@ def test_rows_are_the_extents(chain: Path) -> None:
 
 
 def test_what_a_parent_says_itself(chain: Path) -> None:
-    with vhdx.open(chain) as disk:
+    with open_disk(chain) as disk:
         found = list(layer_rows(disk, 3))
-    with vhdx.open(chain.with_name("0.vhdx")) as base:
+    with open_disk(chain.with_name("0.vhdx")) as base:
         alone = list(map_rows(base))
     assert [(r.offset, r.length, r.kind, r.state, r.file_offset) for r in found] == [
         (r.offset, r.length, r.kind, r.state, r.file_offset) for r in alone
@@ -176,7 +177,7 @@ def test_what_a_parent_says_itself(chain: Path) -> None:
 
 @pytest.mark.parametrize("most", [1, 7, 64, 10_000])
 def test_cells(chain: Path, most: int) -> None:
-    with vhdx.open(chain) as disk:
+    with open_disk(chain) as disk:
         found = list(cells(disk, most))
         assert len(found) <= most
         assert len({cell.length for cell in found[:-1]}) <= 1

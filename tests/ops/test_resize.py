@@ -61,7 +61,7 @@ def test_a_gpt_disk_of_another_size(tmp_path: Path, word: str, unit: int) -> Non
     path = image_of(old, tmp_path, logical_sector_size=unit, block_size=MIB)
     done = vhdx.resize(path, word)
     new = content_of(path)
-    assert (done.old_size, done.new_size, done.table_kind, done.table_moved) == (
+    assert (done.virtual_size_before, done.virtual_size_after, done.table_kind, done.table_moved) == (
         16 * MIB,
         len(new),
         "gpt",
@@ -93,7 +93,7 @@ def test_an_old_backup_that_the_table_gives_to_a_partition_stays(tmp_path: Path)
 def test_down_to_the_minimum(tmp_path: Path) -> None:
     path = image_of(gpt_disk(16 * MIB, PLACES), tmp_path)
     out = succeed("resize", path, "--to-minimum")
-    assert f"to 10.02 MiB ({10 * MIB + 128 * 128 + 512} bytes)" in out
+    assert "16 MiB → 10.02 MiB (\u221237 %); " in out
     assert "free behind the last partition: 0 bytes" in out
     assert_gpt_at_the_end(content_of(path))
     failed = run("resize", path, "-4096", "--shrink")
@@ -111,7 +111,7 @@ def test_data_is_not_cut_unasked(tmp_path: Path) -> None:
     assert "there is data at 5242879, in partition 1; shrink" in run("resize", path, "-12M").sentence
     assert guids_of(path) == before
     out = succeed("resize", path, "-12M", "--shrink")
-    assert "partition 1: 4 MiB (4194304 bytes), Linux, cut" in out
+    assert "partition 1: 4 MiB, Linux, cut" in out
     assert content_of(path) == disk[: 4 * MIB]
 
 
@@ -130,7 +130,7 @@ def test_without_a_table(tmp_path: Path) -> None:
         in run("resize", path, "--to-minimum").sentence
     )
     assert "the disk has only 1 MiB" in run("resize", path, "-2M").sentence
-    assert vhdx.resize(path, "+1000").new_size == MIB + 1024
+    assert vhdx.resize(path, "+1000").virtual_size_after == MIB + 1024
     assert content_of(path) == pattern(1, MIB) + bytes(1024)
 
 
@@ -318,7 +318,7 @@ def test_killed_in_the_middle(tmp_path: Path) -> None:
         with vhdx.open(path) as disk:
             assert disk.size in (size, new)
             assert hashlib.sha256(disk.pread(MIB, 700 * MIB + 5)).hexdigest() == digest
-        assert vhdx.resize(path, new).new_size == new
+        assert vhdx.resize(path, new).virtual_size_after == new
         size = new
         with vhdx.open(path, "r+") as disk:
             assert disk.size == size
@@ -374,7 +374,7 @@ def test_a_disk_without_a_table_ends_with_its_file_system(tmp_path: Path) -> Non
     subprocess.run(["mkfs.ext4", "-q", "-b", "4096", raw, f"{24 * MIB // 1024}k"], check=True)
     vhdx.convert(raw, path)
     done = vhdx.resize(path, to_minimum=True)
-    assert done.new_size == 24 * MIB
+    assert done.virtual_size_after == 24 * MIB
     assert done.limit == "its ext4 ends there, and would have to shrink first"
     assert vhdx.resize(path, "+1G").grow_commands == ("resize2fs /dev/sdX",)
     with vhdx.open(path, "r+") as disk:

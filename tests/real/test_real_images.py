@@ -16,6 +16,8 @@ import vhdx
 from tests.support.layout import GIB, MIB
 from tests.support.naive import naive_content
 from tests.support.reading import assert_cover, footprint, scattered
+from vhdx.disk.chain import Disk
+from vhdx.disk.open import open_disk
 
 IMAGES = Path(__file__).parents[3] / "shared" / "images"
 LISTED: dict[str, Any] = json.loads((IMAGES / "images.json").read_text()) if IMAGES.exists() else {}
@@ -62,7 +64,7 @@ def digest_of(pieces: Iterator[bytes | bytearray | memoryview]) -> str:
     return digest.hexdigest()
 
 
-def by_pread(disk: vhdx.Disk) -> Iterator[bytes]:
+def by_pread(disk: Disk) -> Iterator[bytes]:
     """In pieces of many lengths, so that they begin at every alignment and cross every border."""
     lengths = cycle((1, 511, 512, 4096, 65_537, 3 * MIB + 1, 1_000_003, 8 * MIB - 5))
     starts = takewhile(lambda at: at < disk.size, accumulate(lengths, initial=0))
@@ -72,7 +74,7 @@ def by_pread(disk: vhdx.Disk) -> Iterator[bytes]:
         start = end
 
 
-def by_preadinto(disk: vhdx.Disk) -> Iterator[memoryview]:
+def by_preadinto(disk: Disk) -> Iterator[memoryview]:
     """In pieces of 4 MiB into one buffer that is never cleared."""
     buffer = memoryview(bytearray(b"\xff" * (4 * MIB)))
     for offset in range(0, disk.size, len(buffer)):
@@ -81,22 +83,22 @@ def by_preadinto(disk: vhdx.Disk) -> Iterator[memoryview]:
         yield piece
 
 
-WAYS: list[Callable[[vhdx.Disk], Iterator[Any]]] = [by_pread, by_preadinto]
+WAYS: list[Callable[[Disk], Iterator[Any]]] = [by_pread, by_preadinto]
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", UP_TO_1_GIB)
 def test_promise_1_the_content_is_what_it_should_be(
-    name: str, way: Callable[[vhdx.Disk], Iterator[Any]], unpacked: Unpack
+    name: str, way: Callable[[Disk], Iterator[Any]], unpacked: Unpack
 ) -> None:
-    with vhdx.open(unpacked(name)) as disk:
+    with open_disk(unpacked(name)) as disk:
         assert disk.size == LISTED[name]["virtual_size"]
         assert digest_of(way(disk)) == LISTED[name]["content_sha256"]
 
 
 @pytest.mark.parametrize("name", OVER_1_GIB)
 def test_promise_1_the_content_of_a_large_image(name: str, unpacked: Unpack) -> None:
-    with vhdx.open(unpacked(name)) as disk:
+    with open_disk(unpacked(name)) as disk:
         assert digest_of(by_preadinto(disk)) == LISTED[name]["content_sha256"]
 
 
@@ -106,7 +108,7 @@ def test_promise_1_extents_tell_where_everything_is_and_the_rest_is_zeros(
 ) -> None:
     path = unpacked(name)
     parents = [path.with_name("fat-parent.vhdx")] if name in PARENT_OF else []
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         extents = list(disk.extents())
         assert_cover(extents, 0, disk.size)
         for extent in extents:
@@ -120,7 +122,7 @@ def test_promise_1_extents_tell_where_everything_is_and_the_rest_is_zeros(
 
 
 def test_the_extents_of_the_largest_image_are_as_many_as_its_blocks_say(unpacked: Unpack) -> None:
-    with vhdx.open(unpacked("ExFat__exFAT-v1.vhdx")) as disk:
+    with open_disk(unpacked("ExFat__exFAT-v1.vhdx")) as disk:
         extents = list(disk.extents())
     data = sum(e.length for e in extents if e.kind is vhdx.ExtentKind.DATA)
     assert data == 3 * 32 * MIB
@@ -131,7 +133,7 @@ def test_the_extents_of_the_largest_image_are_as_many_as_its_blocks_say(unpacked
 def test_promise_3_a_dirty_image_is_never_read_stale(name: str, unpacked: Unpack) -> None:
     path = unpacked(name)
     before = footprint(path.parent)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         found = digest_of(by_preadinto(disk))
     assert found != LISTED[name]["stale_content_sha256_when_the_log_is_ignored"]
     assert found == LISTED[name]["content_sha256"]
@@ -140,22 +142,22 @@ def test_promise_3_a_dirty_image_is_never_read_stale(name: str, unpacked: Unpack
 
 def test_promise_19_the_differencing_image_needs_its_parent(tmp_path: Path) -> None:
     path = unpack("dfvfs__fat-differential.vhdx", tmp_path)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.chain == (str(path), str(tmp_path / "fat-parent.vhdx"))
         assert disk.disk_type == "differencing"
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (tmp_path / "fat-parent.vhdx").rename(elsewhere / "renamed.bin")
     with pytest.raises(vhdx.ParentNotFoundError):
-        vhdx.open(path)
-    with vhdx.open(path, parents=elsewhere) as disk:
+        open_disk(path)
+    with open_disk(path, parents=elsewhere) as disk:
         assert digest_of(by_pread(disk)) == LISTED["dfvfs__fat-differential.vhdx"]["content_sha256"]
 
 
 @pytest.mark.parametrize("name", UP_TO_1_GIB)
 def test_what_an_image_says_of_itself(name: str, unpacked: Unpack) -> None:
     facts = LISTED[name]
-    with vhdx.open(unpacked(name)) as disk:
+    with open_disk(unpacked(name)) as disk:
         assert facts["type"].startswith(disk.disk_type)
         assert f"{disk.block_size // MIB} MiB" == facts["block_size"]
         assert f"{disk.logical_sector_size}/{disk.physical_sector_size}" == facts["sector_sizes"]
@@ -164,6 +166,6 @@ def test_what_an_image_says_of_itself(name: str, unpacked: Unpack) -> None:
 
 def test_promise_1_threads_hash_one_image_each_the_whole(unpacked: Unpack) -> None:
     name = "goatrodeo__basic.vhdx"
-    with vhdx.open(unpacked(name)) as disk, ThreadPoolExecutor(4) as pool:
+    with open_disk(unpacked(name)) as disk, ThreadPoolExecutor(4) as pool:
         found = set(pool.map(lambda way: digest_of(way(disk)), WAYS * 4))
     assert found == {LISTED[name]["content_sha256"]}

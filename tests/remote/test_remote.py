@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 import vhdx
 import vhdx.remote
+from tests.cli.running import rows, run, succeed
 from tests.journal.test_replay import dirty, images, logged
 from tests.support.build import ImageBuilder
 from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.reading import whole
+from vhdx.storage import elsewhere
 
 from .server import Server, serving
 
@@ -168,14 +170,14 @@ class Counted:
         return self.data[self.at : self.at + length]
 
 
-BLOCK = vhdx.remote.BLOCK_SIZE
+BLOCK = elsewhere.BLOCK_SIZE
 DATA = pattern(3, 40 * BLOCK + 100)
 
 
 @given(st.lists(st.tuples(st.integers(0, len(DATA) + 10), st.integers(0, 20 * BLOCK)), max_size=20))
 def test_the_cache_reads_what_a_file_reads(ranges: list[tuple[int, int]]) -> None:
     source = Counted(DATA)
-    file = vhdx.remote.CachedFile(source, "name")
+    file = elsewhere.CachedFile(source, "name")
     for offset, length in ranges:
         assert file.seek(offset) == offset
         assert file.read(length) == DATA[offset : offset + length]
@@ -187,7 +189,7 @@ def test_the_cache_reads_what_a_file_reads(ranges: list[tuple[int, int]]) -> Non
 def test_neighbours_are_fetched_at_once_and_what_is_kept_is_bounded() -> None:
     data = bytes(300 * BLOCK)
     source = Counted(data)
-    file = vhdx.remote.CachedFile(source, "name")
+    file = elsewhere.CachedFile(source, "name")
     for offset, length in ((BLOCK + 5, 10), (0, 4 * BLOCK), (0, 4 * BLOCK)):
         file.seek(offset)
         file.read(length)
@@ -202,3 +204,32 @@ def test_neighbours_are_fetched_at_once_and_what_is_kept_is_bounded() -> None:
         file.read(1)
         assert start > end
     assert source.reads == []
+
+
+def test_what_opens_a_path_opens_a_url(server: Server, tmp_path: Path) -> None:
+    """No more is fetched of a parent than before: it has to be named."""
+    big, child = f"{server.url}/b/big.vhdx", f"{server.url}/b/child.vhdx"
+    parent = f"{server.url}/b/parent.vhdx"
+    with vhdx.open(big) as disk:
+        assert whole(disk) == BIG.content()
+    assert vhdx.info(big).virtual_size == SIZE
+    assert vhdx.check(vhdx.remote.file(big)).is_clean
+    with pytest.raises(vhdx.ParentNotFoundError):
+        vhdx.open(child)
+    assert not [line for line in server.asked if "parent" in line]
+    found = vhdx.check(child, chain=True, parents=parent)
+    assert [each.path for each in (found, *found.parents)] == [child, parent]
+    made = vhdx.convert(child, tmp_path / "a.raw", parents=parent)
+    assert (made.source_format, made.target_format) == ("vhdx", "raw")
+    assert (tmp_path / "a.raw").read_bytes() == PARENT.content()
+    assert vhdx.compare(child, tmp_path / "a.raw", parents=parent).identical
+    assert vhdx.measure(big).compacted_size is None
+    with pytest.raises(ValueError, match="only files of this host are written to"):
+        vhdx.open(big, "r+")
+
+
+def test_the_command_takes_a_url(server: Server) -> None:
+    big = f"{server.url}/b/big.vhdx"
+    assert rows(succeed("info", big))["image"] == big
+    assert run("check", big).code == 0
+    assert run("check", f"{big}.gone").code == 1

@@ -10,6 +10,7 @@ from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.reading import footprint
+from vhdx.disk.open import open_disk
 from vhdx.reshape.packing import Move, Piece
 from vhdx.reshape.relocate import Relocator
 from vhdx.write.session import Session
@@ -20,7 +21,7 @@ def test_a_move_onto_what_is_used_is_refused_also_without_assertions(tmp_path: P
     places = built.plan().blocks
     path = built.write(tmp_path / "image.vhdx")
     before = footprint(tmp_path)
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         session = disk._writer.session if disk._writer else None
         assert isinstance(session, Session)
         piece = Piece(places[2] // MIB, 1, 2)

@@ -6,6 +6,7 @@ from pathlib import Path
 import vhdx
 from tests.cli.running import COMMAND
 from tests.support.layout import MIB
+from vhdx.disk.open import open_disk
 
 from .begin import BLOCK_SIZES, LOG_SIZES
 from .history import SECTOR
@@ -85,7 +86,7 @@ def _go_on_with(scene: Scene, copied: Path, size: int) -> None:
             scene.succeed("convert", copied, path, *words)
     reference = scene.leaf.reference.copied(scene.new_name(".raw"))
     reference.resize(size)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.size == size, f"{disk.size} bytes instead of {size}"
         block_size = disk.block_size
     scene.drop(list(scene.layers))

@@ -112,6 +112,11 @@ class LyingStorage(ContentStorage):
             )
         self.record.operations.append(Operation(kind, self.name, start, end, pages))
 
+    def data_ranges(self, file_offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """The whole range: no holes are told, so that all that may become one is punched."""
+        if length:
+            yield file_offset, length
+
     def lent(self) -> "LyingStorage":
         """The same file once more: closing means nothing here."""
         return self

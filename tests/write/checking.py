@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 from uuid import UUID
 
-import vhdx
 from tests.support import layout, naive
 from tests.support.calls import OPEN_FLAGS, pwrite, space_of
 from tests.support.holes import data_pieces
@@ -31,6 +30,7 @@ from tests.support.layout import (
     seal,
 )
 from tests.support.structures import current_header
+from vhdx.disk.open import open_disk
 
 from .model import SMALL, Model, assert_same, windows_of
 
@@ -125,7 +125,7 @@ def _entries(image: naive._Image) -> Iterator[bytes]:
 
 def model_of(path: Path, small: int = SMALL) -> Model:
     """The twin of an image, as the naive reader sees it."""
-    with naively(path) as look, vhdx.open(path, lock=False) as disk:
+    with naively(path) as look, open_disk(path, lock=False) as disk:
         return Model(windows_of(disk.size, disk.block_size, small), look.read)
 
 
@@ -152,7 +152,7 @@ def assert_sound(path: Path, model: Model) -> Structure:
     with naively(path) as look:
         found = look.structure()
         model.assert_equal(look.read)
-    with vhdx.open(path, lock=False) as disk:
+    with open_disk(path, lock=False) as disk:
         model.assert_equal(disk.pread)
     return found
 
@@ -162,7 +162,7 @@ def left_by_a_crash(path: Path, model: Model) -> bytes:
     with naively(path) as look:
         look.structure()
         found = model.seen_in(look.read)
-    with vhdx.open(path, lock=False) as disk:
+    with open_disk(path, lock=False) as disk:
         assert_same(model.seen_in(disk.pread), found)
     model.assert_possible(found)
     return found

@@ -13,6 +13,7 @@ from tests.support.build import ImageBuilder
 from tests.support.layout import MIB, SECTOR
 from tests.support.parts import Block, RegionTable
 from tests.support.patterns import pattern
+from vhdx.disk.open import open_disk
 
 from .checking import copied, model_of
 from .images import junk, short_last_block, strange
@@ -30,7 +31,7 @@ class Session:
         self.reopen()
 
     def reopen(self) -> None:
-        self.disk = vhdx.open(self.path, "r+")
+        self.disk = open_disk(self.path, "r+")
 
     def write(self, tag: int, length: int, offset: int) -> None:
         """Write bytes that name the tag; the twin is told before, for the step may fail in the middle."""
@@ -105,7 +106,7 @@ def _dirty(path: Path) -> None:
     """What a killed process leaves: two commits in the log, the last of them not yet in its place."""
     work = path.with_name("work.vhdx")
     _filled(work)
-    with vhdx.open(work, "r+") as disk:
+    with open_disk(work, "r+") as disk:
         disk.pwrite(junk(4096), 5 * MIB)
         disk.flush()
         disk.zero(length=MIB, offset=0)

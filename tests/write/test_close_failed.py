@@ -114,7 +114,7 @@ def test_a_session_of_a_job_says_it_too(path: Path, failing: _Failing) -> None:
 
 def test_a_raw_disk_does_not_believe_the_flush_after_one_that_failed(raw: Path, failing: _Failing) -> None:
     """Hosts report a lost write once: the next fsync succeeds."""
-    disk = open_any(str(raw), "raw", "r+")
+    disk = open_any(str(raw), "r+", image_format="raw")
     disk.pwrite(b"lost", 0)
     failing.left = 1
     with pytest.raises(OSError, match="Input/output"):

@@ -17,6 +17,7 @@ import pytest
 import vhdx
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
+from vhdx.disk.open import open_disk
 from vhdx.storage import host
 
 from .checking import copied, is_clean, naively, structure_of
@@ -61,7 +62,7 @@ def test_promise_24_what_was_written_is_there_after_a_crash_without_a_flush(path
         with naively(copied(path, crashed)) as look:
             return look.read(MIB, 7 * MIB) == data
 
-    with vhdx.open(path, "r+", commit_interval=INTERVAL) as disk:
+    with open_disk(path, "r+", commit_interval=INTERVAL) as disk:
         for seed in (1, 2):
             disk.zero(length=MIB, offset=7 * MIB)
             disk.pwrite(pattern(seed, MIB), 7 * MIB)
@@ -71,7 +72,7 @@ def test_promise_24_what_was_written_is_there_after_a_crash_without_a_flush(path
 
 
 def test_without_an_interval_nothing_is_committed_and_no_thread_runs(path: Path) -> None:
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         disk.pwrite(b"x", 0)
         assert not threads()
         time.sleep(4 * INTERVAL)
@@ -81,7 +82,7 @@ def test_without_an_interval_nothing_is_committed_and_no_thread_runs(path: Path)
 
 def test_an_unchanged_image_stays_as_it_is(path: Path) -> None:
     before = path.read_bytes()
-    with vhdx.open(path, "r+", commit_interval=INTERVAL):
+    with open_disk(path, "r+", commit_interval=INTERVAL):
         time.sleep(4 * INTERVAL)
     assert path.read_bytes() == before
 
@@ -89,12 +90,12 @@ def test_an_unchanged_image_stays_as_it_is(path: Path) -> None:
 @pytest.mark.parametrize("interval", [-1, -0.001, math.nan, math.inf, 86401])
 def test_no_interval(path: Path, interval: float) -> None:
     with pytest.raises(ValueError, match="commit_interval is"):
-        vhdx.open(path, "r+", commit_interval=interval)
+        open_disk(path, "r+", commit_interval=interval)
 
 
 def test_a_commit_that_fails_is_told_by_the_next_call(path: Path) -> None:
     failing: Any = mock.patch("vhdx.storage.host.synchronize", side_effect=OSError(errno.EIO, "no disk"))
-    disk = vhdx.open(path, "r+", commit_interval=INTERVAL)
+    disk = open_disk(path, "r+", commit_interval=INTERVAL)
     disk.pwrite(b"x", 0)
     with failing:
         assert comes(lambda: not threads())
@@ -121,7 +122,7 @@ def test_a_full_host_is_tried_again(path: Path) -> None:
             return look.read(1, 3 * MIB) == b"x"
 
     full = mock.patch("vhdx.storage.host.reserve", reserve_or_not)
-    with full, vhdx.open(path, "r+", commit_interval=INTERVAL) as disk:
+    with full, open_disk(path, "r+", commit_interval=INTERVAL) as disk:
         disk.pwrite(b"x", 3 * MIB)
         assert comes(lambda: len(refused) > 2)
         assert not is_there()
@@ -131,7 +132,7 @@ def test_a_full_host_is_tried_again(path: Path) -> None:
 
 
 def test_promise_21_a_fork_refuses_everything_and_commits_nothing(path: Path) -> None:
-    with vhdx.open(path, "r+", commit_interval=INTERVAL) as disk:
+    with open_disk(path, "r+", commit_interval=INTERVAL) as disk:
         disk.pwrite(b"x", 0)
 
         def child() -> None:
@@ -148,7 +149,7 @@ def test_promise_21_a_fork_refuses_everything_and_commits_nothing(path: Path) ->
 
 
 def test_promise_21_a_disk_that_is_dropped_ends_its_thread_and_warns(path: Path) -> None:
-    disk = vhdx.open(path, "r+", commit_interval=INTERVAL)
+    disk = open_disk(path, "r+", commit_interval=INTERVAL)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         del disk
@@ -160,7 +161,7 @@ def test_promise_21_a_disk_that_is_dropped_ends_its_thread_and_warns(path: Path)
 def test_closing_while_commits_run(path: Path) -> None:
     """A commit that comes too late finds the disk closed; one that runs is waited for."""
     for round_number in range(40):
-        disk = vhdx.open(path, "r+", commit_interval=0.001)
+        disk = open_disk(path, "r+", commit_interval=0.001)
         for block in range(8):
             disk.pwrite(pattern(round_number, 4096), block * MIB)
             disk.zero(length=MIB, offset=(8 + block) * MIB)
@@ -172,7 +173,7 @@ def test_closing_while_commits_run(path: Path) -> None:
 def test_a_finaliser_in_the_thread_of_the_commits_is_refused_what_changes(path: Path) -> None:
     """Promise 26: it is a thread inside a call, like any other."""
     refused: list[str] = []
-    with vhdx.open(path, "r+", commit_interval=INTERVAL) as disk:
+    with open_disk(path, "r+", commit_interval=INTERVAL) as disk:
         writer = disk._writer
         assert writer is not None
         flush = writer.flush

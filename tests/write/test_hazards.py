@@ -178,9 +178,9 @@ def test_promise_21_neither_readers_nor_closed_nor_failed_openings_warn(path: Pa
         del disk
         reader = vhdx.open(path)
         del reader
-        (tmp_path / "broken").write_bytes(bytes(4096))
+        (tmp_path / "broken.vhdx").write_bytes(bytes(4096))
         with pytest.raises(vhdx.CorruptImageError):
-            vhdx.open(tmp_path / "broken", "r+")
+            vhdx.open(tmp_path / "broken.vhdx", "r+")
         gc.collect()
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 import shutil
 import subprocess
 import uuid
@@ -13,10 +14,12 @@ from unittest import mock
 import pytest
 
 import vhdx
+from tests.cli.running import COMMAND, run
 from tests.support.faults import failing_host, fails_after_half
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.write.checking import allocated, copied, is_clean, structure_of
+from vhdx.disk.open import open_disk
 
 from .scenarios import SCENARIOS, Session
 
@@ -27,7 +30,7 @@ def test_a_flush_without_space_for_the_log_can_be_repeated(tmp_path: Path) -> No
     path = tmp_path / "disk.vhdx"
     vhdx.create(path, 8 * MIB, block_size=MIB)
     full: Any = mock.patch("vhdx.storage.host.reserve", side_effect=FULL)
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         disk.pwrite(pattern(1, MIB), MIB)
         with full, pytest.raises(OSError, match="full") as caught:
             disk.flush()
@@ -36,7 +39,7 @@ def test_a_flush_without_space_for_the_log_can_be_repeated(tmp_path: Path) -> No
         disk.pwrite(pattern(2, 512), 5 * MIB)
         disk.flush()
     assert is_clean(path)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(MIB, MIB) == pattern(1, MIB)
         assert disk.pread(512, 5 * MIB) == pattern(2, 512)
 
@@ -50,7 +53,7 @@ def test_the_log_and_the_table_have_their_space_when_a_commit_begins(tmp_path: P
         claimed.append((file_offset, length))
         return True
 
-    with vhdx.open(path, "r+") as disk, mock.patch("vhdx.storage.host.reserve", reserve):
+    with open_disk(path, "r+") as disk, mock.patch("vhdx.storage.host.reserve", reserve):
         disk.pwrite(b"x", 0)
         disk.flush()
         table = disk.layers[0].regions.bat.file_offset
@@ -62,27 +65,29 @@ def test_the_log_and_the_table_have_their_space_when_a_commit_begins(tmp_path: P
 def test_what_a_failed_commit_took_is_given_back_on_closing(tmp_path: Path) -> None:
     path = tmp_path / "disk.vhdx"
     vhdx.create(path, 64 * MIB, block_size=MIB)
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         disk.pwrite(pattern(1, 4 * MIB), 0)
         disk.flush()
         disk.trim(length=MIB, offset=MIB)
         disk.flush()
     length, taken = path.stat().st_size, allocated(path)
-    disk = vhdx.open(path, "r+")
+    disk = open_disk(path, "r+")
     disk.pwrite(pattern(2, 8 * MIB), 32 * MIB)
     disk.flush()
     disk.pwrite(pattern(2, 8 * MIB), 40 * MIB)
     disk.pwrite(b"in place", 0)
     with (
         mock.patch("vhdx.storage.host.reserve", side_effect=FULL),
-        pytest.raises(OSError, match=r"bytes were wanted where \d+ are free; vhdx compact"),
+        pytest.raises(
+            OSError, match=r"bytes were wanted where \d+ are free, the file takes \d+; vhdx compact"
+        ),
     ):
         disk.close()
     disk.close()
     assert path.stat().st_size == length + 7 * MIB  # the first block went into the gap
     assert allocated(path) <= taken + 9 * MIB
     assert is_clean(path)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(8 * MIB, 32 * MIB) == pattern(2, 8 * MIB)
         assert not any(disk.pread(8 * MIB, 40 * MIB))
 
@@ -138,12 +143,12 @@ def test_a_real_host_that_is_full_has_its_space_back(small: Path) -> None:
     path = small / "disk.vhdx"
     vhdx.create(path, 100 * MIB)
     before = free(small)
-    with pytest.raises(OSError, match="bytes were wanted where"), vhdx.open(path, "r+") as disk:
+    with pytest.raises(OSError, match="bytes were wanted where"), open_disk(path, "r+") as disk:
         disk.pwrite(pattern(1, 60 * MIB), 0)
     kept = path.stat().st_size - 4 * MIB
     assert free(small) >= before - kept - MIB
     assert is_clean(path)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         kept = sum(extent.length for extent in disk.extents() if extent.kind is vhdx.ExtentKind.DATA)
     before = free(small)
     with pytest.raises(OSError, match="bytes were wanted where"):
@@ -156,3 +161,23 @@ def test_a_real_host_that_is_full_has_its_space_back(small: Path) -> None:
         vhdx.set_user_item(path, uuid.uuid4(), pattern(1, MIB))
     assert free(small) >= before - 64 * 1024
     assert is_clean(path)
+
+
+def test_verbs_say_how_far_they_came(small: Path, tmp_path: Path) -> None:
+    """What `write` says is written is there; what `convert` had written is gone."""
+    path, content = small / "disk.vhdx", pattern(1, 60 * MIB)
+    vhdx.create(path, 100 * MIB, block_size=MIB)
+    done = subprocess.run(
+        [*COMMAND, "write", str(path), "0"], input=content, capture_output=True, check=False
+    )
+    found = re.search(rb"; (\d+) MiB had been written, and stay\n", done.stderr)
+    assert found is not None, done.stderr
+    kept = int(found[1]) * MIB
+    with vhdx.open(path) as disk:
+        assert disk.pread(kept, 0) == content[:kept]
+        assert not any(disk.pread(MIB, kept))
+    path.unlink()
+    (tmp_path / "disk.raw").write_bytes(content)
+    sentence = run("convert", tmp_path / "disk.raw", path).sentence
+    assert re.search(r"; \d+ MiB \(\d+ bytes\) had been written, and went with the new file$", sentence)
+    assert [each.name for each in small.iterdir() if each.name != "lost+found"] == []

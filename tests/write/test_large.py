@@ -10,6 +10,7 @@ import vhdx
 from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, GIB, MIB, TIB
 from tests.support.parts import Block
+from vhdx.disk.open import open_disk
 
 from .checking import allocated, copied, is_clean
 
@@ -38,7 +39,7 @@ def _memory() -> Iterator[None]:
 @pytest.mark.usefixtures("memory")
 def test_writes_all_over_a_sparse_disk(path: Path, tmp_path: Path) -> None:
     offsets = [*range(3 * MIB, 64 * TIB, 997 * GIB + 12345), 64 * TIB - 512]
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         for number, offset in enumerate(offsets):
             disk.pwrite(number.to_bytes(4, "little") * 128, offset)
         disk.flush()
@@ -47,7 +48,7 @@ def test_writes_all_over_a_sparse_disk(path: Path, tmp_path: Path) -> None:
     assert path.stat().st_size < GIB
     assert allocated(path) < 16 * MIB
     for file in (path, killed):
-        with vhdx.open(file) as disk:
+        with open_disk(file) as disk:
             assert disk.pread(4, 5 * MIB) == b"five"
             assert disk.pread(4, 64 * TIB - MIB) == b"last"
             for number, offset in enumerate(offsets):
@@ -61,14 +62,14 @@ def test_a_file_whose_blocks_are_all_present(tmp_path: Path) -> None:
     image = ImageBuilder(disk_size=4 * TIB, default_state=FULLY_PRESENT)
     path = image.write(tmp_path / "a.vhdx")
     size = path.stat().st_size
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         disk.trim(length=GIB, offset=3 * TIB)
         disk.flush()
         disk.pwrite(b"again", 3 * TIB)
         disk.pwrite(b"there", 2 * TIB)
         disk.flush()
         assert path.stat().st_size == size
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(5, 3 * TIB) == b"again"
         assert disk.pread(5, 2 * TIB) == b"there"
         assert not any(disk.pread(MIB, 3 * TIB + MIB))
@@ -78,7 +79,7 @@ def test_zeros_over_many_pages_of_the_table_commit_as_they_go(tmp_path: Path) ->
     """Dirty pages are bounded by the log: 1 TiB changes 2048 pages, of which half a log holds 126."""
     path = tmp_path / "a.vhdx"
     vhdx.create(path, 1 * TIB, block_size=MIB)
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         disk.zero(length=disk.size, offset=0)
         writer = disk._writer
         assert writer is not None
@@ -87,7 +88,7 @@ def test_zeros_over_many_pages_of_the_table_commit_as_they_go(tmp_path: Path) ->
         disk.flush()
         (extent,) = disk.extents()
         assert extent.state == vhdx.BlockState.ZERO
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         (extent,) = disk.extents()
         assert (extent.state, extent.length) == (vhdx.BlockState.ZERO, TIB)
     assert path.stat().st_size < 16 * MIB

@@ -25,6 +25,7 @@ import vhdx
 from tests.support.layout import KIB, MIB
 from tests.support.patterns import pattern
 from tests.support.tools import needs
+from vhdx.disk.open import open_disk
 from vhdx.ops.repair import repair
 
 from .checking import (
@@ -84,7 +85,7 @@ class Machine(RuleBasedStateMachine):
     def make(self) -> None:
         self.kind.make(self.path)
         self.model = model_of(self.path)
-        self.disk = vhdx.open(self.path, "r+")
+        self.disk = open_disk(self.path, "r+")
         self.fixed = self.disk.disk_type == "fixed"
         self.at_first = structure_of(self.path)
 
@@ -171,7 +172,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.close()
-        self.disk = vhdx.open(self.path, "r+")
+        self.disk = open_disk(self.path, "r+")
 
     @rule(scan=st.booleans(), punch=st.booleans())
     def compact(self, *, scan: bool, punch: bool) -> None:
@@ -189,7 +190,7 @@ class Machine(RuleBasedStateMachine):
             free = [b.start - a.end for a, b in pairwise(found.claims)]
             last = max(found.claims, key=lambda claim: claim.end)
             assert not last.name.startswith("block") or max(free) < found.block_size
-        self.disk = vhdx.open(self.path, "r+")
+        self.disk = open_disk(self.path, "r+")
 
     @precondition(lambda self: self.disk.size <= SMALL and not self.kind.looks_lost)
     @rule(disk_type=st.sampled_from(["fixed", "dynamic"]))
@@ -199,7 +200,7 @@ class Machine(RuleBasedStateMachine):
         vhdx.set_properties(self.path, disk_type=disk_type)
         assert_sound(self.path, self.model)
         assert guids_of(self.path)[1] == identity
-        self.disk = vhdx.open(self.path, "r+")
+        self.disk = open_disk(self.path, "r+")
         assert self.disk.disk_type == disk_type
         self.fixed = disk_type == "fixed"
 
@@ -229,7 +230,7 @@ class Machine(RuleBasedStateMachine):
         self.changed = False
         if repairs:
             self.repair()
-        self.disk = vhdx.open(self.path, "r+")
+        self.disk = open_disk(self.path, "r+")
         self.model.assert_equal(self.disk.pread)
 
     def repair(self) -> None:

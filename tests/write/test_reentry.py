@@ -22,6 +22,8 @@ import pytest
 import vhdx
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
+from vhdx.disk.chain import Disk
+from vhdx.disk.open import open_disk
 
 from .checking import assert_sound, copied, is_clean
 from .gate import gated
@@ -138,7 +140,7 @@ def test_signals_that_read_and_write_lose_nothing(in_memory: Path) -> None:
     path = made(in_memory / "a.vhdx")
     chance, refused, written = random.Random(3), [0], set[int]()
 
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
 
         def handler() -> None:
             disk.pread(1, chance.randrange(64) * MIB + 5)
@@ -156,14 +158,14 @@ def test_signals_that_read_and_write_lose_nothing(in_memory: Path) -> None:
                 disk.flush()
     assert refused[0]
     assert is_clean(path)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         for block in range(32):
             assert disk.pread(4096, block * MIB) == pattern(block, 4096), block
         for block in written:
             assert disk.pread(512, block * MIB) == MARK
 
 
-def inside(path: Path, function: Callable[[vhdx.Disk], None]) -> vhdx.Disk:
+def inside(path: Path, function: Callable[[Disk], None]) -> Disk:
     """A disk in the middle of whose next write a function is called, as a signal's handler would be."""
     gate, disk = gated(path)
     disk.pwrite(bytes(512), 0)
@@ -184,7 +186,7 @@ def test_close_in_a_handler_is_refused_and_does_not_wait_for_itself(tmp_path: Pa
     path = made(tmp_path / "a.vhdx", 4)
     caught: list[BaseException] = []
 
-    def close(disk: vhdx.Disk) -> None:
+    def close(disk: Disk) -> None:
         try:
             disk.close()
         except RuntimeError as error:
@@ -194,7 +196,7 @@ def test_close_in_a_handler_is_refused_and_does_not_wait_for_itself(tmp_path: Pa
     disk.pwrite(b"written", 0)
     disk.close()
     assert "close of" in str(caught[0])
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(7, 0) == b"written"
 
 
@@ -202,7 +204,7 @@ def test_a_finaliser_is_refused_and_python_says_so(tmp_path: Path, monkeypatch: 
     """What the collector runs inside a call; of a BufferedWriter Python itself says nothing."""
 
     class Careless:
-        def __init__(self, disk: vhdx.Disk) -> None:
+        def __init__(self, disk: Disk) -> None:
             self.disk, self.circle = disk, self
 
         def __del__(self) -> None:
@@ -212,7 +214,7 @@ def test_a_finaliser_is_refused_and_python_says_so(tmp_path: Path, monkeypatch: 
     told: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda about: told.append(about.exc_value))
 
-    def collect(disk: vhdx.Disk) -> None:
+    def collect(disk: Disk) -> None:
         buffered = io.BufferedWriter(disk.stream())
         buffered.write(b"in a buffer")
         circle: list[Any] = [buffered, Careless(disk)]
@@ -238,7 +240,7 @@ def test_a_fork_in_a_handler_cannot_go_on_with_the_call(tmp_path: Path) -> None:
     path = made(tmp_path / "a.vhdx", 4)
     children: list[int] = []
 
-    def fork(disk: vhdx.Disk) -> None:
+    def fork(disk: Disk) -> None:
         children.append(os.fork())
         if not children[-1]:
             with pytest.raises(vhdx.ImageFailedError, match="fork"):
@@ -256,7 +258,7 @@ def test_a_fork_in_a_handler_cannot_go_on_with_the_call(tmp_path: Path) -> None:
         os._exit(3)
     assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
     assert is_clean(path)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         assert disk.pread(7, 0) == b"written"
 
 
@@ -283,7 +285,7 @@ def test_a_stream_keeps_its_place(tmp_path: Path) -> None:
 
 def test_a_file_object_that_reads_the_disk_made_of_it_gets_an_error(tmp_path: Path) -> None:
     path = made(tmp_path / "a.vhdx", 4)
-    disks: list[vhdx.Disk] = []
+    disks: list[Disk] = []
 
     class Own(io.FileIO):
         def read(self, size: int | None = -1) -> Any:
@@ -292,9 +294,9 @@ def test_a_file_object_that_reads_the_disk_made_of_it_gets_an_error(tmp_path: Pa
                 disk.pread(512, 0)
             return super().read(-1 if size is None else size)
 
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         disk.pwrite(b"x", 0)
-    with Own(path) as file, vhdx.open(file) as disk:
+    with Own(path) as file, open_disk(file) as disk:
         disks.append(disk)
         with pytest.raises(RuntimeError, match="a path can be read so"):
             disk.pread(512, 0)

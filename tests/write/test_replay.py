@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-import vhdx
 from tests.support.layout import MIB
+from vhdx.disk.open import open_disk
 
 from .checking import assert_sound, guids_of, is_clean, log_guid_of, model_of
 from .scenarios import SCENARIOS
@@ -21,7 +21,7 @@ def _path(tmp_path: Path) -> Path:
 
 def test_the_file_answers_after_the_replay_and_not_what_was_replayed_in_memory(path: Path) -> None:
     model = model_of(path)
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         model.assert_equal(disk.pread)
         disk.pwrite(b"new block", MIB + 5)
         model.write(b"new block", MIB + 5)
@@ -37,7 +37,7 @@ def test_the_file_answers_after_the_replay_and_not_what_was_replayed_in_memory(p
 def test_the_old_log_is_out_of_force_before_contents_change(path: Path) -> None:
     """Nobody may replay it over newer pages; the identity of the contents changes with it."""
     first, identity = log_guid_of(path), guids_of(path)
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         disk.pwrite(b"in place", 4 * MIB)
         assert is_clean(path)
         assert guids_of(path)[0] != identity[0]

@@ -13,6 +13,7 @@ import vhdx
 from tests.support.layout import GIB, MIB
 from tests.support.naive import NaiveError
 from tests.support.tools import needs
+from vhdx.disk.open import open_disk
 from vhdx.ops.repair import repair
 
 from .checking import (
@@ -56,7 +57,7 @@ def by_qemu(path: Path, model: Model, chance: random.Random, size: int) -> None:
 
 def by_us(path: Path, model: Model, chance: random.Random, size: int) -> None:
     """Some writes, zeros and trims by this library."""
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         for _ in range(chance.randint(1, 6)):
             offset = chance.randrange(size)
             length = min(chance.choice([1, 512, 5000, MIB, 3 * MIB]), size - offset)
@@ -93,7 +94,7 @@ def test_in_turn(name: str, tmp_path: Path) -> None:
     path = tmp_path / "a.vhdx"
     IMAGES[name](path)
     model = model_of(path)
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         size = disk.size
     chance = random.Random(name)
     for _ in range(ROUNDS):
@@ -108,7 +109,7 @@ def test_in_turn(name: str, tmp_path: Path) -> None:
 
 def kill_qemu(path: Path, chance: random.Random) -> None:
     """QEMU allocates blocks, one after the other, and is killed in the middle."""
-    with vhdx.open(path) as disk:
+    with open_disk(path) as disk:
         blocks = disk.size // disk.block_size
         step = disk.block_size
     order = chance.sample(range(blocks), blocks)
@@ -138,7 +139,7 @@ def has_a_sequence(path: Path) -> bool:
     except NaiveError as error:
         assert "no active sequence" in str(error)  # noqa: PT017  other errors are to be seen
         with pytest.raises(vhdx.CorruptImageError, match="no complete sequence"):
-            vhdx.open(path, "r+")
+            open_disk(path, "r+")
         return False
     return True
 
@@ -165,7 +166,7 @@ def test_a_log_that_qemu_left_dirty(tmp_path: Path) -> None:
         assert repair(repaired).done
         assert_sound(repaired, model)
         assert is_clean(repaired)
-        with vhdx.open(path, "r+") as disk:
+        with open_disk(path, "r+") as disk:
             model.assert_equal(disk.pread)
             disk.pwrite(b"ours", 3 * MIB + 5)
             model.write(b"ours", 3 * MIB + 5)
@@ -183,7 +184,7 @@ def test_qemu_takes_over_a_commit_of_many_pages(tmp_path: Path) -> None:
     path = tmp_path / "a.vhdx"
     pages = 300
     vhdx.create(path, pages * 512 * MIB, block_size=MIB, log_size=4 * MIB)
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         disk.zero(length=disk.size, offset=0)
         disk.pwrite(b"x" * 4096, 150 * GIB // 2)
         disk.flush()
@@ -204,7 +205,7 @@ def test_qemu_uses_an_image_with_a_log_that_we_left_dirty(tmp_path: Path) -> Non
     path = tmp_path / "a.vhdx"
     vhdx.create(path, 9 * MIB, block_size=MIB)
     model = model_of(path)
-    with vhdx.open(path, "r+") as disk:
+    with open_disk(path, "r+") as disk:
         for block in (5, 1, 7):
             disk.pwrite(bytes([block]) * 5000, block * MIB + 700)
             model.write(bytes([block]) * 5000, block * MIB + 700)
@@ -215,7 +216,7 @@ def test_qemu_uses_an_image_with_a_log_that_we_left_dirty(tmp_path: Path) -> Non
     model.write(b"\x09" * 4096, 2 * MIB)
     model.write(b"\x08" * 512, 5 * MIB)
     assert_sound(killed, model)
-    with vhdx.open(killed, "r+") as disk:
+    with open_disk(killed, "r+") as disk:
         disk.trim(length=MIB, offset=MIB)
         model.zero(MIB, MIB)
     assert_sound(killed, model)

@@ -14,7 +14,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from vhdx.disk.open import open_disk
-from vhdx.disk.partitions import one_partition
+from vhdx.disk.parts import one_partition
 from vhdx.extents import ExtentKind
 
 with contextlib.suppress(ImportError):  # there is such a module only inside of nbdkit

@@ -6,15 +6,26 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vhdx.cli.costs import Stopwatch, change
 from vhdx.cli.free_text import volume_lines
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import TARGET, chain_options, json_option, parent_policy, selection, volume_options
-from vhdx.cli.render import print_json, print_rows, progress_bar
+from vhdx.cli.options import (
+    TARGET,
+    chain_options,
+    json_option,
+    parent_policy,
+    selection,
+    verbose_option,
+    volume_options,
+)
+from vhdx.cli.render import is_verbose, print_json, print_rows, progress_bar, shown
 from vhdx.text import command, printable
-from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.compact import CompactResult
+
+_HARDLY = 0.99
+"""What share of its length a file has to have kept for the reason to be told."""
 
 
 @click.command()
@@ -29,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Change nothing; say what it would gain.")
 @chain_options
 @json_option
+@verbose_option
 def compact(
     image: str,
     *,
@@ -62,6 +74,7 @@ def compact(
 
     chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
+    stopwatch = Stopwatch()
     with changing("; running it again goes on", dry_run=dry_run), progress_bar("compacting") as progress:
         done = compact_image(
             image,
@@ -77,21 +90,58 @@ def compact(
     if as_json:
         print_json(done)
         return
-    click.echo(printable(image) + (": nothing was changed, this is what would be" if dry_run else ""))
-    print_rows(_rows(done), indent="  ")
     for line in volume_lines(done.volumes):
         click.echo(printable(line))
+    if is_verbose():
+        print_rows(_rows(done), indent="  ")
+    click.echo(f"{printable(image)}: {_closing(done, stopwatch)}")
     _print_hints(image, done)
+    if _gained_nothing(done) and done.still_free_size is None and done.disk_type != "fixed":
+        _print_why(scan_zeros=scan_zeros, discard_free=discard_free)
     if done.disk_type == "fixed" and not punch:
         click.echo(
             "vhdx: a fixed image keeps its blocks; --punch gives the host back what is zeros", err=True
         )
 
 
+def _closing(done: CompactResult, stopwatch: Stopwatch) -> str:
+    parts = [change(done.file_size_before, done.file_size_after) + stopwatch.told()]
+    before, after = done.host_size_before, done.host_size_after
+    if done.punched_size and before is not None and after is not None:
+        parts.append(f"on the host {change(before, after)}")
+    if done.freed_blocks:
+        parts.append(f"{done.freed_blocks} block{'s' if done.freed_blocks > 1 else ''} given back")
+    if done.moved_size:
+        parts.append(f"{shown(done.moved_size)} moved")
+    if done.punched_size and after is None:
+        parts.append(f"{shown(done.punched_size)} made holes")
+    if done.unexplained_size:
+        parts.append(f"{shown(done.unexplained_size)} that nobody owned given back")
+    if done.dry_run:
+        parts.append("nothing was changed, this is what would be")
+    return "; ".join(parts)
+
+
+def _gained_nothing(done: CompactResult) -> bool:
+    """Whether the file is hardly shorter, and has no new holes either."""
+    return done.file_size_after >= _HARDLY * done.file_size_before and not done.punched_size
+
+
+def _print_why(*, scan_zeros: bool, discard_free: bool) -> None:
+    """Say why hardly anything was gained, and what has not been tried."""
+    untried = (
+        (discard_free, "--discard-free gives back what deleted files left"),
+        (scan_zeros, "--scan-zeros finds blocks of zeros"),
+        (False, "--punch makes holes inside of blocks"),
+    )
+    sentences = ", ".join(sentence for was_tried, sentence in untried if not was_tried)
+    click.echo(f"vhdx: every block of the file is in use; {sentences}", err=True)
+
+
 def _print_hints(image: str, done: CompactResult) -> None:
     """What else could be done, where that is known."""
     if done.still_free_size is not None:
-        size = size_text(done.still_free_size)
+        size = shown(done.still_free_size)
         click.echo(
             f"vhdx: at least {size} of what is stored is free by its file systems; to give whole blocks of "
             "it back, with --punch parts, too: " + command("compact --discard-free {}", image),
@@ -99,7 +149,7 @@ def _print_hints(image: str, done: CompactResult) -> None:
         )
     if done.converted_size is not None:
         click.echo(
-            f"vhdx: a copy with smaller blocks would have at most {size_text(done.converted_size)}: "
+            f"vhdx: a copy with smaller blocks would have at most {shown(done.converted_size)}: "
             + command("convert --discard-free --block-size 1M {} small.vhdx", image),
             err=True,
         )
@@ -107,15 +157,15 @@ def _print_hints(image: str, done: CompactResult) -> None:
 
 def _rows(done: CompactResult) -> list[tuple[str, str]]:
     rows = [
-        ("file before", size_text(done.file_size_before)),
-        ("file after", size_text(done.file_size_after)),
+        ("file before", shown(done.file_size_before)),
+        ("file after", shown(done.file_size_after)),
         ("blocks given back", str(done.freed_blocks)),
-        ("moved", f"{done.moved_blocks} blocks, {size_text(done.moved_size)}"),
-        ("holes made", size_text(done.punched_size)),
+        ("moved", f"{done.moved_blocks} blocks, {shown(done.moved_size)}"),
+        ("holes made", shown(done.punched_size)),
     ]
     if done.unexplained_size:
-        rows.append(("of nobody, not zeros", size_text(done.unexplained_size)))
+        rows.append(("of nobody, not zeros", shown(done.unexplained_size)))
     if done.host_size_before is not None and done.host_size_after is not None:
-        host = f"{size_text(done.host_size_before)}, now {size_text(done.host_size_after)}"
+        host = f"{shown(done.host_size_before)}, now {shown(done.host_size_after)}"
         rows.append(("space on the host", host))
     return rows

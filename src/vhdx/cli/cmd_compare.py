@@ -6,9 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import FILE, FORMAT, chain_options, json_option, parent_policy, partition_option
-from vhdx.cli.render import print_json, progress_bar
-from vhdx.units import size_text
+from vhdx.cli.options import (
+    FILE,
+    FORMAT,
+    chain_options,
+    json_option,
+    parent_policy,
+    partition_option,
+    verbose_option,
+)
+from vhdx.cli.render import print_json, progress_bar, shown
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
 @partition_option
 @chain_options
 @json_option
+@verbose_option
 def compare(
     first: str,
     second: str,
@@ -57,7 +65,7 @@ def compare(
     elif found.first_difference is not None:
         click.echo(f"the disks differ, first at offset {found.first_difference}")
     elif not found.identical:
-        sizes = f"{size_text(found.first_size)} and {size_text(found.second_size)}"
+        sizes = f"{shown(found.first_size)} and {shown(found.second_size)}"
         click.echo(f"the disks have different sizes, {sizes}; what both have is identical")
     else:
         click.echo("the disks are identical")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from vhdx.cli.by_qemu import Opening, TargetFormat, refuse_by_qemu
+from vhdx.cli.costs import Stopwatch
 from vhdx.cli.interrupted import making, resuming
 from vhdx.cli.options import (
     FORMAT,
@@ -21,11 +22,11 @@ from vhdx.cli.options import (
     partition_option,
     selection,
     source_options,
+    verbose_option,
     volume_options,
 )
-from vhdx.cli.render import EXIT_DOUBTS, JsonLists, print_doubt, progress_bar
+from vhdx.cli.render import EXIT_DOUBTS, JsonLists, print_doubt, progress_bar, shown
 from vhdx.text import printable
-from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     help="Take every sector of a VHD's blocks as it stands, as QEMU does; not of a differencing one.",
 )
 @json_option
+@verbose_option
 def convert(
     source: str,
     target: str,
@@ -102,8 +104,9 @@ def convert(
     SOURCE is a raw disk (file or block device), a VHDX or VHD with all its parents, or - for raw on standard
     input. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are kept.
     With --partition TARGET has that partition only, as a disk of its own. TARGET appears whole or not at
-    all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets;
-    a VHD target is a fixed one, rounded up to whole MiB, as Azure wants it.
+    all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets,
+    of VHDs only --type does: without it a VHD is a fixed one, as Azure wants it. VHDs are rounded up to whole
+    MiB.
 
     With --discard-free the space of deleted files is neither read nor stored: what the file systems on the
     disk call free, once all that they keep of it was read and agrees. Files stay as they are. With
@@ -130,6 +133,7 @@ def convert(
     if carve is not None and (not salvage or state is not None):
         raise click.UsageError("--carve goes with --salvage, and not with --state")
     lists = JsonLists("doubts", "carved") if as_json else None
+    stopwatch = Stopwatch()
     with (
         making(target, carve) if state is None else resuming(target, state),
         progress_bar("converting") as progress,
@@ -159,7 +163,7 @@ def convert(
     if lists:
         lists.finish(made)
     else:
-        _print_text(target, made)
+        _print_text(target, made, stopwatch)
     return EXIT_DOUBTS if made.doubts else 0
 
 
@@ -169,12 +173,12 @@ def _print_carved(block: CarvedBlock) -> None:
     click.echo(printable(f"{block.path}: {block.length} bytes at {block.file_offset}: {looks}{lost}"))
 
 
-def _print_text(target: str, made: ConvertResult) -> None:
+def _print_text(target: str, made: ConvertResult, stopwatch: Stopwatch) -> None:
     for remark in made.remarks:
         click.echo(printable(f"vhdx: {remark}"), err=True)
     if made.doubts:
         click.echo(f"vhdx: ranges that may be wrong: {made.doubts}", err=True)
     click.echo(
-        f"{printable(target)}: {made.target_format}, {size_text(made.virtual_size)}, of which "
-        f"{size_text(made.data_size)} data; the file has {size_text(made.file_size)}"
+        f"{printable(target)}: {made.target_format}, {shown(made.virtual_size)}, of which "
+        f"{shown(made.data_size)} data; the file has {shown(made.file_size)}{stopwatch.told(', made')}"
     )

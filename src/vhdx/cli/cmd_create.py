@@ -17,10 +17,10 @@ from vhdx.cli.options import (
     image_options,
     json_option,
     parent_policy,
+    verbose_option,
 )
-from vhdx.cli.render import print_json
+from vhdx.cli.render import print_json, shown
 from vhdx.text import printable
-from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.make.formatting import FileSystemKind, TableKind
@@ -41,6 +41,7 @@ _KINDS = ("fat12", "fat16", "fat32", "exfat", "ext2", "ext3", "ext4", "ntfs", "x
 @chain_options
 @force_option
 @json_option
+@verbose_option
 def create(
     image: str,
     size: int | None,
@@ -93,8 +94,8 @@ def create(
         return
     for remark in made.remarks:
         click.echo(printable(f"vhdx: {remark}"), err=True)
-    blocks = f"blocks of {size_text(made.block_size)}"
-    click.echo(f"{printable(made.path)}: {made.disk_type}, {size_text(made.virtual_size)}, {blocks}")
+    blocks = f"blocks of {shown(made.block_size)}"
+    click.echo(f"{printable(made.path)}: {made.disk_type}, {shown(made.virtual_size)}, {blocks}")
 
 
 def _refuse_other_suffix(image: str) -> None:

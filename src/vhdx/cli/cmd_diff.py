@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from vhdx.cli.options import FILE, chain_options, force_share_option, json_option, parent_policy
-from vhdx.cli.render import print_json_rows
+from vhdx.cli.render import print_json_stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class Change(NamedTuple):
@@ -16,6 +19,15 @@ class Change(NamedTuple):
     offset: int
     length: int
     kind: str
+
+
+class Changes(NamedTuple):
+    """What is printed of a child."""
+
+    path: str
+    format: str
+    virtual_size: int
+    changes: Iterator[Change]
 
 
 @click.command()
@@ -44,7 +56,8 @@ def diff(
     with open_disk(child, parents=policy, lock=not force_share) as disk:
         changes = disk.changed_extents(since=since)
         if as_json:
-            print_json_rows(Change(extent.offset, extent.length, extent.kind.value) for extent in changes)
+            rows = (Change(extent.offset, extent.length, extent.kind.value) for extent in changes)
+            print_json_stream(Changes(disk.chain[0], disk.format, disk.size, rows))
             return
         for extent in changes:
             click.echo(f"{extent.offset:>16} {extent.length:>16} {extent.kind.value}")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def find(place: str, pattern: str, *, as_json: bool, **chosen: Unpack[Chosen]) -> int:
     """Print the paths in the guest of IMAGE that match PATTERN.
 
-    Only those below PATH. Without a slash in it the name must match, as in '*.conf'; with one the path from
-    the root, where ** stands for any number of directories: '/home/**/*.conf'. Needs the extra vhdx[files].
+    Only those below PATH. Without a slash in it the name must match, as in `*.conf`; with one the path from
+    the root, where `**` stands for any number of directories: `/home/**/*.conf`. Needs the extra vhdx[files].
     """
     from vhdx.ops.files.listing import listed, matching, path_of  # noqa: PLC0415  --help needs no library
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.options import FILE, force_share_option, json_option
-from vhdx.cli.render import print_json_stream, print_rows
+from vhdx.cli.render import print_json_stream, print_rows, shown
 from vhdx.text import printable
-from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,8 +58,8 @@ def _print_log(report: LogReport) -> None:
 
 
 def _rows(report: LogReport) -> Iterator[tuple[str, str]]:
-    yield "image", report.image
-    yield "log", f"{report.state}, {size_text(report.length)} at file offset {report.file_offset}"
+    yield "image", report.path
+    yield "log", f"{report.state}, {shown(report.length)} at file offset {report.file_offset}"
     yield "log GUID", str(report.log_guid)
     if report.active_entries:
         numbers = f"sequence numbers {report.first_sequence_number} to {report.last_sequence_number}"

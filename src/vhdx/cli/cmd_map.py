@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import FILE, FORMAT, chain_options, force_share_option, json_option, parent_policy
-from vhdx.cli.render import print_json, print_json_rows, progress_bar
+from vhdx.cli.layers import contents_text, jumps_text, layer_names
+from vhdx.cli.options import (
+    FILE,
+    FORMAT,
+    chain_options,
+    force_share_option,
+    json_option,
+    parent_policy,
+    verbose_option,
+)
+from vhdx.cli.render import is_verbose, print_json, print_json_stream, progress_bar, shown
 from vhdx.text import printable
-from vhdx.units import size_text
+from vhdx.units import exact_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +42,7 @@ if TYPE_CHECKING:
 @chain_options
 @force_share_option
 @json_option
+@verbose_option
 def map(  # noqa: A001  the verb's name
     image: str,
     *,
@@ -48,15 +58,16 @@ def map(  # noqa: A001  the verb's name
     """Show what the disk in IMAGE is made of.
 
     Found in the tables, without reading contents. One line for each run: offset and length on the disk,
-    kind (data, zero, unallocated), block state, layer that answers (1 is IMAGE, 2 its parent), offset in
-    that layer's file, and the file. Of a raw file the holes are shown that the host knows of.
+    what it holds, where that stands in the file of the layer that answers, and the name of that. With -v
+    in bytes, with the state of the block and the whole name. Of a raw file the holes are shown that the
+    host knows of.
     """
     if draw and (summary or as_json):
         raise click.UsageError("--draw goes with neither --summary nor --json")
     from vhdx.disk.open import open_any  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    with open_any(image, name, parents=policy, lock=not force_share) as disk:
+    with open_any(image, image_format=name, parents=policy, lock=not force_share) as disk:
         depths = range(1, len(disk.chain) + 1) if layers else (None,)
         if draw:
             from vhdx.cli.drawing import draw_disk  # noqa: PLC0415
@@ -66,7 +77,10 @@ def map(  # noqa: A001  the verb's name
         elif summary:
             _print_summaries(disk, depths, as_json=as_json)
         elif as_json:
-            print_json_rows(row for depth in depths for row in _rows(disk, depth))
+            from vhdx.ops.map import DiskMap  # noqa: PLC0415  --help needs no library
+
+            runs = (row for depth in depths for row in _rows(disk, depth))
+            print_json_stream(DiskMap(disk.chain[0], disk.format, disk.size, runs))
         else:
             _print_rows(disk, depths)
 
@@ -78,6 +92,20 @@ def _rows(disk: MappedDisk, depth: int | None) -> Iterator[MapRow]:
 
 
 def _print_rows(disk: MappedDisk, depths: range | tuple[None]) -> None:
+    if is_verbose():
+        _print_all_of_rows(disk, depths)
+        return
+    names = layer_names(disk.chain)
+    click.echo(f"{'offset':>10} {'length':>10} {'contents':<14} {'in file at':>10} layer")
+    for depth in depths:
+        for row in _rows(disk, depth):
+            at = "" if row.file_offset is None else exact_word(row.file_offset)
+            layer = "" if row.file is None else names[row.depth]
+            place = f"{exact_word(row.offset):>10} {exact_word(row.length):>10}"
+            click.echo(f"{place} {contents_text(row.kind, row.state):<14} {at:>10} {layer}".rstrip())
+
+
+def _print_all_of_rows(disk: MappedDisk, depths: range | tuple[None]) -> None:
     click.echo(
         f"{'offset':>16} {'length':>16} {'kind':<11} {'state':<17} {'layer':>5} {'file offset':>16} file"
     )
@@ -101,16 +129,17 @@ def _print_summaries(disk: MappedDisk, depths: range | tuple[None], *, as_json: 
         print_json(found)
         return
     for each in found:
-        _print_summary(each)
+        _print_summary(each, layer_names(disk.chain))
 
 
-def _print_summary(found: Summary) -> None:
-    click.echo(f"{printable(found.file)}: {size_text(found.virtual_size)}")
-    click.echo(f"  {'layer':>5} {'kind':<11} {'state':<17} {'runs':>10} {'bytes':>16} {'share':>6}")
+def _print_summary(found: Summary, names: dict[int, str]) -> None:
+    click.echo(f"{printable(found.path)}: {shown(found.virtual_size)}")
+    width = 26 if is_verbose() else 10
+    click.echo(f"  {'contents':<14} {'runs':>8} {'size':>{width}} {'share':>6} layer")
     for row in found.rows:
         share = f"{row.length / found.virtual_size:.1%}"
-        state = row.state.replace("_", " ")
-        click.echo(
-            f"  {row.depth or '-':>5} {row.kind:<11} {state:<17} {row.runs:>10} {row.length:>16} {share:>6}"
-        )
-    click.echo(f"  jumps: {found.jumps} (data that goes on elsewhere in the file)")
+        layer = "" if row.file is None else f" {names[row.depth]}"
+        contents = contents_text(row.kind, row.state)
+        click.echo(f"  {contents:<14} {row.runs:>8} {shown(row.length):>{width}} {share:>6}{layer}")
+    data = sum(row.length for row in found.rows if row.kind == "data")
+    click.echo(f"  fragmentation: {jumps_text(found.jumps, data)}")

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vhdx.cli.costs import Stopwatch
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import TARGET, chain_options, json_option, parent_policy
-from vhdx.cli.render import print_json, progress_bar
+from vhdx.cli.options import TARGET, chain_options, json_option, parent_policy, verbose_option
+from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
-from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.merge import MergeResult
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Also where other images lose their parent.")
 @chain_options
 @json_option
+@verbose_option
 def merge(
     child: str,
     *,
@@ -48,6 +49,7 @@ def merge(
     """
     from vhdx.ops.merge import merge as merge_image  # noqa: PLC0415  --help needs no library
 
+    stopwatch = Stopwatch()
     with changing("; running it again completes it"), progress_bar("merging") as progress:
         done = merge_image(
             child,
@@ -62,18 +64,19 @@ def merge(
     if as_json:
         print_json(done)
     else:
-        _print_text(child, done)
+        _print_text(child, done, stopwatch)
 
 
-def _print_text(child: str, done: MergeResult) -> None:
+def _print_text(child: str, done: MergeResult, stopwatch: Stopwatch) -> None:
     from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT  # noqa: PLC0415  --help needs no library
 
     click.echo(
         f"{printable(done.path)}: has everything of {printable(child)} now: "
-        f"{size_text(done.copied_size)} of data and {size_text(done.zeroed_size)} of zeros were merged"
+        f"{shown(done.copied_size)} of data and {shown(done.zeroed_size)} of zeros were merged"
+        + stopwatch.told()
     )
     if done.cut_size:
-        click.echo(f"{printable(done.path)}: its disk is {size_text(done.cut_size)} smaller now")
+        click.echo(f"{printable(done.path)}: its disk is {shown(done.cut_size)} smaller now")
     for path in done.relinked:
         click.echo(f"{printable(path)}: its parent is {printable(done.path)} now")
     for path in done.not_found_by_default:

@@ -9,9 +9,9 @@ import click
 
 from vhdx.cli.interrupted import changing, making
 from vhdx.cli.options import DISK_ID, FILE, TARGET, json_option, orphans_option, standard
-from vhdx.cli.render import print_json
+from vhdx.cli.render import print_json, shown
 from vhdx.text import printable
-from vhdx.units import MIB, size_text
+from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -46,7 +46,7 @@ def list_items(image: str, *, as_json: bool) -> None:
         flags = [
             word for word, is_set in (("disk", item.virtual_disk), ("required", item.required)) if is_set
         ]
-        click.echo("  ".join([str(item.item_id), size_text(item.length), *flags]))
+        click.echo("  ".join([str(item.item_id), shown(item.length), *flags]))
 
 
 @metadata.command("get")

@@ -6,18 +6,20 @@ import contextlib
 import errno
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import click
 
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
     FILE,
+    RAW_IS_SAID,
     SECONDS,
     chain_options,
     chosen,
     commit_interval_option,
     force_share_option,
+    format_option,
     orphans_option,
     parent_policy,
     partition_option,
@@ -29,8 +31,8 @@ from vhdx.text import command, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vhdx.disk.chain import Disk
-    from vhdx.disk.open import Mode
+    from vhdx.disk.open import Format, Mode
+    from vhdx.disk.opened import OpenedDisk
     from vhdx.mount.answering import Answering
     from vhdx.ops.files.opening import Selection
 
@@ -40,6 +42,14 @@ if TYPE_CHECKING:
         def __call__(self, *, ready: Callable[[], None]) -> Answering: ...
 
     Tell = Callable[[str], None]
+
+
+class Writing(NamedTuple):
+    """How a disk is written to: commits every so many seconds, whether children matter, what was said."""
+
+    commit_interval: float
+    force: bool
+    is_format_said: bool
 
 
 @click.command()
@@ -54,6 +64,7 @@ if TYPE_CHECKING:
 @click.option(
     "--timeout", type=SECONDS, metavar="SECONDS", help="Unmount if nobody has opened the file until then."
 )
+@format_option
 @partition_option
 @click.option("--volume", metavar="NAME", help="With --files: the volume of this label, UUID or name.")
 @orphans_option
@@ -68,6 +79,7 @@ def mount(
     foreground: bool,
     commit_interval: float,
     timeout: float | None,
+    image_format: Format | None,
     partition: int | None,
     volume: str | None,
     force: bool,
@@ -91,7 +103,7 @@ def mount(
             errno.ENOTSUP,
             f"Windows has no FUSE; {served} shows the disk to NBD clients, {converted} makes a file of it",
         )
-    from vhdx.disk.open import open_disk  # noqa: PLC0415
+    from vhdx.disk.open import open_any  # noqa: PLC0415
     from vhdx.mount import background, fuse  # noqa: PLC0415  --help needs no library
     from vhdx.mount.directory import FILE_NAME  # noqa: PLC0415
     from vhdx.ops.files.opening import Selection  # noqa: PLC0415
@@ -115,12 +127,12 @@ def mount(
             return side.code
         ready, tell = side.ready, background.tell_system_log
     try:
+        opening = partial(open_any, image, image_format=image_format, parents=policy, lock=not force_share)
         if files:
-            made = _files(image, Selection(partition, volume, policy, not force_share), tell)
+            made = _files(opening, Selection(partition, volume, policy, not force_share), tell)
         else:
-            interval = commit_interval if write else None
-            opening = partial(open_disk, image, parents=policy, lock=not force_share)
-            made = _disk(image, opening, partition, tell, interval=interval, force=force)
+            writing = Writing(commit_interval, force, image_format is not None) if write else None
+            made = _disk(image, opening, partition, tell, writing)
         with made as make:
             fuse.serve(
                 make,
@@ -138,13 +150,12 @@ def mount(
 
 
 @contextlib.contextmanager
-def _files(image: str, selection: Selection, tell: Tell) -> Iterator[Make]:
+def _files(opening: Callable[..., OpenedDisk], selection: Selection, tell: Tell) -> Iterator[Make]:
     """What makes the directory of a guest's files, while the image is open."""
-    from vhdx.disk.open import open_any  # noqa: PLC0415
     from vhdx.files.volume import chosen as chosen_volume  # noqa: PLC0415
     from vhdx.mount.files import FilesDirectory  # noqa: PLC0415
 
-    with open_any(image, parents=selection.parents, lock=selection.lock) as disk:
+    with opening() as disk:
         volume = chosen_volume(disk, partition=selection.partition, volume=selection.volume, tell=tell)
         found = volume.summary
         yield partial(
@@ -159,25 +170,32 @@ def _files(image: str, selection: Selection, tell: Tell) -> Iterator[Make]:
 
 @contextlib.contextmanager
 def _disk(
-    image: str,
-    opening: Callable[..., Disk],
-    partition: int | None,
-    tell: Tell,
-    *,
-    interval: float | None,
-    force: bool,
+    image: str, opening: Callable[..., OpenedDisk], partition: int | None, tell: Tell, writing: Writing | None
 ) -> Iterator[Make]:
-    """What makes the directory of a disk, while the image is open; to be written to with an ``interval``."""
+    """What makes the directory of a disk, while the image is open."""
     from vhdx.mount.directory import DiskDirectory  # noqa: PLC0415
 
-    mode: Mode = "r" if interval is None else "r+"
-    with opening(mode=mode, commit_interval=interval or 0) as disk:
+    mode: Mode = "r" if writing is None else "r+"
+    with opening(mode=mode, commit_interval=0 if writing is None else writing.commit_interval) as disk:
         part = chosen(disk, partition)
-        if interval is not None:
-            refuse_to_orphan(image, disk, force=force)
-            with changing(image=image):
-                disk.replay()  # as Windows does; a log that is dirty later tells that closing failed
+        if writing is not None:
+            _prepare(image, disk, writing)
         yield partial(DiskDirectory, part, tell=tell)
+
+
+def _prepare(image: str, disk: OpenedDisk, writing: Writing) -> None:
+    """Refuse what may not be written to, and replay a dirty log as Windows does.
+
+    One that is dirty later tells that closing failed.
+    """
+    from vhdx.disk.chain import Disk  # noqa: PLC0415
+
+    if disk.format == "raw" and not writing.is_format_said:
+        raise click.UsageError(RAW_IS_SAID.format(image))
+    if isinstance(disk, Disk):
+        refuse_to_orphan(image, disk, force=writing.force)
+        with changing(image=image):
+            disk.replay()
 
 
 def _complain(sentence: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,7 @@ from vhdx.cli.options import (
     chain_options,
     chosen,
     force_share_option,
+    format_option,
     parent_policy,
     partition_option,
     standard,
@@ -19,11 +21,15 @@ from vhdx.cli.options import (
 from vhdx.cli.render import EXIT_DOUBTS, print_doubt, progress_bar
 from vhdx.units import MIB
 
+if TYPE_CHECKING:
+    from vhdx.disk.open import Format
+
 
 @click.command()
 @click.argument("image", type=FILE)
 @click.argument("offset", type=SIZE)
 @click.argument("length", type=SIZE, required=False)
+@format_option
 @partition_option
 @chain_options
 @force_share_option
@@ -33,6 +39,7 @@ def read(
     offset: int,
     length: int | None,
     *,
+    image_format: Format | None,
     partition: int | None,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
@@ -47,12 +54,14 @@ def read(
     if there is one.
     """
     from vhdx.disk.base import check_range  # noqa: PLC0415  --help needs no library
-    from vhdx.disk.open import open_disk  # noqa: PLC0415
+    from vhdx.disk.open import open_any  # noqa: PLC0415
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     output = standard(sys.stdout).buffer
     doubtful = 0
-    with open_disk(image, parents=policy, lock=not force_share, salvage=salvage) as disk:
+    with open_any(
+        image, image_format=image_format, parents=policy, lock=not force_share, salvage=salvage
+    ) as disk:
         part = chosen(disk, partition)
         length = max(0, part.size - offset) if length is None else length
         check_range(offset, length, part.size)

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import TARGET, json_option, known_options
-from vhdx.cli.render import print_json, progress_bar
+from vhdx.cli.options import TARGET, json_option, known_options, verbose_option
+from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.cli.show_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
 from vhdx.text import command, printable, shell_word
-from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.repair import RepairResult
@@ -46,6 +45,7 @@ _NOT_YET = "the image may be neither as it was nor as the repair left it"
 )
 @known_options
 @json_option
+@verbose_option
 def repair(
     image: str,
     *,
@@ -109,7 +109,7 @@ def _undo(image: str, backup: str, *, alone: bool, as_json: bool) -> int:
     if as_json:
         print_json(restored)
     else:
-        size = size_text(restored.restored_size)
+        size = shown(restored.restored_size)
         click.echo(f"{printable(image)}: as it was before the repair; {size} were brought back")
     return 0
 
@@ -129,7 +129,7 @@ def _print(result: RepairResult) -> None:
         end = concerned.offset + concerned.length
         click.echo(f"{path}: concerned: bytes {concerned.offset} to {end} of the disk: {concerned.reason}")
     if result.concerned:
-        click.echo(f"{path}: concerned are {size_text(result.concerned_bytes)} of the disk in all")
+        click.echo(f"{path}: concerned are {shown(result.concerned_bytes)} of the disk in all")
     would = "would be done: " if result.dry_run else ""
     for sentence in result.done:
         click.echo(f"{path}: {would}{printable(sentence)}")

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vhdx.cli.costs import change
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import TARGET, chain_options, json_option, orphans_option, parent_policy
-from vhdx.cli.render import print_json, progress_bar
+from vhdx.cli.options import (
+    TARGET,
+    chain_options,
+    json_option,
+    orphans_option,
+    parent_policy,
+    say_if_decimal,
+    verbose_option,
+)
+from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
-from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.resize import ResizeResult
@@ -38,15 +46,23 @@ class _WithSizeWords(click.Command):
     is_flag=True,
     help="Down to the end of the last partition, or of the one file system.",
 )
+@click.option(
+    "--grow-partition",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Then give the last partition, of this number, all the space behind it.",
+)
 @orphans_option
 @chain_options
 @json_option
+@verbose_option
 def resize(
     image: str,
     size: str | None,
     *,
     shrink: bool,
     to_minimum: bool,
+    grow_partition: int | None,
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
@@ -56,11 +72,18 @@ def resize(
 
     The size is SIZE, or N more (+10G), or N less (-10G). What is added reads as zeros. Without --shrink
     nothing but zeros is cut. The backup of a GPT moves to the new end; partitions and file systems keep
-    their size. A crash leaves the old size or the new one.
+    their size, but for the partition of --grow-partition, which also goes without SIZE. A crash leaves the
+    old size or the new one, the old partition or the new one. What makes the file system in it larger is
+    told at the end.
     """
-    if to_minimum == (size is not None):
-        raise click.UsageError("say either a size or --to-minimum")
+    if to_minimum and (size is not None or grow_partition is not None):
+        raise click.UsageError("--to-minimum goes with neither a size nor --grow-partition")
+    if size is None and not to_minimum and grow_partition is None:
+        raise click.UsageError("say a size, --to-minimum or --grow-partition")
     from vhdx.ops.resize import resize as resize_image  # noqa: PLC0415  --help needs no library
+
+    if size is not None:
+        say_if_decimal(size)
 
     with changing(image=image), progress_bar("looking for data") as progress:
         done = resize_image(
@@ -68,6 +91,7 @@ def resize(
             size,
             shrink=shrink,
             to_minimum=to_minimum,
+            grow_partition=grow_partition,
             force=force,
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             progress=progress,
@@ -82,18 +106,19 @@ def _print_text(done: ResizeResult) -> None:
     for remark in done.remarks:
         click.echo(f"vhdx: {remark}", err=True)
     click.echo(
-        f"{printable(done.path)}: from {size_text(done.old_size)} to {size_text(done.new_size)}; "
-        f"the file has {size_text(done.file_size)}"
+        f"{printable(done.path)}: {change(done.virtual_size_before, done.virtual_size_after)}; "
+        f"the file has {shown(done.file_size_after)}"
     )
     if done.table_moved:
         click.echo("the backup GPT stands at the new end")
     for partition in done.partitions:
         kind = partition.type_name or partition.type
-        cut = ", cut" if partition.end > done.new_size else ""
-        click.echo(f"partition {partition.number}: {size_text(partition.length)}, {kind}{cut}")
+        fate = ", cut" if partition.end > done.virtual_size_after else ""
+        fate += ", grown" if partition.number == done.grown_partition else ""
+        click.echo(f"partition {partition.number}: {shown(partition.length)}, {kind}{fate}")
     if done.limit is not None:
         click.echo(printable(f"not smaller because {done.limit}"))
     if done.partitions:
-        click.echo(f"free behind the last partition: {size_text(done.free_size)}")
+        click.echo(f"free behind the last partition: {shown(done.free_size)}")
     if done.grow_commands:
         click.echo(f"to make use of it, in a Linux guest: {' && '.join(done.grow_commands)}")

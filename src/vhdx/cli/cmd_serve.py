@@ -13,6 +13,7 @@ from vhdx.cli.exit_codes import EXIT_FAILURE
 from vhdx.cli.options import (
     FILE,
     FORMAT,
+    RAW_IS_SAID,
     SECONDS,
     chain_options,
     chosen,
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
-    from vhdx.disk.base import VirtualDisk
     from vhdx.disk.children import Families
     from vhdx.disk.open import Format, Mode
+    from vhdx.disk.opened import OpenedDisk
     from vhdx.disk.places import ParentPolicy
     from vhdx.nbd.export import Export
     from vhdx.nbd.server import Server
@@ -295,13 +296,11 @@ def _name_of(image: str) -> str:
     return printable(os.path.basename(image))
 
 
-def _kind(disk: VirtualDisk) -> str:
-    from vhdx.disk.raw import RawDisk  # noqa: PLC0415
-
-    return "raw" if isinstance(disk, RawDisk) else getattr(disk, "disk_type", "VHD")
+def _kind(disk: OpenedDisk) -> str:
+    return "raw" if disk.format == "raw" else disk.disk_type + (" VHD" if disk.format == "vhd" else "")
 
 
-def _opened(image: str, opening: _Opening) -> VirtualDisk:
+def _opened(image: str, opening: _Opening) -> OpenedDisk:
     from vhdx.disk.open import open_any  # noqa: PLC0415
     from vhdx.disk.raw import RawDisk  # noqa: PLC0415
     from vhdx.ops.snapshot import open_snapshot  # noqa: PLC0415
@@ -310,12 +309,12 @@ def _opened(image: str, opening: _Opening) -> VirtualDisk:
         mode: Mode = "r+" if opening.write else "r"
         salvage, interval = opening.salvage, opening.commit_interval if opening.write else 0
         found, parents = opening.source_format, opening.parents
-        disk = open_any(image, found, mode, parents=parents, salvage=salvage, commit_interval=interval)
+        disk = open_any(
+            image, mode, image_format=found, parents=parents, salvage=salvage, commit_interval=interval
+        )
         if opening.write and opening.source_format is None and isinstance(disk, RawDisk):
             disk.close()
-            raise click.UsageError(
-                f"{image} is raw: whoever writes to it could make it look like an image; say -f raw"
-            )
+            raise click.UsageError(RAW_IS_SAID.format(image))
         return disk
     if opening.source_format == "raw":
         raise click.UsageError("--snapshot goes with VHDX images, not with raw disks")

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import DISK_ID, SECTOR_SIZE, TARGET, json_option, orphans_option
-from vhdx.cli.render import print_json, progress_bar
+from vhdx.cli.options import (
+    DISK_ID,
+    SECTOR_SIZE,
+    TARGET,
+    json_option,
+    orphans_option,
+    verbose_option,
+)
+from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
-from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -32,6 +38,7 @@ class NewOrDiskId(click.ParamType["UUID | str"]):
 @click.option("--type", "disk_type", type=click.Choice(["fixed", "dynamic"]), help="Not of a child.")
 @orphans_option
 @json_option
+@verbose_option
 def set(  # noqa: A001  the verb's name
     image: str,
     *,
@@ -65,7 +72,7 @@ def set(  # noqa: A001  the verb's name
     else:
         click.echo(
             f"{printable(image)}: {done.disk_type}, {done.physical_sector_size} bytes in a physical sector, "
-            f"disk id {done.disk_id}; the file has {size_text(done.file_size_after)}"
+            f"disk id {done.disk_id}; the file has {shown(done.file_size_after)}"
             + ("" if done.changed else "; nothing changed")
         )
     for remark in (*done.remarks, *((NEW_IDENTITY,) if done.new_identity else ())):

@@ -19,12 +19,12 @@ from vhdx.cli.options import (
     partition_option,
     refuse_to_orphan,
     selection,
+    verbose_option,
     volume_options,
 )
-from vhdx.cli.render import print_json
+from vhdx.cli.render import print_json, shown
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable
-from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.disk.free_space import VolumeSelection
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @partition_option
 @orphans_option
 @chain_options
+@verbose_option
 @json_option
 def trim(
     image: str,
@@ -93,7 +94,7 @@ def _trim_range(
         part = chosen(disk, partition)
         in_slices(part, offset, length, "trimming", part.trim)
         note = "; a fixed image keeps its space, so nothing changed" if disk.disk_type == "fixed" else ""
-    click.echo(f"{printable(image)}: let go of {size_text(length)} at offset {offset}{note}")
+    click.echo(f"{printable(image)}: let go of {shown(length)} at offset {offset}{note}")
 
 
 def _trim_free(image: str, volumes: VolumeSelection, policy: ParentPolicy, *, as_json: bool) -> None:
@@ -104,6 +105,6 @@ def _trim_free(image: str, volumes: VolumeSelection, policy: ParentPolicy, *, as
     if as_json:
         print_json(done)
         return
-    click.echo(f"{printable(image)}: let go of {size_text(sum(volume.discarded_size for volume in done))}")
+    click.echo(f"{printable(image)}: let go of {shown(sum(volume.discarded_size for volume in done))}")
     for line in volume_lines(done):
         click.echo(printable(line))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 
 from vhdx.cli.options import FILE
@@ -22,16 +24,18 @@ def unmount(directory: str) -> None:
 
     mounted = mounted_at(directory)
     unmount_disk(mounted)
-    state = "as it was" if mounted.read_only else "closed and clean"
-    if not mounted.read_only:
-        _check_clean(mounted.image)
+    state = "as it was" if mounted.read_only else _state_of(mounted.image)
     click.echo(f"{printable(directory)}: unmounted; {printable(mounted.image)} is {state}")
 
 
-def _check_clean(image: str) -> None:
-    """Raise ImageFailedError if the log is not empty: the process could not close the image."""
-    from vhdx.ops.log import open_log  # noqa: PLC0415  --help needs no library
+def _state_of(image: str) -> str:
+    """What became of an image. Raises ImageFailedError if a log is not empty: the image was not closed."""
+    from vhdx.disk.open import format_of_file, storage_of  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.log import open_log  # noqa: PLC0415
 
+    with contextlib.closing(storage_of(image, lock=False)) as storage:
+        if format_of_file(storage) != "vhdx":
+            return "closed"
     with open_log(image, lock=False) as log:
         state = log.state
     if state != "clean":
@@ -40,3 +44,4 @@ def _check_clean(image: str) -> None:
             image=image,
             next_command=command("repair {}", image),
         )
+    return "closed and clean"

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -21,10 +22,12 @@ from vhdx.cli.options import (
     partition_option,
     refuse_to_orphan,
     standard,
+    verbose_option,
 )
-from vhdx.cli.render import progress_bar
+from vhdx.cli.render import progress_bar, shown
+from vhdx.storage.file import telling_if_full
 from vhdx.text import printable
-from vhdx.units import MIB, size_text
+from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 @partition_option
 @orphans_option
 @chain_options
+@verbose_option
 def write(
     image: str,
     offset: int,
@@ -67,13 +71,17 @@ def write(
         length = _known_length(source)
         check_range(offset, length or 0, part.size)
         count = _copy(source, part, offset, length, progress)
-    click.echo(f"{printable(image)}: wrote {size_text(count)} at offset {offset}")
+    click.echo(f"{printable(image)}: wrote {shown(count)} at offset {offset}")
 
 
 def _known_length(source: BinaryIO) -> int | None:
     """How many bytes will come, if that is known: a file that does not fit is refused as a whole."""
     status = os.fstat(source.fileno())
     return status.st_size - source.tell() if stat.S_ISREG(status.st_mode) else None
+
+
+def _kept(done: int) -> str:
+    return f"{shown(done)} had been written, and stay"
 
 
 def _copy(
@@ -87,7 +95,8 @@ def _copy(
                 f"standard input is longer than what is written to, which ends at {disk.size}; "
                 f"{offset - start} bytes were written, the rest was not",
             )
-        disk.pwrite(piece, offset)
+        with telling_if_full(partial(_kept, offset - start)):
+            disk.pwrite(piece, offset)
         offset += len(piece)
         if progress is not None:
             progress(offset - start, length)

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import json_option
-from vhdx.cli.render import print_json, print_rows
+from vhdx.cli.options import json_option, verbose_option
+from vhdx.cli.render import print_json, print_rows, shown
 from vhdx.text import printable
-from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from vhdx.ops.wsl import LinuxDisk
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @json_option
+@verbose_option
 def wsl(*, as_json: bool) -> None:
     """List the disks of WSL and of Docker Desktop.
 
@@ -39,9 +39,9 @@ def wsl(*, as_json: bool) -> None:
 def _rows(disk: LinuxDisk) -> list[tuple[str, str]]:
     rows = [("image", printable(disk.path))]
     if disk.file_size is not None:
-        rows.append(("file", size_text(disk.file_size)))
+        rows.append(("file", shown(disk.file_size)))
     if disk.file_size is not None and disk.compacted_size is not None:
-        rows.append(("compact gives back", size_text(disk.file_size - disk.compacted_size)))
+        rows.append(("compact gives back", shown(disk.file_size - disk.compacted_size)))
     if disk.problem is not None:
         rows.append(("not known", printable(disk.problem)))
     return rows

@@ -16,10 +16,11 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
     refuse_to_orphan,
+    verbose_option,
 )
+from vhdx.cli.render import shown
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable
-from vhdx.units import size_text
 
 
 @click.command()
@@ -30,6 +31,7 @@ from vhdx.units import size_text
 @partition_option
 @orphans_option
 @chain_options
+@verbose_option
 def zero(
     image: str,
     offset: int,
@@ -52,4 +54,4 @@ def zero(
         refuse_to_orphan(image, disk, force=force)
         part = chosen(disk, partition)
         in_slices(part, offset, length, "zeroing", partial(part.zero, keep_allocated=keep_allocated))
-    click.echo(f"{printable(image)}: {size_text(length)} at offset {offset} read as zeros")
+    click.echo(f"{printable(image)}: {shown(length)} at offset {offset} read as zeros")

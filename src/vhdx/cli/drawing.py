@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vhdx.cli.render import shown
 from vhdx.text import printable
-from vhdx.units import format_size, size_text
+from vhdx.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 _LINES = 16
 _LABEL_WIDTH = 12
 _LEGEND = {
-    "#": ("green", "data that goes on in the file where it goes on on the disk"),
-    "%": ("red", "data that jumps in the file"),
+    "#": ("green", "data, in the file in the same order"),
+    "%": ("cyan", "data that goes on elsewhere in the file"),
     "+": ("green", "data in a part of the cell"),
-    "*": ("red", "data in a part of the cell that jumps"),
+    "*": ("cyan", "data in a part, elsewhere in the file"),
     "0": ("blue", "zeros, as a layer says"),
     ".": (None, "unallocated: no layer says anything"),
 }
+_BORDERS = "a partition begins, or the last one ends"
 
 
 def draw_disk(disk: MappedDisk, depth: int | None) -> None:
@@ -34,16 +36,43 @@ def draw_disk(disk: MappedDisk, depth: int | None) -> None:
 
     width = max(1, shutil.get_terminal_size().columns - _LABEL_WIDTH - 1)
     found = list(cells(disk, width * _LINES, depth))
+    borders = _borders(disk, found) if depth is None else {}
     size = sum(cell.length for cell in found)
     cell = f", each cell is {format_size(found[0].length)}" if found else ""
-    click.echo(f"{printable(disk.chain[(depth or 1) - 1])}: {size_text(size)}{cell}")
+    click.echo(f"{printable(disk.chain[(depth or 1) - 1])}: {shown(size)}{cell}")
     for start in range(0, len(found), width):
         line = found[start : start + width]
         click.echo(f"{format_size(line[0].offset):>{_LABEL_WIDTH}} {''.join(_painted(map(_symbol, line)))}")
-    shown = {_symbol(cell) for cell in found}
+        marks = _marks({at - start: text for at, text in borders.items() if 0 <= at - start < width})
+        if marks:
+            click.echo(f"{'':>{_LABEL_WIDTH}} {marks}")
+    drawn = {_symbol(cell) for cell in found}
     for symbol, (_, meaning) in _LEGEND.items():
-        if symbol in shown:
+        if symbol in drawn:
             click.echo(f"{'':>{_LABEL_WIDTH}} {''.join(_painted(symbol))} {meaning}")
+    if borders:
+        click.echo(f"{'':>{_LABEL_WIDTH}} | {_BORDERS}")
+
+
+def _borders(disk: MappedDisk, found: list[Cell]) -> dict[int, str]:
+    """Where partitions begin, and the last one ends: the number of the cell, and what stands under it."""
+    from vhdx.ops.info import table_info  # noqa: PLC0415  --help needs no library
+
+    partitions = sorted(table_info(disk).partitions, key=lambda partition: partition.offset)
+    if not partitions or not found:
+        return {}
+    cell = found[0].length
+    ends = max(partition.end for partition in partitions) // cell
+    begins = {partition.offset // cell: f"|{partition.number}" for partition in reversed(partitions)}
+    return dict(sorted({ends: "|", **begins}.items()))
+
+
+def _marks(borders: dict[int, str]) -> str:
+    """One line with the marks of its cells; a number that the next mark would run into is left out."""
+    line = ""
+    for at, mark in borders.items():
+        line = line[:at].ljust(at) + mark
+    return line
 
 
 def _symbol(cell: Cell) -> str:

@@ -66,9 +66,14 @@ def print_usage(sentence: str, exit_code: int) -> None:
 
 def print_error(error: BaseException, sentence: str, exit_code: int) -> None:
     """Print an exception for which ``sentence`` is the word for people."""
+    print_json(failure_of(error, sentence, exit_code))
+
+
+def failure_of(error: BaseException, sentence: str, exit_code: int) -> Failure:
+    """An exception as what is printed of it."""
     code = next((word for kind, word in _CODES if isinstance(error, kind)), "failed")
     hint = error.next_command if isinstance(error, VhdxError) else None
-    print_json(Failure(sentence, code, exit_code, _where(error), hint))
+    return Failure(sentence, code, exit_code, _where(error), hint)
 
 
 def _where(error: BaseException) -> Where:

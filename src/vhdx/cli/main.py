@@ -11,22 +11,19 @@ import sys
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from vhdx.cli import quick
-from vhdx.cli.exit_codes import EXIT_FAILURE, EXIT_INTERRUPTED, EXIT_USAGE
+from vhdx.cli.exit_codes import EXIT_FAILURE
 from vhdx.cli.interrupted import InterruptedChangeError
 from vhdx.cli.render import echo
 from vhdx.errors import VhdxError
 from vhdx.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import FrameType
 
 _INTERRUPTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGBREAK") if hasattr(signal, name))
 """Ctrl-C, and on Windows Ctrl-Break."""
 _FAILURE_OF = {"compare": 2}
 """Verbs that say something else with 1."""
-_REPLACING = frozenset({"convert", "cp", "create"})
-"""Verbs whose --force replaces a file that exists."""
 
 
 def run() -> NoReturn:
@@ -60,22 +57,12 @@ def exit_code_of(arguments: list[str]) -> int:
     except (VhdxError, OSError, ValueError, InterruptedChangeError, KeyboardInterrupt) as error:
         if isinstance(error, InterruptedChangeError):
             echo(err=True)  # below the ^C that the terminal shows, as click does
-        sentence, code = _told(error, verb, failure)
+        from vhdx.cli.sentences import told  # noqa: PLC0415  most command lines do not fail
+
+        sentence, code = told(error, verb, failure)
         if "--json" in arguments:
             _print_json(error, sentence, code, arguments)
         return _complain(sentence, code)
-
-
-def _told(error: BaseException, verb: str, failure: int) -> tuple[str, int]:
-    """The sentence for an error, and the exit code."""
-    if isinstance(error, FileExistsError):
-        hint = "; --force replaces it" if verb in _REPLACING else ""
-        return f"{error.filename} exists already{hint}", failure
-    if isinstance(error, VhdxError | OSError):
-        return _sentence(error), failure
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted; nothing was changed", EXIT_INTERRUPTED
-    return str(error), EXIT_INTERRUPTED if isinstance(error, InterruptedChangeError) else EXIT_USAGE
 
 
 def _print_json(error: BaseException, sentence: str, code: int, arguments: list[str]) -> None:
@@ -126,19 +113,6 @@ def _complain(sentence: str, code: int) -> int:
     lines = [printable(line) for line in f"vhdx: {sentence}".split("\n")]
     echo("\n".join(lines), err=True)
     return code
-
-
-def _sentence(error: VhdxError | OSError) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        names = [os.fsdecode(name) for name in _file_names(error)]
-        return ": ".join([*names, error.strerror])
-    return str(error)
-
-
-def _file_names(error: OSError) -> Iterator[str | bytes]:
-    for name in (error.filename, error.filename2):
-        if isinstance(name, str | bytes):
-            yield name
 
 
 def _interrupt_once(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001  the signature of a handler

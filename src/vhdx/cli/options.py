@@ -8,15 +8,16 @@ from uuid import UUID
 
 import click
 
-from vhdx.units import parse_size
+from vhdx.cli.render import be_verbose, echo
+from vhdx.units import is_decimal, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vhdx.disk.base import VirtualDisk
     from vhdx.disk.chain import Disk
     from vhdx.disk.children import Families
     from vhdx.disk.free_space import VolumeSelection
+    from vhdx.disk.opened import OpenedDisk
     from vhdx.disk.places import ParentPolicy
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -29,9 +30,20 @@ class Size(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         try:
-            return parse_size(value)
+            size = parse_size(value)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        say_if_decimal(value)
+        return size
+
+
+def say_if_decimal(word: int | str) -> None:
+    """Say on standard error what a word such as ``10GB`` is taken for: not everybody means that by it."""
+    if isinstance(word, str) and is_decimal(word):
+        short = word.strip().rstrip("bB")
+        echo(
+            f"vhdx: {word} is decimal, a power of 1000; {short}, {short}i and {short}iB are binary", err=True
+        )
 
 
 class DiskId(click.ParamType[UUID]):
@@ -54,6 +66,20 @@ class SectorSize(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         size = SIZE.convert(value, param, ctx)
         return size if size in (512, 4096) else self.fail(f"{value} is neither 512 nor 4096", param, ctx)
+
+
+class DiskType(click.Choice[str]):
+    """A type of image that is made without a parent."""
+
+    def __init__(self) -> None:
+        super().__init__(["dynamic", "fixed"])
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value == "differencing":
+            from vhdx.ops.make.plan import DIFFERENCING_ADVICE  # noqa: PLC0415  parsing needs no library
+
+            self.fail(DIFFERENCING_ADVICE, param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def _named(value: Any) -> Any:
@@ -120,6 +146,14 @@ def together(*decorators: Decorator) -> Decorator:
     return decorate
 
 
+verbose_option = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda _context, _option, verbose: be_verbose(verbose),
+    help="Tell exact sizes, and more.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: exact numbers, stable keys.")
 force_share_option = click.option(
     "--force-share",
@@ -139,6 +173,10 @@ commit_interval_option = click.option(
     default=5,
     show_default=True,
     help="With --write: make what was written durable so often without a flush; 0: only on flush.",
+)
+RAW_IS_SAID = "{} is raw: whoever writes to it could make it look like an image; say -f raw"
+format_option = click.option(
+    "-f", "--format", "image_format", type=FORMAT, help="By default told by content and name."
 )
 force_option = click.option("--force", is_flag=True, help="Replace the file if it exists and is not in use.")
 
@@ -183,10 +221,8 @@ image_options = together(
     click.option(
         "--type",
         "disk_type",
-        type=click.Choice(["dynamic", "fixed"]),
-        default="dynamic",
-        show_default=True,
-        help="Fixed images have their space from the beginning.",
+        type=DiskType(),
+        help="By default a VHDX is dynamic, and a VHD fixed: it has its space from the beginning.",
     ),
     click.option(
         "--block-size", type=SIZE, metavar="N", help="1M to 256M; by default 8M to 64M by disk size."
@@ -251,9 +287,9 @@ def standard(stream: TextIO | None) -> TextIO:
     return stream
 
 
-def chosen(disk: VirtualDisk, partition: int | None) -> VirtualDisk:
+def chosen(disk: OpenedDisk, partition: int | None) -> OpenedDisk:
     """The disk, or its partition of this number. Raises ValueError if there is none."""
-    from vhdx.disk.partitions import one_partition  # noqa: PLC0415  parsing options needs no library
+    from vhdx.disk.parts import one_partition  # noqa: PLC0415  parsing options needs no library
 
     return disk if partition is None else one_partition(disk, partition)
 

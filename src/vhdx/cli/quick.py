@@ -1,4 +1,4 @@
-"""Command lines that need no parser: a verb that only looks, flags, and the name of one image.
+"""Command lines that need no parser: a verb that only looks, flags, and names of images.
 
 What click would make of them is known without it, and it takes longer to import than such a verb takes to
 run. Everything else, mistakes and shortened flags included, is left to it, so that there is one way of
@@ -19,9 +19,13 @@ _LOOKING = {
 }
 _PARSED = ("-", "wsl:", "docker:")
 """What begins a word that is no name of an image."""
-_KNOWN = dict.fromkeys(("virtual_size", "block_size", "logical_sector_size", "disk_type"))
-"""What `check` may be told of a damaged image, and is not here."""
-FLAGS = {"check": _LOOKING, "info": {**_LOOKING, "--blocks": "blocks"}}
+_UNSAID = {
+    "check": dict.fromkeys(("virtual_size", "block_size", "logical_sector_size", "disk_type")),
+    "info": {"image_format": None},
+}
+"""What may be told of an image, and is not here."""
+_VERBOSE = {"-v": "verbose", "--verbose": "verbose"}
+FLAGS = {"check": {**_LOOKING, **_VERBOSE}, "info": {**_LOOKING, **_VERBOSE, "--blocks": "blocks"}}
 """The flags of each verb, as its parameters are called."""
 
 
@@ -32,20 +36,25 @@ def call_of(arguments: list[str]) -> partial[Any] | None:
     if arguments == ["--version"]:
         return partial(_print_version)
     verb, *words = arguments or [""]
-    options = _options(FLAGS.get(verb, {}), words)
-    return None if options is None else partial(_call, verb, options)
+    options = _options(verb, words)
+    verbose = any(word in _VERBOSE for word in words)
+    return None if options is None else partial(_call, verb, options, verbose=verbose)
 
 
-def _options(flags: dict[str, str], words: list[str]) -> dict[str, Any] | None:
-    """The parameters that flags and one image are; None for anything else."""
+def _options(verb: str, words: list[str]) -> dict[str, Any] | None:
+    """The parameters that flags and images are; None for anything else."""
+    flags = FLAGS.get(verb, {})
     images = [word for word in words if word not in flags]
-    if not flags or len(images) != 1 or not images[0] or images[0].startswith(_PARSED):
+    if not flags or not images or not all(images) or any(image.startswith(_PARSED) for image in images):
         return None
-    given = {name: word in words for word, name in flags.items()}
-    return {"image": images[0], "parent_dirs": (), **given, **(_KNOWN if flags is FLAGS["check"] else {})}
+    given = {name: word in words for word, name in flags.items() if word not in _VERBOSE}
+    return {"images": tuple(images), "parent_dirs": (), **given, **_UNSAID[verb]}
 
 
-def _call(verb: str, options: dict[str, Any]) -> Any:
+def _call(verb: str, options: dict[str, Any], *, verbose: bool) -> Any:
+    from vhdx.cli.render import be_verbose  # noqa: PLC0415  `vhdx --version` needs nothing
+
+    be_verbose(verbose)
     if verb == "info":
         from vhdx.cli.show_info import show as show_info  # noqa: PLC0415  whichever is called
 

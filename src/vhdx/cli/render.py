@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
 
 from vhdx.text import printable
-from vhdx.units import format_size
+from vhdx.units import format_size, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +36,66 @@ def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
         stream.flush()
 
 
+_verbose = False
+
+
+def be_verbose(verbose: bool) -> None:
+    """Whether what is told from now on is exact, and more of it."""
+    global _verbose  # noqa: PLW0603  a way of talking of the whole process, as colours are
+    _verbose = verbose
+
+
+def is_verbose() -> bool:
+    """Whether details are wanted."""
+    return _verbose
+
+
+def shown(size: int) -> str:
+    """A size for people, who are told the exact number where they asked for it."""
+    return size_text(size) if _verbose else format_size(size)
+
+
+_FRAGMENTATION = ((0.0, "none"), (0.05, "little"), (0.3, "some"), (1.0, "much"))
+"""What shares of neighbours that are apart are called, up to each."""
+
+
+def fragmentation_text(share: float) -> str:
+    """How scattered in the file is what is in a row on the disk."""
+    word = next(word for most, word in _FRAGMENTATION if share <= most)
+    return f"{word}, {share:.1%} of neighbours are apart" if share else word
+
+
+MINUS = "\u2212"
+_ASCII = str.maketrans({"→": "->", MINUS: "-", "└": "`", "├": "|", "─": "-", "│": "|"})
+"""What stands for our own signs where they cannot be shown."""
+
+
+def signs(text: str) -> str:
+    """Text of our own as standard output shows it: in ASCII where that cannot do more."""
+    return text if text.isascii() or _shows(text, sys.stdout) else text.translate(_ASCII)
+
+
+def _shows(text: str, stream: TextIO | None) -> bool:
+    try:
+        text.encode(getattr(stream, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    if stream is None or not stream.isatty() or os.name == "nt":
+        return (
+            True  # Python speaks UTF-8 also in a locale without it, which the terminal may take at its word
+        )
+    locale = next(filter(None, map(os.environ.get, ("LC_ALL", "LC_CTYPE", "LANG"))), "")
+    return locale.lower().endswith(("utf-8", "utf8"))
+
+
+def painted(text: str, colour: str) -> str:
+    """Text in a colour of terminals, by its number, where standard output is one and shows colours."""
+    shows = sys.stdout is not None and sys.stdout.isatty() and os.name != "nt"
+    if not shows or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\x1b[{colour}m{text}\x1b[0m"
+
+
 def print_doubt(doubt: Doubt) -> None:
     """Say on standard error which range of a disk may be wrong, and why."""
     where = f"doubtful: {doubt.length} bytes at {doubt.offset}"
@@ -44,6 +105,11 @@ def print_doubt(doubt: Doubt) -> None:
 def print_json(result: Any) -> None:
     """Print a result as JSON; its fields are the keys."""
     echo(_dumps(_plain(result), indent=2))
+
+
+def print_json_line(result: Any) -> None:
+    """Print a result as JSON in one line."""
+    echo(_dumps(_plain(result)))
 
 
 def print_json_rows(rows: Iterable[Any]) -> None:
@@ -117,12 +183,12 @@ def _json_member(member: tuple[str, Any]) -> Iterator[str]:
 def _joined(
     begin: str, items: Iterable[Any], pieces: Callable[[Any], Iterator[str]], separator: str, end: str
 ) -> Iterator[str]:
-    yield begin
-    for index, item in enumerate(items):
-        if index:
-            yield separator
+    before = begin  # not yet, as long as the first item may fail: then nothing was printed
+    for item in items:
+        yield before
+        before = separator
         yield from pieces(item)
-    yield end
+    yield end if before is separator else begin + end
 
 
 def _plain(value: Any) -> Any:
@@ -136,10 +202,10 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-def print_rows(rows: Iterable[Row], indent: str = "") -> None:
-    """Print labels and values in two columns."""
+def print_rows(rows: Iterable[Row], indent: str = "", width: int = 0) -> None:
+    """Print labels and values in two columns, the first of them at least so wide."""
     rows = list(rows)
-    width = max((len(label) for label, _ in rows), default=0) + 1
+    width = max(width, *(len(label) + 1 for label, _ in rows)) if rows else width
     for label, value in rows:
         echo(f"{indent}{printable(label) + ':':<{width}} {printable(value)}".rstrip())
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vhdx.cli.render import echo, print_json, progress_bar
+from vhdx.cli.render import echo, painted, print_json, progress_bar, shown
 from vhdx.errors import cited
 from vhdx.text import command, printable
-from vhdx.units import size_text
+from vhdx.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from vhdx.ops.check import CheckFinding, CheckResult
     from vhdx.ops.whole import FileSystemShare
@@ -18,12 +20,13 @@ if TYPE_CHECKING:
 EXIT_ERRORS = 2
 EXIT_WARNINGS = 3
 _ORDER = ("error", "warning", "note")
+_COLOURS = {"error": "31", "warning": "33", "note": "2"}
 _TOLD = 3
 """How many findings of one kind have a line each, or are named in the line of all."""
 
 
 def show(
-    image: str,
+    images: Sequence[str],
     *,
     chain: bool,
     parent_dirs: tuple[str, ...],
@@ -32,21 +35,26 @@ def show(
     as_json: bool,
     **known: Any,
 ) -> int:
-    """Print what is wrong with an image; the exit code that says how grave it is."""
+    """Print what is wrong with an image, or a line for each of several; the exit code for how grave it is."""
     from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  repair prints, too, and its --help needs no library
     from vhdx.known import KnownDisk  # noqa: PLC0415
     from vhdx.ops.check import check as check_image  # noqa: PLC0415
 
     policy = ParentPolicy(directories=parent_dirs, any_parent=any_parent)
     with progress_bar("checking") as progress:
-        found = check_image(
-            image,
+        look = partial(
+            check_image,
             chain=chain,
             parents=policy,
             lock=not force_share,
             known=KnownDisk(**known),
             progress=progress,
         )
+        if len(images) > 1 or os.path.isdir(images[0]):
+            from vhdx.cli.several import show_each  # noqa: PLC0415
+
+            return show_each(images, _COLUMNS, partial(_line, look), as_json=as_json)
+        found = look(images[0])
     if as_json:
         print_json(found)
     else:
@@ -54,6 +62,21 @@ def show(
             print_result(result)
             print_hints(result)
     return exit_code((found, *found.parents))
+
+
+_COLUMNS = (("format", -6), ("errors", 8), ("warnings", 8), ("notes", 8), ("leaked", 10), ("result", -8))
+_WORDS = {0: "clean", EXIT_WARNINGS: "warnings", EXIT_ERRORS: "errors"}
+
+
+def _line(look: Callable[[str], CheckResult], image: str) -> tuple[CheckResult, tuple[str, ...], int]:
+    found = look(image)
+    results = (found, *found.parents)
+    code = exit_code(results)
+    counts = (
+        sum(numbers) for numbers in zip(*((r.errors, r.warnings, r.notes) for r in results), strict=True)
+    )
+    leaked = format_size(sum(result.leaked_bytes for result in results))
+    return found, (found.format, *map(str, counts), leaked, _WORDS[code]), code
 
 
 def exit_code(results: tuple[CheckResult, ...]) -> int:
@@ -73,7 +96,8 @@ def print_result(result: CheckResult, *, notes: bool = True) -> None:
                 kinds.setdefault(finding.code, []).append(finding)
         for code, found in kinds.items():
             for text in _texts(found, result.codes[code]):
-                echo(f"{path}: {text}")
+                word, _, rest = text.partition(":")
+                echo(f"{path}: {painted(word, _COLOURS[severity])}:{rest}")
     if result.unchecked:
         parts = ", ".join(result.unchecked)
         echo(f"{path}: not checked, because what leads there is damaged: {parts}")
@@ -89,10 +113,10 @@ def _whole(result: CheckResult) -> Iterator[str]:
     whole = result.whole
     if whole is None:
         return
-    left = size_text(whole.stored - whole.lost)
-    yield f"the file ends early: of {size_text(whole.stored)} that it held of the disk {left} are whole"
+    left = shown(whole.stored - whole.lost)
+    yield f"the file ends early: of {shown(whole.stored)} that it held of the disk {left} are whole"
     for part in whole.partitions:
-        share = "whole" if not part.lost else f"{size_text(part.lost)} of {size_text(part.length)} are lost"
+        share = "whole" if not part.lost else f"{shown(part.lost)} of {shown(part.length)} are lost"
         yield f"partition {part.number}: {share}"
     for found in whole.file_systems:
         yield f"{found.name}: {found.kind}: {_files_share(found)}"
@@ -103,8 +127,8 @@ def _files_share(found: FileSystemShare) -> str:
     if found.used is None or found.lost is None:
         return f"how much of its files is lost is not known: {found.reason}"
     if not found.lost:
-        return f"all {size_text(found.used)} in use are whole"
-    return f"{size_text(found.lost)} of {size_text(found.used)} in use are lost"
+        return f"all {shown(found.used)} in use are whole"
+    return f"{shown(found.lost)} of {shown(found.used)} in use are lost"
 
 
 def _texts(found: list[CheckFinding], number: int) -> Iterator[str]:
@@ -157,5 +181,5 @@ def _summary(result: CheckResult) -> str:
         return "no errors, no warnings"
     counted = ((result.errors, "error"), (result.warnings, "warning"), (result.notes, "note"))
     parts = [f"{number} {name if number == 1 else name + 's'}" for number, name in counted]
-    leaked = f"; {size_text(result.leaked_bytes)} leaked" if result.leaked_bytes else ""
+    leaked = f"; {shown(result.leaked_bytes)} leaked" if result.leaked_bytes else ""
     return ", ".join(parts) + leaked

@@ -14,40 +14,17 @@ from vhdx.cli.exit_codes import EXIT_USAGE
 from vhdx.text import printable
 from vhdx.version import __version__
 
-VERBS = (
-    "cat",
-    "check",
-    "compact",
-    "compare",
-    "completion",
-    "convert",
-    "cp",
-    "create",
-    "diff",
-    "du",
-    "dump",
-    "find",
-    "info",
-    "log",
-    "ls",
-    "map",
-    "measure",
-    "merge",
-    "metadata",
-    "mount",
-    "read",
-    "rebase",
-    "repair",
-    "resize",
-    "serve",
-    "set",
-    "tar",
-    "trim",
-    "unmount",
-    "write",
-    "wsl",
-    "zero",
-)
+GROUPS = {
+    "Look": ("info", "wsl", "tree", "check", "map", "diff", "compare", "measure", "log", "dump"),
+    "Make": ("create", "convert"),
+    "Change": (
+        *("write", "zero", "trim", "resize", "compact", "merge", "rebase", "repair", "set", "metadata"),
+    ),
+    "Get at a guest's files": ("ls", "cat", "cp", "tar", "find", "du"),
+    "Use": ("read", "serve", "mount", "unmount", "completion", "help"),
+}
+"""What people want, and the verbs for it in the order in which they are listed."""
+VERBS = tuple(sorted(verb for verbs in GROUPS.values() for verb in verbs))
 """Each verb is the command of its name in the module ``vhdx.cli.cmd_VERB``, imported when it is used."""
 
 
@@ -70,6 +47,18 @@ class Verbs(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
         return list(VERBS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs under what they are for."""
+        width = max(map(len, VERBS))
+        for title, verbs in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{verb:<{width}}", self._short_help(ctx, verb)) for verb in verbs])
+
+    def _short_help(self, ctx: click.Context, verb: str) -> str:
+        command = self.get_command(ctx, verb)
+        assert command is not None
+        return command.get_short_help_str(limit=80)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in VERBS:
             return None
@@ -84,7 +73,8 @@ class Verbs(click.Group):
 def main(ctx: click.Context) -> None:
     """Look into, create, convert and change VHDX virtual disks (Hyper-V, Azure, WSL).
 
-    Sizes are bytes or words such as 512M, 10G, 10GiB or 1.5T; all of them are powers of 1024.
+    Sizes are bytes or words such as 512M, 10G, 10GiB or 1.5T, which are powers of 1024; words such as 10GB
+    are powers of 1000.
 
     Exit codes: 0 success, 1 failure, 64 wrong usage, 130 interrupted.
     """

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from typing_extensions import Buffer
+    import typing_extensions
+    from numpy.typing import NDArray
 
     from vhdx.extents import Doubt, Extent
 
+    Buffer: TypeAlias = typing_extensions.Buffer | NDArray[Any]
+    """What holds bytes. Arrays of numpy are buffers by their types only from Python 3.12 on."""
     Contexts = Mapping[str, Callable[[Extent], int]]
 
+Format = Literal["raw", "vhdx", "vhd"]
 Method = TypeVar("Method", bound="Callable[..., Any]")
 
 
@@ -111,13 +115,13 @@ def keywords_only(method: Method) -> Method:
 
 def bytes_in(data: Buffer) -> memoryview:
     """A contiguous buffer as bytes to be written. Raises TypeError for any other."""
-    view = memoryview(data)
+    view = memoryview(data)  # type: ignore[arg-type]  # before Python 3.12 arrays do not say it
     return view.cast("B") if view.nbytes else memoryview(b"")
 
 
 def bytes_of(buffer: Buffer) -> memoryview:
     """A writable, contiguous buffer as bytes. Raises TypeError for any other."""
-    view = memoryview(buffer)
+    view = memoryview(buffer)  # type: ignore[arg-type]  # as above
     if view.readonly:
         raise TypeError("the buffer to read into is read-only")
     return view.cast("B") if view.nbytes else memoryview(bytearray())

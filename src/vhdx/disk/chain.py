@@ -29,16 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from uuid import UUID
 
-    from typing_extensions import Buffer
-
-    from vhdx.disk.base import Contexts
+    from vhdx.disk.base import Buffer, Contexts, Format
     from vhdx.disk.commits import Commits
     from vhdx.disk.layers import Answers
     from vhdx.disk.nearest import Answer
-    from vhdx.disk.volumes import FileSystemOn
     from vhdx.extents import Doubt, Extent
     from vhdx.image.image import Image
-    from vhdx.partitions.table import Partition, PartitionTable
     from vhdx.write.write import Writer
 
 _FEW_LAYERS = 2
@@ -46,15 +42,9 @@ _FEW_LAYERS = 2
 
 
 class Disk(OpenedDisk):
-    """A VHDX disk; what ``vhdx.open`` returns. Safe to use from several threads.
+    """The disk in a VHDX with its parents."""
 
-    Reads of a path run in parallel, and so do writes into blocks that are present. Raises
-    CorruptImageError for a range whose bytes the file cannot give, ValueError after `close`,
-    ImageFailedError after a failure that could not be undone, and in a child process after a fork.
-
-    A thread that is inside a call may read once more, in a signal handler or finaliser. Every call that
-    changes something, `flush` and `close` raise RuntimeError there.
-    """
+    format: Format = "vhdx"
 
     def __init__(
         self,
@@ -371,26 +361,6 @@ class Disk(OpenedDisk):
         identities = (layer.file.identity() for layer in self._layers)
         return tuple(identity for identity in identities if identity is not None)
 
-    def partition_table(self) -> PartitionTable:
-        """The partitions of the disk and what is unusual about their table."""
-        from vhdx.disk.partitions import partition_table  # noqa: PLC0415  most uses of a disk need no tables
-
-        return partition_table(self)
-
-    def partitions(self) -> tuple[Partition, ...]:
-        """The partitions of the disk; none where there is no table."""
-        return self.partition_table().partitions
-
-    def filesystems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
-        """What stands on the disk, in its partitions and in logical volumes, and how much of it is free.
-
-        Reads all that the file systems keep of their space, nothing of files. With ``quick`` only a few
-        sectors of each: the numbers are then what it says of itself, and damage may not be seen.
-        """
-        from vhdx.disk.volumes import file_systems  # noqa: PLC0415  most uses of a disk need none
-
-        return file_systems(self, quick=quick)
-
     @one_entrance
     def close(self) -> None:
         """Make everything durable, leave the image clean, and let go of all files.
@@ -447,9 +417,6 @@ class Disk(OpenedDisk):
     def __del__(self) -> None:
         if getattr(self, "_writer", None) is not None and not self._closed and not self._forked:
             warnings.warn(f"{self!r} was never closed; what was not flushed is lost", ResourceWarning, 1)
-
-    def __repr__(self) -> str:
-        return f"<vhdx.Disk {self._leaf.name!r}, {self.disk_type}, {self._size} bytes>"
 
 
 _open_disks: weakref.WeakSet[Disk] = weakref.WeakSet()

@@ -7,32 +7,35 @@ import io
 import os
 import stat
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vhdx.disk.chain import Disk
 from vhdx.disk.parents import closing_parents, open_chain, salvaged_chain
-from vhdx.disk.places import policy_from
+from vhdx.disk.places import open_regular_file, policy_from
 from vhdx.disk.raw import RawDisk
 from vhdx.errors import CorruptImageError, UnsupportedImageError
+from vhdx.format import header, region
 from vhdx.format.foreign import PREFIX_SIZE, foreign, foreign_to_images
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
-from vhdx.rules import IDENTIFIER_SIGNATURE
+from vhdx.rules import IDENTIFIER_SIGNATURE, VHD_FOOTER_NONE
 from vhdx.storage.base import read_copy
 from vhdx.storage.file import open_for_reading, open_for_writing
-from vhdx.storage.stream import SeekableFile, StreamStorage
+from vhdx.storage.stream import SeekableFile, StreamStorage, is_url
 from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vhdx.disk.base import Format as Format  # noqa: PLC0414  also for those who name formats
+    from vhdx.disk.opened import OpenedDisk
     from vhdx.disk.places import ParentPolicy, Parents
-    from vhdx.disk.vhd import VhdDisk
     from vhdx.image.image import Image
     from vhdx.known import KnownDisk
     from vhdx.storage.base import ReadableStorage, Storage
 
-Format = Literal["raw", "vhdx", "vhd"]
+Openable: TypeAlias = str | os.PathLike[str] | SeekableFile
+"""What can be opened: a path, a URL, a file object."""
 Mode = Literal["r", "r+"]
 SUFFIXES: dict[str, Format] = {
     ".vhdx": "vhdx",
@@ -45,10 +48,15 @@ SUFFIXES: dict[str, Format] = {
     ".bin": "raw",
 }
 """What the name of a file says of its format."""
+_INNER_SIGNATURES = (
+    *((offset, header.SIGNATURE) for offset in header.HEADER_OFFSETS),
+    *((offset, region.SIGNATURE) for offset in region.TABLE_OFFSETS),
+)
+"""What stands in a VHDX also if its beginning is lost."""
 
 
 def open_disk(
-    file: str | os.PathLike[str] | SeekableFile,
+    file: Openable,
     mode: Mode = "r",
     *,
     parents: Parents = None,
@@ -57,40 +65,42 @@ def open_disk(
     commit_interval: float = 0,
     known: KnownDisk | None = None,
 ) -> Disk:
-    """Open a VHDX image, fixed, dynamic or differencing, to read its virtual disk or to write to it.
+    """Open a VHDX and nothing else, as `open_any` does."""
+    _check_words(mode, commit_interval, salvage=salvage)
+    policy = policy_of(file, parents)
+    if mode == "r+":
+        storage = open_for_writing(_path_to_write(file), lock=lock)
+        return writable_disk(storage, policy, lock=lock, commit_interval=commit_interval)
+    if salvage:
+        return _salvaged_disk(storage_of(file, lock=lock), policy, known, lock=lock)
+    readable = storage_of(file, lock=lock)
+    with closing_on_failure(readable):
+        return _vhdx_disk(readable, policy, lock=lock)
 
-    ``file`` is a path or, for reading, any seekable binary file object (which stays open when the disk is
-    closed). With mode ``"r"`` nothing is written, also not for an image whose log is dirty: that is
-    replayed in memory. With ``"r+"`` nothing is written before the first change; then a dirty log is
-    replayed in its place. ``parents`` says where the parents of a differencing image may be beside its own
-    directory: a path, several paths of files or directories, or a ParentPolicy. ``lock=False`` reads a
-    file that somebody else writes to, or writes where the file system has no locks. ``salvage=True`` reads
-    what can be read of a damaged image, whatever is wrong with single blocks, the log, or parents that are
-    not there; ``disk.doubts`` then lists the ranges that may be wrong and why. ``known`` is what you know of
-    a disk to be salvaged whose metadata are lost. ``commit_interval`` lets a
-    thread make durable every so many seconds what was written, without anybody's flush; 0 does not.
 
-    Raises CorruptImageError, UnsupportedImageError, ParentNotFoundError, ParentMismatchError,
-    ImageLockedError, OSError; ValueError for another mode, another interval, or to salvage in place.
-    """
+def _check_words(mode: str, commit_interval: float, *, salvage: bool) -> None:
+    """Raise ValueError for what opening does not know, or not together."""
     if commit_interval:
         from vhdx.disk.commits import check_interval  # noqa: PLC0415  most callers need not wait for it
 
         check_interval(commit_interval)
     if mode not in ("r", "r+"):
         raise ValueError(f'mode is {mode!r}, must be "r" or "r+"')
-    if salvage:
-        if mode != "r":
-            raise ValueError('salvage goes with mode "r": a damaged image is only read')
-        return _salvaged_disk(_storage_of(file, lock=lock), policy_from(parents), known, lock=lock)
-    if mode == "r":
-        leaf = open_image(file, lock=lock)
-        with closing_on_failure(leaf.storage):
-            return with_parents(leaf, parents, lock=lock)
+    if salvage and mode != "r":
+        raise ValueError('salvage goes with mode "r": a damaged image is only read')
+
+
+def _path_to_write(file: Openable) -> str:
+    """The path of what is to be written to. Raises TypeError and ValueError for what has none."""
     if not isinstance(file, str | os.PathLike):
         raise TypeError(f"only a path can be written to, not a {type(file).__name__}")
-    storage = open_for_writing(os.fspath(file), lock=lock)
-    return writable_disk(storage, parents, lock=lock, commit_interval=commit_interval)
+    if is_url(file):
+        raise ValueError(f"{file} is elsewhere: only files of this host are written to")
+    return os.fspath(file)
+
+
+def _vhdx_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> Disk:
+    return with_parents(image_in(storage), policy, lock=lock)
 
 
 def _salvaged_disk(
@@ -105,10 +115,18 @@ def _salvaged_disk(
         return Disk(layers, ends_early=ends_early)
 
 
-def readable_disk(storage: ReadableStorage, parents: Parents = None, *, lock: bool = True) -> Disk:
-    """The disk of the image in a storage, to be read. Takes the storage over."""
+def readable_disk(
+    storage: ReadableStorage, image_format: Format, policy: ParentPolicy, *, lock: bool = True
+) -> OpenedDisk:
+    """The disk in a storage, to be read. Takes the storage over."""
     with closing_on_failure(storage):
-        return with_parents(image.load(storage), parents, lock=lock)
+        if image_format == "raw":
+            return RawDisk(storage)
+        if image_format == "vhd":
+            from vhdx.disk.vhd import vhd_disk  # noqa: PLC0415  the older format is the rarer one
+
+            return vhd_disk(storage, policy, lock=lock)
+        return _vhdx_disk(storage, policy, lock=lock)
 
 
 def writable_disk(
@@ -137,9 +155,13 @@ def closing_on_failure(storage: ReadableStorage) -> Iterator[None]:
         raise
 
 
-def open_image(file: str | os.PathLike[str] | SeekableFile, *, lock: bool = True) -> Image:
+def open_image(file: Openable, *, lock: bool = True) -> Image:
     """Open one file without looking for its parents: what it says of itself. Raises as `open_disk` does."""
-    storage = _storage_of(file, lock=lock)
+    return image_in(storage_of(file, lock=lock))
+
+
+def image_in(storage: ReadableStorage) -> Image:
+    """The VHDX in a storage, which it takes over. Raises as `open_disk` does."""
     with closing_on_failure(storage), _knowing_vhd(storage):
         return image.load(storage)
 
@@ -154,11 +176,16 @@ def _knowing_vhd(storage: ReadableStorage) -> Iterator[None]:
 
         if error.rule != IDENTIFIER_SIGNATURE.section or not has_sound_footer(storage):
             raise
-        raise UnsupportedImageError(
-            "this is a VHD, the older format, which is only converted, compared, measured and looked into",
-            image=storage.name,
-            next_command=command("convert {} NEW.vhdx", storage.name),
-        ) from None
+        raise vhd_is_only_read(storage.name) from None
+
+
+def vhd_is_only_read(path: str) -> UnsupportedImageError:
+    """What is raised of a VHD where it would be changed, or something that only a VHDX has is wanted."""
+    return UnsupportedImageError(
+        "this is a VHD, the older format, which is only read",
+        image=path,
+        next_command=command("convert {} NEW.vhdx", path),
+    )
 
 
 def with_parents(leaf: Image, parents: Parents, *, lock: bool = True) -> Disk:
@@ -166,14 +193,34 @@ def with_parents(leaf: Image, parents: Parents, *, lock: bool = True) -> Disk:
     return Disk(open_chain(leaf, policy_from(parents), lock=lock))
 
 
-def _storage_of(file: str | os.PathLike[str] | SeekableFile, *, lock: bool) -> ReadableStorage:
+def storage_of(file: Openable, *, lock: bool = True) -> ReadableStorage:
+    """What a path, a URL or a file object stands for, to be read; closing it leaves a file object open."""
     if isinstance(file, str | os.PathLike):
-        return open_for_reading(os.fspath(file), lock=lock)
+        return _elsewhere(file) if is_url(file) else open_for_reading(os.fspath(file), lock=lock)
     if not (hasattr(file, "seek") and hasattr(file, "read")):
         raise TypeError(f"a path or a seekable binary file object is needed, not {type(file).__name__}")
     if not getattr(file, "seekable", lambda: True)():
         raise io.UnsupportedOperation("the file object is not seekable, so no image can be read from it")
     return StreamStorage(file, owned=False)
+
+
+def policy_of(file: Openable, parents: Parents) -> ParentPolicy:
+    """Where the parents of a file may be; those of one elsewhere may be elsewhere, too."""
+    policy = policy_from(parents)
+    if is_url(file) and policy.open_file is open_regular_file:
+        return policy._replace(open_file=open_here_or_elsewhere)
+    return policy
+
+
+def open_here_or_elsewhere(place: str, lock: bool) -> ReadableStorage:
+    """Open what a path or a URL names."""
+    return _elsewhere(place) if is_url(place) else open_regular_file(place, lock)
+
+
+def _elsewhere(url: str) -> ReadableStorage:
+    from vhdx.storage.elsewhere import remote_storage  # noqa: PLC0415  most files are on this host
+
+    return remote_storage(url)
 
 
 def lone_disk(storage: Storage) -> Disk:
@@ -186,51 +233,79 @@ def lone_disk(storage: Storage) -> Disk:
 
 
 def open_any(
-    path: str,
-    name: Format | None = None,
+    file: Openable,
     mode: Mode = "r",
     *,
+    image_format: Format | None = None,
     parents: Parents = None,
     lock: bool = True,
     salvage: bool = False,
     ignore_bitmaps: bool = False,
     commit_interval: float = 0,
     known: KnownDisk | None = None,
-) -> Disk | RawDisk | VhdDisk:
-    """Open a raw disk, or a VHDX or VHD with its parents; None as ``name`` tells by the contents.
+) -> OpenedDisk:
+    """Open a VHDX or a VHD, fixed, dynamic or differencing, or a raw disk, to read it or to write to it.
 
-    ``ignore_bitmaps`` takes every sector of a stored block of a VHD without a parent as it stands, as
-    QEMU does. ``commit_interval`` is for VHDX images: what is written to a raw disk is in its file at once.
+    ``file`` is a path, the URL of a file elsewhere (``https://…``, ``s3://…``; with the extra
+    `vhdx[remote]`), or any seekable binary file object, which stays open when the disk is closed; the
+    latter two are only read. ``image_format`` is ``"vhdx"``, ``"vhd"`` or ``"raw"``; None tells it by
+    contents and name, without guessing: what could be two things raises ValueError, and a file object is
+    raw only if that is said.
 
-    Raises what `open_disk` raises, and ValueError where the format cannot be told without doubt and for
-    what is not written to: raw disks that are no file of whole sectors, and every VHD.
+    With mode ``"r"`` nothing is written, also not for an image whose log is dirty: that is replayed in
+    memory. With ``"r+"``, which VHDs have not, nothing is written before the first change; then a dirty log
+    is replayed in its place. ``parents`` says where the parents of a differencing image may be beside its
+    own directory: a path, several paths of files or directories, or a ParentPolicy; of a URL no other
+    parent is looked for. ``lock=False`` reads a file that somebody else writes to, or writes where the file
+    system has no locks. ``salvage=True`` reads what can be read of a damaged image, whatever is wrong with
+    single blocks, the log, or parents that are not there; ``disk.doubts`` then lists the ranges that may be
+    wrong and why. ``known`` is what you know of a disk to be salvaged whose metadata are lost.
+    ``ignore_bitmaps`` takes every sector of a stored block of a VHD without a parent as it stands, as QEMU
+    does. ``commit_interval`` lets a thread make durable every so many seconds what was written to a VHDX,
+    without anybody's flush; 0 does not.
+
+    Raises CorruptImageError, UnsupportedImageError, ParentNotFoundError, ParentMismatchError,
+    ImageLockedError, OSError; ValueError also for what is not written to: VHDs, and raw disks that are no
+    file of whole sectors.
     """
+    _check_words(mode, commit_interval, salvage=salvage)
+    policy = policy_of(file, parents)
     if mode == "r+":
-        return _any_writable(path, name, parents, lock=lock, commit_interval=commit_interval)
-    storage = open_for_reading(path, lock=lock and name != "vhdx")
+        return _any_writable(file, image_format, policy, lock=lock, commit_interval=commit_interval)
+    storage = storage_of(file, lock=lock)
     with closing_on_failure(storage):
         readable = _skipping(storage) if salvage else storage
-        found = name or _format_of_contents(path, readable)
-        if found == "raw":
-            return RawDisk(readable)
-        if found == "vhd":
+        found = image_format or (_format_to_salvage if salvage else format_of_contents)(file, readable)
+        if found == "vhdx" and salvage:
+            return _salvaged_disk(storage, policy, known, lock=lock)
+        if found == "vhd" and (salvage or ignore_bitmaps):
             from vhdx.disk.vhd import vhd_disk  # noqa: PLC0415  the older format is the rarer one
 
-            policy = policy_from(parents)
             return vhd_disk(storage, policy, lock=lock, salvage=salvage, uses_bitmaps=not ignore_bitmaps)
-    storage.close()
-    return open_disk(path, parents=parents, lock=lock, salvage=salvage, known=known)
+        return readable_disk(readable, found, policy, lock=lock)
+
+
+def _format_to_salvage(file: Openable, storage: ReadableStorage) -> Format:
+    """What a file is by its contents or, where its beginning is lost, by its name."""
+    found = format_of_file(storage)
+    by_suffix = format_of_name(os.fspath(file)) if isinstance(file, str | os.PathLike) else None
+    return by_suffix if found == "raw" and by_suffix else format_of_contents(file, storage)
 
 
 def _any_writable(
-    path: str, name: Format | None, parents: Parents, *, lock: bool, commit_interval: float
+    file: Openable, image_format: Format | None, parents: Parents, *, lock: bool, commit_interval: float
 ) -> Disk | RawDisk:
+    path = _path_to_write(file)
     storage = open_for_writing(path, lock=lock)
     with closing_on_failure(storage):
-        found = name or _format_of_contents(path, storage)
+        found = image_format or format_of_contents(path, storage)
         if found == "vhd":
-            raise ValueError(f"{path} is a VHD, which is only read; vhdx convert makes a VHDX of it")
+            raise vhd_is_only_read(path)
         if found == "raw":
+            if image_format is None and format_of_name(path) != "raw":
+                raise ValueError(
+                    f"{path} is raw, or a damaged image: say that its format is raw to write to it as it is"
+                )
             return RawDisk(storage, storage)
         return writable_disk(storage, parents, lock=lock, commit_interval=commit_interval)
 
@@ -251,15 +326,6 @@ def refuse_foreign(path: str, prefix: bytes) -> None:
         )
 
 
-def is_vhd_file(path: str) -> bool:
-    """Whether a file looks like a VHD, the older format; by its contents."""
-    storage = open_for_reading(path, lock=False)
-    try:
-        return format_of_file(storage) == "vhd"
-    finally:
-        storage.close()
-
-
 def format_of_file(storage: ReadableStorage) -> Format:
     """What a file begins or ends like; anything may be raw, and so is what the host cannot read."""
     if storage.size() >= len(SIGNATURE) and read_copy(storage, len(SIGNATURE), 0) == SIGNATURE:
@@ -269,20 +335,55 @@ def format_of_file(storage: ReadableStorage) -> Format:
     return "vhd" if is_vhd(storage) else "raw"
 
 
-def _format_of_contents(path: str, storage: ReadableStorage) -> Format:
-    by_suffix = SUFFIXES.get(os.path.splitext(path)[1].lower())
+def format_of_name(path: str) -> Format | None:
+    """What the suffix of a name says."""
+    return SUFFIXES.get(os.path.splitext(path)[1].lower())
+
+
+def format_of_contents(file: Openable, storage: ReadableStorage) -> Format:
+    """What a file is, by its contents and its name. Raises ValueError where they do not tell."""
     found = format_of_file(storage)
+    if not isinstance(file, str | os.PathLike):
+        return "vhdx" if found == "raw" else found  # which then says what the file is, and is not
+    path = os.fspath(file)
+    by_suffix = format_of_name(path)
     prefix = storage.read(min(storage.size(), PREFIX_SIZE), 0) if found == "raw" else b""
     refuse_foreign(path, prefix)
-    if found != "raw" and (by_suffix == "raw" or stat.S_ISBLK(os.stat(path).st_mode)):
+    if found != "raw" and (by_suffix == "raw" or _is_block_device(path)):
         # Whoever may write to a raw disk, a guest for one, can make it look like an image that names files.
         raise ValueError(
             f"{path} is named like a raw disk but looks like a {found.upper()}; say -f raw or -f {found}"
         )
-    if found == "raw" and by_suffix is not None and by_suffix != "raw":
-        other = foreign_to_images(prefix)
-        what = "does not look like one" if other is None else f"is {other.kind}: {other.advice}"
-        raise ValueError(
-            f"{path} is named like a {by_suffix.upper()} but {what}; say -f raw or -f {by_suffix}"
-        )
+    if found == "raw" and by_suffix != "raw":
+        _refuse_remains(path, storage, by_suffix, prefix)
     return found
+
+
+def _refuse_remains(path: str, storage: ReadableStorage, by_suffix: Format | None, prefix: bytes) -> None:
+    """Raise CorruptImageError for what should be an image, or was one, and begins like none."""
+    other = foreign_to_images(prefix)
+    if by_suffix is not None:
+        what = "does not look like one" if other is None else f"is {other.kind}: {other.advice}"
+        from vhdx.format.vhd import FOOTER_SIZE  # noqa: PLC0415  sound images need not wait for it
+
+        is_vhdx = by_suffix == "vhdx"
+        raise CorruptImageError(
+            f"it is named like a {by_suffix.upper()} but {what}; say -f raw or -f {by_suffix}",
+            image=path,
+            structure="file identifier" if is_vhdx else "footer",
+            file_offset=0 if is_vhdx else max(0, storage.size() - FOOTER_SIZE),
+            rule=IDENTIFIER_SIGNATURE.section if is_vhdx else VHD_FOOTER_NONE.section,
+        )
+    size = storage.size()
+    if not size:
+        raise CorruptImageError("it is empty: say -f raw if that is what it should be", image=path)
+    for offset, signature in _INNER_SIGNATURES:
+        if offset + len(signature) <= size and storage.read(len(signature), offset) == signature:
+            raise CorruptImageError(
+                "it begins like nothing that is known, but goes on like a VHDX: say -f vhdx or -f raw",
+                image=path,
+            )
+
+
+def _is_block_device(path: str) -> bool:
+    return not is_url(path) and stat.S_ISBLK(os.stat(path).st_mode)

@@ -95,6 +95,9 @@ def _remarked(parent: Image, remark: str) -> Image:
     return parent._replace(findings=(*parent.findings, finding))
 
 
+_ELSEWHERE = "--parent-dir DIR finds it in another directory, whatever its name there.\n"
+
+
 class _Search:
     """One search for the parent of the last layer."""
 
@@ -103,6 +106,7 @@ class _Search:
         self._child = layers[-1]
         self._lock = lock
         self._open_file = policy.open_file
+        self._looks_in_directories = bool(policy.directories)
         self._values = self._child.metadata.locator or {}
         self._linkages = metadata.linkages(self._values)
         self._in_chain = {layer.file.identity() for layer in layers} - {None}
@@ -170,7 +174,7 @@ class _Search:
     def _failure(self) -> VhdxError:
         kind = ParentMismatchError if self._mismatch else ParentNotFoundError
         wanted = " or ".join(str(guid) for guid in sorted(self._linkages))
-        hint = ""
+        hint = "" if self._looks_in_directories else _ELSEWHERE
         if self._mismatch:
             rebase = command("rebase {} --parent FILE --ignore-identity", self._child.name)
             hint = f"Where one of them is the parent and somebody wrote to it, {rebase} "

@@ -14,7 +14,7 @@ from unicodedata import normalize
 
 from vhdx.errors import VhdxError
 from vhdx.storage.file import open_for_reading
-from vhdx.text import quoted
+from vhdx.text import brief, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -36,6 +36,7 @@ def open_regular_file(path: str, lock: bool) -> ReadableStorage:
     return open_for_reading(path, lock=lock)
 
 
+@brief("files", "directories", "any_parent")
 class ParentPolicy(NamedTuple):
     """Where parents are looked for beside the child's own directory.
 

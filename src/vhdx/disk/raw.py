@@ -17,9 +17,7 @@ from vhdx.storage.base import UNREADABLE_DATA, fill_zeros
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from typing_extensions import Buffer
-
-    from vhdx.disk.base import Contexts
+    from vhdx.disk.base import Buffer, Contexts, Format
     from vhdx.storage.base import ReadableStorage, Storage
 
 SECTOR_SIZE = 512
@@ -34,6 +32,10 @@ class RawDisk(OpenedDisk):
     Nothing here is half done between two calls of the host, so a signal handler may do whatever it likes.
     """
 
+    format: Format = "raw"
+    disk_type = "fixed"
+    block_size = None
+    disk_id = None
     logical_sector_size = SECTOR_SIZE
     physical_sector_size = SECTOR_SIZE
 
@@ -44,13 +46,17 @@ class RawDisk(OpenedDisk):
         self._failure: OSError | None = None
         self.stored_size = storage.size()
         """The length of the file in bytes, its last sector not filled up."""
-        self.size = -(-self.stored_size // SECTOR_SIZE) * SECTOR_SIZE
-        """The capacity in bytes, a multiple of the sector size."""
+        self._size = -(-self.stored_size // SECTOR_SIZE) * SECTOR_SIZE
         if writable is not None and self.size != self.stored_size:
             raise ValueError(
                 f"{storage.name} has {self.stored_size} bytes, which is no multiple of {SECTOR_SIZE}: "
                 "such a raw disk is only read"
             )
+
+    @property
+    def size(self) -> int:
+        """The capacity in bytes, a multiple of the sector size."""
+        return self._size
 
     @property
     def read_only(self) -> bool:

@@ -9,26 +9,44 @@ from vhdx.disk.opened import OpenedDisk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from uuid import UUID
 
-    from typing_extensions import Buffer
-
-    from vhdx.disk.base import Contexts, VirtualDisk
+    from vhdx.disk.base import Buffer, Contexts, Format
     from vhdx.extents import Doubt, Extent
 
 
-class SliceDisk(OpenedDisk):
-    """``length`` bytes of a disk from ``offset`` on. Nothing outside can be reached; closing closes the disk.
+class PartOfDisk(OpenedDisk):
+    """What is the same for all parts of a disk. ``owns`` says whether closing closes the whole disk."""
 
-    Raises ValueError for a range that is not wholly inside the disk.
-    """
-
-    def __init__(self, disk: VirtualDisk, offset: int, length: int) -> None:
-        check_range(offset, length, disk.size)
+    def __init__(self, disk: OpenedDisk, size: int, *, owns: bool) -> None:
         self._disk = disk
-        self.start = offset
-        """Where it begins on the disk, in bytes."""
-        self.size = length
+        self._size = size
+        self._owns = owns
+
+    @property
+    def size(self) -> int:
         """The capacity in bytes."""
+        return self._size
+
+    @property
+    def format(self) -> Format:
+        """That of the whole disk."""
+        return self._disk.format
+
+    @property
+    def disk_type(self) -> str:
+        """That of the whole disk."""
+        return self._disk.disk_type
+
+    @property
+    def block_size(self) -> int | None:
+        """That of the whole disk."""
+        return self._disk.block_size
+
+    @property
+    def disk_id(self) -> UUID | None:
+        """That of the whole disk."""
+        return self._disk.disk_id
 
     @property
     def logical_sector_size(self) -> int:
@@ -46,25 +64,63 @@ class SliceDisk(OpenedDisk):
         return self._disk.read_only
 
     @property
+    def chain(self) -> tuple[str, ...]:
+        """That of the whole disk."""
+        return self._disk.chain
+
+    @property
     def contexts(self) -> Contexts:
         """Those of the whole disk."""
         return self._disk.contexts
 
+    def files(self) -> tuple[tuple[int, int], ...]:
+        """Device and inode of every file behind the whole disk."""
+        return self._disk.files()
+
+    def flush(self) -> None:
+        """Return when everything written before, to the whole disk, is durable."""
+        self._disk.flush()
+
+    def close(self) -> None:
+        """Close the whole disk, or only make durable what was written if that is somebody else's."""
+        if self._owns:
+            self._disk.close()
+        elif not self._disk.read_only:
+            self._disk.flush()
+
+    def _length(self, offset: int, length: int | None) -> int:
+        length = self._size - offset if length is None else length
+        check_range(offset, length, self._size)
+        return length
+
+
+class SliceDisk(PartOfDisk):
+    """``length`` bytes of a disk from ``offset`` on. Nothing outside can be reached.
+
+    Raises ValueError for a range that is not wholly inside the disk.
+    """
+
+    def __init__(self, disk: OpenedDisk, offset: int, length: int, *, owns: bool = True) -> None:
+        check_range(offset, length, disk.size)
+        super().__init__(disk, length, owns=owns)
+        self.start = offset
+        """Where it begins on the disk, in bytes."""
+
     def pread(self, length: int, offset: int) -> bytes:
         """Exactly ``length`` bytes."""
-        check_range(offset, length, self.size)
+        check_range(offset, length, self._size)
         return self._disk.pread(length, self.start + offset)
 
     def preadinto(self, buffer: Buffer, offset: int) -> None:
         """Fill a writable buffer."""
         view = bytes_of(buffer)
-        check_range(offset, len(view), self.size)
+        check_range(offset, len(view), self._size)
         self._disk.preadinto(view, self.start + offset)
 
     def pwrite(self, data: Buffer, offset: int) -> None:
         """Write all of ``data``."""
         view = bytes_in(data)
-        check_range(offset, len(view), self.size)
+        check_range(offset, len(view), self._size)
         self._disk.pwrite(view, self.start + offset)
 
     @keywords_only
@@ -72,7 +128,7 @@ class SliceDisk(OpenedDisk):
         self, *, length: int, offset: int, keep_allocated: bool = False, fast_only: bool = False
     ) -> None:
         """Make a range read as zeros."""
-        check_change(offset, length, self.size)
+        check_change(offset, length, self._size)
         self._disk.zero(
             length=length, offset=self.start + offset, keep_allocated=keep_allocated, fast_only=fast_only
         )
@@ -80,12 +136,8 @@ class SliceDisk(OpenedDisk):
     @keywords_only
     def trim(self, *, length: int, offset: int) -> None:
         """Say that nobody needs the contents of a range any more."""
-        check_change(offset, length, self.size)
+        check_change(offset, length, self._size)
         self._disk.trim(length=length, offset=self.start + offset)
-
-    def flush(self) -> None:
-        """Return when everything written before, to the whole disk, is durable."""
-        self._disk.flush()
 
     def extents(self, *, offset: int = 0, length: int | None = None) -> Iterator[Extent]:
         """What a range is made of; offsets are those of the slice."""
@@ -99,24 +151,14 @@ class SliceDisk(OpenedDisk):
         ranges = self._disk.data_ranges(offset=self.start + offset, length=length)
         return ((start - self.start, count) for start, count in ranges)
 
-    def _length(self, offset: int, length: int | None) -> int:
-        length = self.size - offset if length is None else length
-        check_range(offset, length, self.size)
-        return length
-
     @property
     def doubts(self) -> Iterator[Doubt]:
         """Those of the whole disk, as far as they lie in the slice."""
         for doubt in self._disk.doubts:
             start = max(doubt.offset - self.start, 0)
-            end = min(doubt.offset + doubt.length - self.start, self.size)
+            end = min(doubt.offset + doubt.length - self.start, self._size)
             if start < end:
                 yield doubt._replace(offset=start, length=end - start)
 
-    def files(self) -> tuple[tuple[int, int], ...]:
-        """Device and inode of every file behind the whole disk."""
-        return self._disk.files()
-
-    def close(self) -> None:
-        """Close the whole disk."""
-        self._disk.close()
+    def __repr__(self) -> str:
+        return f"<{self._size} bytes at {self.start} of {self._disk!r}>"

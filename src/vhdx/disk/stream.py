@@ -11,9 +11,7 @@ from vhdx.reentry import Entrance, one_entrance
 from vhdx.storage.cursor import Cursor
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
-    from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.base import Buffer, VirtualDisk
 
 
 class DiskStream(Cursor):

@@ -23,10 +23,9 @@ from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from uuid import UUID
 
-    from typing_extensions import Buffer
-
-    from vhdx.disk.base import Contexts
+    from vhdx.disk.base import Buffer, Contexts, Format
     from vhdx.disk.layers import Answers
     from vhdx.disk.places import Named, ParentPolicy
     from vhdx.extents import Doubt, Extent
@@ -42,6 +41,7 @@ class VhdDisk(OpenedDisk):
     Raises CorruptImageError for a range whose bytes the file cannot give.
     """
 
+    format: Format = "vhd"
     logical_sector_size = vhd.SECTOR_SIZE
     physical_sector_size = vhd.SECTOR_SIZE
     read_only = True
@@ -49,12 +49,32 @@ class VhdDisk(OpenedDisk):
     def __init__(self, layers: Sequence[VhdImage], ends_early: str | None = None) -> None:
         self.layers = tuple(layers)
         """The opened files, from the image itself to its base."""
-        self.size = layers[0].size
-        """The capacity in bytes."""
+        self._size = layers[0].size
         self._answers = tuple(layer.extents for layer in layers)
         self._storages = tuple(layer.storage for layer in layers)
         self._visible = tuple(accumulate((layer.size for layer in layers), min))
         self._ends_early = ends_early
+
+    @property
+    def size(self) -> int:
+        """The capacity in bytes."""
+        return self._size
+
+    @property
+    def disk_type(self) -> str:
+        """``"fixed"``, ``"dynamic"`` or ``"differencing"``."""
+        return self.layers[0].disk_type
+
+    @property
+    def block_size(self) -> int | None:
+        """Bytes in a block; None of a fixed one."""
+        header = self.layers[0].header
+        return None if header is None else header.block_size
+
+    @property
+    def disk_id(self) -> UUID:
+        """By which children know it."""
+        return self.layers[0].footer.unique_id
 
     @property
     def contexts(self) -> Contexts:

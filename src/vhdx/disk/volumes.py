@@ -12,6 +12,7 @@ from vhdx.disk.volume_places import WHOLE_DISK, Place, places_of, reason_within
 from vhdx.errors import UnsupportedImageError
 from vhdx.filesystems.base import Examined, FileSystem, NotFreeError
 from vhdx.filesystems.detect import detect, examine_found, hibernated
+from vhdx.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -31,6 +32,7 @@ _SLEEPERS: dict[str, tuple[str, frozenset[str] | None]] = {
 """By the kind of volume that tells it: what is said of the others that it has in memory, and their kinds."""
 
 
+@brief("name", "kind", "size", "free", "state")
 class FileSystemOn(NamedTuple):
     """A file system, or what else stands in a volume, and in which one. Sizes in bytes.
 
@@ -70,6 +72,19 @@ class Volume:
         """It in one value."""
         offset = self.map.segments[0].disk_offset if self.partition or self.name == WHOLE_DISK else None
         return FileSystemOn(self.partition, self.name, offset, *self.file_system)
+
+    @property
+    def title(self) -> str:
+        """It in a few words: ``partition 2 (ext4, label root)``."""
+        label = f", label {self.file_system.label}" if self.file_system.label else ""
+        return f"{self.name} ({self.file_system.kind}{label})"
+
+    def is_named(self, name: str) -> bool:
+        """Whether it is called so: by its own name, the last part of it, its label or its UUID."""
+        found = self.file_system
+        return name in (self.name, self.name.rpartition("/")[2], found.label) or (
+            found.uuid is not None and found.uuid.casefold() == name.casefold()
+        )
 
     def free_runs(self) -> Iterator[Runs]:
         """Rows of (disk offset, length) of what is certainly free: ascending, disjoint, cut at segments.

@@ -71,6 +71,11 @@ class Examined(NamedTuple):
     unchecked: tuple[str, ...]
 
     @property
+    def virtual_size(self) -> int | None:
+        """Size of the disk in bytes, if anything says it."""
+        return self.metadata.disk_size if self.metadata else None
+
+    @property
     def leaked_bytes(self) -> int:
         """Bytes of the file that belong to nothing, as far as the table could be looked at."""
         return self.table.leaked_bytes if self.table else 0

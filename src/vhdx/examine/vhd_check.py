@@ -41,6 +41,11 @@ class ExaminedVhd(NamedTuple):
     free_bytes: int = 0
     """Both always 0: a VHD gives no space back."""
 
+    @property
+    def virtual_size(self) -> int | None:
+        """Size of the disk in bytes, if anything says it."""
+        return self.image.size if self.image else None
+
 
 def examine_vhd(storage: ReadableStorage, progress: Progress | None = None) -> ExaminedVhd:
     """Check one VHD; ``progress`` is called with the bytes of the disk looked at, and its size."""

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, overload
 
 from vhdx.disk import volumes as disk_volumes
+from vhdx.disk.parts import disk_of
 from vhdx.errors import FileSystemError, UnsupportedImageError
 from vhdx.files.glob import matcher
 from vhdx.files.open import ADAPTERS, open_tree
@@ -19,7 +20,7 @@ from vhdx.files.walk import walk
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.opened import OpenedDisk
     from vhdx.disk.volumes import FileSystemOn, Volume
     from vhdx.files.base import Entry, Tell, Tree
     from vhdx.files.resolve import Found
@@ -34,7 +35,8 @@ class FileVolume:
     ``told`` holds the last sentences about what is damaged, unless ``tell`` hears them.
     """
 
-    def __init__(self, volume: Volume, tell: Tell | None = None) -> None:
+    def __init__(self, disk: OpenedDisk, volume: Volume, tell: Tell | None = None) -> None:
+        self._whole = disk
         self._volume = volume
         self.told: deque[str] = deque(maxlen=_MOST_TOLD)
         self.tell: Tell = tell or self.told.append
@@ -52,9 +54,12 @@ class FileVolume:
     @property
     def title(self) -> str:
         """It in a few words: ``partition 2 (ext4, label root)``."""
-        found = self._volume.file_system
-        label = f", label {found.label}" if found.label else ""
-        return f"{self._volume.name} ({found.kind}{label})"
+        return self._volume.title
+
+    @property
+    def disk(self) -> OpenedDisk:
+        """Its bytes, as a disk that lives as long as the whole one."""
+        return disk_of(self._whole, self._volume.map)
 
     @cached_property
     def tree(self) -> Tree:
@@ -123,14 +128,14 @@ _LOGS = frozenset({"XFS", "NTFS"})
 """Kinds with a log that no adapter replays."""
 
 
-def volumes(disk: VirtualDisk, *, tell: Tell | None = None) -> tuple[FileVolume, ...]:
+def volumes(disk: OpenedDisk, *, tell: Tell | None = None) -> tuple[FileVolume, ...]:
     """The volumes of a disk whose files can be read: the whole disk, partitions, logical volumes."""
-    found = (FileVolume(volume, tell) for volume in disk_volumes.volumes(disk, agree=False))
+    found = (FileVolume(disk, volume, tell) for volume in disk_volumes.volumes(disk, agree=False))
     return tuple(volume for volume in found if volume.is_readable)
 
 
 def chosen(
-    disk: VirtualDisk,
+    disk: OpenedDisk,
     *,
     partition: int | None = None,
     volume: str | None = None,
@@ -142,9 +147,9 @@ def chosen(
     Raises ValueError where none or several are, with what there is.
     """
     named = [
-        FileVolume(each, tell)
+        FileVolume(disk, each, tell)
         for each in disk_volumes.volumes(disk, agree=False)
-        if partition in (None, each.partition) and (volume is None or is_named(each, volume))
+        if partition in (None, each.partition) and (volume is None or each.is_named(volume))
     ]
     readable = [each for each in named if each.is_readable]
     if not readable:
@@ -160,14 +165,6 @@ def chosen(
         raise FileNotFoundError(errno.ENOENT, "No volume has this path", path)
     there = ", ".join(each.title for each in having)
     raise ValueError(f"several volumes have {path}: {there}; choose with --partition N or --volume NAME")
-
-
-def is_named(volume: Volume, name: str) -> bool:
-    """Whether a volume has this name, label or UUID."""
-    found = volume.file_system
-    return name in (volume.name, volume.name.rpartition("/")[2], found.label) or (
-        found.uuid is not None and found.uuid.casefold() == name.casefold()
-    )
 
 
 def _has(volume: FileVolume, path: str) -> bool:

@@ -111,6 +111,14 @@ class DynamicHeader(NamedTuple):
     parent_name: str
     locators: tuple[Locator, ...]
 
+    def pack(self) -> bytes:
+        """The 1024 bytes of a disk without a parent, checksum included."""
+        packed = _HEADER.pack(
+            *(HEADER_COOKIE, NOWHERE, self.table_offset, self.version, self.entry_count, self.block_size, 0),
+            *(self.parent_id.bytes, self.parent_timestamp, b""),
+        )
+        return sealed_header(packed.ljust(HEADER_SIZE, b"\0"))
+
 
 def checksum(structure: bytes, checksum_offset: int) -> int:
     """The ones' complement of the sum of all bytes, those of the checksum itself left out."""
@@ -207,8 +215,8 @@ def geometry_of(size: int) -> Geometry:
     return Geometry(sectors // 63 // 16, 16, 63)
 
 
-def fixed_footer(size: int, timestamp: int, unique_id: UUID) -> Footer:
-    """The footer of a fixed disk of ``size`` bytes.
+def footer_of(disk_type: int, size: int, timestamp: int, unique_id: UUID) -> Footer:
+    """The footer of a new disk of ``size`` bytes, fixed or dynamic; the latter's header stands behind it.
 
     The creator is Windows' own name: QEMU and others take the size from the geometry, and so cut the end
     off, for every creator that they do not know.
@@ -216,7 +224,7 @@ def fixed_footer(size: int, timestamp: int, unique_id: UUID) -> Footer:
     return Footer(
         features=FEATURES,
         version=VERSION,
-        header_offset=NOWHERE,
+        header_offset=NOWHERE if disk_type == FIXED else FOOTER_SIZE,
         timestamp=timestamp,
         creator=b"win ",
         creator_version=0x000A0000,
@@ -224,7 +232,7 @@ def fixed_footer(size: int, timestamp: int, unique_id: UUID) -> Footer:
         original_size=size,
         current_size=size,
         geometry=geometry_of(size),
-        disk_type=FIXED,
+        disk_type=disk_type,
         unique_id=unique_id,
         saved_state=0,
     )

@@ -103,10 +103,16 @@ class DiskDirectory(Answering):
         return len(piece)
 
     @answering
-    def truncate(self, path: str, length: int, fh: int | None = None) -> int:  # noqa: ARG002
-        """Accept the size that the disk has; a disk does not change its size behind a file's back."""
+    def truncate(self, path: str, length: int, fh: int | None = None) -> int:
+        """Accept the size that the disk has; a disk does not change its size behind a file's back.
+
+        A smaller one that an open file is to get is heard and has no effect: resize2fs asks for it when all
+        is done, and takes it for granted. What stands behind is kept.
+        """
         _expect_file(path)
-        if length != self._disk.size:
+        if fh is not None and 0 < length < self._disk.size and not self._disk.read_only:
+            self._say(f"the disk keeps its {self._disk.size} bytes, though a program wants {length} of them")
+        elif length != self._disk.size:
             raise failure(errno.EPERM)
         return 0
 

@@ -15,6 +15,7 @@ import threading
 from ctypes.util import find_library
 from typing import TYPE_CHECKING, Any
 
+from vhdx.mount import requests
 from vhdx.text import command
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def serve(
     }
     with heard, _default_signals():
         try:
-            fuse = type("Fuse", (mfusepy.FUSE,), {"lseek": _seek})
+            fuse = type("Fuse", (mfusepy.FUSE,), {"lseek": _seek, **requests.handlers()})
             fuse(directory, mount_point, **options)
         except RuntimeError as error:
             # The binding's only word for everything. Once the mount was there it also says that a signal

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vhdx import rules
-from vhdx.disk.open import format_of_file
+from vhdx.disk.open import format_of_file, format_of_name, policy_of, storage_of
 from vhdx.disk.parents import open_parent
-from vhdx.disk.places import policy_from
 from vhdx.errors import CorruptImageError, ParentMismatchError, ParentNotFoundError, UnsupportedImageError
 from vhdx.examine.check import examine
 from vhdx.examine.lost_items import LOST, lost_values
@@ -17,6 +15,7 @@ from vhdx.image import image
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.rules import Finding, Place, Severity
 from vhdx.storage.file import open_for_reading
+from vhdx.text import brief, command
 
 ENDS_EARLY = frozenset(
     rule.code
@@ -33,6 +32,7 @@ ENDS_EARLY = frozenset(
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vhdx.disk.open import Openable
     from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.errors import VhdxError
     from vhdx.examine.check import Examined
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage
 
 
+@brief("severity", "code", "file_offset")
 class CheckFinding(NamedTuple):
     """One violation, or one thing worth knowing.
 
@@ -61,6 +62,7 @@ class CheckFinding(NamedTuple):
     repairable: str
 
 
+@brief("path", "format", "errors", "warnings", "notes")
 class CheckResult(NamedTuple):
     """What the check of one file found.
 
@@ -86,6 +88,8 @@ class CheckResult(NamedTuple):
     """How much of the disk is whole, where the file ends early."""
     lost: tuple[LostValue, ...] = ()
     """What the metadata do not say any more and has to be told, with what the image suggests."""
+    virtual_size: int | None = None
+    """Size of the disk in bytes; None where nothing says it any more."""
 
     @property
     def is_clean(self) -> bool:
@@ -94,7 +98,7 @@ class CheckResult(NamedTuple):
 
 
 def check(
-    path: str | os.PathLike[str],
+    file: Openable,
     *,
     chain: bool = False,
     parents: Parents = None,
@@ -102,24 +106,34 @@ def check(
     known: KnownDisk = NOTHING_KNOWN,
     progress: Progress | None = None,
 ) -> CheckResult:
-    """Check an image against every rule of the format. Nothing is written; a dirty log is replayed in memory.
+    """Check a VHDX or a VHD against every rule of its format, without writing anything.
 
-    An image that cannot be opened is checked as far as its structures reach. ``chain`` looks for the parents,
-    too, and checks them. ``known`` is what somebody knows of a disk whose metadata are lost. ``progress`` is
-    called with the bytes of the table that were looked at, and their number. Raises CorruptImageError for a
-    file that is no VHDX at all, ImageLockedError, OSError, ValueError.
+    ``file`` is what `vhdx.open` takes. A dirty log is replayed in memory. An image that cannot be opened is
+    checked as far as its structures reach. ``chain`` looks for the parents, too, and checks them. ``known``
+    is what somebody knows of a disk whose metadata are lost. ``progress`` is called with the bytes of the
+    table that were looked at, and their number. Raises CorruptImageError for a file that is no VHDX at all,
+    UnsupportedImageError for one that is named like a raw disk and is none either, ImageLockedError,
+    OSError, ValueError.
     """
-    storage = open_for_reading(os.fspath(path), lock=lock)
+    storage = storage_of(file, lock=lock)
+    policy = policy_of(file, parents)
     try:
-        if format_of_file(storage) == "vhd":
-            result = _checked_vhd(storage, policy_from(parents), chain=chain, lock=lock, progress=progress)
+        found = format_of_file(storage)
+        if found == "raw" and format_of_name(storage.name) == "raw":
+            raise UnsupportedImageError(
+                "a raw disk has no structures that could break a rule",
+                image=storage.name,
+                next_command=command("info {}", storage.name),
+            )
+        if found == "vhd":
+            result = _checked_vhd(storage, policy, chain=chain, lock=lock, progress=progress)
             return result._replace(whole=_whole(storage, result))
         examined = examine(storage, progress, known)
         leaf = _leaf(storage) if chain else None
         if chain and leaf is None and (examined.metadata is None or examined.metadata.has_parent):
             examined = examined._replace(unchecked=(*examined.unchecked, "parents"))
-        above = _checked_parents(leaf, policy_from(parents), examined, lock=lock) if leaf else ()
-        result = result_of(os.fspath(path), examined, above)
+        above = _checked_parents(leaf, policy, examined, lock=lock) if leaf else ()
+        result = result_of(storage.name, examined, above)
         return result._replace(whole=_whole(storage, result), lost=_lost(examined, known))
     finally:
         storage.close()
@@ -154,6 +168,10 @@ class FoundInFile(Protocol):
         """What could not be looked at."""
 
     @property
+    def virtual_size(self) -> int | None:
+        """Size of the disk, as far as that can be told."""
+
+    @property
     def leaked_bytes(self) -> int:
         """Bytes of the file that belong to nothing and are not zeros."""
 
@@ -180,6 +198,7 @@ def result_of(
         parents=parents,
         format=name,
         free_bytes=examined.free_bytes,
+        virtual_size=examined.virtual_size,
     )
 
 

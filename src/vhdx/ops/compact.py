@@ -24,6 +24,7 @@ from vhdx.reshape.holes import free_ranges, punch_all, zero_ranges
 from vhdx.reshape.relocate import Relocator
 from vhdx.storage.dry_run import DryRunStorage
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
+from vhdx.text import brief
 from vhdx.write.session import Session
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from vhdx.storage.base import ReadableStorage, Storage
 
 
+@brief("path", "file_size_before", "file_size_after", "dry_run")
 class CompactResult(NamedTuple):
     """What was done, or what would be. Sizes in bytes.
 

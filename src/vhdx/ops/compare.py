@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.open import open_any
-from vhdx.disk.partitions import one_partition
+from vhdx.disk.parts import one_partition
 from vhdx.extents import ExtentKind, side_by_side
+from vhdx.text import brief
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from vhdx.disk.base import VirtualDisk
-    from vhdx.disk.open import Format
+    from vhdx.disk.open import Format, Openable
+    from vhdx.disk.opened import OpenedDisk
     from vhdx.disk.places import Parents
+    from vhdx.extents import Extent
 
 
+@brief("identical", "first_difference")
 class CompareResult(NamedTuple):
     """What was found. Offsets and sizes in bytes; disks of different size are never identical."""
 
+    first_path: str
+    second_path: str
     identical: bool
     first_difference: int | None
     """The first disk offset at which both disks have a byte and the bytes differ."""
@@ -29,8 +34,8 @@ class CompareResult(NamedTuple):
 
 
 def compare(
-    first: str | os.PathLike[str],
-    second: str | os.PathLike[str],
+    first: Openable,
+    second: Openable,
     *,
     first_format: Format | None = None,
     second_format: Format | None = None,
@@ -44,34 +49,41 @@ def compare(
     where a format cannot be told without doubt, and for a partition that is not there.
     """
     with (
-        open_any(os.fspath(first), first_format, parents=parents) as one,
-        open_any(os.fspath(second), second_format, parents=parents) as other,
+        open_any(first, image_format=first_format, parents=parents) as one,
+        open_any(second, image_format=second_format, parents=parents) as other,
     ):
         left, right = _part(one, partition), _part(other, partition)
         difference = _first_difference(left, right, progress)
         same = difference is None and left.size == right.size
-        return CompareResult(same, difference, left.size, right.size)
+        return CompareResult(one.chain[0], other.chain[0], same, difference, left.size, right.size)
 
 
-def _part(disk: VirtualDisk, partition: int | None) -> VirtualDisk:
+def _part(disk: OpenedDisk, partition: int | None) -> OpenedDisk:
     return disk if partition is None else one_partition(disk, partition)
 
 
 def _first_difference(
     one: VirtualDisk, other: VirtualDisk, progress: Callable[[int, int | None], None] | None
 ) -> int | None:
-    length = min(one.size, other.size)
-    for ours, theirs in side_by_side(one.extents(length=length), other.extents(length=length)):
-        if ours.kind is not ExtentKind.DATA and theirs.kind is not ExtentKind.DATA:
-            continue
-        for start in range(ours.offset, ours.end, MIB):
-            count = min(MIB, ours.end - start)
+    done, total = 0, 0 if progress is None else sum(part.length for part in _stored(one, other))
+    for part in _stored(one, other):
+        for start in range(part.offset, part.end, MIB):
+            count = min(MIB, part.end - start)
             left, right = one.pread(count, start), other.pread(count, start)
             if left != right:
                 return start + _first_unequal(left, right)
+            done += count
             if progress is not None:
-                progress(start + count, length)
+                progress(done, total)
     return None
+
+
+def _stored(one: VirtualDisk, other: VirtualDisk) -> Iterator[Extent]:
+    """The parts in which one of both has data: everywhere else both read as zeros."""
+    length = min(one.size, other.size)
+    for ours, theirs in side_by_side(one.extents(length=length), other.extents(length=length)):
+        if ExtentKind.DATA in (ours.kind, theirs.kind):
+            yield ours
 
 
 def _first_unequal(left: bytes, right: bytes) -> int:

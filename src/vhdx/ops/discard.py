@@ -14,6 +14,7 @@ from vhdx.format.bat import STATE_MASK
 from vhdx.image.bat import WINDOW
 from vhdx.image.states import PRESENT
 from vhdx.reshape.holes import punch_all
+from vhdx.text import brief
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ _TINY = "holes of files have no such small parts"
 _NO_HOLES = "the host makes no holes in this file"
 
 
+@brief("name", "kind", "discarded_size", "kept_size")
 class DiscardedVolume(NamedTuple):
     """What became of a volume's free space, or would. Sizes in bytes.
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from vhdx.disk import volumes
 from vhdx.disk.open import open_any
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
+    from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.disk.volumes import FileSystemOn
 
 
 def file_systems(
-    path: str | os.PathLike[str],
+    path: Openable,
     *,
     quick: bool = False,
     image_format: Format | None = None,
@@ -30,5 +29,5 @@ def file_systems(
     as ``disk.filesystems()``; here that is the name of the package which reads them. Raises what opening and
     reading raise, ValueError where the format cannot be told.
     """
-    with open_any(os.fspath(path), image_format, parents=parents, lock=lock) as disk:
+    with open_any(path, image_format=image_format, parents=parents, lock=lock) as disk:
         return volumes.file_systems(disk, quick=quick)

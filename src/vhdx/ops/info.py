@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
 from vhdx.disk.open import open_image, with_parents
+from vhdx.disk.parents import first_sentence
 from vhdx.disk.partitions import partition_table
 from vhdx.disk.volume_places import WHOLE_DISK
 from vhdx.disk.volumes import FileSystemOn, file_systems
@@ -18,6 +19,7 @@ from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
 from vhdx.image.states import PRESENT
 from vhdx.storage.file import FileStorage
+from vhdx.text import brief
 from vhdx.write.space import Conflict, survey
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from vhdx.partitions.table import Partition
     from vhdx.progress import Progress
     from vhdx.rules import Finding
+    from vhdx.storage.base import ReadableStorage
 
 
 class LogInfo(NamedTuple):
@@ -93,16 +96,19 @@ class TableInfo(NamedTuple):
     findings: tuple[str, ...]
 
 
+@brief("path", "format", "disk_type", "virtual_size", "file_size")
 class ImageInfo(NamedTuple):
-    """What an image is; sizes in bytes. ``blocks`` and ``chain`` are None where they were not asked for.
+    """What a VHDX is; sizes in bytes. ``blocks`` and ``chain`` are None where they were not asked for.
 
-    ``partition_table`` and ``file_systems`` are None for a child whose parents were not asked for.
+    ``parent`` is the file that was found to be the parent of a child, ``parent_problem`` why it or one of its
+    own parents cannot be opened; ``partition_table`` and ``file_systems`` are None then.
     """
 
     path: str
+    format: str
+    virtual_size: int
     file_size: int
     allocated_size: int | None
-    virtual_size: int
     disk_type: str
     block_size: int
     logical_sector_size: int
@@ -116,6 +122,8 @@ class ImageInfo(NamedTuple):
     log: LogInfo
     blocks: BlockInfo | None
     parent_locator: Mapping[str, str] | None
+    parent: str | None
+    parent_problem: str | None
     chain: tuple[LayerInfo, ...] | None
     partition_table: TableInfo | None
     file_systems: tuple[FileSystemOn, ...] | None
@@ -133,30 +141,60 @@ def info(
 ) -> ImageInfo:
     """What the image at ``path`` is.
 
-    ``blocks`` None counts the blocks only where the table is at most 1 MiB. ``chain`` opens the parents,
-    which are otherwise not looked for. ``progress`` is called with the bytes of the disk that were counted
-    and its size. Raises what opening raises.
+    ``blocks`` None counts the blocks only where the table is at most 1 MiB. ``chain`` tells of every layer,
+    and needs the parents, which otherwise may be missing. ``progress`` is called with the bytes of the disk
+    that were counted and its size. Raises what opening raises.
     """
     path = os.fspath(path)
-    image = open_image(path, lock=lock)
+    return info_of_image(
+        open_image(path, lock=lock), chain=chain, blocks=blocks, parents=parents, lock=lock, progress=progress
+    )
+
+
+def info_of_image(
+    image: Image,
+    *,
+    chain: bool,
+    blocks: bool | None,
+    parents: Parents,
+    lock: bool,
+    progress: Progress | None,
+) -> ImageInfo:
+    """The same of an image that is open; closes it."""
     try:
         small = image.geometry.bat_entry_count <= WINDOW
-        whole = chain or not image.metadata.has_parent
-        disk = with_parents(image, parents, lock=lock) if whole else None
+        disk, problem = _disk_of(image, parents, lock=lock, required=chain)
         layers = (image,) if disk is None else disk.layers
         try:
-            return _image_info(
+            found = _image_info(
                 image,
                 [*image.findings, *_remarks(layers)],
                 _layer_infos(disk, progress) if disk is not None and chain else None,
                 disk,
                 _block_info(image, progress) if (small if blocks is None else blocks) else None,
             )
+            named = layers[1].name if layers[1:] else None
+            return found._replace(parent=named, parent_problem=problem)
         finally:
             for parent in layers[1:]:
                 parent.storage.close()
     finally:
         image.storage.close()
+
+
+def _disk_of(image: Image, parents: Parents, *, lock: bool, required: bool) -> tuple[Disk | None, str | None]:
+    """The disk with its parents; None and why, where one of these cannot be opened and none is required."""
+    try:
+        return with_parents(image, parents, lock=lock), None
+    except (VhdxError, OSError) as error:
+        if required or not image.metadata.has_parent:
+            raise
+        return None, first_sentence(error)
+
+
+def allocated_size(storage: ReadableStorage) -> int | None:
+    """What a file takes on the host's disk, if that is known."""
+    return storage.allocated() if isinstance(storage, FileStorage) else None
 
 
 def table_info(disk: VirtualDisk) -> TableInfo:
@@ -217,9 +255,10 @@ def _image_info(
     header, items = image.header, image.metadata
     return ImageInfo(
         path=image.name,
-        file_size=image.file.size(),
-        allocated_size=image.file.allocated() if isinstance(image.file, FileStorage) else None,
+        format="vhdx",
         virtual_size=items.disk_size,
+        file_size=image.file.size(),
+        allocated_size=allocated_size(image.file),
         disk_type=items.disk_type,
         block_size=items.block_size,
         logical_sector_size=items.logical_sector_size,
@@ -233,6 +272,8 @@ def _image_info(
         log=_log_info(image),
         blocks=blocks,
         parent_locator=items.locator,
+        parent=None,
+        parent_problem=None,
         chain=layers,
         partition_table=None if disk is None else table_info(disk),
         file_systems=None if disk is None else file_systems_info(disk),

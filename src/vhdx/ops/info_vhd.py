@@ -10,8 +10,9 @@ from vhdx.disk.places import policy_from
 from vhdx.disk.vhd import VhdDisk, vhd_disk
 from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
-from vhdx.ops.info import file_systems_info, table_info
+from vhdx.ops.info import allocated_size, file_systems_info, table_info
 from vhdx.storage.file import open_for_reading
+from vhdx.text import brief
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -29,6 +30,7 @@ _LOOKED_AT = 8
 """Blocks that are looked at for what their bitmaps hide: `info` is to answer at once."""
 
 
+@brief("path", "format", "disk_type", "virtual_size", "file_size")
 class VhdInfo(NamedTuple):
     """What a VHD is; sizes in bytes. ``chain`` is None where it was not asked for.
 
@@ -37,10 +39,13 @@ class VhdInfo(NamedTuple):
 
     path: str
     format: str
-    file_size: int
     virtual_size: int
+    file_size: int
+    allocated_size: int | None
     disk_type: str
     block_size: int | None
+    logical_sector_size: int
+    physical_sector_size: int
     disk_id: UUID
     creator: str
     created: str
@@ -57,7 +62,11 @@ def vhd_info(
     path: str | os.PathLike[str], *, chain: bool = False, parents: Parents = None, lock: bool = True
 ) -> VhdInfo:
     """What the VHD at ``path`` is. ``chain`` opens the parents. Raises what opening raises."""
-    storage = open_for_reading(os.fspath(path), lock=lock)
+    return info_of_vhd(open_for_reading(os.fspath(path), lock=lock), chain=chain, parents=parents, lock=lock)
+
+
+def info_of_vhd(storage: ReadableStorage, *, chain: bool, parents: Parents, lock: bool) -> VhdInfo:
+    """The same of a file that is open; closes it."""
     try:
         lone = VhdImage(storage)
         if lone.has_parent and not chain:
@@ -80,10 +89,13 @@ def _vhd_info(image: VhdImage, disk: VhdDisk | None, *, chain: bool) -> VhdInfo:
     return VhdInfo(
         path=image.name,
         format="vhd",
-        file_size=image.storage.size(),
         virtual_size=image.size,
+        file_size=image.storage.size(),
+        allocated_size=allocated_size(image.storage),
         disk_type=image.disk_type,
         block_size=None if header is None else header.block_size,
+        logical_sector_size=vhd.SECTOR_SIZE,
+        physical_sector_size=vhd.SECTOR_SIZE,
         disk_id=footer.unique_id,
         creator=f"{creator} {version}",
         created=made.isoformat(),

@@ -64,7 +64,7 @@ class LogReport(NamedTuple):
     ``obstacle`` says why a log that is not empty cannot be replayed.
     """
 
-    image: str
+    path: str
     state: str
     log_guid: UUID
     version: int
@@ -81,7 +81,7 @@ class LogReport(NamedTuple):
 class DiffReport(NamedTuple):
     """What replay would change in the file."""
 
-    image: str
+    path: str
     state: str
     changes: Iterator[Change]
 
@@ -97,7 +97,7 @@ def open_log(path: str | os.PathLike[str], *, lock: bool = True) -> Iterator[Log
         sequence = None if guid == guids.NIL else active_sequence(ring, guid.bytes_le)
         assert remains.headers is not None  # or there would be no ring
         yield LogReport(
-            image=remains.name,
+            path=remains.name,
             state=remains.headers.current.log_state,
             log_guid=guid,
             version=remains.headers.current.log_version,

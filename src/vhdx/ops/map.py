@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeAlias
 
-    from vhdx.disk.raw import RawDisk
-    from vhdx.disk.vhd import VhdDisk
+    from vhdx.disk.opened import OpenedDisk
     from vhdx.extents import Extent
     from vhdx.progress import Progress
 
-    MappedDisk: TypeAlias = Disk | RawDisk | VhdDisk
+    MappedDisk: TypeAlias = OpenedDisk
     Counter = Callable[[Tally, int, int], None]
     """Adds a range, given by offset and length, to a tally."""
 
@@ -44,6 +43,15 @@ class MapRow(NamedTuple):
     file_offset: int | None
 
 
+class DiskMap(NamedTuple):
+    """A disk run by run, or all of its layers so, from the image to its base."""
+
+    path: str
+    format: str
+    virtual_size: int
+    runs: Iterator[MapRow]
+
+
 class SummaryRow(NamedTuple):
     """All runs of one kind and state in one layer: how many, and their bytes of the disk."""
 
@@ -61,7 +69,8 @@ class Summary(NamedTuple):
     ``jumps`` says how often data is followed by data of the same layer that stands elsewhere in the file.
     """
 
-    file: str
+    path: str
+    format: str
     virtual_size: int
     rows: tuple[SummaryRow, ...]
     jumps: int
@@ -120,7 +129,7 @@ def summary(disk: MappedDisk, depth: int | None = None, progress: Progress | Non
         )
         for layer, kind, state in sorted(tally.counts)
     )
-    return Summary(disk.chain[(depth or 1) - 1], size, tuple(rows), tally.jumps)
+    return Summary(disk.chain[(depth or 1) - 1], disk.format, size, tuple(rows), tally.jumps)
 
 
 def cells(disk: MappedDisk, most: int, depth: int | None = None) -> Iterator[Cell]:

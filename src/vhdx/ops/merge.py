@@ -29,6 +29,7 @@ from vhdx.storage.file import (
     replaced_meanwhile,
 )
 from vhdx.storage.publish import remove_file
+from vhdx.text import brief
 from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ _HOST_BLOCK = 4096
 """What a host takes for a single byte, as a rule."""
 
 
+@brief("path", "merged", "copied_size")
 class MergeResult(NamedTuple):
     """What was done. ``path`` holds everything now; ``merged`` are the images that were folded into it.
 

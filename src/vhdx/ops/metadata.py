@@ -13,6 +13,7 @@ from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, metadata
 from vhdx.image import image
 from vhdx.storage.file import open_for_writing
+from vhdx.text import brief
 from vhdx.write.items import NewItem, index_of
 from vhdx.write.write import Writer
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _ANOTHER = "a change of user items, which is one of contents,"
 
 
+@brief("item_id", "length")
 class UserItemInfo(NamedTuple):
     """A user item; ``length`` in bytes. If ``virtual_disk``, it follows the disk into copies and children."""
 

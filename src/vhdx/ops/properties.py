@@ -16,6 +16,7 @@ from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.progress import Meter
 from vhdx.reshape.allocate import become_dynamic, become_fixed
 from vhdx.storage.file import open_for_writing
+from vhdx.text import brief
 from vhdx.write.items import NewItem
 from vhdx.write.write import Writer
 
@@ -33,6 +34,7 @@ NEW_IDENTITY = (
 )
 
 
+@brief("path", "changed")
 class PropertiesResult(NamedTuple):
     """What the image says now; ``changed`` names what it said otherwise before. Sizes in bytes.
 

@@ -14,7 +14,7 @@ from vhdx.extents import ExtentKind, side_by_side
 from vhdx.image import metadata
 from vhdx.ops.make.child import is_found_by_default, locator_values
 from vhdx.storage.file import identity_of, open_for_writing
-from vhdx.text import command
+from vhdx.text import brief, command
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vhdx.progress import Progress
 
 
+@brief("path", "copied_size", "found_by_default")
 class RebaseResult(NamedTuple):
     """What was done: the parent as it was named before and is now; bytes that were copied into the child.
 

@@ -26,6 +26,7 @@ from vhdx.ops.check import result_of
 from vhdx.rules import Remedy, Severity
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
 from vhdx.storage.staged import StagedChanges
+from vhdx.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,7 @@ _BEGINNING = frozenset({rules.IDENTIFIER_SIGNATURE, rules.HEADER_NONE, rules.REG
 NOTHING = Concerned((), 0)
 
 
+@brief("path", "done", "refused", "dry_run")
 class RepairResult(NamedTuple):
     """What a repair did, or with ``dry_run`` would do, as sentences; empty if nothing was needed or possible.
 
@@ -70,6 +72,7 @@ class RepairResult(NamedTuple):
     dry_run: bool
 
 
+@brief("path", "file_size", "restored_size")
 class UndoResult(NamedTuple):
     """An image as it was before its repair. Sizes in bytes."""
 

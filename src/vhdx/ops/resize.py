@@ -23,6 +23,7 @@ from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.partitions.relocate import free_behind, minimum_size
 from vhdx.reshape.resize import resize as resize_image
 from vhdx.storage.file import open_for_writing
+from vhdx.text import brief
 from vhdx.units import parse_size, size_text
 
 if TYPE_CHECKING:
@@ -35,19 +36,21 @@ if TYPE_CHECKING:
     from vhdx.storage.file import FileStorage
 
 
+@brief("path", "virtual_size_before", "virtual_size_after")
 class ResizeResult(NamedTuple):
     """What was done. Sizes in bytes; ``free_size`` is what the last partition could grow by.
 
     ``table_kind`` is ``"none"``, ``"mbr"``, ``"gpt"`` or ``"hybrid"``; ``table_moved`` says that the backup
     of a GPT stands at the new end now. ``remarks`` are sentences on what is not as it was asked for.
     ``limit`` says after ``to_minimum`` what keeps the disk from being smaller; ``grow_commands`` make use of
-    a disk that grew, in a Linux guest.
+    a disk that grew, in a Linux guest. ``grown_partition`` is the number of one that got the space behind it.
     """
 
     path: str
-    old_size: int
-    new_size: int
-    file_size: int
+    virtual_size_before: int
+    virtual_size_after: int
+    file_size_before: int
+    file_size_after: int
     table_kind: str
     table_moved: bool
     partitions: tuple[Partition, ...]
@@ -55,6 +58,7 @@ class ResizeResult(NamedTuple):
     remarks: tuple[str, ...]
     limit: str | None = None
     grow_commands: tuple[str, ...] = ()
+    grown_partition: int | None = None
 
 
 def resize(
@@ -63,6 +67,7 @@ def resize(
     *,
     shrink: bool = False,
     to_minimum: bool = False,
+    grow_partition: int | None = None,
     force: bool = False,
     parents: Parents = None,
     progress: Progress | None = None,
@@ -71,23 +76,29 @@ def resize(
 
     ``to_minimum`` goes down to the end of the last partition, without a table to that of the file system.
     What is added reads as zeros. Only zeros are cut, unless ``shrink`` allows to lose data. The backup of a
-    GPT is moved to the new end; partitions and file systems keep their size. A crash leaves the old size or
-    the new one.
+    GPT is moved to the new end; partitions and file systems keep their size, but for the partition of the
+    number ``grow_partition``, which has to be the last one and gets all the space behind it, whether the disk
+    gets another size or not. A crash leaves the old size or the new one, the old partition or the new one.
 
-    Raises UnsupportedImageError for data that would be cut or overwritten, for a GPT that would not fit and,
+    Raises UnsupportedImageError for data that would be cut or overwritten, for a GPT that would not fit, for
+    a partition that cannot grow and,
     unless ``force``, for an image with children beside it, which would lose their parent; ValueError for
     sizes that a disk cannot have; what opening raises; OSError (ENOSPC) with the old size in force.
     """
     path, rounding = os.fspath(path), Rounding()
     with contextlib.closing(open_for_writing(path)) as storage:
+        size_before = storage.size()
         with writable_disk(storage.lent(), parents) as disk:
             table, old_size = partition_table(disk), disk.size
+            if grow_partition is not None:
+                resize_gpt.check_growable(disk, table, grow_partition)
+                size = old_size if size is None else size
             last = last_partition(table)
             file_system = file_system_in(last, file_systems_info(disk))
             new_size = _minimum(table, last, file_system, disk) if to_minimum else _wanted(size, old_size)
             new_size = disk_size_from(new_size, disk.logical_sector_size, rounding)
             move = resize_gpt.planned(disk, table, new_size)
-            if not force and (move.steps or new_size != old_size):
+            if not force and (move.steps or new_size != old_size or grow_partition is not None):
                 refuse_orphans(path, disk.layers[0].header.data_write_guid, "another size")
             if not shrink:
                 backup = partial(resize_gpt.backup_around, disk, table)
@@ -96,19 +107,23 @@ def resize(
         resize_storage(storage, new_size, parents=parents)
         with writable_disk(storage.lent(), parents) as disk:
             move.after(disk, growing=new_size > old_size)
-        file_size = storage.size()
+            has_grown = grow_partition is not None and resize_gpt.grow(disk, grow_partition)
+            table = partition_table(disk) if has_grown else table
+        size_after = storage.size()
     return ResizeResult(
         path=path,
-        old_size=old_size,
-        new_size=new_size,
-        file_size=file_size,
+        virtual_size_before=old_size,
+        virtual_size_after=new_size,
+        file_size_before=size_before,
+        file_size_after=size_after,
         table_kind=table.kind,
         table_moved=bool(move.steps),
         partitions=table.partitions,
         free_size=free_behind(table, new_size),
         remarks=(*rounding.sentences, *move.remarks),
         limit=limit(last, file_system) if to_minimum else None,
-        grow_commands=growing(last, file_system) if new_size > old_size else (),
+        grow_commands=growing(last, file_system, grown=has_grown) if has_grown or new_size > old_size else (),
+        grown_partition=grow_partition if has_grown else None,
     )
 
 

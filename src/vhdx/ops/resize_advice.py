@@ -53,9 +53,14 @@ def limit(partition: Partition | None, found: FileSystemOn | None) -> str:
     return f"{what}; {name} would have to shrink first"
 
 
-def growing(partition: Partition | None, found: FileSystemOn | None) -> tuple[str, ...]:
-    """The commands, in the guest, that let the last partition and its file system have new space."""
-    first = () if partition is None else (f"growpart /dev/sdX {partition.number}",)
+def growing(
+    partition: Partition | None, found: FileSystemOn | None, *, grown: bool = False
+) -> tuple[str, ...]:
+    """The commands, in the guest, that let the last partition and its file system have new space.
+
+    ``grown``: the partition has it already.
+    """
+    first = () if partition is None or grown else (f"growpart /dev/sdX {partition.number}",)
     device = "/dev/sdX" if partition is None else f"/dev/sdX{partition.number}"
     commands = _GROWING.get(found.kind, ()) if found is not None else ()
     return (*first, *(command.format(device=device) for command in commands))

@@ -1,12 +1,14 @@
-"""Where the backup of a GPT goes when a disk changes its size, and what is written when."""
+"""What becomes of a partition table when a disk changes its size, and what is written when."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
+from vhdx.disk.partitions import partition_table
 from vhdx.errors import UnsupportedImageError
 from vhdx.partitions import gpt
+from vhdx.partitions.grow import growable, grown
 from vhdx.partitions.relocate import Step, relocated
 
 if TYPE_CHECKING:
@@ -74,10 +76,38 @@ def planned(disk: Disk, table: PartitionTable, new_size: int) -> Move:
     return Move(restore, steps, left, found.backup_length)
 
 
+def check_growable(disk: Disk, table: PartitionTable, number: int) -> None:
+    """Raise UnsupportedImageError for a partition that cannot get the space behind it."""
+    try:
+        growable(table, number)
+    except ValueError as error:
+        raise _refused(disk, table, str(error)) from None
+    if table.sector_size != disk.logical_sector_size:
+        reason = f"the GPT counts in sectors of {table.sector_size} bytes, the disk has others"
+        raise _refused(disk, table, f"partition {number} cannot grow: {reason}")
+
+
+def grow(disk: Disk, number: int) -> bool:
+    """Give a partition the space behind it; whether there was any."""
+    table = partition_table(disk)
+    try:
+        growth = grown(table, number, disk.pread(_RECORD_SIZE, 0), disk.size)
+    except ValueError as error:
+        raise _refused(disk, table, str(error)) from None
+    _take(disk, growth.steps)
+    return bool(growth.steps)
+
+
+def _refused(disk: Disk, table: PartitionTable, reason: str) -> UnsupportedImageError:
+    structure = "MBR" if table.kind == "mbr" else "GPT"
+    return UnsupportedImageError(reason, image=disk.chain[0], structure=structure)
+
+
 def backup_around(disk: Disk, table: PartitionTable, offset: int) -> range:
     """The disk offsets of a backup of the disk's GPT in which ``offset`` lies; empty if there is none.
 
-    A sound header of the same disk, its entries right before it, as everybody lays a backup out.
+    A sound header of the same disk, its entries right before it, as everybody lays a backup out: those that
+    it vouches for, or those of the primary, where somebody was interrupted who was writing both copies.
     """
     if table.gpt is None or table.sector_size != disk.logical_sector_size:
         return range(0)
@@ -92,13 +122,10 @@ def backup_around(disk: Disk, table: PartitionTable, offset: int) -> range:
         length = sector * unit - start
         if header.disk_id != table.gpt.header.disk_id or not 0 < header.entries_length <= length:
             continue
-        if length - header.entries_length < unit and _is_intact(disk, header, start):
+        known = (header.entries_checksum, table.gpt.header.entries_checksum)
+        if length - header.entries_length < unit and crc32(disk.pread(header.entries_length, start)) in known:
             return range(start, (sector + 1) * unit)
     return range(0)
-
-
-def _is_intact(disk: Disk, header: gpt.GptHeader, start: int) -> bool:
-    return crc32(disk.pread(header.entries_length, start)) == header.entries_checksum
 
 
 def _take(disk: Disk, steps: tuple[Step, ...]) -> None:

@@ -20,12 +20,12 @@ _DISK_ID_OFFSET = 440
 _ENTRIES_OFFSET = 446
 _SIGNATURE_OFFSET = 510
 _ENTRY = struct.Struct("<B3sB3sII")
-_ENTRY_COUNT = 4
+ENTRY_COUNT = 4
 _BOOT_FLAGS = frozenset((0x00, 0x80))
 _HEADS, _SECTORS_PER_TRACK, _CYLINDERS = 255, 63, 1024
 _CHS_BEYOND = b"\xfe\xff\xff"
 assert _ENTRY.size == 1 + 3 + 1 + 3 + 4 + 4 == 16
-assert _ENTRIES_OFFSET + _ENTRY_COUNT * _ENTRY.size == _SIGNATURE_OFFSET
+assert _ENTRIES_OFFSET + ENTRY_COUNT * _ENTRY.size == _SIGNATURE_OFFSET
 
 
 class MbrEntry(NamedTuple):
@@ -73,7 +73,7 @@ def unpack(record: bytes) -> Mbr | None:
     if record[_SIGNATURE_OFFSET:RECORD_SIZE] != SIGNATURE:
         return None
     entries = []
-    for index in range(_ENTRY_COUNT):
+    for index in range(ENTRY_COUNT):
         flag, _, kind, _, first, count = _ENTRY.unpack_from(record, _ENTRIES_OFFSET + index * _ENTRY.size)
         entries.append(MbrEntry(flag, kind, first, count))
     if any(entry.boot_flag not in _BOOT_FLAGS for entry in entries):
@@ -95,6 +95,14 @@ def with_entries(
     """
     packed = b"".join(_packed(entry, base) for entry, base in zip(entries, base_sectors, strict=True))
     return record[:_ENTRIES_OFFSET] + packed + SIGNATURE
+
+
+def with_length(record: bytes, index: int, sectors: int) -> bytes:
+    """The record with another number of sectors in one entry, everything else of it as it was."""
+    at = _ENTRIES_OFFSET + index * _ENTRY.size
+    flag, chs, kind, _, first, _ = _ENTRY.unpack_from(record, at)
+    entry = _ENTRY.pack(flag, chs, kind, _chs(first + sectors - 1), first, sectors)
+    return record[:at] + entry + record[at + _ENTRY.size :]
 
 
 def new_record(disk_id: int, entries: tuple[MbrEntry, ...]) -> bytes:

@@ -39,12 +39,12 @@ def relocated(gpt: Gpt, record: bytes, disk_size: int) -> tuple[Step, ...]:
     header = _header_for(gpt, disk_size // unit)
     steps: list[Step] = []
     if gpt.primary_damage is not None:
-        steps += _copy("primary", gpt, gpt.header, gpt.header.entries_sector)
+        steps += copy_steps("primary", gpt, gpt.header)
     backup_entries = header.other_sector - gpt.entries_sectors
     backup = header._replace(
         own_sector=header.other_sector, other_sector=header.own_sector, entries_sector=backup_entries
     )
-    steps += _copy("backup", gpt, backup, backup_entries)
+    steps += copy_steps("backup", gpt, backup)
     steps.append(Step("primary header", header.own_sector * unit, header.pack(unit), flush_after=True))
     protective = mbr.protective_for(record, disk_size // unit)
     if protective is not None:
@@ -52,12 +52,12 @@ def relocated(gpt: Gpt, record: bytes, disk_size: int) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def _copy(name: str, gpt: Gpt, header: GptHeader, entries_sector: int) -> list[Step]:
+def copy_steps(name: str, gpt: Gpt, header: GptHeader) -> list[Step]:
     """A whole copy: entries first, so that its header never stands before what it vouches for."""
     unit = gpt.sector_size
     entries = gpt.entries.ljust(gpt.entries_sectors * unit, b"\0")
     return [
-        Step(f"{name} entries", entries_sector * unit, entries, flush_after=True),
+        Step(f"{name} entries", header.entries_sector * unit, entries, flush_after=True),
         Step(f"{name} header", header.own_sector * unit, header.pack(unit), flush_after=True),
     ]
 

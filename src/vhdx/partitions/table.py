@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from vhdx.text import brief
+
 if TYPE_CHECKING:
     from vhdx.partitions.gpt import Gpt
     from vhdx.partitions.mbr import Mbr
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
 Kind = Literal["none", "mbr", "gpt", "hybrid"]
 
 
+@brief("number", "offset", "length", "type")
 class Partition(NamedTuple):
     """One partition. ``offset`` and ``length`` are bytes of the virtual disk.
 
@@ -34,6 +37,7 @@ class Partition(NamedTuple):
         return self.offset + self.length
 
 
+@brief("kind", "partitions", "findings")
 class PartitionTable(NamedTuple):
     """The partitions of a disk and what is unusual about their table.
 

@@ -25,12 +25,22 @@ else:
     from vhdx.storage import host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+    from collections.abc import Callable, Iterator
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 ATTEMPTS = 16
 """How often a file is opened that was replaced before it was locked."""
+
+
+@contextlib.contextmanager
+def telling_if_full(words: Callable[[], str]) -> Iterator[None]:
+    """Around what may find the host full: its sentence then ends with these words."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL and error.strerror:
+            error.strerror += f"; {words()}"
+        raise
 
 
 def open_for_reading(path: str, *, lock: bool = True) -> FileStorage:
@@ -214,13 +224,13 @@ class FileStorage:
     def _named(self, error: OSError, wanted: int = 0) -> OSError:
         """The error with the file's name, which calls on a descriptor do not know.
 
-        Where the host is full it says how many bytes were ``wanted``, and how many there are.
+        Where the host is full it says how many bytes were ``wanted``, how many there are, and what it takes.
         """
         if error.errno in _FULL and wanted:
             free = host.free_space(self._descriptor)
             there = "" if free is None or error.errno != errno.ENOSPC else f" where {free} are free"
             error.strerror = (
-                f"{error.strerror}: {wanted} bytes were wanted{there}; "
+                f"{error.strerror}: {wanted} bytes were wanted{there}, the file takes {self.allocated()}; "
                 "vhdx compact gives back what images keep for nothing"
             )
         error.filename = self._name

@@ -5,13 +5,19 @@ from __future__ import annotations
 import io
 import os
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from vhdx.reentry import holder_of
 from vhdx.storage.base import ended_early
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def is_url(file: object) -> TypeGuard[str]:
+    """Whether a name is that of a file elsewhere; drives of Windows have one letter only."""
+    scheme, end, _ = file.partition("://") if isinstance(file, str) else ("", "", "")
+    return end != "" and len(scheme) > 1 and scheme.replace("+", "").isalnum()
 
 
 class SeekableFile(Protocol):

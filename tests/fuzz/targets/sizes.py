@@ -13,7 +13,7 @@ from vhdx.units import TIB, format_size, parse_size
 __all__ = ["corpus", "run"]
 
 _OLD_SIZE = 3 * TIB + 512
-_WORD = re.compile(r"(?=[0-9.]*[0-9])([0-9]*)(?:\.([0-9]*))? *(?:([kmgtpe])(?:ib)?|b)?", re.ASCII)
+_WORD = re.compile(r"(?=[0-9.]*[0-9])([0-9]*)(?:\.([0-9]*))? *(?:([kmgtpe])(?:ib?|(b))?|b)?", re.ASCII)
 _WORDS = (
     "0",
     "4096",
@@ -22,6 +22,8 @@ _WORDS = (
     "1.5 tib",
     "0.1T",
     "10GB",
+    "1.000001Tb",
+    "3 mi",
     ".5k",
     "7.",
     "1b",
@@ -58,9 +60,9 @@ def _twin(word: str) -> int | None:
     found = _WORD.fullmatch(word.strip().lower())
     if found is None or len(digits) > 40:
         return None
-    whole, fraction, unit = found.groups()
+    whole, fraction, unit, decimal = found.groups()
     number = Fraction(int(whole or "0")) + Fraction(int(fraction or "0"), 10 ** len(fraction or ""))
-    number *= 1024 ** (" kmgtpe".index(unit) if unit else 0)
+    number *= (1000 if decimal else 1024) ** (" kmgtpe".index(unit) if unit else 0)
     return int(number) if number.denominator == 1 else None
 
 

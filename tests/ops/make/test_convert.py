@@ -34,6 +34,7 @@ from tests.support.logs import LogBuilder, difference
 from tests.support.naive import naive_content, naive_size
 from tests.support.parts import Block, Item, Region
 from tests.support.patterns import pattern
+from vhdx.disk.open import open_disk
 
 from .making import (
     Pieces,
@@ -449,7 +450,7 @@ def test_a_full_metadata_region_is_enough_for_all_user_items(tmp_path: Path) -> 
     roomy = {"metadata": Region(size=2 * MIB)}
     source = ImageBuilder(3 * MIB, MIB, items=items, regions=roomy).write(tmp_path / "a.vhdx")
     convert(source, tmp_path / "b.vhdx", block_size=MIB)
-    with vhdx.open(tmp_path / "b.vhdx") as disk:
+    with open_disk(tmp_path / "b.vhdx") as disk:
         leaf = disk.layers[0]
         kept = {entry.item_id: leaf.metadata.item(leaf.storage, entry) for entry in leaf.metadata.entries}
     assert {item.item_id: item.value for item in items.values()}.items() <= kept.items()
@@ -645,11 +646,15 @@ def test_the_format_of_a_target(tmp_path: Path, name: str, target_format: Any, m
         assert (target.read_bytes()[:8] == b"vhdxfile") == (made == "vhdx")
 
 
-def test_progress_ends_at_the_last_data(tmp_path: Path) -> None:
+def test_progress_counts_data_and_no_holes(tmp_path: Path) -> None:
     source = write_raw(tmp_path / "a.raw", 8 * MIB, {0: b"x" * 2 * MIB, 6 * MIB: b"y" * 2 * MIB})
     calls: list[tuple[int, int | None]] = []
-    vhdx.convert(source, tmp_path / "a.vhdx", progress=lambda *call: calls.append(call))
-    assert calls == [(at * MIB, 8 * MIB) for at in (1, 2, 7, 8)]
+    options = vhdx.ImageOptions(block_size=MIB)
+    vhdx.convert(source, tmp_path / "a.vhdx", options=options, progress=lambda *call: calls.append(call))
+    assert calls == [(at * MIB, 4 * MIB) for at in (1, 2, 3, 4)]
+    calls.clear()
+    assert vhdx.compare(source, tmp_path / "a.vhdx", progress=lambda *call: calls.append(call)).identical
+    assert calls == [(at * MIB, 4 * MIB) for at in (1, 2, 3, 4)]
 
 
 # properties --------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def test_says_nothing_when_nothing_is_rounded(
         (-1, {}, "negative"),
         (64 * TIB + 1, {}, "at most 64 TiB"),
         (1 << 200, {}, "at most 64 TiB"),
-        ("10GB", {}, "ambiguous"),
+        ("10GQ", {}, "not a size"),
         (MIB, {"block_size": 256 * MIB + 1}, "at most 256 MiB"),
         (MIB, {"block_size": -1}, "negative"),
         (MIB, {"log_size": 4 * GIB - MIB + 1}, "at most 4 GiB - 1 MiB"),

@@ -11,7 +11,6 @@ from vhdx.disk.chain import Disk
 from vhdx.disk.children import refuse_orphans
 from vhdx.errors import FileSystemError, UnsupportedImageError
 from vhdx.files.resolve import parts_of
-from vhdx.files.volume import is_named
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.insert.base import Details
 from vhdx.filesystems.insert.open import KINDS, open_inserter
@@ -96,7 +95,7 @@ def chosen_volume(disk: VirtualDisk, options: InsertOptions) -> Volume:
         each
         for each in disk_volumes.volumes(disk, agree=False)
         if options.partition in (None, each.partition)
-        and (options.volume is None or is_named(each, options.volume))
+        and (options.volume is None or each.is_named(options.volume))
     ]
     found = [each for each in named if each.file_system.kind in KINDS]
     if len(found) == 1:

@@ -62,7 +62,7 @@ def child_plan(
 
 def _options_from(image: Image, options: ImageOptions) -> ImageOptions:
     items = image.metadata
-    if options.disk_type != "dynamic" or options.zero_blocks:
+    if options.disk_type not in (None, "dynamic") or options.zero_blocks:
         raise ValueError("a child is neither fixed nor dynamic, and its blocks begin as not present")
     for name, asked, given in (
         ("logical sector size", options.logical_sector_size, items.logical_sector_size),

@@ -12,16 +12,17 @@ from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import open_source
+from vhdx.ops.make.source import open_source, stored_size
 from vhdx.ops.make.target import format_of, target_for
-from vhdx.storage.file import identity_of, refuse_standard_output
+from vhdx.storage.file import identity_of, refuse_standard_output, telling_if_full
 from vhdx.storage.publish import new_file
-from vhdx.units import MIB
+from vhdx.text import brief
+from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.extents import Doubt
     from vhdx.image.image import Image
@@ -35,10 +36,12 @@ if TYPE_CHECKING:
 _WRITE_BACK_EVERY = 32 * MIB
 
 
-@dataclass(frozen=True, slots=True)
+@brief("path", "source_format", "target_format", "virtual_size", "file_size")
+@dataclass(frozen=True, slots=True, repr=False)
 class ConvertResult:
     """What was made. Sizes in bytes; ``data_size`` is how much of the disk's contents was written."""
 
+    path: str
     source_format: str
     target_format: str
     virtual_size: int
@@ -52,7 +55,7 @@ class ConvertResult:
 
 
 def convert(
-    source: str | os.PathLike[str],
+    source: Openable,
     target: str | os.PathLike[str],
     *,
     source_format: Format | None = None,
@@ -76,20 +79,21 @@ def convert(
 ) -> ConvertResult:
     """Write the contents of ``source`` into a new file ``target``.
 
-    ``source`` is a raw file, a block device, a VHDX or VHD with all its parents, or ``"-"`` for raw on
-    standard input. Formats are told by content and by the target's suffix unless given. A VHDX target is
-    made as ``options`` say; from a VHDX it keeps disk id, sector sizes and the user items that belong to
-    the disk. A VHD target is a fixed one, rounded up to whole MiB, as Azure wants it. ``partition`` takes the
-    partition of this number alone, which becomes a disk of its own. Where the target has other logical
-    sectors than the source, MBR and GPT are rewritten so that the partitions stay where they are; where that
-    is impossible the table stays, too. The remarks say so, and which file systems are made for the old
-    sectors. Holes and blocks of zeros are not stored. ``progress`` is called with the bytes done and the
-    size of the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes
-    to. ``salvage=True`` reads what can be read of a damaged source; once the target is there ``on_doubt`` is
-    called with each range that may be wrong, from the source's tables. ``ignore_bitmaps`` takes every
-    sector of a stored block of a VHD without a parent as it stands, as QEMU does. ``sync=False`` returns when
-    the host has taken everything, without waiting for its disk: a loss of power may then leave a target that
-    is not whole. ``known`` is what you know of a disk to be salvaged whose metadata are lost.
+    ``source`` is what `vhdx.open` takes: a raw file, a block device, a VHDX or VHD with all its parents; or
+    ``"-"`` for raw on standard input. Formats are told by content and by the target's suffix unless given.
+    A VHDX target is made as ``options`` say; from a VHDX it keeps disk id, sector sizes and the user items
+    that belong to the disk. A VHD target is fixed, as Azure wants it, unless ``options`` say that it is
+    dynamic, and rounded up to whole MiB. ``partition`` takes the partition of this number alone, which
+    becomes a disk of its own. Where the target has other logical sectors than the source, MBR and GPT are
+    rewritten so that the partitions stay where they are; where that is impossible the table stays, too. The
+    remarks say so, and which file systems are made for the old sectors. Holes and blocks of zeros are not
+    stored. ``progress`` is called with the bytes done and the size of the disk (None while that is not
+    known). ``lock=False`` reads a source that somebody else writes to. ``salvage=True`` reads what can be
+    read of a damaged source; once the target is there ``on_doubt`` is called with each range that may be
+    wrong, from the source's tables. ``ignore_bitmaps`` takes every sector of a stored block of a VHD
+    without a parent as it stands, as QEMU does. ``sync=False`` returns when the host has taken everything,
+    without waiting for its disk: a loss of power may then leave a target that is not whole. ``known`` is
+    what you know of a disk to be salvaged whose metadata are lost.
     ``state`` is a map file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``: the
     target is written in its place, and a later call goes on where this one was broken off.
     ``carve_to`` is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX to be salvaged
@@ -106,7 +110,7 @@ def convert(
     wanted = target_format or format_of(target)
     rounding = Rounding()
     with open_source(
-        os.fspath(source),
+        source,
         source_format,
         parents=parents,
         lock=lock,
@@ -140,7 +144,9 @@ def convert(
         remarks = (*opened.remarks(), *remarks)
         carved = 0 if carving is None else carving.run(progress)
     remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)), *left_over)
-    return ConvertResult(opened.format, wanted, disk_size, file_size, written, remarks, doubts, carved)
+    return ConvertResult(
+        target, opened.format, wanted, disk_size, file_size, written, remarks, doubts, carved
+    )
 
 
 class _Carving(NamedTuple):
@@ -194,7 +200,7 @@ def _resumed(
     copy.run(overwrite=how.overwrite, progress=progress)
     count = _report(copy.doubts(), on_doubt)
     size = source.disk.size
-    return ConvertResult(source.format, "raw", size, size, copy.written, source.remarks(), count)
+    return ConvertResult(how.target, source.format, "raw", size, size, copy.written, source.remarks(), count)
 
 
 def _report_doubts(source: Source, on_doubt: Callable[[Doubt], None] | None) -> int:
@@ -218,8 +224,12 @@ def _refuse_own_layer(source: Source, target: str) -> None:
 
 def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
-    written = started = 0
-    with pieces_of(source) as pieces:
+    written = started = done = 0
+    total = None if progress is None else stored_size(source)
+    with (
+        telling_if_full(lambda: f"{size_text(written)} had been written, and went with the new file"),
+        pieces_of(source) as pieces,
+    ):
         for offset, data, runs in pieces:
             view = memoryview(data)
             for start, stop in runs:
@@ -228,6 +238,7 @@ def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress |
             if written - started >= _WRITE_BACK_EVERY:
                 storage.start_writing_back()  # while we go on reading
                 started = written
+            done += len(data)
             if progress is not None:
-                progress(offset + len(data), source.size)
+                progress(done, total)
     return written

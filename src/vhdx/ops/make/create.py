@@ -14,6 +14,7 @@ from vhdx.ops.make.formatting import format_disk
 from vhdx.ops.make.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
 from vhdx.storage.file import refuse_standard_output
 from vhdx.storage.publish import new_file
+from vhdx.text import brief
 from vhdx.units import parse_size
 
 if TYPE_CHECKING:
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     from vhdx.ops.make.formatting import Formatting
 
 
-@dataclass(frozen=True, slots=True)
+@brief("path", "disk_type", "virtual_size", "file_size")
+@dataclass(frozen=True, slots=True, repr=False)
 class CreateResult:
     """What was made. Sizes in bytes; ``remarks`` are sentences on what is not as it was asked for."""
 
     path: str
+    format: str
     virtual_size: int
     file_size: int
     disk_type: str
@@ -48,7 +51,7 @@ def create(
     path: str | os.PathLike[str],
     size: int | str | None = None,
     *,
-    disk_type: DiskType = "dynamic",
+    disk_type: DiskType | None = None,
     block_size: int | str | None = None,
     log_size: int | str = "1MiB",
     logical_sector_size: int | None = None,
@@ -108,9 +111,10 @@ def create(
         remarks.append(NOT_FOUND_BY_DEFAULT)
     return CreateResult(
         path=path,
+        format="vhdx",
         virtual_size=disk_size,
         file_size=file_size,
-        disk_type=disk_type if parent is None else "differencing",
+        disk_type="differencing" if plan.locator else "fixed" if plan.fixed else "dynamic",
         block_size=plan.block_size,
         log_size=plan.log_length,
         logical_sector_size=plan.logical_sector_size,

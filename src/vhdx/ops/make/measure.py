@@ -12,21 +12,24 @@ from vhdx.ops.compact import compact
 from vhdx.ops.make.ahead import pieces_here
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import open_source
+from vhdx.ops.make.source import STANDARD_INPUT, open_source, stored_size
 from vhdx.ops.make.target import target_for
+from vhdx.storage.stream import is_url
+from vhdx.text import brief
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.target import Target
     from vhdx.progress import Progress
 
 
+@brief("path", "target_format", "virtual_size", "required_size", "scanned")
 class MeasureResult(NamedTuple):
-    """What would be made. Sizes in bytes.
+    """What would be made of the file ``path``. Sizes in bytes.
 
     ``required_size`` is the length of the file that a conversion makes, ``fully_allocated_size`` what it
     grows to when every block is written to, ``data_size`` the contents that would be written. Without
@@ -35,6 +38,7 @@ class MeasureResult(NamedTuple):
     that can be read but not compacted, which ``remarks`` say.
     """
 
+    path: str
     source_format: str
     target_format: str
     virtual_size: int
@@ -47,7 +51,7 @@ class MeasureResult(NamedTuple):
 
 
 def measure(
-    source: str | os.PathLike[str],
+    source: Openable,
     *,
     source_format: Format | None = None,
     target_format: Format = "vhdx",
@@ -66,11 +70,10 @@ def measure(
     ``discard_free`` and ``volumes`` leave out what file systems call free.
     Raises what `convert` raises, and ValueError for a pipe, which could be read only once.
     """
-    path = os.fspath(source)
     rounding = Rounding()
     selection = (volumes or VolumeSelection()) if discard_free else None
     with open_source(
-        path, source_format, parents=parents, lock=lock, partition=partition, volumes=selection
+        source, source_format, parents=parents, lock=lock, partition=partition, volumes=selection
     ) as opened:
         if opened.size is None:
             raise ValueError("a pipe cannot be measured: what is read from it is gone")
@@ -79,14 +82,14 @@ def measure(
         read, remarks = with_sectors_of(opened, target.sector_size, disk_size)
         runs = _scanned(read, progress) if scan_zeros else read.ranges()
         blocks, data_size = _count(runs, target)
-        whole_image = partition is None and isinstance(opened.disk, Disk)
+        own_file = _own_file(source) if partition is None and isinstance(opened.disk, Disk) else None
         kept = opened.remarks() if discard_free else ()
     compacted: int | None = None
     refusal: tuple[str, ...] = ()
-    if whole_image:
+    if own_file is not None:
         try:
             estimate = compact(
-                path,
+                own_file,
                 scan_zeros=scan_zeros,
                 dry_run=True,
                 discard_free=discard_free,
@@ -99,6 +102,7 @@ def measure(
             # Of what no read asks, such as a bitmap that no block needs, or of a log that cannot be written.
             refusal = (f"it cannot be compacted: {error.message}",)
     return MeasureResult(
+        path=STANDARD_INPUT if opened.disk is None else opened.disk.chain[0],
         source_format=opened.format,
         target_format=target_format,
         virtual_size=disk_size,
@@ -111,17 +115,24 @@ def measure(
     )
 
 
+def _own_file(source: Openable) -> str | None:
+    """The path of what could be compacted in its place."""
+    return None if is_url(source) or not isinstance(source, str | os.PathLike) else os.fspath(source)
+
+
 def _scanned(source: Source, progress: Progress | None) -> Iterator[tuple[int, int]]:
+    done, total = 0, None if progress is None else stored_size(source)
     for offset, data, runs in pieces_here(source):
         for start, stop in runs:
             yield offset + start, stop - start
+        done += len(data)
         if progress is not None:
-            progress(offset + len(data), source.size)
+            progress(done, total)
 
 
 def _count(runs: Iterator[tuple[int, int]], target: Target) -> tuple[int, int]:
     """Blocks that the runs, which come in order, lie in, and the bytes in them."""
-    block_size = 1 if target.plan is None else target.plan.block_size
+    block_size = target.block_size or 1
     blocks, last, total = 0, -1, 0
     for offset, length in runs:
         first = max(last + 1, offset // block_size)
@@ -132,4 +143,4 @@ def _count(runs: Iterator[tuple[int, int]], target: Target) -> tuple[int, int]:
 
 
 def _all_blocks(target: Target, disk_size: int) -> int:
-    return 0 if target.plan is None else target.plan.geometry(disk_size).block_count
+    return 0 if target.block_size is None else -(-disk_size // target.block_size)

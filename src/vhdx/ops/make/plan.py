@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 VHD_TOO_LARGE = "a VHD holds at most 2040 GiB; convert to VHDX, which holds 64 TiB"
 LOG_REFUSED_BY_OTHERS = "some other programs refuse an image with a log of more than 1 GiB"
+DIFFERENCING_ADVICE = "a differencing image is a VHDX and made by vhdx create CHILD.avhdx --parent IMAGE"
 DiskType = Literal["dynamic", "fixed"]
 _MAXIMUM_LOG_LENGTH = 4 * GIB - MIB
 _DEFAULT_BLOCK_SIZE_OF_UNKNOWN_DISK = 32 * MIB
@@ -29,7 +30,8 @@ _DEFAULT_BLOCK_SIZE_OF_UNKNOWN_DISK = 32 * MIB
 class ImageOptions:
     """How a new image is to be made. Sizes are bytes or words; None means the default."""
 
-    disk_type: DiskType = "dynamic"
+    disk_type: DiskType | None = None
+    """By default a VHDX is dynamic and a VHD fixed."""
     block_size: int | str | None = None
     log_size: int | str = MIB
     logical_sector_size: int | None = None
@@ -76,13 +78,12 @@ def plan_from(
 
     Raises ValueError for options that no rounding can make legal.
     """
-    if options.disk_type not in ("dynamic", "fixed"):
-        raise ValueError(f"the type is {options.disk_type!r}, must be 'dynamic' or 'fixed'")
-    if options.disk_type == "fixed" and options.zero_blocks:
+    fixed = disk_type_from(options, "dynamic") == "fixed"
+    if fixed and options.zero_blocks:
         raise ValueError("a fixed image has every block present: zero blocks go with dynamic images only")
     identity = options.disk_id if isinstance(options.disk_id, UUID) else None
     return ImagePlan(
-        fixed=options.disk_type == "fixed",
+        fixed=fixed,
         block_size=_block_size(options.block_size, disk_size, rounding),
         log_length=_log_length(options.log_size, rounding),
         logical_sector_size=_sector_size("logical", options.logical_sector_size, 512),
@@ -91,6 +92,14 @@ def plan_from(
         absent=BlockState.ZERO if options.zero_blocks else BlockState.NOT_PRESENT,
         user_items=tuple(user_items),
     )
+
+
+def disk_type_from(options: ImageOptions, default: DiskType) -> DiskType:
+    """The type that is asked for. Raises ValueError for one that is not made so."""
+    found = options.disk_type or default
+    if found not in ("dynamic", "fixed"):
+        raise ValueError(f"the type is {found!r}, must be 'dynamic' or 'fixed'; {DIFFERENCING_ADVICE}")
+    return found
 
 
 def _block_size(size: int | str | None, disk_size: int | None, rounding: Rounding) -> int:

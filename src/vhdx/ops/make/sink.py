@@ -1,12 +1,11 @@
-"""Where a conversion writes to: a flat file, a VHD or a new image. What is not written reads as zeros."""
+"""Where a conversion writes to: a flat file, or one of blocks. What is not written reads as zeros."""
 
 from __future__ import annotations
 
-import time
-import uuid
 from typing import TYPE_CHECKING, Protocol
 
 from vhdx.build.build import ImageBuilder, ImagePlan
+from vhdx.build.vhd import BLOCK_SIZE, DynamicVhdBuilder, new_footer
 from vhdx.format import vhd
 from vhdx.ops.make.plan import VHD_TOO_LARGE
 
@@ -46,31 +45,49 @@ class RawSink:
         return disk_size
 
 
-class VhdSink(RawSink):
+class FixedVhdSink(RawSink):
     """A fixed VHD: a flat file with a footer behind it."""
 
     def put(self, data: memoryview, offset: int) -> None:
         """Write data where it belongs. Raises ValueError behind what the format can hold."""
-        if offset >= vhd.MAXIMUM_DISK_SIZE:  # of a pipe the size is known only at its end
-            raise ValueError(VHD_TOO_LARGE)
+        _refuse_far(offset)
         super().put(data, offset)
 
     def finish(self, disk_size: int) -> int:
         """Give the file its length and its footer."""
-        timestamp = int(time.time()) - vhd.EPOCH
-        footer = vhd.fixed_footer(disk_size, timestamp, uuid.uuid4()).pack()
+        footer = new_footer(vhd.FIXED, disk_size)
         self._storage.resize(disk_size + len(footer))
         self._storage.write_at(footer, disk_size)
         return disk_size + len(footer)
 
 
-class ImageSink:
-    """An image: a block gets its place when the first data for it arrives."""
+def _refuse_far(offset: int) -> None:
+    """Raise ValueError for what no VHD holds: of a pipe the size is known only at its end."""
+    if offset >= vhd.MAXIMUM_DISK_SIZE:
+        raise ValueError(VHD_TOO_LARGE)
 
-    def __init__(self, storage: Storage, plan: ImagePlan, disk_size: int | None) -> None:
+
+class BlockBuilder(Protocol):
+    """Makes a file of blocks, which have their places in it in the order in which they are asked for."""
+
+    @property
+    def reserved(self) -> bool:
+        """False where space was to be reserved on the host and could not be."""
+
+    def place(self, block: int) -> int:
+        """The file offset of a block's contents."""
+
+    def finish(self, disk_size: int) -> int:
+        """Write what points at the blocks; the length of the file in bytes."""
+
+
+class BlockSink:
+    """A file of blocks: a block gets its place when the first data for it arrives."""
+
+    def __init__(self, storage: Storage, builder: BlockBuilder, block_size: int) -> None:
         self._storage = storage
-        self._block_shift = plan.block_size.bit_length() - 1
-        self._builder = ImageBuilder(storage, plan, disk_size)
+        self._builder = builder
+        self._block_shift = block_size.bit_length() - 1
         self._block = -1
         self._place = 0
 
@@ -89,3 +106,22 @@ class ImageSink:
     def finish(self, disk_size: int) -> int:
         """Write what points at the blocks."""
         return self._builder.finish(disk_size)
+
+
+class DynamicVhdSink(BlockSink):
+    """A dynamic VHD."""
+
+    def __init__(self, storage: Storage, disk_size: int | None) -> None:
+        super().__init__(storage, DynamicVhdBuilder(storage, disk_size), BLOCK_SIZE)
+
+    def put(self, data: memoryview, offset: int) -> None:
+        """Write data into its block. Raises ValueError behind what the format can hold."""
+        _refuse_far(offset)
+        super().put(data, offset)
+
+
+class ImageSink(BlockSink):
+    """A VHDX."""
+
+    def __init__(self, storage: Storage, plan: ImagePlan, disk_size: int | None) -> None:
+        super().__init__(storage, ImageBuilder(storage, plan, disk_size), plan.block_size)

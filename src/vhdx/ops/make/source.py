@@ -11,12 +11,12 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
-from vhdx.disk.chain import Disk
 from vhdx.disk.free_space import FreeSpace
 from vhdx.disk.open import open_any, refuse_foreign
-from vhdx.disk.partitions import one_partition
+from vhdx.disk.parts import one_partition
 from vhdx.disk.raw import RawDisk
 from vhdx.disk.slice import SliceDisk
+from vhdx.disk.vhd import VhdDisk
 from vhdx.format.foreign import PREFIX_SIZE
 from vhdx.format.identifier import SIGNATURE
 from vhdx.storage.base import fill_zeros
@@ -26,11 +26,10 @@ from vhdx.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from vhdx.disk.base import VirtualDisk
     from vhdx.disk.free_space import VolumeSelection
-    from vhdx.disk.open import Format
+    from vhdx.disk.open import Format, Openable
+    from vhdx.disk.opened import OpenedDisk
     from vhdx.disk.places import Parents
-    from vhdx.disk.vhd import VhdDisk
     from vhdx.known import KnownDisk
     from vhdx.partitions.resector import Patch
 
@@ -53,7 +52,7 @@ class Source(Protocol):
     def format(self) -> Format: ...
 
     @property
-    def disk(self) -> VirtualDisk | None:
+    def disk(self) -> OpenedDisk | None:
         """The disk that is read, None for a stream."""
 
     @property
@@ -87,7 +86,7 @@ class DiskSource:
 
     def __init__(
         self,
-        disk: VirtualDisk,
+        disk: OpenedDisk,
         name: Format,
         patches: Sequence[Patch] = (),
         size: int | None = None,
@@ -99,7 +98,7 @@ class DiskSource:
         self._image = image
         self.free = free
         self._told = told
-        self.disk: VirtualDisk | None = disk
+        self.disk: OpenedDisk | None = disk
         self.format = name
         # Of a flat file what it has, not what its last sector is filled up to.
         own = disk.stored_size if isinstance(disk, RawDisk) else disk.size
@@ -152,6 +151,14 @@ class DiskSource:
             start, stop = max(offset, place), min(end, place + len(data))
             if start < stop:
                 view[start - offset : stop - offset] = data[start - place : stop - place]
+
+
+def stored_size(source: Source) -> int | None:
+    """The bytes that reading it takes at most, holes not counted; None of a pipe.
+
+    Takes a look at all extents: for whoever wants to know how far a job is.
+    """
+    return None if source.disk is None else sum(length for _, length in source.disk.data_ranges())
 
 
 def without(ranges: Iterable[tuple[int, int]], free: Iterable[Any]) -> Iterator[tuple[int, int]]:
@@ -222,7 +229,7 @@ class StreamSource:
 
 @contextlib.contextmanager
 def open_source(
-    source: str,
+    source: Openable,
     name: Format | None,
     *,
     parents: Parents,
@@ -247,21 +254,15 @@ def open_source(
         return
     with open_any(
         source,
-        name,
+        image_format=name,
         parents=parents,
         lock=lock,
         salvage=salvage,
         ignore_bitmaps=ignore_bitmaps,
         known=known,
     ) as disk:
-        found = DiskSource(disk, _format_of(disk), image=None if isinstance(disk, Disk | RawDisk) else disk)
+        found = DiskSource(disk, disk.format, image=disk if isinstance(disk, VhdDisk) else None)
         yield _part_of(found, partition, volumes)
-
-
-def _format_of(disk: Disk | RawDisk | VhdDisk) -> Format:
-    if isinstance(disk, Disk):
-        return "vhdx"
-    return "raw" if isinstance(disk, RawDisk) else "vhd"
 
 
 def _part_of(source: Source, number: int | None, volumes: VolumeSelection | None) -> Source:

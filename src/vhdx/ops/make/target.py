@@ -6,13 +6,14 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.build import vhd as vhd_file
 from vhdx.build.build import file_size
 from vhdx.disk.chain import Disk
 from vhdx.disk.open import SUFFIXES
 from vhdx.format import vhd
 from vhdx.ops.make.child import user_items_of
-from vhdx.ops.make.plan import ImageOptions, disk_size_from, plan_from, vhd_size_from
-from vhdx.ops.make.sink import ImageSink, RawSink, VhdSink
+from vhdx.ops.make.plan import ImageOptions, disk_size_from, disk_type_from, plan_from, vhd_size_from
+from vhdx.ops.make.sink import DynamicVhdSink, FixedVhdSink, ImageSink, RawSink
 
 if TYPE_CHECKING:
     from vhdx.build.build import ImagePlan
@@ -28,6 +29,8 @@ class Target(NamedTuple):
 
     format: Format
     plan: ImagePlan | None
+    is_dynamic: bool = False
+    """Of a VHD: whether it has a table."""
 
     @property
     def sector_size(self) -> int | None:
@@ -35,6 +38,13 @@ class Target(NamedTuple):
         if self.plan is not None:
             return self.plan.logical_sector_size
         return vhd.SECTOR_SIZE if self.format == "vhd" else None
+
+    @property
+    def block_size(self) -> int | None:
+        """Of what is stored in blocks."""
+        if self.plan is not None:
+            return self.plan.block_size
+        return vhd_file.BLOCK_SIZE if self.is_dynamic else None
 
     def disk_size(self, size: int, rounding: Rounding) -> int:
         """A legal size of the disk, rounded up. Raises ValueError if there is none."""
@@ -46,12 +56,16 @@ class Target(NamedTuple):
         """What writes it into a storage; ``disk_size`` None if that is known only at the end."""
         if self.plan is not None:
             return ImageSink(storage, self.plan, disk_size)
-        return VhdSink(storage) if self.format == "vhd" else RawSink(storage)
+        if self.is_dynamic:
+            return DynamicVhdSink(storage, disk_size)
+        return FixedVhdSink(storage) if self.format == "vhd" else RawSink(storage)
 
     def file_size(self, disk_size: int, blocks: int) -> int:
         """The length of the file if ``blocks`` blocks of the disk hold something."""
         if self.plan is not None:
             return file_size(self.plan, disk_size, blocks)
+        if self.is_dynamic:
+            return vhd_file.dynamic_file_size(disk_size, blocks)
         return disk_size + (vhd.FOOTER_SIZE if self.format == "vhd" else 0)
 
 
@@ -66,12 +80,11 @@ def target_for(
         return Target(wanted, _plan(source, options, rounding))
     if salvage:  # they say what the source has lost
         options = replace(options, block_size=None, logical_sector_size=None)
-    usual = replace(options, disk_type="dynamic")
-    if usual != ImageOptions():
+    if replace(options, disk_type=None) != ImageOptions():
         raise ValueError(f"a {wanted} target has no block size, log, sector sizes or disk id to choose")
-    if wanted == "raw" and options != usual:
+    if wanted == "raw" and options.disk_type is not None:
         raise ValueError("a raw target has no type")
-    return Target(wanted, None)
+    return Target(wanted, None, disk_type_from(options, "fixed") == "dynamic")
 
 
 def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePlan:

@@ -1,0 +1,195 @@
+"""Whose parent is whose in a directory: told by identities, so also where files have other names by now."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+from vhdx.disk.parents import first_sentence, open_parent
+from vhdx.disk.places import ParentPolicy, is_named
+from vhdx.errors import VhdxError
+from vhdx.format.identifier import SIGNATURE
+from vhdx.format.locator import RELATIVE_PATH
+from vhdx.image import image, metadata
+from vhdx.storage.file import open_for_reading
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from uuid import UUID
+
+    from vhdx.image.image import Image
+    from vhdx.storage.base import ReadableStorage
+
+FOUND = "found"
+"""Opening the child finds the parent."""
+NAMED = "named"
+"""The child names the parent, which is not at or below its directory: to open it takes --parent-dir."""
+MOVED = "moved"
+"""The parent is here, and the child looks for it elsewhere."""
+SEVERAL = "several"
+"""More than one file has the identity of the parent, and not one of them its name."""
+MISSING = "missing"
+"""No file here has the identity of the parent."""
+LOOP = "loop"
+"""The image is its own ancestor."""
+ORPHANED = frozenset({MOVED, SEVERAL, MISSING, LOOP})
+
+
+class TreeImage(NamedTuple):
+    """One image: its parent as far as it is known, how that stands, and how many have it for their parent.
+
+    ``parent_state`` is None of images without a parent; ``named`` is what a child calls its parent.
+    ``virtual_size`` and ``file_size`` are bytes.
+    """
+
+    path: str
+    format: str
+    disk_type: str
+    virtual_size: int
+    file_size: int
+    data_write_guid: UUID
+    parent: str | None
+    parent_state: str | None
+    named: str | None
+    children: int
+
+
+class Unread(NamedTuple):
+    """A file that is an image, and cannot be opened."""
+
+    path: str
+    reason: str
+
+
+class Tree(NamedTuple):
+    """The images at or below a directory, and those that cannot be opened."""
+
+    directory: str
+    images: tuple[TreeImage, ...]
+    unread: tuple[Unread, ...]
+
+
+class _Member(NamedTuple):
+    """What one file says of itself, and which file opening it finds for its parent."""
+
+    found: TreeImage
+    linkages: frozenset[UUID]
+    parent: str | None
+
+
+def tree(directory: str | os.PathLike[str]) -> Tree:
+    """The VHDX images at or below ``directory``, each with its parent. Links to directories are not followed.
+
+    Raises OSError if the directory cannot be listed.
+    """
+    directory = os.fspath(directory)
+    members: dict[str, _Member] = {}
+    unread: list[Unread] = []
+    for path in _files(directory):
+        try:
+            member = _member(path)
+        except (VhdxError, OSError) as error:
+            unread.append(Unread(path, first_sentence(error)))
+            continue
+        if member is not None:
+            members[path] = member
+    return Tree(directory, tuple(_linked(members)), tuple(unread))
+
+
+def _files(directory: str) -> Iterator[str]:
+    os.listdir(directory)  # which raises, unlike a walk
+    for folder, folders, names in os.walk(directory):
+        folders.sort()
+        yield from (os.path.join(folder, name) for name in sorted(names))
+
+
+def _member(path: str) -> _Member | None:
+    """What a file says of itself; None if it is no image, or nothing that can be read without waiting."""
+    if not os.path.isfile(path):
+        return None
+    file = open_for_reading(path, lock=False)
+    try:
+        if file.size() < len(SIGNATURE) or file.read(len(SIGNATURE), 0) != SIGNATURE:
+            return None
+        return _described(image.load(file), file)
+    finally:
+        file.close()
+
+
+def _described(loaded: Image, file: ReadableStorage) -> _Member:
+    items = loaded.metadata
+    values = items.locator or {}
+    found = TreeImage(
+        path=file.name,
+        format="vhdx",
+        disk_type=items.disk_type,
+        virtual_size=items.disk_size,
+        file_size=file.size(),
+        data_write_guid=loaded.header.data_write_guid,
+        parent=None,
+        parent_state=MISSING if items.has_parent else None,
+        named=values.get(RELATIVE_PATH) or next((each for each in values.values() if "\\" in each), None),
+        children=0,
+    )
+    return _Member(found, metadata.linkages(values), _parent_by_name(loaded))
+
+
+def _parent_by_name(loaded: Image) -> str | None:
+    """The file that opening the image finds for its parent."""
+    if not loaded.metadata.has_parent:
+        return None
+    try:
+        parent = open_parent([loaded], ParentPolicy(), lock=False)
+    except (VhdxError, OSError):
+        return None
+    parent.file.close()
+    return os.path.realpath(parent.name)
+
+
+def _linked(members: dict[str, _Member]) -> Iterator[TreeImage]:
+    by_place = {os.path.realpath(path): path for path in members}
+    by_identity: dict[UUID, list[str]] = defaultdict(list)
+    for path in by_place.values():
+        by_identity[members[path].found.data_write_guid].append(path)
+    linked = {}
+    for path, member in members.items():
+        same = sorted({other for guid in member.linkages for other in by_identity[guid]} - {path})
+        linked[path] = _with_parent(member, by_place, same)
+    _break_loops(linked)
+    children: dict[str | None, int] = defaultdict(int)
+    for each in linked.values():
+        children[each.parent] += 1
+    for path, each in linked.items():
+        yield each._replace(children=children[path])
+
+
+def _with_parent(member: _Member, by_place: dict[str, str], same: list[str]) -> TreeImage:
+    """The image with its parent: by name if that is the right one, else by identity if that is one."""
+    found = member.found
+    if found.parent_state is None:
+        return found
+    if member.parent is not None:
+        return found._replace(parent=by_place.get(member.parent, member.parent), parent_state=FOUND)
+    home = os.path.dirname(os.path.realpath(found.path))
+    named = os.path.normpath(os.path.join(home, *(found.named or "").split("\\")))
+    if by_place.get(named) in same:
+        return found._replace(parent=by_place[named], parent_state=NAMED)
+    likely = [path for path in same if len(same) == 1 or is_named(path, [found.named or ""])]
+    if len(likely) == 1:
+        return found._replace(parent=likely[0], parent_state=MOVED)
+    return found._replace(parent_state=SEVERAL if same else MISSING)
+
+
+def _break_loops(linked: dict[str, TreeImage]) -> None:
+    """Take the parent from images that are their own ancestors."""
+    sound: set[str] = set()
+    for path in linked:
+        way: dict[str, None] = {}
+        at: str | None = path
+        while at is not None and at in linked and at not in way and at not in sound:
+            way[at] = None
+            at = linked[at].parent
+        if at is not None and at in way:
+            linked[at] = linked[at]._replace(parent=None, parent_state=LOOP)
+        sound.update(way)
