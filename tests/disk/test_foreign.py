@@ -26,6 +26,8 @@ def test_images_of_other_programs(tmp_path: Path, kind: str, name: str, suffix: 
     path = tmp_path / f"disk{suffix}"
     run_program("qemu-img", "create", "-q", "-f", kind, path, "10M")
     with pytest.raises(ValueError, match=f"is a {name}.*make a raw disk"):
+        vhdx.open(path, salvage=True)
+    with pytest.raises(ValueError, match=f"is a {name}.*make a raw disk"):
         vhdx.convert(path, tmp_path / "new.vhdx")
     assert not (tmp_path / "new.vhdx").exists()
 

@@ -105,7 +105,10 @@ def _insert(
         open_any(image, mode="r+", parents=policy) as disk,
     ):
         refuse_orphans_of(image, disk)
-        insert(disk, places, path, tell=told, options=options, progress=progress)
+        try:
+            insert(disk, places, path, tell=told, options=options, progress=progress)
+        except FileExistsError as error:
+            raise FileExistsError(error.errno, error.strerror, f"{error.filename} in {image}") from error
     return told.code
 
 

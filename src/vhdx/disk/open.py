@@ -286,10 +286,11 @@ def open_any(
 
 
 def _format_to_salvage(file: Openable, storage: ReadableStorage) -> Format:
-    """What a file is by its contents or, where its beginning is lost, by its name."""
-    found = format_of_file(storage)
+    """What a file is by its contents or, of an image whose beginning is lost, by its name."""
     by_suffix = format_of_name(os.fspath(file)) if isinstance(file, str | os.PathLike) else None
-    return by_suffix if found == "raw" and by_suffix else format_of_contents(file, storage)
+    if by_suffix in ("vhdx", "vhd") and format_of_file(storage) == "raw":
+        return by_suffix
+    return format_of_contents(file, storage)
 
 
 def _any_writable(
