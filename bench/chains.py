@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.chain import VhdxDisk
 
 MIB = 1024 * 1024
 SIZE = 64 * MIB
@@ -40,7 +40,7 @@ def measure(folder: Path) -> list[Row]:
     return rows + _large_child(folder) + _merge(folder)
 
 
-def _chain(folder: Path, depth: int) -> Disk:
+def _chain(folder: Path, depth: int) -> VhdxDisk:
     """All data in the base: the longest way."""
     path = folder / f"{depth}-1.vhdx"
     vhdx.create(path, SIZE, block_size="1M")
@@ -54,7 +54,7 @@ def _chain(folder: Path, depth: int) -> Disk:
     return open_disk(path)
 
 
-def _reading(disk: Disk, length: int, count: int) -> Callable[[], None]:
+def _reading(disk: VhdxDisk, length: int, count: int) -> Callable[[], None]:
     chosen = random.Random(1)
     offsets = [chosen.randrange((SIZE - length) // 4096 + 1) * 4096 for _ in range(count)]
     buffer = bytearray(length)
@@ -87,7 +87,7 @@ def _large_child(folder: Path) -> list[Row]:
     return [Row("changed extents of a 64 TiB child, 1 % of its blocks", found["vhdx"], "", None)]
 
 
-def _count(disk: Disk, expected: int) -> None:
+def _count(disk: VhdxDisk, expected: int) -> None:
     assert sum(1 for _ in disk.changed_extents()) == expected
 
 

@@ -14,7 +14,7 @@ from vhdx.version import __version__
 if TYPE_CHECKING:
     from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.open import open_any as open  # noqa: A004  the name people expect
-    from vhdx.disk.opened import OpenedDisk as Disk
+    from vhdx.disk.opened import Disk
     from vhdx.disk.places import ParentPolicy
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.errors import (
@@ -162,7 +162,7 @@ _HOMES = {
     "vhdx.partitions.table": ("Partition", "PartitionTable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_OTHER_NAMES = {"open": "open_any", "Disk": "OpenedDisk", "info": "info_any"}
+_OTHER_NAMES = {"open": "open_any", "info": "info_any"}
 
 
 def __getattr__(name: str) -> object:

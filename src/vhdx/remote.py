@@ -21,7 +21,7 @@ from vhdx.storage.stream import is_url
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
-    from vhdx.disk.opened import OpenedDisk
+    from vhdx.disk.opened import Disk
     from vhdx.disk.places import Parents
     from vhdx.storage.base import ReadableStorage
     from vhdx.storage.elsewhere import CachedFile
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 def open(  # noqa: A001  as in vhdx.open
     url: str, *, image_format: Format | None = None, parents: Parents = None, **options: Any
-) -> OpenedDisk:
+) -> Disk:
     """Open the image behind a URL to read its virtual disk.
 
     ``parents`` names the parents of a differencing image, by URLs or paths; no other is ever looked for or

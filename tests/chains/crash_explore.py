@@ -12,7 +12,7 @@ from tests.support.naive import naive_reader
 from tests.support.soundness import Survey
 from tests.support.sparse import PAGE, Content, ContentStorage
 from vhdx import ExtentKind
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.image import image
 
 from .crash_session import ChainSession, Family
@@ -90,7 +90,7 @@ def file_of(content: Content) -> int:
     return descriptor
 
 
-def _check_extents(disk: Disk, survey: Survey) -> None:
+def _check_extents(disk: VhdxDisk, survey: Survey) -> None:
     """What the leaf is said to hold stands inside the blocks that the survey found."""
     size = survey.disk.block_size
     for extent in disk.extents():

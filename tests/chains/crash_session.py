@@ -9,7 +9,7 @@ from tests.support.expectation import Opened
 from tests.support.layout import HEADER
 from tests.support.soundness import Survey, Surveyor
 from tests.support.sparse import PAGE, SECTOR, SECTORS_OF_A_PAGE, ZERO_SECTOR, Content, ContentStorage
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.image import image
 from vhdx.image.image import Image
 from vhdx.ops.rebase import _copy_differences
@@ -42,9 +42,9 @@ class Family:
         """The layers under a leaf."""
         return self._chains[self._guid(leaf)]
 
-    def disk(self, leaf: Image) -> Disk:
+    def disk(self, leaf: Image) -> VhdxDisk:
         """The chain, for reading."""
-        return Disk((leaf, *self.below(leaf)))
+        return VhdxDisk((leaf, *self.below(leaf)))
 
     def twin(self, leaf: Image, survey: Survey) -> Twin:
         """The chain as the twin sees it."""
@@ -89,25 +89,25 @@ class ChainSession(Session):
         self.newest = dict(self.before)
 
     @property
-    def disk(self) -> Disk:
+    def disk(self) -> VhdxDisk:
         """The chain, opened if need be."""
         if self._disk is None:
             self.record.mark(Opened())
             self._opened_at = len(self.record.operations)
             leaf = image.load(self.storage)
             below = self.family.below(leaf)
-            self._disk = Disk(
-                (leaf, *below), partial(Writer, self.storage, leaf, below=Disk(below) if below else None)
+            self._disk = VhdxDisk(
+                (leaf, *below), partial(Writer, self.storage, leaf, below=VhdxDisk(below) if below else None)
             )
         return self._disk
 
-    def _below(self, leaf: Image) -> Disk | None:
-        return Disk(self.family.below(leaf))
+    def _below(self, leaf: Image) -> VhdxDisk | None:
+        return VhdxDisk(self.family.below(leaf))
 
     def rebase(self, guid: UUID, *, safe: bool) -> None:
         """As `vhdx rebase`, the parent already found. A reader sees no difference, as after repairing."""
         disk = self.disk
-        new_parent = Disk(self.family._chains[guid])
+        new_parent = VhdxDisk(self.family._chains[guid])
         if safe:
             self._ask("write", 0, self.size)
             _copy_differences(disk, new_parent, None)

@@ -18,7 +18,7 @@ from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.soundness import SHORT, Survey, Surveyor
 from tests.support.sparse import Content, ContentStorage, content_of
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.image import image, metadata
 from vhdx.ops import fold
 from vhdx.reshape.resize import resize
@@ -121,13 +121,13 @@ class Chain:
         }
         self.deep = deep
 
-    def _below(self) -> Disk | None:
-        return Disk([image.load(ContentStorage(content)) for content in self.deep]) if self.deep else None
+    def _below(self) -> VhdxDisk | None:
+        return VhdxDisk([image.load(ContentStorage(content)) for content in self.deep]) if self.deep else None
 
-    def _opened(self, storage: Any, parents: object = None) -> Disk:
+    def _opened(self, storage: Any, parents: object = None) -> VhdxDisk:
         leaf, below = image.load(storage), self._below()
         layers = [leaf, *(below.layers if below else ())]
-        return Disk(layers, partial(Writer, storage, leaf, below=below))
+        return VhdxDisk(layers, partial(Writer, storage, leaf, below=below))
 
     def _resize(self, storage: Any, size: int, *, parents: object, identity: UUID) -> None:
         resize(storage, size, below=self._below(), identity=identity)
@@ -156,7 +156,7 @@ def twin_of(files: list[Content]) -> bytes:
 
 
 def ours(files: list[Content]) -> bytes:
-    disk = Disk([image.load(ContentStorage(content)) for content in files])
+    disk = VhdxDisk([image.load(ContentStorage(content)) for content in files])
     return disk.pread(disk.size, 0)
 
 

@@ -7,7 +7,7 @@ import pytest
 import vhdx
 from tests.support.layout import MIB, TIB
 from vhdx.disk.base import padded_read
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.ops import rebase
 
 PLACES = (0, 3 * MIB + 512, TIB - 8 * MIB)
@@ -25,7 +25,7 @@ def test_what_neither_parent_stores_is_not_read(tmp_path: Path, monkeypatch: pyt
         disk.pwrite(b"leaf" * (MIB // 2), TIB)  # what is asked for next begins behind the new parent
     reads = []
 
-    def counted(disk: Disk, length: int, offset: int) -> bytes:
+    def counted(disk: VhdxDisk, length: int, offset: int) -> bytes:
         reads.append(offset)
         assert len(reads) < 1000
         return padded_read(disk, length, offset)

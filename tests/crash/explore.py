@@ -16,7 +16,7 @@ from tests.support.naive import naive_reader
 from tests.support.soundness import SHORT, Survey, Surveyor
 from tests.support.sparse import PAGE, SECTORS_OF_A_PAGE, Content, ContentStorage
 from vhdx import ExtentKind
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.image import image
 from vhdx.journal.replay import replay
 from vhdx.journal.ring import Ring
@@ -107,7 +107,7 @@ class Explorer:
         """Promises 4 to 7 and 10: the file opens, is sound, and holds what it may hold."""
         survey = self.surveyor.survey(content)
         assert survey.warnings <= self.warnings, survey.warnings
-        disk = Disk((image.load(ContentStorage(content)),))
+        disk = VhdxDisk((image.load(ContentStorage(content)),))
         twin = survey.read
         read = disk.pread
 
@@ -170,7 +170,7 @@ def _touched(session: Session) -> set[int]:
     return {sector // SECTORS_OF_A_PAGE for sector in sectors}
 
 
-def _check_extents(disk: Disk, survey: Survey) -> None:
+def _check_extents(disk: VhdxDisk, survey: Survey) -> None:
     """The library finds the same blocks at the same places as the survey."""
     size = survey.disk.block_size
     found = {}

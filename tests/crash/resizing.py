@@ -12,7 +12,7 @@ from tests.support.patterns import pattern
 from tests.support.presets import qemu_like
 from tests.support.soundness import Surveyor
 from tests.support.sparse import Content, ContentStorage, content_of
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.image import image
 from vhdx.reshape.resize import resize
 
@@ -48,7 +48,7 @@ def resized(case: Case, content: Content) -> tuple[Record, Content]:
     record = Record()
     storage = record.storage(FILE, content)
     layers = [image.load(ContentStorage(parent)) for parent in case.below]
-    resize(storage, case.new_size, below=Disk(layers) if layers else None)
+    resize(storage, case.new_size, below=VhdxDisk(layers) if layers else None)
     return record, storage.content
 
 
@@ -73,7 +73,7 @@ def read_by_twin(content: Content, below: list[Content]) -> Callable[[int, int],
 
 def read_by_us(content: Content, below: list[Content]) -> Callable[[int, int], bytes]:
     """The same by the library."""
-    return Disk([image.load(ContentStorage(one)) for one in (content, *below)]).pread
+    return VhdxDisk([image.load(ContentStorage(one)) for one in (content, *below)]).pread
 
 
 def _own(number: int, length: int = MIB) -> Block:

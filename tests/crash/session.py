@@ -15,7 +15,7 @@ from tests.support.lying import Record
 from tests.support.patterns import pattern
 from tests.support.soundness import Survey, Surveyor
 from tests.support.sparse import PAGE, SECTOR, ZERO_SECTOR, Content
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.open import writable_disk
 from vhdx.image import image
 from vhdx.image.image import Image
@@ -52,7 +52,7 @@ class Session:
         self.newest = dict(self.before)
         self.unsure: dict[int, set[bytes]] = {}
         """What sectors may hold that were changed after the last flush."""
-        self._disk: Disk | None = None
+        self._disk: VhdxDisk | None = None
         self._writes = 0
         self._opened_at = 0
         self._killed_at: int | None = None
@@ -60,7 +60,7 @@ class Session:
         """The user items, by the number of their GUID."""
 
     @property
-    def disk(self) -> Disk:
+    def disk(self) -> VhdxDisk:
         """The disk, opened if need be."""
         if self._disk is None:
             self.record.mark(Opened())
@@ -199,7 +199,7 @@ class Session:
         self.record.mark(Opened())
         self._ask(request)
 
-    def _below(self, leaf: Image) -> Disk | None:
+    def _below(self, leaf: Image) -> VhdxDisk | None:
         """What lies under a leaf."""
         assert not leaf.metadata.has_parent
         return None

@@ -27,7 +27,7 @@ from tests.support.patterns import pattern
 from tests.support.reading import whole
 from tests.support.structures import HEADER, item, locate, log_entry, structures
 from vhdx import CorruptImageError, Doubt, ExtentKind, UnsupportedImageError, VhdxError
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.open import open_disk
 
 Change = Callable[[ImageBuilder], None]
@@ -41,7 +41,7 @@ def salvaged(path: Path) -> tuple[bytes, list[Doubt]]:
         return content, list(disk.doubts)
 
 
-def check_extents(disk: Disk, content: bytes) -> None:
+def check_extents(disk: VhdxDisk, content: bytes) -> None:
     """Extents cover the disk, and what they say is what is read, in pieces of any size."""
     end = 0
     for extent in disk.extents():
@@ -246,7 +246,7 @@ def test_a_bad_place_keeps_what_the_parent_says(tmp_path: Path) -> None:
         assert content[at : at + 512] == (bytes(512) if sector in (1, 2, 4) else right[at : at + 512])
 
 
-def said_nothing(disk: Disk) -> list[tuple[int, int]]:
+def said_nothing(disk: VhdxDisk) -> list[tuple[int, int]]:
     """Where a child leaves the answer to its parent."""
     own = disk.own_extents()
     return [(e.offset, e.length) for e in own if e.kind is vhdx.ExtentKind.UNALLOCATED]

@@ -18,8 +18,8 @@ from tests.support.logs import Data, Entry, LogBuilder
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.sparse import PAGE, Content, ContentStorage, content_of
-from vhdx.disk.chain import Disk
-from vhdx.disk.opened import OpenedDisk
+from vhdx.disk.chain import VhdxDisk
+from vhdx.disk.opened import Disk
 from vhdx.errors import VhdxError
 from vhdx.examine import salvage
 from vhdx.examine.check import examine
@@ -180,13 +180,13 @@ class Salvaged(NamedTuple):
 def salvaged(content: Content, known: KnownDisk = NOTHING_KNOWN) -> Salvaged | None:
     """What can be read; None where that is refused."""
     try:
-        disk = Disk([salvage.load(HoleyStorage(content), known)])
+        disk = VhdxDisk([salvage.load(HoleyStorage(content), known)])
     except VhdxError:
         return None
     return read_wholly(disk)
 
 
-def read_wholly(disk: OpenedDisk) -> Salvaged:
+def read_wholly(disk: Disk) -> Salvaged:
     """All of a disk, but for what is known to be holes."""
     pages: dict[int, bytes] = {}
     for start, length in disk.data_ranges():

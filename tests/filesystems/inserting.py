@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from vhdx.disk.base import VirtualDisk
-    from vhdx.disk.opened import OpenedDisk
+    from vhdx.disk.opened import Disk
     from vhdx.filesystems.insert.inserter import Inserter
 
 MAKING = {
@@ -71,7 +71,7 @@ def check(image: Path) -> None:
     assert not any(word in said for word in ("Dirty", "differ", "wrong", "Orphan", "corrupt")), said
 
 
-def hashes(disk: OpenedDisk) -> dict[str, str]:
+def hashes(disk: Disk) -> dict[str, str]:
     """The SHA-256 of every file, as libfsfat reads it; of directories nothing."""
     (volume,) = volumes(disk)
     found = {}

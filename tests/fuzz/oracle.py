@@ -13,7 +13,7 @@ from tests.support.judge import check_words
 from tests.support.layout import GIB, MIB, SECTOR
 from tests.support.naive import NaiveDisk, naive_disk
 from tests.support.sparse import Content, ContentStorage
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.errors import VhdxError
 from vhdx.extents import Extent, ExtentKind
 from vhdx.format import guids
@@ -40,7 +40,7 @@ class Refused(NamedTuple):
 class Opened(NamedTuple):
     """A disk and the images behind it."""
 
-    disk: Disk
+    disk: VhdxDisk
     layers: tuple[Image, ...]
 
 
@@ -86,7 +86,7 @@ def opened(content: Content, parent: Content | None = None) -> Opened | Refused:
     layers = [leaf]
     if leaf.metadata.has_parent and parent is not None:
         layers.append(image.load(ContentStorage(parent, "parent.vhdx")))
-    return Opened(Disk(layers), tuple(layers))
+    return Opened(VhdxDisk(layers), tuple(layers))
 
 
 def _assert_cheap(storage: Meter, leaf: Image | Refused) -> None:
@@ -107,7 +107,7 @@ def twin_of(content: Content, parent: Content | NaiveDisk | None = None) -> Naiv
     return naive_disk(read, content.size, below)
 
 
-def assert_reads(disk: Disk, twin: NaiveDisk | None) -> None:
+def assert_reads(disk: VhdxDisk, twin: NaiveDisk | None) -> None:
     """Both ways of reading agree, with each other and with the twin."""
     for offset, length in samples(disk):
         got = answer(lambda start=offset, count=length: disk.pread(count, start))  # type: ignore[misc]
@@ -122,7 +122,7 @@ def assert_reads(disk: Disk, twin: NaiveDisk | None) -> None:
             assert got == twin.read(offset, length), f"{length} bytes at {offset} are wrong"
 
 
-def samples(disk: Disk) -> Iterator[tuple[int, int]]:
+def samples(disk: VhdxDisk) -> Iterator[tuple[int, int]]:
     """(offset, length) of ranges worth reading: both ends, the middle, across the borders of blocks."""
     size, block = disk.size, disk.block_size
     wanted = (0, MIB - 1024, block - 1024, 2 * block - 512, 3 * block, size // 2, size - 1536)
@@ -131,7 +131,7 @@ def samples(disk: Disk) -> Iterator[tuple[int, int]]:
         yield start, min(_PIECE, size - start)
 
 
-def told_extents(disk: Disk, offset: int, length: int) -> tuple[list[Extent], str | None]:
+def told_extents(disk: VhdxDisk, offset: int, length: int) -> tuple[list[Extent], str | None]:
     """The first extents of a range, and why there are no more if the library refuses to go on."""
     told: list[Extent] = []
     try:
@@ -143,7 +143,7 @@ def told_extents(disk: Disk, offset: int, length: int) -> tuple[list[Extent], st
     return told, None
 
 
-def assert_extents(disk: Disk, layers: tuple[Image, ...], twin: NaiveDisk | None) -> None:
+def assert_extents(disk: VhdxDisk, layers: tuple[Image, ...], twin: NaiveDisk | None) -> None:
     """As far as extents go they cover the disk in order, and a read of each gives what it says.
 
     Of large disks both ends are enough: a table of 1 MiB takes as long as hundreds of small images.
@@ -156,7 +156,7 @@ def assert_extents(disk: Disk, layers: tuple[Image, ...], twin: NaiveDisk | None
         _assert_range(disk, layers, twin, range(disk.size - part, disk.size))
 
 
-def _assert_range(disk: Disk, layers: tuple[Image, ...], twin: NaiveDisk | None, whole: range) -> None:
+def _assert_range(disk: VhdxDisk, layers: tuple[Image, ...], twin: NaiveDisk | None, whole: range) -> None:
     told, refusal = told_extents(disk, whole.start, len(whole))
     end = whole.start
     for extent in told:
@@ -172,7 +172,7 @@ def _assert_range(disk: Disk, layers: tuple[Image, ...], twin: NaiveDisk | None,
 
 
 def _assert_true(
-    disk: Disk, layers: tuple[Image, ...], twin: NaiveDisk | None, extent: Extent, offset: int
+    disk: VhdxDisk, layers: tuple[Image, ...], twin: NaiveDisk | None, extent: Extent, offset: int
 ) -> None:
     length = min(512, extent.end - offset)
     got = disk.pread(length, offset)

@@ -68,7 +68,7 @@ MISTAKES = [
     Mistake("look", "vhdx.examine.salvage_read.SalvageReader.locate", lambda *_: -2),
     Mistake("vhd", "vhdx.format.vhd._damage", lambda *_: None),
     Mistake("nbd", "vhdx.nbd.transmit.Requests.refusal", lambda *_: Error.NONE),
-    Mistake("write", "vhdx.disk.chain.Disk.zero", lambda *_: None),
+    Mistake("write", "vhdx.disk.chain.VhdxDisk.zero", lambda *_: None),
     Mistake("repair", "vhdx.storage.staged.StagedChanges.perform", lambda *_: None),
     Mistake("sizes", "tests.fuzz.targets.sizes.format_size", lambda size: ""),
 ]

@@ -15,7 +15,7 @@ import vhdx
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from vhdx.disk.base import VirtualDisk
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.open import open_any
 from vhdx.mount.directory import KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE, DiskDirectory
 
@@ -237,7 +237,7 @@ def test_what_is_wrong_with_the_image_is_told_once_in_words(path: Path) -> None:
 # Blocks ------------------------------------------------------------------------------------------
 
 
-class Refusing(Disk):
+class Refusing(VhdxDisk):
     """A disk whose table is damaged from its second MiB on."""
 
     size = SIZE
@@ -271,7 +271,7 @@ def test_no_blocks_means_that_all_were_counted(monkeypatch: pytest.MonkeyPatch) 
     assert set(told[:-1]) == {1}
 
 
-class Endless(Disk):
+class Endless(VhdxDisk):
     """A disk of 64 TiB with two extents in each MiB."""
 
     size = 64 << 40

@@ -23,7 +23,7 @@ from tests.support.lying import Crash, Record, crashes
 from tests.support.parts import Block
 from tests.support.sparse import content_of
 from tests.support.tools import needs
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.filesystems.base import Examined, NotFreeError
 from vhdx.image import image
 from vhdx.ops.compact import Asked, compact_in_place
@@ -331,7 +331,7 @@ def test_no_crash_loses_a_byte_that_is_used(used: Used, monkeypatch: pytest.Monk
     blocks = {number: Block(data[number * MIB : (number + 1) * MIB]) for number in range(len(data) // MIB)}
     storage = (record := Record()).storage(FILE, content_of(ImageBuilder(len(data), blocks=blocks)))
     leaf = image.load(storage)
-    disk = Disk([leaf])
+    disk = VhdxDisk([leaf])
     discard = Discard(disk, vhdx.VolumeSelection())
     asked = Asked(scan_zeros=False, punch=True, free=(), discard=discard)
     assert compact_in_place(storage, leaf, None, asked, Meter(None)).freed_blocks
@@ -340,7 +340,7 @@ def test_no_crash_loses_a_byte_that_is_used(used: Used, monkeypatch: pytest.Monk
         if isinstance(item, Crash) and item.files[FILE].digest not in seen:
             seen.add(item.files[FILE].digest)
             crashed = Record().storage(FILE, item.files[FILE])
-            with Disk([image.load(crashed)]) as after:
+            with VhdxDisk([image.load(crashed)]) as after:
                 assert_kept(used, after.pread(after.size, 0))
     assert len(seen) > 20
 

@@ -24,7 +24,7 @@ from tests.support.parts import Bitmap, Block
 from tests.support.tools import needs
 from vhdx import CorruptImageError, Extent, ExtentKind
 from vhdx.disk.census import count_layer, layer_extents
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.open import open_any, open_disk
 from vhdx.ops.map import cells, layer_rows, map_rows, summary
 from vhdx.tally import Tally
@@ -91,7 +91,7 @@ def _counted(extents: list[Extent]) -> tuple[dict[tuple[int, ExtentKind, int], t
 
 
 def _summed(
-    disk: Disk, depth: int | None = None
+    disk: VhdxDisk, depth: int | None = None
 ) -> tuple[dict[tuple[int, ExtentKind, int], tuple[int, int]], int]:
     tally = Tally()
     if depth is None:

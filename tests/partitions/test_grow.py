@@ -14,7 +14,7 @@ from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.tools import needs
 from tests.write.checking import is_clean
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.partitions.grow import grown
 from vhdx.partitions.read import read_table
 from vhdx.partitions.table import PartitionTable
@@ -205,19 +205,19 @@ def test_the_file_system_takes_the_space(tmp_path: Path, kind: str) -> None:
 
 def test_interrupted_and_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the steps: what is durable then is the old table or the new one; the next run completes it."""
-    write = Disk.pwrite
+    write = VhdxDisk.pwrite
     for wanted in range(4):
         path = image_of(gpt_disk(SIZE, PLACES), tmp_path)
         left = [wanted]
 
-        def counted(disk: Disk, data: bytes, offset: int, left: list[int] = left) -> None:
+        def counted(disk: VhdxDisk, data: bytes, offset: int, left: list[int] = left) -> None:
             if not left[0]:
                 raise KeyboardInterrupt
             left[0] -= 1
             write(disk, data, offset)
 
         with monkeypatch.context() as patched:
-            patched.setattr(Disk, "pwrite", counted)
+            patched.setattr(VhdxDisk, "pwrite", counted)
             with pytest.raises(KeyboardInterrupt):
                 vhdx.resize(path, grow_partition=2)
         with vhdx.open(path) as disk:

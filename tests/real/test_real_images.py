@@ -16,7 +16,7 @@ import vhdx
 from tests.support.layout import GIB, MIB
 from tests.support.naive import naive_content
 from tests.support.reading import assert_cover, footprint, scattered
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.open import open_disk
 
 IMAGES = Path(__file__).parents[3] / "shared" / "images"
@@ -64,7 +64,7 @@ def digest_of(pieces: Iterator[bytes | bytearray | memoryview]) -> str:
     return digest.hexdigest()
 
 
-def by_pread(disk: Disk) -> Iterator[bytes]:
+def by_pread(disk: VhdxDisk) -> Iterator[bytes]:
     """In pieces of many lengths, so that they begin at every alignment and cross every border."""
     lengths = cycle((1, 511, 512, 4096, 65_537, 3 * MIB + 1, 1_000_003, 8 * MIB - 5))
     starts = takewhile(lambda at: at < disk.size, accumulate(lengths, initial=0))
@@ -74,7 +74,7 @@ def by_pread(disk: Disk) -> Iterator[bytes]:
         start = end
 
 
-def by_preadinto(disk: Disk) -> Iterator[memoryview]:
+def by_preadinto(disk: VhdxDisk) -> Iterator[memoryview]:
     """In pieces of 4 MiB into one buffer that is never cleared."""
     buffer = memoryview(bytearray(b"\xff" * (4 * MIB)))
     for offset in range(0, disk.size, len(buffer)):
@@ -83,13 +83,13 @@ def by_preadinto(disk: Disk) -> Iterator[memoryview]:
         yield piece
 
 
-WAYS: list[Callable[[Disk], Iterator[Any]]] = [by_pread, by_preadinto]
+WAYS: list[Callable[[VhdxDisk], Iterator[Any]]] = [by_pread, by_preadinto]
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", UP_TO_1_GIB)
 def test_promise_1_the_content_is_what_it_should_be(
-    name: str, way: Callable[[Disk], Iterator[Any]], unpacked: Unpack
+    name: str, way: Callable[[VhdxDisk], Iterator[Any]], unpacked: Unpack
 ) -> None:
     with open_disk(unpacked(name)) as disk:
         assert disk.size == LISTED[name]["virtual_size"]

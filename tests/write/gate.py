@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.open import writable_disk
 from vhdx.storage.file import open_for_writing
 
@@ -74,7 +74,7 @@ class Gate:
         return call
 
 
-def gated(path: Path) -> tuple[Gate, Disk]:
+def gated(path: Path) -> tuple[Gate, VhdxDisk]:
     """An image opened for writing through a gate, which looks like a storage at run time only."""
     gate = Gate(open_for_writing(str(path)))
     return gate, writable_disk(gate)

@@ -14,7 +14,7 @@ import pytest
 import vhdx
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.open import open_disk
 from vhdx.write.pins import Pins
 
@@ -27,7 +27,7 @@ OLD, OTHER, WRITTEN = (pattern(tag, MIB) for tag in (1, 2, 3))
 
 
 @pytest.fixture(name="opened")
-def _opened(tmp_path: Path) -> Iterator[tuple[Path, Gate, Disk]]:
+def _opened(tmp_path: Path) -> Iterator[tuple[Path, Gate, VhdxDisk]]:
     """A disk whose block 1 is present."""
     path = tmp_path / "a.vhdx"
     vhdx.create(path, SIZE, block_size=MIB)
@@ -38,14 +38,14 @@ def _opened(tmp_path: Path) -> Iterator[tuple[Path, Gate, Disk]]:
         yield path, gate, disk
 
 
-def place_of(disk: Disk, block: int) -> int:
+def place_of(disk: VhdxDisk, block: int) -> int:
     """Where a block is in the file."""
     (extent,) = disk.extents(offset=block * MIB, length=MIB)
     assert extent.file_offset is not None
     return extent.file_offset
 
 
-def give_block_1_to_block_5(disk: Disk) -> None:
+def give_block_1_to_block_5(disk: VhdxDisk) -> None:
     """The space of block 1 becomes that of block 5, durably."""
     place = place_of(disk, 1)
     disk.trim(length=MIB, offset=MIB)
@@ -63,7 +63,7 @@ def unpinned() -> Iterator[None]:
         yield
 
 
-def test_promise_10_a_running_write_keeps_its_space(opened: tuple[Path, Gate, Disk]) -> None:
+def test_promise_10_a_running_write_keeps_its_space(opened: tuple[Path, Gate, VhdxDisk]) -> None:
     _, gate, disk = opened
     place = place_of(disk, 1)
     stop = gate.stop(named("write_at", place, place + MIB))
@@ -79,7 +79,7 @@ def test_promise_10_a_running_write_keeps_its_space(opened: tuple[Path, Gate, Di
     assert disk.pread(MIB, MIB) in (bytes(MIB), WRITTEN)
 
 
-def test_the_test_above_can_fail(opened: tuple[Path, Gate, Disk]) -> None:
+def test_the_test_above_can_fail(opened: tuple[Path, Gate, VhdxDisk]) -> None:
     _, gate, disk = opened
     place = place_of(disk, 1)
     stop = gate.stop(named("write_at", place, place + MIB))
@@ -92,21 +92,21 @@ def test_the_test_above_can_fail(opened: tuple[Path, Gate, Disk]) -> None:
     assert disk.pread(MIB, 5 * MIB) == WRITTEN  # another block's data
 
 
-def _pread(disk: Disk) -> bytes:
+def _pread(disk: VhdxDisk) -> bytes:
     return disk.pread(MIB - 7, MIB + 7)
 
 
-def _preadinto(disk: Disk) -> bytes:
+def _preadinto(disk: VhdxDisk) -> bytes:
     buffer = bytearray(MIB - 7)
     disk.preadinto(buffer, MIB + 7)
     return bytes(buffer)
 
 
-def _pread_over_borders(disk: Disk) -> bytes:
+def _pread_over_borders(disk: VhdxDisk) -> bytes:
     return disk.pread(2 * MIB, MIB // 2)[MIB // 2 + 7 : MIB // 2 + MIB]
 
 
-READS: dict[str, Callable[[Disk], bytes]] = {
+READS: dict[str, Callable[[VhdxDisk], bytes]] = {
     "pread": _pread,
     "preadinto": _preadinto,
     "pread over borders": _pread_over_borders,
@@ -116,14 +116,14 @@ READS: dict[str, Callable[[Disk], bytes]] = {
 @pytest.mark.parametrize("name", READS)
 @pytest.mark.parametrize("after", [False, True])
 def test_promise_10_a_running_read_sees_no_other_block(
-    opened: tuple[Path, Gate, Disk], name: str, after: bool
+    opened: tuple[Path, Gate, VhdxDisk], name: str, after: bool
 ) -> None:
     _, gate, disk = opened
     assert found_by(READS[name], gate, disk, after=after) in (OLD[7:], bytes(MIB - 7))
 
 
 @pytest.mark.parametrize("name", READS)
-def test_the_test_above_can_fail_too(opened: tuple[Path, Gate, Disk], name: str) -> None:
+def test_the_test_above_can_fail_too(opened: tuple[Path, Gate, VhdxDisk], name: str) -> None:
     _, gate, disk = opened
 
     class Still(int):
@@ -136,7 +136,7 @@ def test_the_test_above_can_fail_too(opened: tuple[Path, Gate, Disk], name: str)
     assert found_by(READS[name], gate, disk, after=False) == OTHER[7:]  # another block's data
 
 
-def found_by(read: Callable[[Disk], bytes], gate: Gate, disk: Disk, *, after: bool) -> bytes:
+def found_by(read: Callable[[VhdxDisk], bytes], gate: Gate, disk: VhdxDisk, *, after: bool) -> bytes:
     """What a read returns that was stopped while the space got another owner."""
     place = place_of(disk, 1)
 
@@ -152,7 +152,7 @@ def found_by(read: Callable[[Disk], bytes], gate: Gate, disk: Disk, *, after: bo
     return reading.result()
 
 
-def test_promise_10_nothing_is_punched_or_cut_under_a_write(opened: tuple[Path, Gate, Disk]) -> None:
+def test_promise_10_nothing_is_punched_or_cut_under_a_write(opened: tuple[Path, Gate, VhdxDisk]) -> None:
     path, gate, disk = opened
     place = place_of(disk, 1)
     stop = gate.stop(named("write_at", place, place + MIB))
@@ -171,7 +171,7 @@ def test_promise_10_nothing_is_punched_or_cut_under_a_write(opened: tuple[Path, 
 
 
 def test_promise_10_an_interrupted_wait_is_not_taken_for_an_end(
-    opened: tuple[Path, Gate, Disk], monkeypatch: pytest.MonkeyPatch
+    opened: tuple[Path, Gate, VhdxDisk], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, gate, disk = opened
     place = place_of(disk, 1)
@@ -209,7 +209,7 @@ def _interrupt(seconds: float) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_write_that_fails_lets_go_of_its_pin(opened: tuple[Path, Gate, Disk]) -> None:
+def test_a_write_that_fails_lets_go_of_its_pin(opened: tuple[Path, Gate, VhdxDisk]) -> None:
     _, gate, disk = opened
     place = place_of(disk, 1)
 

@@ -22,7 +22,7 @@ import pytest
 import vhdx
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.open import open_disk
 
 from .checking import assert_sound, copied, is_clean
@@ -165,7 +165,7 @@ def test_signals_that_read_and_write_lose_nothing(in_memory: Path) -> None:
             assert disk.pread(512, block * MIB) == MARK
 
 
-def inside(path: Path, function: Callable[[Disk], None]) -> Disk:
+def inside(path: Path, function: Callable[[VhdxDisk], None]) -> VhdxDisk:
     """A disk in the middle of whose next write a function is called, as a signal's handler would be."""
     gate, disk = gated(path)
     disk.pwrite(bytes(512), 0)
@@ -186,7 +186,7 @@ def test_close_in_a_handler_is_refused_and_does_not_wait_for_itself(tmp_path: Pa
     path = made(tmp_path / "a.vhdx", 4)
     caught: list[BaseException] = []
 
-    def close(disk: Disk) -> None:
+    def close(disk: VhdxDisk) -> None:
         try:
             disk.close()
         except RuntimeError as error:
@@ -204,7 +204,7 @@ def test_a_finaliser_is_refused_and_python_says_so(tmp_path: Path, monkeypatch: 
     """What the collector runs inside a call; of a BufferedWriter Python itself says nothing."""
 
     class Careless:
-        def __init__(self, disk: Disk) -> None:
+        def __init__(self, disk: VhdxDisk) -> None:
             self.disk, self.circle = disk, self
 
         def __del__(self) -> None:
@@ -214,7 +214,7 @@ def test_a_finaliser_is_refused_and_python_says_so(tmp_path: Path, monkeypatch: 
     told: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", lambda about: told.append(about.exc_value))
 
-    def collect(disk: Disk) -> None:
+    def collect(disk: VhdxDisk) -> None:
         buffered = io.BufferedWriter(disk.stream())
         buffered.write(b"in a buffer")
         circle: list[Any] = [buffered, Careless(disk)]
@@ -240,7 +240,7 @@ def test_a_fork_in_a_handler_cannot_go_on_with_the_call(tmp_path: Path) -> None:
     path = made(tmp_path / "a.vhdx", 4)
     children: list[int] = []
 
-    def fork(disk: Disk) -> None:
+    def fork(disk: VhdxDisk) -> None:
         children.append(os.fork())
         if not children[-1]:
             with pytest.raises(vhdx.ImageFailedError, match="fork"):
@@ -285,7 +285,7 @@ def test_a_stream_keeps_its_place(tmp_path: Path) -> None:
 
 def test_a_file_object_that_reads_the_disk_made_of_it_gets_an_error(tmp_path: Path) -> None:
     path = made(tmp_path / "a.vhdx", 4)
-    disks: list[Disk] = []
+    disks: list[VhdxDisk] = []
 
     class Own(io.FileIO):
         def read(self, size: int | None = -1) -> Any:

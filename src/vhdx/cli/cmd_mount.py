@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vhdx.disk.open import Format, Mode
-    from vhdx.disk.opened import OpenedDisk
+    from vhdx.disk.opened import Disk
     from vhdx.mount.answering import Answering
     from vhdx.ops.files.opening import Selection
 
@@ -150,7 +150,7 @@ def mount(
 
 
 @contextlib.contextmanager
-def _files(opening: Callable[..., OpenedDisk], selection: Selection, tell: Tell) -> Iterator[Make]:
+def _files(opening: Callable[..., Disk], selection: Selection, tell: Tell) -> Iterator[Make]:
     """What makes the directory of a guest's files, while the image is open."""
     from vhdx.files.volume import chosen as chosen_volume  # noqa: PLC0415
     from vhdx.mount.files import FilesDirectory  # noqa: PLC0415
@@ -170,7 +170,7 @@ def _files(opening: Callable[..., OpenedDisk], selection: Selection, tell: Tell)
 
 @contextlib.contextmanager
 def _disk(
-    image: str, opening: Callable[..., OpenedDisk], partition: int | None, tell: Tell, writing: Writing | None
+    image: str, opening: Callable[..., Disk], partition: int | None, tell: Tell, writing: Writing | None
 ) -> Iterator[Make]:
     """What makes the directory of a disk, while the image is open."""
     from vhdx.mount.directory import DiskDirectory  # noqa: PLC0415
@@ -183,16 +183,16 @@ def _disk(
         yield partial(DiskDirectory, part, tell=tell)
 
 
-def _prepare(image: str, disk: OpenedDisk, writing: Writing) -> None:
+def _prepare(image: str, disk: Disk, writing: Writing) -> None:
     """Refuse what may not be written to, and replay a dirty log as Windows does.
 
     One that is dirty later tells that closing failed.
     """
-    from vhdx.disk.chain import Disk  # noqa: PLC0415
+    from vhdx.disk.chain import VhdxDisk  # noqa: PLC0415
 
     if disk.format == "raw" and not writing.is_format_said:
         raise click.UsageError(RAW_IS_SAID.format(image))
-    if isinstance(disk, Disk):
+    if isinstance(disk, VhdxDisk):
         refuse_to_orphan(image, disk, force=writing.force)
         with changing(image=image):
             disk.replay()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.children import Families
     from vhdx.disk.open import Format, Mode
-    from vhdx.disk.opened import OpenedDisk
+    from vhdx.disk.opened import Disk
     from vhdx.disk.places import ParentPolicy
     from vhdx.nbd.export import Export
     from vhdx.nbd.server import Server
@@ -271,7 +271,7 @@ def _listener(place: _Place) -> Iterator[socket.socket]:
 def _export(
     image: str, name: str | None, opening: _Opening, images: tuple[str, ...], *, multi: bool
 ) -> Iterator[Export]:
-    from vhdx.disk.chain import Disk  # noqa: PLC0415
+    from vhdx.disk.chain import VhdxDisk  # noqa: PLC0415
     from vhdx.nbd.export import Export  # noqa: PLC0415
 
     if name is not None and len(images) > 1:
@@ -283,7 +283,7 @@ def _export(
         raise click.UsageError(f"--name takes up to {_NAME_LIMIT} bytes of text that can be printed")
     whole = _opened(image, opening)
     with contextlib.closing(whole):
-        if opening.write and isinstance(whole, Disk):
+        if opening.write and isinstance(whole, VhdxDisk):
             refuse_to_orphan(image, whole, force=opening.force, families=opening.families)
         disk = chosen(whole, opening.partition)
         about = f"{format_size(disk.size)}, {_kind(whole)}"
@@ -296,11 +296,11 @@ def _name_of(image: str) -> str:
     return printable(os.path.basename(image))
 
 
-def _kind(disk: OpenedDisk) -> str:
+def _kind(disk: Disk) -> str:
     return "raw" if disk.format == "raw" else disk.disk_type + (" VHD" if disk.format == "vhd" else "")
 
 
-def _opened(image: str, opening: _Opening) -> OpenedDisk:
+def _opened(image: str, opening: _Opening) -> Disk:
     from vhdx.disk.open import open_any  # noqa: PLC0415
     from vhdx.disk.raw import RawDisk  # noqa: PLC0415
     from vhdx.ops.snapshot import open_snapshot  # noqa: PLC0415

@@ -14,10 +14,10 @@ from vhdx.units import is_decimal, parse_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.chain import VhdxDisk
     from vhdx.disk.children import Families
     from vhdx.disk.free_space import VolumeSelection
-    from vhdx.disk.opened import OpenedDisk
+    from vhdx.disk.opened import Disk
     from vhdx.disk.places import ParentPolicy
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -287,14 +287,14 @@ def standard(stream: TextIO | None) -> TextIO:
     return stream
 
 
-def chosen(disk: OpenedDisk, partition: int | None) -> OpenedDisk:
+def chosen(disk: Disk, partition: int | None) -> Disk:
     """The disk, or its partition of this number. Raises ValueError if there is none."""
     from vhdx.disk.parts import one_partition  # noqa: PLC0415  parsing options needs no library
 
     return disk if partition is None else one_partition(disk, partition)
 
 
-def refuse_to_orphan(image: str, disk: Disk, *, force: bool, families: Families | None = None) -> None:
+def refuse_to_orphan(image: str, disk: VhdxDisk, *, force: bool, families: Families | None = None) -> None:
     """Raise UnsupportedImageError if images beside this one would not know it once it is written to."""
     from vhdx.disk.children import refuse_orphans  # noqa: PLC0415  parsing options needs no library
 

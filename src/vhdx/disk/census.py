@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.extents import merged
 from vhdx.image.census import Census
 from vhdx.tally import Stretch
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def count_extents(disk: VirtualDisk, tally: Tally, offset: int, length: int) -> None:
     """Add to ``tally`` what ``disk.extents`` tells of a range."""
     extents = disk.extents(offset=offset, length=length)
-    if isinstance(disk, Disk):
+    if isinstance(disk, VhdxDisk):
         last = len(disk.layers)
         asks = [
             Census(layer, depth, tally.add, asks_below=depth < last).holes
@@ -32,14 +32,14 @@ def count_extents(disk: VirtualDisk, tally: Tally, offset: int, length: int) -> 
         tally.add(Stretch.of(extent))
 
 
-def layer_extents(disk: Disk, depth: int) -> Iterator[Extent]:
+def layer_extents(disk: VhdxDisk, depth: int) -> Iterator[Extent]:
     """What the layer at ``depth`` (1 is the image itself) says of its own disk, whatever lies over it."""
     layer = disk.layers[depth - 1]
     for extent in merged(layer.reader.extents(0, layer.geometry.disk_size)):
         yield extent._replace(depth=depth) if extent.depth else extent
 
 
-def count_layer(disk: Disk, depth: int, tally: Tally, offset: int, length: int) -> None:
+def count_layer(disk: VhdxDisk, depth: int, tally: Tally, offset: int, length: int) -> None:
     """Add to ``tally`` what `layer_extents` tells of a range."""
     census = Census(disk.layers[depth - 1], depth, tally.add, asks_below=False)
     deque(census.holes(offset, length), maxlen=0)  # nothing is left to anybody below

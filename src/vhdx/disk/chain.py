@@ -15,7 +15,7 @@ from vhdx.disk.contexts import BLOCK_CONTEXTS
 from vhdx.disk.doubts import DoubtfulLayer, doubts_of
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.nearest import Nearest, answers_of
-from vhdx.disk.opened import OpenedDisk
+from vhdx.disk.opened import Disk
 from vhdx.disk.unreadable import told_of_disk
 from vhdx.errors import ImageFailedError
 from vhdx.extents import ExtentKind, merged
@@ -41,7 +41,7 @@ _FEW_LAYERS = 2
 """Of longer chains it is remembered who answers where."""
 
 
-class Disk(OpenedDisk):
+class VhdxDisk(Disk):
     """The disk in a VHDX with its parents."""
 
     format: Format = "vhdx"
@@ -419,10 +419,10 @@ class Disk(OpenedDisk):
             warnings.warn(f"{self!r} was never closed; what was not flushed is lost", ResourceWarning, 1)
 
 
-_open_disks: weakref.WeakSet[Disk] = weakref.WeakSet()
+_open_disks: weakref.WeakSet[VhdxDisk] = weakref.WeakSet()
 
 
-def _refuse_later(disk: Disk) -> Callable[[], None]:
+def _refuse_later(disk: VhdxDisk) -> Callable[[], None]:
     """What to call when the disk must refuse everything; does not keep it alive."""
     reference = weakref.ref(disk)
 

@@ -9,7 +9,7 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.parents import closing_parents, open_chain, salvaged_chain
 from vhdx.disk.places import open_regular_file, policy_from
 from vhdx.disk.raw import RawDisk
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.disk.base import Format as Format  # noqa: PLC0414  also for those who name formats
-    from vhdx.disk.opened import OpenedDisk
+    from vhdx.disk.opened import Disk
     from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.image.image import Image
     from vhdx.known import KnownDisk
@@ -64,7 +64,7 @@ def open_disk(
     salvage: bool = False,
     commit_interval: float = 0,
     known: KnownDisk | None = None,
-) -> Disk:
+) -> VhdxDisk:
     """Open a VHDX and nothing else, as `open_any` does."""
     _check_words(mode, commit_interval, salvage=salvage)
     policy = policy_of(file, parents)
@@ -99,25 +99,25 @@ def _path_to_write(file: Openable) -> str:
     return os.fspath(file)
 
 
-def _vhdx_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> Disk:
+def _vhdx_disk(storage: ReadableStorage, policy: ParentPolicy, *, lock: bool) -> VhdxDisk:
     return with_parents(image_in(storage), policy, lock=lock)
 
 
 def _salvaged_disk(
     storage: ReadableStorage, policy: ParentPolicy, known: KnownDisk | None, *, lock: bool
-) -> Disk:
+) -> VhdxDisk:
     """What can be read of a damaged image and its parents. Takes the storage over."""
     from vhdx.examine import salvage  # noqa: PLC0415  sound images need not wait for it
 
     with closing_on_failure(storage):
         leaf = salvage.load(storage) if known is None else salvage.load(storage, known)
         layers, ends_early = salvaged_chain(leaf, policy, lock=lock)
-        return Disk(layers, ends_early=ends_early)
+        return VhdxDisk(layers, ends_early=ends_early)
 
 
 def readable_disk(
     storage: ReadableStorage, image_format: Format, policy: ParentPolicy, *, lock: bool = True
-) -> OpenedDisk:
+) -> Disk:
     """The disk in a storage, to be read. Takes the storage over."""
     with closing_on_failure(storage):
         if image_format == "raw":
@@ -131,7 +131,7 @@ def readable_disk(
 
 def writable_disk(
     storage: Storage, parents: Parents = None, *, lock: bool = True, commit_interval: float = 0
-) -> Disk:
+) -> VhdxDisk:
     """The disk of the image in a storage, to be written to. Takes the storage over."""
     from vhdx.write.write import Writer  # noqa: PLC0415  readers need not wait for it
 
@@ -140,9 +140,9 @@ def writable_disk(
             leaf = image.load(storage)
         layers = open_chain(leaf, policy_from(parents), lock=lock)
         with closing_parents(layers):
-            below = Disk(layers[1:]) if layers[1:] else None
+            below = VhdxDisk(layers[1:]) if layers[1:] else None
             writer = partial(Writer, storage, leaf, below=below)
-            return Disk(layers, writer, commit_interval=commit_interval)
+            return VhdxDisk(layers, writer, commit_interval=commit_interval)
 
 
 @contextlib.contextmanager
@@ -188,9 +188,9 @@ def vhd_is_only_read(path: str) -> UnsupportedImageError:
     )
 
 
-def with_parents(leaf: Image, parents: Parents, *, lock: bool = True) -> Disk:
+def with_parents(leaf: Image, parents: Parents, *, lock: bool = True) -> VhdxDisk:
     """The disk of an image that is open: its parents are looked for now. Raises as `open_disk` does."""
-    return Disk(open_chain(leaf, policy_from(parents), lock=lock))
+    return VhdxDisk(open_chain(leaf, policy_from(parents), lock=lock))
 
 
 def storage_of(file: Openable, *, lock: bool = True) -> ReadableStorage:
@@ -223,13 +223,13 @@ def _elsewhere(url: str) -> ReadableStorage:
     return remote_storage(url)
 
 
-def lone_disk(storage: Storage) -> Disk:
+def lone_disk(storage: Storage) -> VhdxDisk:
     """The image in a storage without its parents: for changes of its metadata. Takes the storage over."""
     from vhdx.write.write import Writer  # noqa: PLC0415  readers need not wait for it
 
     with closing_on_failure(storage):
         leaf = image.load(storage)
-        return Disk([leaf], partial(Writer, storage, leaf))
+        return VhdxDisk([leaf], partial(Writer, storage, leaf))
 
 
 def open_any(
@@ -243,7 +243,7 @@ def open_any(
     ignore_bitmaps: bool = False,
     commit_interval: float = 0,
     known: KnownDisk | None = None,
-) -> OpenedDisk:
+) -> Disk:
     """Open a VHDX or a VHD, fixed, dynamic or differencing, or a raw disk, to read it or to write to it.
 
     ``file`` is a path, the URL of a file elsewhere (``https://…``, ``s3://…``; with the extra
@@ -295,7 +295,7 @@ def _format_to_salvage(file: Openable, storage: ReadableStorage) -> Format:
 
 def _any_writable(
     file: Openable, image_format: Format | None, parents: Parents, *, lock: bool, commit_interval: float
-) -> Disk | RawDisk:
+) -> VhdxDisk | RawDisk:
     path = _path_to_write(file)
     storage = open_for_writing(path, lock=lock)
     with closing_on_failure(storage):

@@ -33,7 +33,7 @@ class GuestVolume(Protocol):
         """It in a few words: ``partition 2 (ext4, label root)``."""
 
     @property
-    def disk(self) -> OpenedDisk:
+    def disk(self) -> Disk:
         """Its bytes."""
 
     @overload
@@ -57,7 +57,7 @@ def _parts() -> Any:
     return import_module("vhdx.disk.parts")
 
 
-class OpenedDisk(ClosedAtEnd, ABC):
+class Disk(ClosedAtEnd, ABC):
     """The disk in a VHDX, a VHD or a raw file, or a part of one; what ``vhdx.open`` returns.
 
     Offsets and lengths are bytes of the disk. Safe to use from several threads. Reads of a path run in
@@ -232,12 +232,12 @@ class OpenedDisk(ClosedAtEnd, ABC):
         """The partitions of the disk; none where there is no table."""
         return self.partition_table().partitions
 
-    def partition(self, number: int) -> OpenedDisk:
+    def partition(self, number: int) -> Disk:
         """The partition of this number as a disk, which lives as long as this one; closing it flushes.
 
         Raises ValueError unless it is there and wholly inside the disk.
         """
-        part: OpenedDisk = _parts().one_partition(self, number, owns=False)
+        part: Disk = _parts().one_partition(self, number, owns=False)
         return part
 
     def filesystems(self, *, quick: bool = False) -> tuple[FileSystemOn, ...]:
@@ -250,13 +250,13 @@ class OpenedDisk(ClosedAtEnd, ABC):
 
         return file_systems(self, quick=quick)
 
-    def volume(self, name: str) -> OpenedDisk:
+    def volume(self, name: str) -> Disk:
         """A volume in which a file system was recognised, as a disk, which lives as long as this one.
 
         ``name`` is a name of `filesystems` (``"partition 2"``, ``"group/volume"`` or ``"volume"``), a label
         or a UUID. Raises ValueError unless exactly one is called so.
         """
-        part: OpenedDisk = _parts().one_volume(self, name)
+        part: Disk = _parts().one_volume(self, name)
         return part
 
     def volumes(self) -> tuple[GuestVolume, ...]:
@@ -266,7 +266,7 @@ class OpenedDisk(ClosedAtEnd, ABC):
         return found
 
     def __dir__(self) -> list[str]:
-        return [name for name in dir(OpenedDisk) if not name.startswith("_") or name.startswith("__")]
+        return [name for name in dir(Disk) if not name.startswith("_") or name.startswith("__")]
 
     def __repr__(self) -> str:
         return f"<vhdx.Disk {self.chain[0]!r}, {self.disk_type} {self.format}, {self.size} bytes>"

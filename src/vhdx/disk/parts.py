@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.disk.base import Buffer
-    from vhdx.disk.opened import OpenedDisk
+    from vhdx.disk.opened import Disk
     from vhdx.disk.volume_map import VolumeMap
     from vhdx.extents import Doubt, Extent
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     """Offset in the volume, offset on the disk, length."""
 
 
-def one_partition(disk: OpenedDisk, number: int, *, owns: bool = True) -> SliceDisk:
+def one_partition(disk: Disk, number: int, *, owns: bool = True) -> SliceDisk:
     """A partition; ``owns`` says whether closing it closes the whole disk.
 
     Raises ValueError unless it is there and wholly inside the disk.
@@ -35,7 +35,7 @@ def one_partition(disk: OpenedDisk, number: int, *, owns: bool = True) -> SliceD
     return SliceDisk(disk, found.offset, found.length, owns=owns)
 
 
-def one_volume(disk: OpenedDisk, name: str) -> OpenedDisk:
+def one_volume(disk: Disk, name: str) -> Disk:
     """The volume of this name, label or UUID. Raises ValueError unless there is exactly one."""
     every = volumes(disk, agree=False)
     found = [each for each in every if each.is_named(name)]
@@ -46,7 +46,7 @@ def one_volume(disk: OpenedDisk, name: str) -> OpenedDisk:
     return disk_of(disk, found[0].map)
 
 
-def disk_of(disk: OpenedDisk, place: VolumeMap) -> OpenedDisk:
+def disk_of(disk: Disk, place: VolumeMap) -> Disk:
     """What stands at a place of a disk as a disk of its own."""
     if len(place.segments) == 1:
         segment = place.segments[0]
@@ -57,7 +57,7 @@ def disk_of(disk: OpenedDisk, place: VolumeMap) -> OpenedDisk:
 class ScatteredDisk(PartOfDisk):
     """Pieces of a disk in an order of their own. Nothing outside can be reached."""
 
-    def __init__(self, disk: OpenedDisk, place: VolumeMap) -> None:
+    def __init__(self, disk: Disk, place: VolumeMap) -> None:
         super().__init__(disk, place.size, owns=False)
         self._place = place
 

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
-from vhdx.disk.opened import OpenedDisk
+from vhdx.disk.opened import Disk
 from vhdx.disk.unreadable import told_of_disk
 from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SECTOR_SIZE = 512
 
 
-class RawDisk(OpenedDisk):
+class RawDisk(Disk):
     """A flat file, its last sector filled up with zeros. Owns its storage.
 
     ``writable`` is the same storage where it may be changed. Then the file's length must be whole sectors:

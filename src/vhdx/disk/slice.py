@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
-from vhdx.disk.opened import OpenedDisk
+from vhdx.disk.opened import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from vhdx.extents import Doubt, Extent
 
 
-class PartOfDisk(OpenedDisk):
+class PartOfDisk(Disk):
     """What is the same for all parts of a disk. ``owns`` says whether closing closes the whole disk."""
 
-    def __init__(self, disk: OpenedDisk, size: int, *, owns: bool) -> None:
+    def __init__(self, disk: Disk, size: int, *, owns: bool) -> None:
         self._disk = disk
         self._size = size
         self._owns = owns
@@ -100,7 +100,7 @@ class SliceDisk(PartOfDisk):
     Raises ValueError for a range that is not wholly inside the disk.
     """
 
-    def __init__(self, disk: OpenedDisk, offset: int, length: int, *, owns: bool = True) -> None:
+    def __init__(self, disk: Disk, offset: int, length: int, *, owns: bool = True) -> None:
         check_range(offset, length, disk.size)
         super().__init__(disk, length, owns=owns)
         self.start = offset

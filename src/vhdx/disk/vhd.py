@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from vhdx.disk.base import bytes_of, check_range, keywords_only
 from vhdx.disk.layers import resolved, stored_ranges
-from vhdx.disk.opened import OpenedDisk
+from vhdx.disk.opened import Disk
 from vhdx.disk.parents import MAXIMUM_DEPTH, closing_parents, first_sentence, others_of
 from vhdx.disk.places import Places
 from vhdx.disk.unreadable import told_of_disk
@@ -35,7 +35,7 @@ _RELATIVE = (b"W2ru", b"Wi2r")
 _FILE_URL = "file://"
 
 
-class VhdDisk(OpenedDisk):
+class VhdDisk(Disk):
     """A fixed, dynamic or differencing VHD. Owns the storages of its layers.
 
     Raises CorruptImageError for a range whose bytes the file cannot give.

@@ -20,7 +20,7 @@ from vhdx.files.walk import walk
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.opened import OpenedDisk
+    from vhdx.disk.opened import Disk
     from vhdx.disk.volumes import FileSystemOn, Volume
     from vhdx.files.base import Entry, Tell, Tree
     from vhdx.files.resolve import Found
@@ -35,7 +35,7 @@ class FileVolume:
     ``told`` holds the last sentences about what is damaged, unless ``tell`` hears them.
     """
 
-    def __init__(self, disk: OpenedDisk, volume: Volume, tell: Tell | None = None) -> None:
+    def __init__(self, disk: Disk, volume: Volume, tell: Tell | None = None) -> None:
         self._whole = disk
         self._volume = volume
         self.told: deque[str] = deque(maxlen=_MOST_TOLD)
@@ -57,7 +57,7 @@ class FileVolume:
         return self._volume.title
 
     @property
-    def disk(self) -> OpenedDisk:
+    def disk(self) -> Disk:
         """Its bytes, as a disk that lives as long as the whole one."""
         return disk_of(self._whole, self._volume.map)
 
@@ -128,14 +128,14 @@ _LOGS = frozenset({"XFS", "NTFS"})
 """Kinds with a log that no adapter replays."""
 
 
-def volumes(disk: OpenedDisk, *, tell: Tell | None = None) -> tuple[FileVolume, ...]:
+def volumes(disk: Disk, *, tell: Tell | None = None) -> tuple[FileVolume, ...]:
     """The volumes of a disk whose files can be read: the whole disk, partitions, logical volumes."""
     found = (FileVolume(disk, volume, tell) for volume in disk_volumes.volumes(disk, agree=False))
     return tuple(volume for volume in found if volume.is_readable)
 
 
 def chosen(
-    disk: OpenedDisk,
+    disk: Disk,
     *,
     partition: int | None = None,
     volume: str | None = None,

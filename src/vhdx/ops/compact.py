@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.base import check_range
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.children import refuse_orphans
 from vhdx.disk.free_space import VolumeSelection
 from vhdx.disk.open import closing_on_failure
@@ -113,10 +113,10 @@ def compact(
             refuse_orphans(path, leaf.header.data_write_guid, "giving back free space", forcible=False)
         needs_parents = (scan_zeros or discard_free) and leaf.metadata.has_parent
         layers = open_chain(leaf, policy_from(parents), lock=lock) if needs_parents else [leaf]
-    with Disk(layers) as disk:
+    with VhdxDisk(layers) as disk:
         for offset, length in asked.free:
             check_range(offset, length, disk.size)
-        below = Disk(layers[1:]) if layers[1:] else None
+        below = VhdxDisk(layers[1:]) if layers[1:] else None
         discard = None if selection is None else Discard(disk, selection)
         asked = asked._replace(discard=discard)
         before, host_before = storage.size(), _host_size(storage)
@@ -165,14 +165,16 @@ class Done(NamedTuple):
     unexplained_size: int = 0
 
 
-def compact_in_place(storage: Storage, leaf: Image, below: Disk | None, asked: Asked, meter: Meter) -> Done:
+def compact_in_place(
+    storage: Storage, leaf: Image, below: VhdxDisk | None, asked: Asked, meter: Meter
+) -> Done:
     """Compact the image in a storage and close the session, not the storage."""
     with Session(storage, leaf) as session, session.lock:
         return _compacted(session, Relocator(session, below), below, asked, meter)
 
 
 def estimate(
-    storage: DryRunStorage, leaf: Image, below: Disk | None, asked: Asked, meter: Meter
+    storage: DryRunStorage, leaf: Image, below: VhdxDisk | None, asked: Asked, meter: Meter
 ) -> tuple[Done, int]:
     """What compacting would do, and how long the file would be."""
     changes = Estimate(storage, leaf, below)
@@ -182,7 +184,9 @@ def estimate(
     return done, size if session.keeps_blocks else min(size, session.space.used_end)
 
 
-def _compacted(session: Session, changes: Relocator, below: Disk | None, asked: Asked, meter: Meter) -> Done:
+def _compacted(
+    session: Session, changes: Relocator, below: VhdxDisk | None, asked: Asked, meter: Meter
+) -> Done:
     unexplained = 0
     if asked.punch or not session.keeps_blocks:
         accept = asked.accept_data_loss
@@ -195,7 +199,7 @@ def _compacted(session: Session, changes: Relocator, below: Disk | None, asked: 
 
 def _work(
     changes: Relocator,
-    below: Disk | None,
+    below: VhdxDisk | None,
     asked: Asked,
     meter: Meter,
 ) -> Done:

@@ -12,12 +12,12 @@ from vhdx.image.states import is_present
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.chain import VhdxDisk
     from vhdx.disk.volumes import Volume
     from vhdx.image.image import Image
 
 
-def still_free_size(disk: Disk) -> int | None:
+def still_free_size(disk: VhdxDisk) -> int | None:
     """Bytes in the file that the disk's file systems call free, at least; None for less than a block.
 
     By their own counters, after a look at a few sectors. None also for children, whose file systems stand in
@@ -42,7 +42,7 @@ def _still_free_in(leaf: Image, volume: Volume) -> int:
     return max(0, sum(_present_in(leaf, offset, length) for offset, length in runs) - found.used)
 
 
-def converted_size(disk: Disk, needed_mibs: int, size: int) -> int | None:
+def converted_size(disk: VhdxDisk, needed_mibs: int, size: int) -> int | None:
     """The length of a conversion that keeps so many blocks of 1 MiB, if that is at most half of ``size``."""
     if len(disk.layers) > 1 or disk.disk_type == "fixed":
         return None

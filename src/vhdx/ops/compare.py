@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.open import Format, Openable
-    from vhdx.disk.opened import OpenedDisk
+    from vhdx.disk.opened import Disk
     from vhdx.disk.places import Parents
     from vhdx.extents import Extent
 
@@ -58,7 +58,7 @@ def compare(
         return CompareResult(one.chain[0], other.chain[0], same, difference, left.size, right.size)
 
 
-def _part(disk: OpenedDisk, partition: int | None) -> OpenedDisk:
+def _part(disk: Disk, partition: int | None) -> Disk:
     return disk if partition is None else one_partition(disk, partition)
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.chain import VhdxDisk
     from vhdx.disk.free_space import Chosen, VolumeSelection
     from vhdx.image.image import Image
     from vhdx.reshape.relocate import Relocator
@@ -100,7 +100,7 @@ class Blocks:
 class Discard:
     """The discard of an image. Raises ValueError for volumes that are not there, what reading raises."""
 
-    def __init__(self, disk: Disk, selection: VolumeSelection) -> None:
+    def __init__(self, disk: VhdxDisk, selection: VolumeSelection) -> None:
         self._image = disk.layers[0]
         self._keeps_blocks = disk.disk_type == "fixed"
         self._space = FreeSpace(disk, selection)

@@ -27,7 +27,7 @@ from vhdx.write.write import Writer
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.chain import VhdxDisk
     from vhdx.disk.places import Parents
     from vhdx.image.image import Image
     from vhdx.progress import Progress
@@ -79,13 +79,13 @@ def _recognised(opened: Image, values: dict[str, str]) -> tuple[UUID, int]:
     return identity, opened.geometry.disk_size
 
 
-def _link(leaf: Disk, values: dict[str, str], identity: UUID, future: UUID) -> None:
+def _link(leaf: VhdxDisk, values: dict[str, str], identity: UUID, future: UUID) -> None:
     """Say in the child, in one log entry, which identities its parent has and may have."""
     linkages = {locator.PARENT_LINKAGE: braced(identity), locator.PARENT_LINKAGE2: braced(future)}
     leaf.replace_locator({**values, **linkages})
 
 
-def _copy(leaf: Disk, below: Disk, progress: Progress | None) -> tuple[int, int]:
+def _copy(leaf: VhdxDisk, below: VhdxDisk, progress: Progress | None) -> tuple[int, int]:
     """Bring what the child says into the parent: data as data, zeros of any kind as exact zeros."""
     copied = zeroed = 0
     for extent in leaf.own_extents():

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from vhdx.disk.base import VirtualDisk
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.chain import VhdxDisk
     from vhdx.disk.places import Parents
     from vhdx.image.image import Image
     from vhdx.partitions.table import Partition
@@ -182,7 +182,9 @@ def info_of_image(
         image.storage.close()
 
 
-def _disk_of(image: Image, parents: Parents, *, lock: bool, required: bool) -> tuple[Disk | None, str | None]:
+def _disk_of(
+    image: Image, parents: Parents, *, lock: bool, required: bool
+) -> tuple[VhdxDisk | None, str | None]:
     """The disk with its parents; None and why, where one of these cannot be opened and none is required."""
     try:
         return with_parents(image, parents, lock=lock), None
@@ -216,7 +218,7 @@ def file_systems_info(disk: VirtualDisk) -> tuple[FileSystemOn, ...]:
         return (FileSystemOn(None, WHOLE_DISK, 0, *nothing),)
 
 
-def _layer_infos(disk: Disk, progress: Progress | None) -> tuple[LayerInfo, ...]:
+def _layer_infos(disk: VhdxDisk, progress: Progress | None) -> tuple[LayerInfo, ...]:
     from vhdx.ops.map import summary  # noqa: PLC0415  whoever asks for no chain need not wait for it
 
     shares: Counter[int] = Counter()

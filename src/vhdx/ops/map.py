@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.census import count_extents, count_layer, layer_extents
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.extents import ExtentKind
 from vhdx.tally import Tally
 from vhdx.units import MIB
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeAlias
 
-    from vhdx.disk.opened import OpenedDisk
+    from vhdx.disk.opened import Disk
     from vhdx.extents import Extent
     from vhdx.progress import Progress
 
-    MappedDisk: TypeAlias = OpenedDisk
+    MappedDisk: TypeAlias = Disk
     Counter = Callable[[Tally, int, int], None]
     """Adds a range, given by offset and length, to a tally."""
 
@@ -98,7 +98,7 @@ def layer_rows(disk: MappedDisk, depth: int) -> Iterator[MapRow]:
     Raises ValueError for a VHD with parents.
     """
     _refuse_layers(disk)
-    extents = layer_extents(disk, depth) if isinstance(disk, Disk) else disk.extents()
+    extents = layer_extents(disk, depth) if isinstance(disk, VhdxDisk) else disk.extents()
     for extent in extents:
         yield _row(extent, depth, disk.chain[depth - 1])
 
@@ -149,7 +149,7 @@ def cells(disk: MappedDisk, most: int, depth: int | None = None) -> Iterator[Cel
 
 def _steps(disk: MappedDisk, size: int, most: int, depth: int | None) -> Iterator[tuple[int, int]]:
     """The disk cut into at most ``most`` equal parts of whole blocks: offset and length of each."""
-    unit = disk.layers[(depth or 1) - 1].geometry.block_size if isinstance(disk, Disk) else _SMALLEST_CELL
+    unit = disk.layers[(depth or 1) - 1].geometry.block_size if isinstance(disk, VhdxDisk) else _SMALLEST_CELL
     step = max(1, -(-size // (most * unit))) * unit
     for offset in range(0, size, step):
         yield offset, min(step, size - offset)
@@ -166,12 +166,12 @@ def _counter(disk: MappedDisk, depth: int | None) -> tuple[Counter, int]:
     """How to count ranges of the disk or of one layer, and how long that is."""
     if depth is not None:
         _refuse_layers(disk)
-    if depth is None or not isinstance(disk, Disk):
+    if depth is None or not isinstance(disk, VhdxDisk):
         return lambda tally, offset, length: count_extents(disk, tally, offset, length), disk.size
     size = disk.layers[depth - 1].geometry.disk_size
     return lambda tally, offset, length: count_layer(disk, depth, tally, offset, length), size
 
 
 def _refuse_layers(disk: MappedDisk) -> None:
-    if not isinstance(disk, Disk) and len(disk.chain) > 1:
+    if not isinstance(disk, VhdxDisk) and len(disk.chain) > 1:
         raise ValueError("a VHD with parents is mapped as a whole, not layer by layer")

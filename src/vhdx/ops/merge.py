@@ -9,7 +9,7 @@ import shutil
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.children import Families
 from vhdx.disk.open import open_disk
 from vhdx.disk.places import policy_from
@@ -134,12 +134,12 @@ def _refuse_data_loss(layers: Sequence[Image], progress: Progress | None) -> Non
     What stands there nobody sees who opens the child: it would be gone without a word.
     """
     for number in range(1, len(layers)):
-        below, end = Disk(layers[number:]), layers[number - 1].geometry.disk_size
+        below, end = VhdxDisk(layers[number:]), layers[number - 1].geometry.disk_size
         if below.size > end:
             refuse_data_loss(below, range(end, below.size), progress=progress)
 
 
-def _depth(disk: Disk, into: str | os.PathLike[str] | None) -> int:
+def _depth(disk: VhdxDisk, into: str | os.PathLike[str] | None) -> int:
     """How deep the layer stands that is merged into."""
     if len(disk.chain) < 2:
         raise UnsupportedImageError("this is no differencing image: it has no parent", image=disk.chain[0])
@@ -197,12 +197,12 @@ def _is_left_over(path: str, layers: list[str], parents: Parents) -> bool:
     with open_disk(path, parents=policy._replace(files=(*layers, *policy.files))) as disk:
         if not is_folded(dict(disk.layers[0].metadata.locator or {})):
             return False
-        below = Disk(disk.layers[1:])
+        below = VhdxDisk(disk.layers[1:])
         said = (extent for extent in disk.own_extents() if extent.kind is not ExtentKind.UNALLOCATED)
         return disk.size == below.size and all(_reads_alike(disk, below, extent) for extent in said)
 
 
-def _reads_alike(disk: Disk, below: Disk, extent: Extent) -> bool:
+def _reads_alike(disk: VhdxDisk, below: VhdxDisk, extent: Extent) -> bool:
     pieces = ((start, min(MIB, extent.end - start)) for start in range(extent.offset, extent.end, MIB))
     return all(disk.pread(length, start) == below.pread(length, start) for start, length in pieces)
 
@@ -212,7 +212,7 @@ def _identity(path: str) -> UUID:
         return image.write_identity(file).data_write_guid
 
 
-def _refuse_without_space(disk: Disk, depth: int) -> None:
+def _refuse_without_space(disk: VhdxDisk, depth: int) -> None:
     """What the layers have and the one that they go into has no space for yet has to fit the host."""
     target = disk.layers[depth]
     needed = sum(_new_bytes(layer, target) for layer in disk.layers[:depth])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
 
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.chain import VhdxDisk
     from vhdx.disk.places import Parents
     from vhdx.extents import Extent
     from vhdx.image.image import Image
@@ -102,14 +102,14 @@ def relink(child: str, parent: str, *, known: frozenset[UUID], identity: UUID, p
     return is_found_by_default(child, parent)
 
 
-def _opened(child: str, parents: Parents, *, safe: bool) -> Disk:
+def _opened(child: str, parents: Parents, *, safe: bool) -> VhdxDisk:
     """The child, to be written to: with its old parents where their contents matter."""
     storage = open_for_writing(child)
     with closing_on_failure(storage):
         return writable_disk(storage, parents) if safe else lone_disk(storage)
 
 
-def _check(leaf: Image, new_parent: Disk, *, any_identity: bool) -> None:
+def _check(leaf: Image, new_parent: VhdxDisk, *, any_identity: bool) -> None:
     if not leaf.metadata.has_parent:
         raise UnsupportedImageError("this is no differencing image: it has no parent", image=leaf.name)
     ours, theirs = leaf.geometry.logical_sector_size, new_parent.logical_sector_size
@@ -128,7 +128,7 @@ def _check(leaf: Image, new_parent: Disk, *, any_identity: bool) -> None:
         )
 
 
-def _copy_differences(disk: Disk, new_parent: Disk, progress: Progress | None) -> int:
+def _copy_differences(disk: VhdxDisk, new_parent: VhdxDisk, progress: Progress | None) -> int:
     """Copy into the child, sector by sector, what the new parent would show differently; how many bytes."""
     copied = 0
     unsaid = (extent for extent in disk.own_extents() if extent.kind is ExtentKind.UNALLOCATED)
@@ -144,7 +144,7 @@ def _copy_differences(disk: Disk, new_parent: Disk, progress: Progress | None) -
     return copied
 
 
-def _stored_in_either(disk: Disk, new_parent: Disk, extent: Extent) -> Iterator[Extent]:
+def _stored_in_either(disk: VhdxDisk, new_parent: VhdxDisk, extent: Extent) -> Iterator[Extent]:
     """The parts of a range in which one of both has data: everywhere else both read as zeros."""
     shared = max(extent.offset, min(extent.end, new_parent.size))
     if length := shared - extent.offset:
@@ -156,7 +156,7 @@ def _stored_in_either(disk: Disk, new_parent: Disk, extent: Extent) -> Iterator[
     yield from (one for one in behind if one.kind is ExtentKind.DATA)
 
 
-def _write_unequal(disk: Disk, old: bytes, new: bytes, offset: int) -> int:
+def _write_unequal(disk: VhdxDisk, old: bytes, new: bytes, offset: int) -> int:
     """Write the runs of sectors in which two pieces differ, as they are in the old one; how many bytes."""
     size, copied, start = disk.logical_sector_size, 0, 0
     for differs, run in groupby(

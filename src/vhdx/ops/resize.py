@@ -7,7 +7,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.children import refuse_orphans
 from vhdx.disk.open import writable_disk
 from vhdx.disk.parents import open_chain
@@ -136,7 +136,7 @@ def resize_storage(
     fresh one where it is None.
     """
     layers = open_chain(image.load(storage), policy_from(parents), lock=True)
-    below = Disk(layers[1:]) if layers[1:] else None
+    below = VhdxDisk(layers[1:]) if layers[1:] else None
     try:
         resize_image(storage, disk_size, below=below, identity=identity)
     finally:
@@ -157,7 +157,9 @@ def _wanted(size: int | str | None, old_size: int) -> int:
     return old_size - difference
 
 
-def _minimum(table: PartitionTable, last: Partition | None, found: FileSystemOn | None, disk: Disk) -> int:
+def _minimum(
+    table: PartitionTable, last: Partition | None, found: FileSystemOn | None, disk: VhdxDisk
+) -> int:
     if last is None:
         if found is None or found.reasons:
             raise UnsupportedImageError(

@@ -12,7 +12,7 @@ from vhdx.partitions.grow import growable, grown
 from vhdx.partitions.relocate import Step, relocated
 
 if TYPE_CHECKING:
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.chain import VhdxDisk
     from vhdx.partitions.table import PartitionTable
 
 _RECORD_SIZE = 512
@@ -36,21 +36,21 @@ class Move(NamedTuple):
         overwritten = new_size - self.backup_length if self.steps else new_size
         return range(min(overwritten, old_size), old_size)
 
-    def before(self, disk: Disk, *, growing: bool) -> None:
+    def before(self, disk: VhdxDisk, *, growing: bool) -> None:
         """What is written before the size changes: everything, unless the disk grows."""
         _take(disk, self.restore)
         if not growing:
             _take(disk, self.steps)
             _clear(disk, self.left)
 
-    def after(self, disk: Disk, *, growing: bool) -> None:
+    def after(self, disk: VhdxDisk, *, growing: bool) -> None:
         """What is written when a disk has grown."""
         if growing:
             _take(disk, self.steps)
             _clear(disk, self.left)
 
 
-def planned(disk: Disk, table: PartitionTable, new_size: int) -> Move:
+def planned(disk: VhdxDisk, table: PartitionTable, new_size: int) -> Move:
     """What moves the backup of the disk's GPT. Raises UnsupportedImageError if it would not fit."""
     if table.gpt is None:
         return Move()
@@ -76,7 +76,7 @@ def planned(disk: Disk, table: PartitionTable, new_size: int) -> Move:
     return Move(restore, steps, left, found.backup_length)
 
 
-def check_growable(disk: Disk, table: PartitionTable, number: int) -> None:
+def check_growable(disk: VhdxDisk, table: PartitionTable, number: int) -> None:
     """Raise UnsupportedImageError for a partition that cannot get the space behind it."""
     try:
         growable(table, number)
@@ -87,7 +87,7 @@ def check_growable(disk: Disk, table: PartitionTable, number: int) -> None:
         raise _refused(disk, table, f"partition {number} cannot grow: {reason}")
 
 
-def grow(disk: Disk, number: int) -> bool:
+def grow(disk: VhdxDisk, number: int) -> bool:
     """Give a partition the space behind it; whether there was any."""
     table = partition_table(disk)
     try:
@@ -98,12 +98,12 @@ def grow(disk: Disk, number: int) -> bool:
     return bool(growth.steps)
 
 
-def _refused(disk: Disk, table: PartitionTable, reason: str) -> UnsupportedImageError:
+def _refused(disk: VhdxDisk, table: PartitionTable, reason: str) -> UnsupportedImageError:
     structure = "MBR" if table.kind == "mbr" else "GPT"
     return UnsupportedImageError(reason, image=disk.chain[0], structure=structure)
 
 
-def backup_around(disk: Disk, table: PartitionTable, offset: int) -> range:
+def backup_around(disk: VhdxDisk, table: PartitionTable, offset: int) -> range:
     """The disk offsets of a backup of the disk's GPT in which ``offset`` lies; empty if there is none.
 
     A sound header of the same disk, its entries right before it, as everybody lays a backup out: those that
@@ -128,7 +128,7 @@ def backup_around(disk: Disk, table: PartitionTable, offset: int) -> range:
     return range(0)
 
 
-def _take(disk: Disk, steps: tuple[Step, ...]) -> None:
+def _take(disk: VhdxDisk, steps: tuple[Step, ...]) -> None:
     """Write the steps, each durable where the next one counts on it."""
     for step in steps:
         disk.pwrite(step.data, step.disk_offset)
@@ -136,7 +136,7 @@ def _take(disk: Disk, steps: tuple[Step, ...]) -> None:
             disk.flush()
 
 
-def _clear(disk: Disk, left: range) -> None:
+def _clear(disk: VhdxDisk, left: range) -> None:
     if left:
         disk.zero(length=len(left), offset=left.start)
         disk.flush()

@@ -11,7 +11,7 @@ from vhdx.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.chain import VhdxDisk
     from vhdx.progress import Progress
 
 
@@ -21,7 +21,7 @@ def _nothing(_: int) -> range:
 
 
 def refuse_data_loss(
-    disk: Disk,
+    disk: VhdxDisk,
     lost: range,
     *,
     may_go: Callable[[int], range] = _nothing,
@@ -39,7 +39,7 @@ def refuse_data_loss(
         at = spared.stop
 
 
-def _first_byte(disk: Disk, places: range, progress: Progress | None) -> int | None:
+def _first_byte(disk: VhdxDisk, places: range, progress: Progress | None) -> int | None:
     """The first disk offset at which something stands that is not zero."""
     for start, length in disk.data_ranges(offset=places.start, length=len(places)):
         for offset in range(start, start + length, MIB):
@@ -51,7 +51,7 @@ def _first_byte(disk: Disk, places: range, progress: Progress | None) -> int | N
     return None
 
 
-def _loss(disk: Disk, first: int, lost_from: int) -> UnsupportedImageError:
+def _loss(disk: VhdxDisk, first: int, lost_from: int) -> UnsupportedImageError:
     inside = [str(p.number) for p in partition_table(disk).partitions if p.offset <= first < p.end]
     where = f", in partition {inside[0]}" if inside else ""
     return UnsupportedImageError(

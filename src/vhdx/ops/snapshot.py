@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from vhdx.build.build import ImageBuilder, ImagePlan
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.open import closing_on_failure, open_image, with_parents
 from vhdx.format import locator
 from vhdx.image import image
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vhdx.image.image import Image
 
 
-def open_snapshot(path: str, *, parents: Parents = None, lock: bool = True) -> Disk:
+def open_snapshot(path: str, *, parents: Parents = None, lock: bool = True) -> VhdxDisk:
     """The disk of an image, to be written to without changing it: dirty and read-only images serve, too.
 
     What is written stands in a file without a name until the disk is closed. The image and its parents
@@ -36,13 +36,13 @@ def open_snapshot(path: str, *, parents: Parents = None, lock: bool = True) -> D
         raise
 
 
-def _child_over(base: Disk) -> Disk:
+def _child_over(base: VhdxDisk) -> VhdxDisk:
     storage = temporary_file()
     with closing_on_failure(storage):
         builder = ImageBuilder(storage, _plan(base.layers[0]), base.size)
         builder.finish(base.size)
         child = image.load(storage)
-        return Disk([child, *base.layers], partial(Writer, storage, child, below=base))
+        return VhdxDisk([child, *base.layers], partial(Writer, storage, child, below=base))
 
 
 def _plan(leaf: Image) -> ImagePlan:

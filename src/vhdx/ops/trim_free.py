@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.children import refuse_orphans
 from vhdx.disk.free_space import VolumeSelection
 from vhdx.disk.open import closing_on_failure
@@ -41,10 +41,10 @@ def trim_free(
         leaf = image.load(storage)
         refuse_orphans(path, leaf.header.data_write_guid, "giving back free space", forcible=False)
         layers = open_chain(leaf, policy_from(parents), lock=lock)
-    with Disk(layers) as disk:
+    with VhdxDisk(layers) as disk:
         discard = Discard(disk, volumes or VolumeSelection())
         punch = disk.disk_type != "fixed"
-        below = Disk(layers[1:]) if layers[1:] else None
+        below = VhdxDisk(layers[1:]) if layers[1:] else None
         with Session(storage, leaf) as session, session.lock:
             discard.apply(Relocator(session, below), punch=punch)
         return discard.results(punch=punch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.partitions import partition_table
 from vhdx.disk.volumes import volumes
 from vhdx.errors import VhdxError
@@ -68,7 +68,7 @@ def _opened(storage: ReadableStorage, name: str) -> VirtualDisk:
         return VhdDisk([SalvagedVhd(storage)])
     from vhdx.examine import salvage  # noqa: PLC0415  sound images need not wait for it
 
-    return Disk([salvage.load(storage)])
+    return VhdxDisk([salvage.load(storage)])
 
 
 def _share(disk: VirtualDisk, doubts: Iterable[Doubt]) -> WholeShare:

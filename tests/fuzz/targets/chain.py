@@ -22,7 +22,7 @@ from tests.support.layout import pack_locator
 from tests.support.naive import NaiveDisk
 from tests.support.parts import Item
 from tests.support.sparse import Content, ContentStorage, content_of
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.parents import open_chain
 from vhdx.disk.places import ParentPolicy
 from vhdx.image import image
@@ -195,7 +195,7 @@ def _search(content: Content, policy: ParentPolicy, allowed: tuple[str, ...]) ->
     if isinstance(found, Refused):
         assert len(found.words) < 100_000
     else:
-        with Disk(found) as disk:
+        with VhdxDisk(found) as disk:
             assert_reads(disk, _twin(content, [layer.name for layer in found[1:]]))
     held = files_held(Path(_place().home).parent)
     assert not held, f"{held} stayed open"

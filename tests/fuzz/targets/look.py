@@ -11,7 +11,7 @@ from tests.fuzz.oracle import Opened, Refused, answer, opened, samples
 from tests.support.layout import GIB
 from tests.support.sparse import Content, ContentStorage
 from vhdx.disk.base import VirtualDisk
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.examine import salvage
 from vhdx.examine.check import Examined, examine
 from vhdx.examine.owners import Owners
@@ -141,7 +141,7 @@ def _salvage(content: Content, parent: Content | None) -> None:
     layers = [layer]
     if layer.metadata.has_parent and parent is not None:
         layers.append(salvage.load(ContentStorage(parent, "parent.vhdx")))
-    with Disk(layers) as disk:
+    with VhdxDisk(layers) as disk:
         told = _told(disk.doubts) if disk.size < _LARGEST else []
         doubts = told if disk.size < _LARGEST and len(told) < _MOST else None
         for offset, length in samples(disk):
@@ -151,7 +151,7 @@ def _salvage(content: Content, parent: Content | None) -> None:
         _told(disk.extents())
 
 
-def _compare(disk: Disk, salvaged: bytes, touched: range, doubts: Sequence[Doubt] | None) -> None:
+def _compare(disk: VhdxDisk, salvaged: bytes, touched: range, doubts: Sequence[Doubt] | None) -> None:
     read = answer(lambda: disk.pread(len(touched), touched.start))
     if not isinstance(read, Refused):
         assert salvaged == read, f"{len(touched)} bytes at {touched.start} are salvaged wrong"

@@ -9,7 +9,7 @@ from tests.fuzz.oracle import Refused, answer, opened, samples
 from tests.support.layout import GIB
 from tests.support.sparse import Content, ContentStorage
 from vhdx import rules
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.examine.check import examine
 from vhdx.ops.check import result_of
 from vhdx.ops.repair import keeps_length, staged_repair
@@ -70,5 +70,5 @@ def _compare(before: Content, after: Content, parent: Content | None, *, harmles
             assert not (harmless and isinstance(now, Refused) and not isinstance(was, Refused))
 
 
-def _read(disk: Disk, offset: int, length: int) -> bytes | Refused:
+def _read(disk: VhdxDisk, offset: int, length: int) -> bytes | Refused:
     return answer(lambda: disk.pread(length, offset))

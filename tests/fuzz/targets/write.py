@@ -12,7 +12,7 @@ from tests.fuzz.memory import Written
 from tests.fuzz.oracle import Refused, answer, opened, samples
 from tests.support.layout import GIB, MIB
 from tests.support.sparse import Content, ContentStorage
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.errors import ImageFailedError, VhdxError
 from vhdx.examine.check import examine
 from vhdx.image import image
@@ -61,21 +61,21 @@ def run(data: bytes) -> None:
         _check_again(content, storage.content)
 
 
-def _windows(disk: Disk) -> Iterator[_Window]:
+def _windows(disk: VhdxDisk) -> Iterator[_Window]:
     for offset, length in samples(disk):
         got = answer(lambda at=offset, count=length: disk.pread(count, at))  # type: ignore[misc]
         if not isinstance(got, Refused):
             yield _Window(offset, bytearray(got))
 
 
-def _writable(storage: Written, parent: Content | None) -> Disk:
+def _writable(storage: Written, parent: Content | None) -> VhdxDisk:
     leaf = image.load(storage)
     layers = [leaf] if parent is None else [leaf, image.load(ContentStorage(parent, "parent.vhdx"))]
-    below = Disk(layers[1:]) if layers[1:] else None
-    return Disk(layers, partial(Writer, storage, leaf, below=below))
+    below = VhdxDisk(layers[1:]) if layers[1:] else None
+    return VhdxDisk(layers, partial(Writer, storage, leaf, below=below))
 
 
-def _change(disk: Disk, windows: list[_Window], chance: Random) -> bool:
+def _change(disk: VhdxDisk, windows: list[_Window], chance: Random) -> bool:
     """A few changes; whether all of them were taken, so that the windows say what must be read."""
     for _ in range(chance.randint(1, _MOST_CHANGES)):
         offset, length = chance.choice(list(samples(disk)))
@@ -104,7 +104,7 @@ def _apply(window: _Window, offset: int, data: bytes) -> None:
         window.model[start - window.offset : stop - window.offset] = data[start - offset : stop - offset]
 
 
-def _compare(disk: Disk, windows: list[_Window]) -> None:
+def _compare(disk: VhdxDisk, windows: list[_Window]) -> None:
     for window in windows:
         got = disk.pread(len(window.model), window.offset)
         assert got == window.model, f"{len(got)} bytes at {window.offset} are wrong"

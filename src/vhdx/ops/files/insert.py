@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk import volumes as disk_volumes
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.children import refuse_orphans
 from vhdx.errors import FileSystemError, UnsupportedImageError
 from vhdx.files.resolve import parts_of
@@ -115,7 +115,7 @@ def chosen_volume(disk: VirtualDisk, options: InsertOptions) -> Volume:
 
 def refuse_orphans_of(image: str, disk: VirtualDisk) -> None:
     """Raise UnsupportedImageError where images beside this one have it for their parent."""
-    if isinstance(disk, Disk):
+    if isinstance(disk, VhdxDisk):
         identity = disk.layers[0].header.data_write_guid
         refuse_orphans(image, identity, "a change of its contents", forcible=False)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.build.build import ImagePlan
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.chain import VhdxDisk
     from vhdx.image.image import Image
     from vhdx.ops.make.plan import ImageOptions
 
@@ -34,7 +34,7 @@ NOT_FOUND_BY_DEFAULT = (
 
 
 def child_plan(
-    child: str, parent: Disk, size: int | None, options: ImageOptions, rounding: Rounding
+    child: str, parent: VhdxDisk, size: int | None, options: ImageOptions, rounding: Rounding
 ) -> tuple[ImagePlan, int]:
     """The plan of an empty child of ``parent`` and its disk size in bytes.
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.free_space import VolumeSelection
 from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.create import NOT_RESERVED
@@ -175,7 +175,7 @@ class _Carving(NamedTuple):
 
 
 def _damaged_image(source: Source, *, salvage: bool) -> Image:
-    if not salvage or not isinstance(source.disk, Disk):
+    if not salvage or not isinstance(source.disk, VhdxDisk):
         raise ValueError("blocks are carved out of a VHDX, with salvage and without a map file")
     return source.disk.layers[0]
 

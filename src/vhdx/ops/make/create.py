@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from vhdx.build.build import ImagePlan
-    from vhdx.disk.chain import Disk
+    from vhdx.disk.chain import VhdxDisk
     from vhdx.disk.places import Parents
     from vhdx.ops.make.formatting import Formatting
 
@@ -125,7 +125,7 @@ def create(
 
 
 def _planned(
-    path: str, parent: Disk | None, size: int | None, options: ImageOptions, rounding: Rounding
+    path: str, parent: VhdxDisk | None, size: int | None, options: ImageOptions, rounding: Rounding
 ) -> tuple[ImagePlan, int]:
     """The plan of an image without or with a parent, and its disk size in bytes."""
     if parent is not None:

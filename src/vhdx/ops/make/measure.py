@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.free_space import VolumeSelection
 from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.ops.compact import compact
@@ -82,7 +82,7 @@ def measure(
         read, remarks = with_sectors_of(opened, target.sector_size, disk_size)
         runs = _scanned(read, progress) if scan_zeros else read.ranges()
         blocks, data_size = _count(runs, target)
-        own_file = _own_file(source) if partition is None and isinstance(opened.disk, Disk) else None
+        own_file = _own_file(source) if partition is None and isinstance(opened.disk, VhdxDisk) else None
         kept = opened.remarks() if discard_free else ()
     compacted: int | None = None
     refusal: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from vhdx.partitions.resector import Patch, rewritten, without_old_backup
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vhdx.disk.opened import OpenedDisk
+    from vhdx.disk.opened import Disk
     from vhdx.ops.make.source import Source
     from vhdx.partitions.table import PartitionTable
 
@@ -71,7 +71,7 @@ def with_sectors_of(
 
 
 def _with_backup_at_end(
-    source: Source, disk: OpenedDisk, table: PartitionTable, disk_size: int
+    source: Source, disk: Disk, table: PartitionTable, disk_size: int
 ) -> tuple[Source, tuple[str, ...]]:
     """The source with the backup of its GPT at the end of a disk that was rounded up."""
     if table.gpt is None or disk_size == disk.size:

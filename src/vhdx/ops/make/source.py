@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.open import Format, Openable
-    from vhdx.disk.opened import OpenedDisk
+    from vhdx.disk.opened import Disk
     from vhdx.disk.places import Parents
     from vhdx.known import KnownDisk
     from vhdx.partitions.resector import Patch
@@ -52,7 +52,7 @@ class Source(Protocol):
     def format(self) -> Format: ...
 
     @property
-    def disk(self) -> OpenedDisk | None:
+    def disk(self) -> Disk | None:
         """The disk that is read, None for a stream."""
 
     @property
@@ -86,7 +86,7 @@ class DiskSource:
 
     def __init__(
         self,
-        disk: OpenedDisk,
+        disk: Disk,
         name: Format,
         patches: Sequence[Patch] = (),
         size: int | None = None,
@@ -98,7 +98,7 @@ class DiskSource:
         self._image = image
         self.free = free
         self._told = told
-        self.disk: OpenedDisk | None = disk
+        self.disk: Disk | None = disk
         self.format = name
         # Of a flat file what it has, not what its last sector is filled up to.
         own = disk.stored_size if isinstance(disk, RawDisk) else disk.size

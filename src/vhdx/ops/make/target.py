@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.build import vhd as vhd_file
 from vhdx.build.build import file_size
-from vhdx.disk.chain import Disk
+from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.open import SUFFIXES
 from vhdx.format import vhd
 from vhdx.ops.make.child import user_items_of
@@ -96,7 +96,7 @@ def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePla
         logical_sector_size=options.logical_sector_size or disk.logical_sector_size,
         physical_sector_size=options.physical_sector_size or disk.physical_sector_size,
     )
-    if not isinstance(disk, Disk):  # a partition is another disk
+    if not isinstance(disk, VhdxDisk):  # a partition is another disk
         return plan_from(kept, source.size, rounding)
     kept = replace(kept, disk_id=options.disk_id or disk.disk_id)
     return plan_from(kept, source.size, rounding, user_items_of(disk.layers[0]))
