@@ -20,6 +20,7 @@ from vhdx.examine.check import examine
 from vhdx.examine.doubts import Concerned
 from vhdx.examine.lost_items import LOST, items_of
 from vhdx.examine.rebuild_table import rebuild_table
+from vhdx.image.unowned import Seen
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.ops import backup as backups
 from vhdx.ops.check import result_of
@@ -146,7 +147,9 @@ def staged_repair(
     """What a repair that may use the ``accepted`` remedies does to a staged copy of ``file``."""
     if format_of_file(file) == "vhd":
         return _staged_vhd_repair(name, file, staged, accepted, progress)
-    found = examine(file, progress)
+    seen = Seen()
+    staged.on_change = seen.forget
+    found = examine(file, progress, seen=seen)
     before = result_of(name, found)
     doubtful = image_repair.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
     result = RepairResult(name, (), None, doubtful.ranges, doubtful.length, before, before, dry_run=False)
@@ -156,7 +159,7 @@ def staged_repair(
         return result._replace(refused=hint or (_UNREPAIRABLE if found.report.has_errors else None))
     if hint is not None:
         return result._replace(refused=hint)
-    return _repaired(result, staged, found, accepted, progress, known=known)
+    return _repaired(result, staged, found, accepted, progress, known=known, seen=seen)
 
 
 def _staged_vhd_repair(
@@ -208,6 +211,7 @@ def _repaired(
     progress: Progress | None,
     *,
     known: KnownDisk,
+    seen: Seen,
 ) -> RepairResult:
     """Try what may be done, and say what came of it."""
     lossy = Remedy.ACCEPT_DATA_LOSS in accepted
@@ -226,13 +230,14 @@ def _repaired(
             sources += items.found
         if Remedy.REBUILD in accepted and has_lost_entries(found.report):
             # A log that cannot be replayed is given up before the table is looked at.
-            has_let_go = lossy and image_repair.make_openable(staged)
-            sources += (rebuild_table(staged),)
+            has_let_go = lossy and image_repair.make_openable(staged, seen)
+            sources += (rebuild_table(staged, seen),)
         keeps = keeps_length(found.report) or (not lossy and has_lost_entries(found.report))
         stays_broken = not _LEAVES_THE_REST_SOUND.isdisjoint(found.report.counts)  # by what nobody claims?
         image_repair.repair_image(
             staged,
             accept_data_loss=lossy,
+            seen=seen,
             keep_length=keeps,
             keep_unowned=stays_broken,
             has_let_go=has_let_go,
@@ -240,7 +245,7 @@ def _repaired(
     except VhdxError as error:
         advice = f"; try: {error.next_command}" if error.next_command else ""
         return result._replace(refused=f"{error.message}{advice}")
-    after = examine(staged, progress)
+    after = examine(staged, progress, seen=seen)
     left = result_of(result.path, after)
     told = tuple(f"made anew: {source}" for source in sources)
     done = (*told, *_replayed(found), *_done(found.report, after.report))
