@@ -34,6 +34,8 @@ FACE = {
         "rebase",
         "RebaseResult",
         "compare",
+        "content_hash",
+        "HashResult",
     ),
     *("merge", "MergeResult", "resize", "ResizeResult", "UndoResult"),
     *("compact", "CompactResult", "DiscardedVolume", "VolumeSelection", "trim_free"),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.discard import DiscardedVolume
     from vhdx.ops.file_systems import file_systems
+    from vhdx.ops.hash import HashResult, content_hash
     from vhdx.ops.info import ImageInfo
     from vhdx.ops.info_any import RawInfo
     from vhdx.ops.info_any import info_any as info
@@ -75,6 +76,7 @@ __all__ = [
     "FileSystemError",
     "FileSystemOn",
     "Formatting",
+    "HashResult",
     "ImageFailedError",
     "ImageInfo",
     "ImageLockedError",
@@ -102,6 +104,7 @@ __all__ = [
     "check",
     "compact",
     "compare",
+    "content_hash",
     "convert",
     "create",
     "delete_user_item",
@@ -146,6 +149,7 @@ _HOMES = {
     "vhdx.ops.make.create": ("CreateResult", "create"),
     "vhdx.ops.discard": ("DiscardedVolume",),
     "vhdx.ops.file_systems": ("file_systems",),
+    "vhdx.ops.hash": ("HashResult", "content_hash"),
     "vhdx.ops.info": ("ImageInfo",),
     "vhdx.ops.info_any": ("RawInfo", "info"),
     "vhdx.ops.info_vhd": ("VhdInfo",),
