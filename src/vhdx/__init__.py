@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, UndoResult, repair, undo_repair
     from vhdx.ops.resize import ResizeResult, resize
-    from vhdx.ops.trim_free import trim_free
+    from vhdx.ops.trim_free import TrimResult, trim_free
     from vhdx.partitions.table import Partition, PartitionTable
 
 __all__ = [
@@ -94,6 +94,7 @@ __all__ = [
     "RebaseResult",
     "RepairResult",
     "ResizeResult",
+    "TrimResult",
     "UndoResult",
     "UnsupportedImageError",
     "UserItemInfo",
@@ -162,7 +163,7 @@ _HOMES = {
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "UndoResult", "repair", "undo_repair"),
     "vhdx.ops.resize": ("ResizeResult", "resize"),
-    "vhdx.ops.trim_free": ("trim_free",),
+    "vhdx.ops.trim_free": ("TrimResult", "trim_free"),
     "vhdx.partitions.table": ("Partition", "PartitionTable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

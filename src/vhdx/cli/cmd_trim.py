@@ -105,6 +105,8 @@ def _trim_free(image: str, volumes: VolumeSelection, policy: ParentPolicy, *, as
     if as_json:
         print_json(done)
         return
-    click.echo(f"{printable(image)}: let go of {shown(sum(volume.discarded_size for volume in done))}")
-    for line in volume_lines(done):
+    click.echo(
+        f"{printable(image)}: let go of {shown(sum(volume.discarded_size for volume in done.volumes))}"
+    )
+    for line in volume_lines(done.volumes):
         click.echo(printable(line))

@@ -50,6 +50,15 @@ def dump(path: str | os.PathLike[str], structure: str, *, lock: bool = True) -> 
         storage.close()
 
 
+def disk_size(path: str | os.PathLike[str], *, lock: bool = True) -> int | None:
+    """The size of the disk in bytes, where the image as it stands tells it. Raises OSError."""
+    storage = open_for_reading(os.fspath(path), lock=lock)
+    try:
+        return Remains(SkippingStorage(storage)).disk_size
+    finally:
+        storage.close()
+
+
 def raw_bytes(
     path: str | os.PathLike[str], file_offset: int, length: int, *, lock: bool = True
 ) -> Iterator[tuple[int, bytes]]:
