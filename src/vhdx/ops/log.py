@@ -14,6 +14,7 @@ from vhdx.examine.owners import Owners
 from vhdx.examine.remains import Remains
 from vhdx.format import guids
 from vhdx.format.foreign import PREFIX_SIZE, foreign_to_images
+from vhdx.image.other_formats import refuse_other_formats
 from vhdx.journal.scan import active_sequence, entry_fault, entry_headers, readable_targets
 from vhdx.ops.replay_changes import Change, replay_changes
 from vhdx.storage.file import open_for_reading
@@ -149,6 +150,8 @@ def _remains_of(path: str | os.PathLike[str], *, lock: bool) -> Iterator[Remains
 
 def _ring_of(remains: Remains) -> Ring:
     if remains.ring is None:
+        if remains.headers is None:
+            refuse_other_formats(remains.storage)
         prefix = remains.storage.read(min(PREFIX_SIZE, remains.size), 0)
         other = foreign_to_images(prefix)
         if other is not None and remains.headers is None:
