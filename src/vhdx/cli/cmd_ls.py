@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.guests import Told, guest_options, volume_of
+from vhdx.cli.guests import Told, guest_options, print_entries, volume_of
 from vhdx.cli.options import FILE, json_option, standard
-from vhdx.cli.render import print_json_rows
 from vhdx.text import printable
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def ls(place: str, *, long: bool, recursive: bool, as_json: bool, **chosen: Unpa
         found = volume.find(path)
         if as_json:
             rows = everything(volume, found) if recursive else entries(volume, found)
-            print_json_rows(listed(parts, entry) for parts, entry in rows)
+            print_entries(volume, (listed(parts, entry) for parts, entry in rows))
         elif recursive:
             output = standard(sys.stdout)  # click.echo would flush each of very many lines
             for parts, entry in everything(volume, found):
