@@ -74,6 +74,12 @@ class Content(Protocol):
     def pread(self, length: int, offset: int) -> bytes:
         """The bytes of a range, as far as the file reaches. Raises FileSystemError where they cannot be."""
 
+    def sent(self, output: int, length: int, offset: int) -> int:
+        """How many bytes of a range, from its start on, were copied to where a descriptor stands.
+
+        Nobody looks at them on the way; 0 where somebody must.
+        """
+
     def data_ranges(self) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs, ascending, outside of which all is zeros and takes no space."""
 

@@ -128,7 +128,7 @@ def _superblock(read: Read, size: int) -> Superblock:
     return superblock
 
 
-def replayed(read: Read, size: int, tell: Tell) -> Read:
+def prepared(read: Read, size: int, tell: Tell) -> Read:
     """The volume as it is once its journal is replayed; as it stands, and told, where that cannot be."""
     superblock = _superblock(read, size)
     try:
