@@ -6,21 +6,26 @@ import stat
 import sys
 import time
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from vhdx.cli.guest_volumes import Told, volume_of
 from vhdx.cli.render import echo, print_json_rows, standard
 from vhdx.files.base import TYPE_OF_KIND, Kind
-from vhdx.ops.files.listing import entries, everything, listed, path_of
+from vhdx.ops.files.listing import entries, everything, listed, path_of, paths
 from vhdx.text import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Unpack
 
     from vhdx.cli.guest_volumes import Chosen
     from vhdx.files.base import Entry
     from vhdx.files.resolve import Found
     from vhdx.files.volume import FileVolume
+
+_LINES_AT_ONCE = 500
+_MINUTE = 60 * 10**9
 
 
 def show(place: str, *, long: bool, recursive: bool, as_json: bool, **chosen: Unpack[Chosen]) -> int:
@@ -32,12 +37,21 @@ def show(place: str, *, long: bool, recursive: bool, as_json: bool, **chosen: Un
             rows = everything(volume, found) if recursive else entries(volume, found)
             print_json_rows(listed(parts, entry) for parts, entry in rows)
         elif recursive:
-            output = standard(sys.stdout)  # click.echo would flush each of very many lines
-            for parts, entry in everything(volume, found):
-                output.write(_line(entry, path_of(parts), long=long) + "\n")
+            _print_lines(_lines(volume, found) if long else map(printable, paths(volume, found)))
         else:
             _print_directory(volume, found, long=long)
     return told.code
+
+
+def _lines(volume: FileVolume, found: Found) -> Iterator[str]:
+    return (_line(entry, path_of(parts), long=True) for parts, entry in everything(volume, found))
+
+
+def _print_lines(lines: Iterator[str]) -> None:
+    """Very many lines, not each by itself."""
+    output = standard(sys.stdout)
+    while together := list(islice(lines, _LINES_AT_ONCE)):
+        output.write("\n".join(together) + "\n")
 
 
 def _print_directory(volume: FileVolume, found: Found, *, long: bool) -> None:
@@ -70,7 +84,12 @@ def _time_text(nanoseconds: int | None) -> str:
     """A time in UTC; what no calendar has, as seconds."""
     if nanoseconds is None:
         return " " * 16
+    return _minute_text(nanoseconds // _MINUTE)
+
+
+@lru_cache(maxsize=256)
+def _minute_text(minutes: int) -> str:
     try:
-        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(nanoseconds // 10**9))
+        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(minutes * 60))
     except (OverflowError, ValueError, OSError):
-        return f"{nanoseconds // 10**9:>16}"
+        return f"{minutes * 60:>16}"

@@ -98,6 +98,9 @@ class Tree(Protocol):
     def entries(self, directory: Entry) -> Iterator[Entry]:
         """What is in a directory, without ``.`` and ``..``; what cannot be read is told and left out."""
 
+    def names(self, directory: Entry) -> Iterator[tuple[str, Entry | None]]:
+        """The names in a directory, each with its entry where that is a directory itself."""
+
     def content(self, entry: Entry, stream: str | None = None) -> Content:
         """The bytes of a file, or of a named stream of it. Raises FileNotFoundError for no such stream."""
 

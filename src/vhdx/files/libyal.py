@@ -98,6 +98,10 @@ class LibyalTree:
             if found.name not in (".", ".."):  # a sound file system has them as links, not as entries
                 yield found
 
+    def names(self, directory: Entry) -> Iterator[tuple[str, Entry | None]]:
+        """The names in a directory; where they are to be had without entries an adapter does that."""
+        return ((entry.name, entry if entry.is_directory else None) for entry in self.entries(directory))
+
     def content(self, entry: Entry, stream: str | None = None) -> Content:
         """The bytes of a file or of a stream."""
         with self.asking(f"the file {entry.name!r}"):

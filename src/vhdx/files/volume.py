@@ -15,7 +15,7 @@ from vhdx.files.glob import matcher
 from vhdx.files.open import ADAPTERS, open_tree
 from vhdx.files.resolve import Resolver
 from vhdx.files.stream import opened
-from vhdx.files.walk import walk
+from vhdx.files.walk import until_damage, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,6 +122,10 @@ class FileVolume:
     def steps(self, start: Entry) -> Iterator[Step]:
         """An entry and everything below it; see `files.walk`."""
         return walk(self.tree, start, self.tell)
+
+    def names(self, directory: Entry) -> Iterator[tuple[str, Entry | None]]:
+        """The names in a directory, each with its entry where that is a directory itself."""
+        return until_damage(self.tree.names(directory), self.tell)
 
     def glob(self, pattern: str) -> Iterator[str]:
         """The paths that match: ``*`` does not match a slash, ``**`` any number of directories."""
