@@ -1,8 +1,8 @@
 """KeyboardInterrupt at every place of the code where the interpreter can deliver a signal (promise 21).
 
 Such places are the beginnings of functions, the ends of calls of functions written in C, and the ends of
-loops. `make slow` interrupts a place once for each way of calls on which a step comes to it, for each caller's
-caller's caller; `make test` takes some of the places, for each caller, in every file of the library.
+loops. `make slow` interrupts a place once for each way of calls on which a step comes to it, for each
+caller's caller's caller; `make test` takes some of the places, for each caller, in every file of the library.
 """
 
 import dis
