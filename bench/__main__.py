@@ -31,6 +31,7 @@ SUBJECTS = (
     "mounted",
     "filesystems",
     "discard",
+    "shrink",
     "guest_files",
     "salvage",
 )

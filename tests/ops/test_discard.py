@@ -266,6 +266,19 @@ def test_a_parent_is_refused(dry_run: bool, path: Path, tmp_path: Path) -> None:
     vhdx.compact(path)
 
 
+def test_a_parent_is_refused_by_the_name_of_a_link_too(path: Path, tmp_path: Path) -> None:
+    """Children know it by the name that stands beside them."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link = elsewhere / "base.vhdx"
+    link.symlink_to(path)
+    vhdx.create(elsewhere / "child.avhdx", parent=link)
+    with pytest.raises(vhdx.UnsupportedImageError, match=r"child\.avhdx"):
+        vhdx.compact(link, discard_free=True)
+    with pytest.raises(vhdx.UnsupportedImageError, match=r"child\.avhdx"):
+        vhdx.trim_free(link)
+
+
 @pytest.mark.parametrize("late", range(3))
 def test_a_file_system_that_changes_meanwhile(
     late: int, used: Used, path: Path, monkeypatch: pytest.MonkeyPatch

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.guests import Told, guest_options, print_entries, volume_of
+from vhdx.cli.guest_volumes import Told, print_entries, volume_of
+from vhdx.cli.guests import guest_options
 from vhdx.cli.options import FILE, json_option
 from vhdx.text import printable
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from vhdx.cli.guests import Chosen
+    from vhdx.cli.guest_volumes import Chosen
 
 
 @click.command()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing, making
-from vhdx.cli.options import DISK_ID, FILE, TARGET, json_option, orphans_option, standard, verbose_option
-from vhdx.cli.render import print_json, shown
+from vhdx.cli.options import DISK_ID, FILE, TARGET, json_option, orphans_option, verbose_option
+from vhdx.cli.render import print_json, shown, standard
 from vhdx.text import printable
 from vhdx.units import MIB
 

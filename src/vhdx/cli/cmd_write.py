@@ -22,10 +22,9 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
     refuse_to_orphan,
-    standard,
     verbose_option,
 )
-from vhdx.cli.render import progress_bar, shown
+from vhdx.cli.render import progress_bar, shown, standard
 from vhdx.storage.file import telling_if_full
 from vhdx.text import printable
 from vhdx.units import MIB

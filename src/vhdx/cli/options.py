@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
@@ -277,13 +277,6 @@ known_options = together(
     ),
     click.option("--disk-type", type=_KINDS, help="What kind of image it is, where that is lost."),
 )
-
-
-def standard(stream: TextIO | None) -> TextIO:
-    """A standard stream of this process. Raises ValueError if whoever called us closed it."""
-    if stream is None:
-        raise ValueError("standard input or output is closed")
-    return stream
 
 
 def chosen(disk: Disk, partition: int | None) -> Disk:

@@ -37,6 +37,13 @@ def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
         stream.flush()
 
 
+def standard(stream: TextIO | None) -> TextIO:
+    """A standard stream of this process. Raises ValueError if whoever called us closed it."""
+    if stream is None:
+        raise ValueError("standard input or output is closed")
+    return stream
+
+
 _verbose = False
 
 

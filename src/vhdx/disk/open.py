@@ -18,6 +18,7 @@ from vhdx.format import header, region
 from vhdx.format.foreign import PREFIX_SIZE, RAW_SUFFIXES, foreign, foreign_to_images
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
+from vhdx.progress import to_nobody
 from vhdx.rules import IDENTIFIER_SIGNATURE, VHD_FOOTER_NONE
 from vhdx.storage.base import read_copy
 from vhdx.storage.file import open_for_reading, open_for_writing
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.image.image import Image
     from vhdx.known import KnownDisk
+    from vhdx.progress import Advance
     from vhdx.storage.base import ReadableStorage, Storage
 
 Openable: TypeAlias = str | os.PathLike[str] | SeekableFile
@@ -126,9 +128,17 @@ def readable_disk(
 
 
 def writable_disk(
-    storage: Storage, parents: Parents = None, *, lock: bool = True, commit_interval: float = 0
+    storage: Storage,
+    parents: Parents = None,
+    *,
+    lock: bool = True,
+    commit_interval: float = 0,
+    advance: Advance = to_nobody,
 ) -> VhdxDisk:
-    """The disk of the image in a storage, to be written to. Takes the storage over."""
+    """The disk of the image in a storage, to be written to. Takes the storage over.
+
+    ``advance`` is told the bytes of the file that are looked into before space is taken or cut.
+    """
     from vhdx.write.write import Writer  # noqa: PLC0415  readers need not wait for it
 
     with closing_on_failure(storage):
@@ -136,7 +146,7 @@ def writable_disk(
         layers = open_chain(leaf, policy_from(parents), lock=lock)
         with closing_parents(layers):
             below = VhdxDisk(layers[1:]) if layers[1:] else None
-            writer = partial(Writer, storage, leaf, below=below)
+            writer = partial(Writer, storage, leaf, below=below, advance=advance)
             return VhdxDisk(layers, writer, commit_interval=commit_interval)
 
 

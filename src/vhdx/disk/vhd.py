@@ -11,7 +11,14 @@ from urllib.parse import unquote
 from vhdx.disk.base import bytes_of, check_range, keywords_only
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.opened import Disk
-from vhdx.disk.parents import MAXIMUM_DEPTH, closing_parents, first_sentence, others_of
+from vhdx.disk.parents import (
+    MAXIMUM_DEPTH,
+    advise_salvage,
+    closing_parents,
+    first_sentence,
+    others_of,
+    salvage_of,
+)
 from vhdx.disk.places import Places
 from vhdx.disk.unreadable import told_of_disk
 from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
@@ -55,6 +62,11 @@ class VhdDisk(Disk):
         self._storages = tuple(layer.storage for layer in layers)
         self._visible = tuple(accumulate((layer.size for layer in layers), min))
         self._ends_early = ends_early
+
+    @property
+    def storages(self) -> tuple[ReadableStorage, ...]:
+        """What its layers stand in, from the image itself on."""
+        return self._storages
 
     @property
     def size(self) -> int:
@@ -252,6 +264,8 @@ class _Search:
         assert self._child.header is not None
         self._header = self._child.header
         self._open_file = policy.open_file
+        self._salvage = salvage_of(layers[0].name, policy)
+        advise_salvage(layers[0].storage, self._salvage)
         self._in_chain = {layer.storage.identity() for layer in layers} - {None}
         self._places = Places(self._child.storage, policy)
         self._mismatch = False
@@ -304,6 +318,7 @@ class _Search:
     def _opened(self, path: str) -> VhdImage:
         """Open what was recognised, with a lock now, and verify it again under the lock."""
         file = self._open_file(path, self._lock)
+        advise_salvage(file, self._salvage)
         try:
             parent = self._load(file)
             if parent.footer.unique_id != self._header.parent_id:

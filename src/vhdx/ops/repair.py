@@ -20,6 +20,7 @@ from vhdx.examine.check import examine
 from vhdx.examine.doubts import Concerned
 from vhdx.examine.lost_items import LOST, items_of
 from vhdx.examine.rebuild_table import rebuild_table
+from vhdx.image.unowned import Seen
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.ops import backup as backups
 from vhdx.ops.check import result_of
@@ -149,7 +150,9 @@ def staged_repair(
     """What a repair that may use the ``accepted`` remedies does to a staged copy of ``file``."""
     if format_of_file(file) == "vhd":
         return _staged_vhd_repair(name, file, staged, accepted, progress)
-    found = examine(file, progress)
+    seen = Seen()
+    staged.on_change = seen.forget
+    found = examine(file, progress, seen=seen)
     before = result_of(name, found)
     doubtful = image_repair.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
     result = _nothing_done(before)._replace(concerned=doubtful.ranges, concerned_bytes=doubtful.length)
@@ -159,7 +162,7 @@ def staged_repair(
         return result._replace(refused=hint or (_UNREPAIRABLE if found.report.has_errors else None))
     if hint is not None:
         return result._replace(refused=hint)
-    return _repaired(result, staged, found, accepted, progress, known=known)
+    return _repaired(result, staged, found, accepted, progress, known=known, seen=seen)
 
 
 def _nothing_done(before: CheckResult) -> RepairResult:
@@ -217,6 +220,7 @@ def _repaired(
     progress: Progress | None,
     *,
     known: KnownDisk,
+    seen: Seen,
 ) -> RepairResult:
     """Try what may be done, and say what came of it."""
     lossy = Remedy.ACCEPT_DATA_LOSS in accepted
@@ -235,13 +239,14 @@ def _repaired(
             sources += items.found
         if Remedy.REBUILD in accepted and has_lost_entries(found.report):
             # A log that cannot be replayed is given up before the table is looked at.
-            has_let_go = lossy and image_repair.make_openable(staged)
-            sources += (rebuild_table(staged),)
+            has_let_go = lossy and image_repair.make_openable(staged, seen)
+            sources += (rebuild_table(staged, seen),)
         keeps = keeps_length(found.report) or (not lossy and has_lost_entries(found.report))
         stays_broken = not _LEAVES_THE_REST_SOUND.isdisjoint(found.report.counts)  # by what nobody claims?
         image_repair.repair_image(
             staged,
             accept_data_loss=lossy,
+            seen=seen,
             keep_length=keeps,
             keep_unowned=stays_broken,
             has_let_go=has_let_go,
@@ -249,7 +254,7 @@ def _repaired(
     except VhdxError as error:
         advice = f"; try: {error.next_command}" if error.next_command else ""
         return result._replace(refused=f"{error.message}{advice}")
-    after = examine(staged, progress)
+    after = examine(staged, progress, seen=seen)
     left = result_of(result.path, after)
     told = tuple(f"made anew: {source}" for source in sources)
     done = (*told, *_replayed(found), *_done(found.report, after.report))
