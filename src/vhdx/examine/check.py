@@ -21,6 +21,7 @@ from vhdx.journal.replay import known_end
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.rules import CollectingReport, Finding, Place, Severity
 from vhdx.storage.skipping import SkippingStorage
+from vhdx.storage.zeros import is_zero
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -176,7 +177,7 @@ def _check_section(file: ReadableStorage, report: Report) -> None:
     """Mention what stands where the header section is reserved."""
     for name, start, end in headers.RESERVED_RANGES:
         data = file.read(max(0, min(end, file.size()) - start), start) if file.size() > start else b""
-        if data.strip(b"\0"):
+        if not is_zero(data):
             used = len(data) - len(data.lstrip(b"\0"))
             detail = f"something stands in the reserved space behind the {name}"
             report(Finding(rules.HEADER_SECTION_RESERVED, Place("header section", start + used), detail))

@@ -64,6 +64,9 @@ class RepairResult(NamedTuple):
     """
 
     path: str
+    format: str
+    virtual_size: int | None
+    """The size of the disk in bytes; None where nothing tells it any more."""
     done: tuple[str, ...]
     refused: str | None
     concerned: tuple[DiskRange, ...]
@@ -152,7 +155,7 @@ def staged_repair(
     found = examine(file, progress, seen=seen)
     before = result_of(name, found)
     doubtful = image_repair.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
-    result = RepairResult(name, (), None, doubtful.ranges, doubtful.length, before, before, dry_run=False)
+    result = _nothing_done(before)._replace(concerned=doubtful.ranges, concerned_bytes=doubtful.length)
     hint = _hint(found.report, accepted)
     gives_up = Remedy.ACCEPT_DATA_LOSS in accepted and has_lost_entries(found.report)
     if not gives_up and not any(rule.remedy in accepted for rule in found.report.counts):
@@ -160,6 +163,12 @@ def staged_repair(
     if hint is not None:
         return result._replace(refused=hint)
     return _repaired(result, staged, found, accepted, progress, known=known, seen=seen)
+
+
+def _nothing_done(before: CheckResult) -> RepairResult:
+    """What is said of a repair before anything of it was done."""
+    about = before.path, before.format, before.virtual_size
+    return RepairResult(*about, (), None, (), 0, before, before, dry_run=False)
 
 
 def _staged_vhd_repair(
@@ -175,7 +184,7 @@ def _staged_vhd_repair(
 
     found = examine_vhd(file, progress)
     before = result_of(name, found, name="vhd")
-    result = RepairResult(name, (), None, (), 0, before, before, dry_run=False)
+    result = _nothing_done(before)
     hint = _hint(found.report, accepted)
     if hint is not None or not any(rule.remedy in accepted for rule in found.report.counts):
         return result._replace(refused=hint)

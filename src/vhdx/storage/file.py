@@ -162,6 +162,22 @@ class FileStorage:
                 raise ended_early(self._name, file_offset, len(buffer))
             done += count
 
+    def send(self, output: int, length: int, file_offset: int) -> int:
+        """How many bytes of a range, from its start on, the kernel has copied to where a descriptor stands.
+
+        Less than ``length``, or 0, where it can do no more or one of the two fails: then read, and write.
+        """
+        done = 0
+        try:
+            while done < length and sys.platform == "linux":
+                count = os.sendfile(output, self._descriptor, file_offset + done, length - done)
+                if count == 0:
+                    break
+                done += count
+        except OSError:  # whose failure it is tells whoever reads and writes
+            pass
+        return done
+
     def data_ranges(self, file_offset: int, length: int) -> Iterator[tuple[int, int]]:
         """The runs of a range that the host does not know to be holes."""
         return host.data_ranges(self._descriptor, file_offset, length)
