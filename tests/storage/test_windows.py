@@ -454,5 +454,5 @@ def test_short_names_lead_to_the_same_files(tmp_path: Path) -> None:
     for path in (short, f"\\\\?\\{short}", short.replace("\\", "/")):
         with vhdx.open(path) as disk:
             assert len(disk.chain) == 2
-    with pytest.raises(vhdx.UnsupportedImageError, match="the child.vhdx"):
+    with pytest.raises(vhdx.UnsupportedImageError, match="the child"):
         vhdx.resize(short_name(folder / "the parent of all.vhdx"), "8M")

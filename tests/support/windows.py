@@ -22,6 +22,7 @@ _LACKING = re.compile(
 _SPARSE = "its files of many GiB are sparse on Linux, which no file is here"
 
 POSIX_ONLY = {
+    "chains/test_tree.py": "pseudo-terminals of Unix",
     "cli/test_hints.py": "runs programs of Unix",
     "cli/test_interrupted.py": "signals and pseudo-terminals of Unix",
     "cli/test_main.py": "runs the tests of mounting, too",
@@ -100,6 +101,7 @@ NOT_HERE = {
     "*disk/test_chain.py::test_promise_1_a_random_chain*": _SLOW,
     "*disk/test_slice.py::test_changes_stay*": _SLOW,
     "*test_pread.py::test_promise_1_every_state_type_and_sector_size*differencing*": _SLOW,
+    "*nbd/test_kill.py::test_promise_24*": "serves on Unix sockets; tests/windows serves on TCP",
     "*test_parents.py::*link*": _NO_LINKS,
     "*test_parents.py::test_promise_19_a_device_is_no_parent*": "devices of Unix",
     "*test_parents.py::test_promise_19_a_chain_of_256*": "opening 257 files takes minutes under Wine",
@@ -123,14 +125,25 @@ def mark(items: Iterable[pytest.Item]) -> None:
 
 def skip_for_want_of_posix(call: pytest.CallInfo[Any]) -> None:
     """Make a skip of a failure that only says that the test calls what Windows lacks."""
-    if call.excinfo is None or not isinstance(call.excinfo.value, AttributeError | ModuleNotFoundError):
+    if call.excinfo is None:
         return
-    said = str(call.excinfo.value)
-    lacking = _LACKING.search(said)
-    what = lacking[1] if lacking else "fcntl" if "'fcntl'" in said else None
-    ours = any(Path(entry.path).is_relative_to(_SOURCE) for entry in call.excinfo.traceback)
-    if what is not None and not ours:
+    paths = [Path(entry.path) for entry in call.excinfo.traceback]
+    what = _lacking(call.excinfo.value, paths)
+    if what is not None and not any(path.is_relative_to(_SOURCE) for path in paths):
         skipped = pytest.skip.Exception(
             f"the test calls {what}, which Windows lacks", _use_item_location=True
         )
         call.excinfo = pytest.ExceptionInfo.from_exc_info((type(skipped), skipped, call.excinfo.tb))
+
+
+def _lacking(error: BaseException, paths: list[Path]) -> str | None:
+    """What a test called that Windows lacks; None if the error says something else."""
+    said = str(error)
+    if isinstance(error, AttributeError):
+        lacking = _LACKING.search(said)
+        return lacking[1] if lacking else None
+    if isinstance(error, ModuleNotFoundError):
+        return "fcntl" if "'fcntl'" in said else None
+    if isinstance(error, FileNotFoundError) and paths[-1].name == "subprocess.py":
+        return "a program of Linux"
+    return None
