@@ -15,7 +15,8 @@ from vhdx.files.acl import from_ext
 from vhdx.files.base import Kind
 from vhdx.files.ext_inode import INLINE_DATA, INLINE_FLAG, Inode, inode
 from vhdx.files.ext_names import Inodes, names_in
-from vhdx.files.libyal import SPARSE, HeldContent
+from vhdx.files.library import HeldContent
+from vhdx.files.libyal import SPARSE
 from vhdx.files.posix import PosixTree
 from vhdx.filesystems import ext
 from vhdx.filesystems.base import NotFreeError

@@ -19,6 +19,8 @@ class Adapter(NamedTuple):
     module: str
     library: str
     is_prepared: bool = False
+    package: str = "vhdx[files]"
+    """What to install where it is missing."""
 
 
 _EXT = Adapter("ext", "pyfsext", is_prepared=True)
@@ -34,6 +36,8 @@ ADAPTERS = {
     "FAT16": _FAT,
     "FAT32": _FAT,
     "exFAT": _EXFAT,
+    "HFS+": Adapter("hfs", "pyfshfs"),
+    "btrfs": Adapter("btrfs", "dissect.btrfs", package="dissect.btrfs"),
 }
 """By the kind that `filesystems/detect` names. Another engine is another file and its rows here."""
 
@@ -54,7 +58,7 @@ def open_tree(kind: str, read: Read, size: int, tell: Tell, send: Send | None = 
     except ImportError:
         raise UnsupportedImageError(
             f"files of {kind} are read by a package that is not installed",
-            next_command="pip install 'vhdx[files]'",
+            next_command=f"pip install '{adapter.package}'",
         ) from None
     module = import_module(f"vhdx.files.{adapter.module}")
     prepared = module.prepared(read, size, tell) if adapter.is_prepared else read
