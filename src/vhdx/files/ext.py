@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from vhdx.files.base import Content, Entry, Tell
     from vhdx.files.ext_names import Name
-    from vhdx.files.libyal import Place
     from vhdx.files.source import Read, VolumeSource
 
 _INLINE_FEATURE = 0x8000
@@ -114,7 +113,7 @@ class ExtTree(PosixTree):
                     yield block
             left = max(0, left - length)
 
-    def _extents(self, handle: Any) -> Iterator[Place]:
+    def _extents(self, handle: Any) -> Iterator[tuple[int, int, int]]:
         return (handle.get_extent(index) for index in range(handle.get_number_of_extents()))
 
     def content(self, entry: Entry, stream: str | None = None) -> Content:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from functools import cached_property
-from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from vhdx.errors import FileSystemError
 from vhdx.files.library import LibraryTree, joined
+from vhdx.files.placed import PlacedContent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.files.base import Content, Entry, Tell
+    from vhdx.files.placed import Place
     from vhdx.files.source import VolumeSource
 
-    Place = tuple[int, int, int]
-    """Offset in the volume, length, flags."""
 
 _PIECE = 256 << 10
 SPARSE = 1
@@ -62,7 +60,9 @@ class LibyalTree(LibraryTree):
 
     def places(self, content: LibyalContent) -> list[Place] | None:
         """Where the bytes of a file stand, in their order; None where only the library knows."""
-        return list(content.extents()) if self.reads_by_extents else None
+        if not self.reads_by_extents:
+            return None
+        return [(None if flags & SPARSE else place, length) for place, length, flags in content.extents()]
 
     def entries(self, directory: Entry) -> Iterator[Entry]:
         """What is in a directory; what cannot be read is told and left out."""
@@ -99,13 +99,12 @@ class LibyalContent:
         self.entry = entry
         self.size = size
         self.stream = stream
-        self._starts: list[int] = []
 
     def pread(self, length: int, offset: int) -> bytes:
         """The bytes of a range, as far as the file reaches."""
+        if self._placed is not None:
+            return self._placed.pread(length, offset)
         left = max(0, min(length, self.size - offset))
-        if self._placed is not None and left:
-            return self._read_placed(left, offset)
         pieces = []
         while left:
             with self._tree.asking(f"the file {self.entry.name!r}"):
@@ -119,44 +118,15 @@ class LibyalContent:
 
     def sent(self, output: int, length: int, offset: int) -> int:
         """How many bytes of a range, from its start on, were copied to a descriptor without reading them."""
-        length = min(length, self.size - offset)
-        if self._placed is None or length <= 0:
-            return 0
-        index = bisect_right(self._starts, offset) - 1
-        place, stored, flags = self._placed[index]
-        inner = offset - self._starts[index]
-        return (
-            0
-            if flags & SPARSE
-            else self._tree.source.sent(output, min(length, stored - inner), place + inner)
-        )
+        return 0 if self._placed is None else self._placed.sent(output, length, offset)
 
     @cached_property
-    def _placed(self) -> list[Place] | None:
-        """The extents, if they hold all of the file and are all that there is to know."""
+    def _placed(self) -> PlacedContent | None:
+        """The same by the places of its bytes, if they hold all of the file and are all there is to know."""
         found = self._tree.places(self)
-        if found is None:
+        if found is None or sum(length for _, length in found) < self.size:
             return None
-        self._starts = list(accumulate((length for _, length, _ in found), initial=0))
-        return found if self._starts[-1] >= self.size else None
-
-    def _read_placed(self, left: int, offset: int) -> bytes:
-        assert self._placed is not None
-        pieces = []
-        index = bisect_right(self._starts, offset) - 1
-        while left:
-            place, length, flags = self._placed[index]
-            inner = offset - self._starts[index]
-            count = min(left, length - inner)
-            if flags & SPARSE:
-                pieces.append(bytes(count))
-            else:
-                with self._tree.asking(f"the file {self.entry.name!r}"):
-                    pieces.append(self._tree.source.pread(count, place + inner))
-                if len(pieces[-1]) != count:
-                    raise FileSystemError(f"the file {self.entry.name!r} lies behind the end of the volume")
-            index, offset, left = index + 1, offset + count, left - count
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return PlacedContent(self._tree, self.entry.name, self.size, found)
 
     def data_ranges(self) -> Iterator[tuple[int, int]]:
         """The runs that are stored; all of it where the library does not say."""

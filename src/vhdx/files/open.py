@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Adapter(NamedTuple):
-    """A library and the module here that knows it; ``prepared`` of the module stands before its reads."""
+    """The module here that knows a library, if it needs one; its ``prepared`` stands before the reads."""
 
     module: str
-    library: str
+    library: str | None = None
     is_prepared: bool = False
     package: str = "vhdx[files]"
     """What to install where it is missing."""
@@ -25,7 +25,6 @@ class Adapter(NamedTuple):
 
 _EXT = Adapter("ext", "pyfsext", is_prepared=True)
 _FAT = Adapter("fat", "pyfsfat")
-_EXFAT = Adapter("fat", "pyfsfat", is_prepared=True)
 ADAPTERS = {
     "ext2": _EXT,
     "ext3": _EXT,
@@ -35,7 +34,7 @@ ADAPTERS = {
     "FAT12": _FAT,
     "FAT16": _FAT,
     "FAT32": _FAT,
-    "exFAT": _EXFAT,
+    "exFAT": Adapter("exfat"),
     "HFS+": Adapter("hfs", "pyfshfs"),
     "btrfs": Adapter("btrfs", "dissect.btrfs", package="dissect.btrfs"),
 }
@@ -54,7 +53,7 @@ def open_tree(kind: str, read: Read, size: int, tell: Tell, send: Send | None = 
     if adapter is None:
         raise UnsupportedImageError(f"files of {kind} are not read, only of {', '.join(ADAPTERS)}")
     try:
-        library = import_module(adapter.library)
+        library = import_module(adapter.library) if adapter.library else None
     except ImportError:
         raise UnsupportedImageError(
             f"files of {kind} are read by a package that is not installed",
