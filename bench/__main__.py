@@ -28,8 +28,10 @@ SUBJECTS = (
     "check",
     "looking",
     "serve",
+    "mounted",
     "filesystems",
     "discard",
+    "shrink",
     "guest_files",
     "salvage",
 )

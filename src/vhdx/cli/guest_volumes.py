@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vhdx.cli.render import echo
+from vhdx.cli.render import echo, print_json_stream
 from vhdx.text import printable
 
 if TYPE_CHECKING:
@@ -23,6 +23,22 @@ if TYPE_CHECKING:
         parent_dirs: tuple[str, ...]
         any_parent: bool
         force_share: bool
+
+
+class Listing(NamedTuple):
+    """What is printed as JSON: of which disk it is, and where on it the files stand."""
+
+    path: str
+    format: str
+    virtual_size: int
+    volume: str
+    entries: Iterator[Any]
+
+
+def print_entries(volume: FileVolume, entries: Iterator[Any]) -> None:
+    """Print what verbs say of files, or of directories, as JSON while it comes about."""
+    disk = volume.whole
+    print_json_stream(Listing(disk.chain[0], disk.format, disk.size, volume.summary.name, entries))
 
 
 class Told:

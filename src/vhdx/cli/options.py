@@ -14,7 +14,6 @@ from vhdx.units import is_decimal, parse_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vhdx.disk.chain import VhdxDisk
     from vhdx.disk.children import Families
     from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.opened import Disk
@@ -287,11 +286,12 @@ def chosen(disk: Disk, partition: int | None) -> Disk:
     return disk if partition is None else one_partition(disk, partition)
 
 
-def refuse_to_orphan(image: str, disk: VhdxDisk, *, force: bool, families: Families | None = None) -> None:
+def refuse_to_orphan(image: str, disk: Disk, *, force: bool, families: Families | None = None) -> None:
     """Raise UnsupportedImageError if images beside this one would not know it once it is written to."""
+    from vhdx.disk.chain import VhdxDisk  # noqa: PLC0415  parsing options needs no library
     from vhdx.disk.children import refuse_orphans  # noqa: PLC0415  parsing options needs no library
 
-    if not force:
+    if isinstance(disk, VhdxDisk) and not force:
         identity = disk.layers[0].header.data_write_guid
         refuse_orphans(image, identity, "a change of its contents", families)
 

@@ -9,8 +9,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from vhdx.cli.guest_volumes import Told, volume_of
-from vhdx.cli.render import echo, print_json_rows, standard
+from vhdx.cli.guest_volumes import Told, print_entries, volume_of
+from vhdx.cli.render import echo, standard
 from vhdx.files.base import TYPE_OF_KIND, Kind
 from vhdx.ops.files.listing import entries, everything, listed, path_of, paths
 from vhdx.text import printable
@@ -35,7 +35,7 @@ def show(place: str, *, long: bool, recursive: bool, as_json: bool, **chosen: Un
         found = volume.find(path)
         if as_json:
             rows = everything(volume, found) if recursive else entries(volume, found)
-            print_json_rows(listed(parts, entry) for parts, entry in rows)
+            print_entries(volume, (listed(parts, entry) for parts, entry in rows))
         elif recursive:
             _print_lines(_lines(volume, found) if long else map(printable, paths(volume, found)))
         else:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vhdx.examine.slots import Entries
     from vhdx.geometry import Geometry
     from vhdx.image.regions import Regions
-    from vhdx.image.unowned import Unowned
+    from vhdx.image.unowned import Seen, Unowned
     from vhdx.progress import Progress
     from vhdx.rules import Report
     from vhdx.storage.base import ReadableStorage, Unreadable
@@ -64,13 +64,15 @@ def check_table(
     knows_all: bool,
     unreadable: Unreadable,
     progress: Progress | None = None,
+    seen: Seen | None = None,
 ) -> TableFound:
     """Report all that is wrong with a table and the space of its file.
 
     ``logged`` are the runs of MiB that the replay of a log writes to, ``known_end`` is where the file ended
     when that was written, if there is one; ``keeps_length`` is true of fixed
     images, whose file keeps space for blocks that need none; ``knows_all`` is false where something may stand
-    in the file that nothing tells of any more. ``unreadable`` are the runs that the host could not read.
+    in the file that nothing tells of any more. ``unreadable`` are the runs that the host could not read,
+    ``seen`` is what of the space that nobody claims was looked into before.
     """
     size = storage.size()
     slots = Slots(storage, regions.bat, geometry)
@@ -104,10 +106,10 @@ def check_table(
         return TableFound(claims.claimed, tuple(claims.late), 0, 0, size)
     if known_end is not None:
         size = _without_newest(claims.claimed, known_end, size, report)
-    look = Look(storage, size, unreadable=unreadable, advance=meter.advance)
+    look = Look(storage, size, unreadable=unreadable, advance=meter.advance, seen=seen)
     _report_gap(look, claims.claimed, regions, report)
     used_end = claims.claimed.gaps(-(-size // MIB)).tail_start * MIB
-    space = _Space(storage, look, claims.claimed, geometry, regions.bat.file_offset, absent)
+    space = _Space(look, claims.claimed, geometry, regions.bat.file_offset, absent)
     leaked, free = _report_free(space, report, keeps_length=keeps_length)
     return TableFound(claims.claimed, tuple(claims.late), leaked, free, used_end)
 
@@ -161,7 +163,6 @@ def _report_gap(look: Look, claimed: MibSet, regions: Regions, report: Report) -
 class _Space(NamedTuple):
     """What there is to look into when all is claimed that is claimed."""
 
-    storage: ReadableStorage
     look: Look
     claimed: MibSet
     geometry: Geometry
@@ -186,7 +187,7 @@ def _report_free(space: _Space, report: Report, *, keeps_length: bool) -> tuple[
     unowned = space.unowned(used, 0, start) if inner else NOTHING
     behind = space.unowned(used, start, end) if tail else NOTHING
     both = unowned.joined(behind)
-    if is_strong(space.storage, both, space.absent, space.bat_offset, space.geometry, used=used):
+    if is_strong(space.look, both, space.absent, space.bat_offset, space.geometry, used=used, end=end):
         _report_lost(both, space.absent, report)
         zeros = free.missing - both.mibs
         return both.mibs * MIB, 0 if keeps_length else zeros * MIB

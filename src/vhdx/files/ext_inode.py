@@ -65,7 +65,7 @@ class Inode(NamedTuple):
 
     @property
     def inline_entries(self) -> tuple[bytes, bytes]:
-        """The entries of a directory that stand in the inode, behind the number of the one above it."""
+        """A directory's entries that stand in the inode itself, behind the number of the one above it."""
         data = self.inline_data
         return data[4:_IN_BLOCKS_LENGTH], data[_IN_BLOCKS_LENGTH:]
 

@@ -57,6 +57,11 @@ class FileVolume:
         return self._volume.title
 
     @property
+    def whole(self) -> Disk:
+        """The disk on which it stands."""
+        return self._whole
+
+    @property
     def disk(self) -> Disk:
         """Its bytes, as a disk that lives as long as the whole one."""
         from vhdx.disk.parts import disk_of  # noqa: PLC0415  whoever wants its files need not wait for it

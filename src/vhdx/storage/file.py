@@ -111,6 +111,8 @@ class FileStorage:
     def __init__(self, descriptor: host.Descriptor, name: str) -> None:
         self._descriptor = descriptor
         self._name = name
+        self.salvage: str | None = None
+        """The command that saves the disk that is read; None for one of the file alone."""
         self._closed = False
         self._process = os.getpid()
 
@@ -235,7 +237,7 @@ class FileStorage:
         """The error with the file's name and, if it is the host's disk that fails, where."""
         if error.errno != errno.EIO:
             return self._named(error)
-        return HostReadError(error, self._name, failed_at, end)
+        return HostReadError(error, self._name, failed_at, end, self.salvage)
 
     def _named(self, error: OSError, wanted: int = 0) -> OSError:
         """The error with the file's name, which calls on a descriptor do not know.
