@@ -212,8 +212,7 @@ class VhdxDisk(Disk):
         Raises ValueError if the chain has no such layer under the image.
         """
         self._check()
-        above = self._layers_above(since)
-        return merged(self._changes(above))
+        return merged(self._changes(self.depth_of(since) - 1))
 
     def _changes(self, above: int) -> Iterator[Extent]:
         """What the first ``above`` layers say; zeros where one is too short to show what was there."""
@@ -252,7 +251,11 @@ class VhdxDisk(Disk):
         self._check()
         return merged(self.resolved(0, self._size, self._asks[:1]))
 
-    def _layers_above(self, since: int | str | os.PathLike[str] | None) -> int:
+    def depth_of(self, since: int | str | os.PathLike[str] | None) -> int:
+        """The depth of a layer under the image: 2 for its parent, which None means, and so on.
+
+        Raises ValueError if the chain has no such layer under the image.
+        """
         if isinstance(since, str | os.PathLike):
             identities = [layer.file.identity() for layer in self._layers]
             found = identity_of(since)
@@ -269,7 +272,7 @@ class VhdxDisk(Disk):
             raise ValueError(
                 f"{wanted} is not a layer under {self._leaf.name}; its layers: {', '.join(self.chain)}"
             )
-        return above
+        return above + 1
 
     def resolved(self, offset: int, length: int, asks: Sequence[Answers]) -> Iterator[Extent]:
         """What the uppermost layers say of a range, ``asks`` being how each of them is asked."""

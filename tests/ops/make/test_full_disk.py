@@ -9,6 +9,7 @@ import pytest
 import vhdx
 from tests.ops.conftest import SMALL
 from tests.support.layout import MIB
+from vhdx.ops.make.increment import create_increment
 
 from .making import disk_of, names_in, write_raw
 
@@ -77,3 +78,14 @@ def test_a_file_to_be_replaced_survives(small_disk: Path, tmp_path: Path) -> Non
         vhdx.convert(source, small_disk / "a.vhdx", overwrite=True)
     assert (small_disk / "a.vhdx").read_bytes() == b"old"
     assert names_in(small_disk) == ["a.vhdx"]
+
+
+def test_an_increment_that_does_not_fit(small_disk: Path, tmp_path: Path) -> None:
+    vhdx.create(tmp_path / "base.vhdx", 2 * SMALL)
+    (tmp_path / "other.raw").write_bytes(os.urandom(2 * SMALL))
+    with pytest.raises(OSError, match="nothing was made") as caught:
+        create_increment(
+            small_disk / "c.avhdx", parent=tmp_path / "base.vhdx", contents=tmp_path / "other.raw"
+        )
+    assert caught.value.errno == errno.ENOSPC
+    assert names_in(small_disk) == []
