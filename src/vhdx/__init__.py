@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.discard import DiscardedVolume
     from vhdx.ops.file_systems import file_systems
+    from vhdx.ops.hash import HashResult, content_hash
     from vhdx.ops.info import ImageInfo
     from vhdx.ops.info_any import RawInfo
     from vhdx.ops.info_any import info_any as info
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, UndoResult, repair, undo_repair
     from vhdx.ops.resize import ResizeResult, resize
-    from vhdx.ops.trim_free import trim_free
+    from vhdx.ops.trim_free import TrimResult, trim_free
     from vhdx.partitions.table import Partition, PartitionTable
 
 __all__ = [
@@ -78,6 +79,7 @@ __all__ = [
     "FileSystemError",
     "FileSystemOn",
     "Formatting",
+    "HashResult",
     "ImageFailedError",
     "ImageInfo",
     "ImageLockedError",
@@ -96,6 +98,7 @@ __all__ = [
     "RebaseResult",
     "RepairResult",
     "ResizeResult",
+    "TrimResult",
     "UndoResult",
     "UnsupportedImageError",
     "UserItemInfo",
@@ -107,6 +110,7 @@ __all__ = [
     "check",
     "compact",
     "compare",
+    "content_hash",
     "convert",
     "create",
     "create_increment",
@@ -154,6 +158,7 @@ _HOMES = {
     "vhdx.ops.make.create": ("CreateResult", "create"),
     "vhdx.ops.discard": ("DiscardedVolume",),
     "vhdx.ops.file_systems": ("file_systems",),
+    "vhdx.ops.hash": ("HashResult", "content_hash"),
     "vhdx.ops.info": ("ImageInfo",),
     "vhdx.ops.info_any": ("RawInfo", "info"),
     "vhdx.ops.info_vhd": ("VhdInfo",),
@@ -167,7 +172,7 @@ _HOMES = {
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "UndoResult", "repair", "undo_repair"),
     "vhdx.ops.resize": ("ResizeResult", "resize"),
-    "vhdx.ops.trim_free": ("trim_free",),
+    "vhdx.ops.trim_free": ("TrimResult", "trim_free"),
     "vhdx.partitions.table": ("Partition", "PartitionTable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

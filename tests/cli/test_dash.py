@@ -59,6 +59,7 @@ READ = {
     *(
         "diff since",
         "dump image",
+        "hash images",
         "info images",
         "log image",
         "map image",

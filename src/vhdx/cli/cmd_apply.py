@@ -9,8 +9,8 @@ import click
 
 from vhdx.cli.costs import Stopwatch
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, TARGET, chain_options, json_option, parent_policy, standard, verbose_option
-from vhdx.cli.render import print_json, progress_bar, shown
+from vhdx.cli.options import FILE, TARGET, chain_options, json_option, parent_policy, verbose_option
+from vhdx.cli.render import print_json, progress_bar, shown, standard
 from vhdx.text import printable
 
 if TYPE_CHECKING:

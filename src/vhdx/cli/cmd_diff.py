@@ -15,9 +15,8 @@ from vhdx.cli.options import (
     force_share_option,
     json_option,
     parent_policy,
-    standard,
 )
-from vhdx.cli.render import print_json_stream, progress_bar
+from vhdx.cli.render import print_json_stream, progress_bar, standard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

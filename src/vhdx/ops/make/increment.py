@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from vhdx.build.differencing import DifferencingImage
 from vhdx.disk.base import padded_read
 from vhdx.disk.chain import VhdxDisk
-from vhdx.disk.open import open_any, open_disk, vhd_is_only_read
+from vhdx.disk.open import open_any, open_disk
 from vhdx.errors import UnsupportedImageError
 from vhdx.ops.make.changes import TableChanges, compared, depth_in_chain
 from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT, child_plan, is_found_by_default, user_items_of
 from vhdx.ops.make.plan import ImageOptions, Rounding
-from vhdx.storage.file import refuse_standard_output, telling_if_full
+from vhdx.storage.file import identity_of, refuse_standard_output, telling_if_full
 from vhdx.storage.outgoing import OutgoingStorage
 from vhdx.storage.publish import new_file
 from vhdx.text import brief, command
@@ -168,6 +168,8 @@ def _as_parent(base: Disk) -> VhdxDisk:
     if isinstance(base, VhdxDisk):
         return base
     if base.format == "vhd":
+        from vhdx.image.other_formats import vhd_is_only_read  # noqa: PLC0415  only on the way to an error
+
         raise vhd_is_only_read(base.chain[0])
     raise UnsupportedImageError(
         "the parent of a differencing image is a VHDX, and this is a raw disk",
@@ -179,8 +181,6 @@ def _as_parent(base: Disk) -> VhdxDisk:
 def _check(path: str, disk: Disk, base: VhdxDisk) -> None:
     """Raise for a target that is one of the files that are read, and for sectors of another size."""
     if os.path.exists(path):
-        from vhdx.storage.file import identity_of  # noqa: PLC0415
-
         if identity_of(path) in (*disk.files(), *base.files()):
             raise ValueError(f"{path} is one of the images that are read, or one of their parents")
     ours, theirs = disk.logical_sector_size, base.logical_sector_size
