@@ -180,9 +180,8 @@ def _as_parent(base: Disk) -> VhdxDisk:
 
 def _check(path: str, disk: Disk, base: VhdxDisk) -> None:
     """Raise for a target that is one of the files that are read, and for sectors of another size."""
-    if os.path.exists(path):
-        if identity_of(path) in (*disk.files(), *base.files()):
-            raise ValueError(f"{path} is one of the images that are read, or one of their parents")
+    if os.path.exists(path) and identity_of(path) in (*disk.files(), *base.files()):
+        raise ValueError(f"{path} is one of the images that are read, or one of their parents")
     ours, theirs = disk.logical_sector_size, base.logical_sector_size
     if disk.format != "raw" and ours != theirs:
         raise UnsupportedImageError(
