@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from vhdx.storage.base import Storage
 
 _WITH_SPACE = (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT)
+_BITMAP_UNIT = 4096
+"""What is written of a sector bitmap: one has 1 MiB, and most of it stays a hole."""
 _BlockRun = tuple[int, int, int]
 """The first block, how many, and their state."""
 
@@ -131,8 +133,8 @@ class DifferencingImage:
                     read_into(memoryview(piece), offset)
                     for start, stop in nonzero_runs(piece):
                         output.write_at(memoryview(piece)[start:stop], offset + moved + start)
-        if bits:
-            output.write_at(bits, chunk.bitmap_place)
+        for start, stop in nonzero_runs(bits, _BITMAP_UNIT):
+            output.write_at(memoryview(bits)[start:stop], chunk.bitmap_place + start)
 
 
 class _Chunk(NamedTuple):

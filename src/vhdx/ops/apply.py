@@ -86,12 +86,10 @@ def apply_increment(
     with contextlib.closing(open_image(target).storage):
         pass  # a VHDX, and nobody writes to it
     kept = target + KEPT_SUFFIX
-    how = _How(target, kept, shrink, force, parents, progress)
+    how = _How(target, kept, shrink, force, parents, on_kept, progress)
     completed = os.path.exists(kept)
     if completed:
         _complete(how)
-    if on_kept is not None:
-        on_kept(kept)
     try:
         received = _keep(how, increment)
     except _HasItAlreadyError:
@@ -111,6 +109,7 @@ class _How(NamedTuple):
     shrink: bool
     force: bool
     parents: Parents
+    on_kept: Callable[[str], None] | None
     progress: Progress | None
 
 
@@ -149,21 +148,22 @@ def _keep(how: _How, increment: BinaryIO | str | os.PathLike[str]) -> int:
         else:
             stream = increment
         with new_file(how.kept, overwrite=False) as storage:
-            length = _received(stream, storage)
+            length = _received(how, stream, storage)
             _check(how, storage)
             with lone_disk(storage.lent()) as disk:
                 _link_to(disk, how.target, how.kept)
             return length
 
 
-def _received(stream: BinaryIO, storage: FileStorage) -> int:
+def _received(how: _How, stream: BinaryIO, storage: FileStorage) -> int:
     """Write a stream into a file, zeros left out; its length. Raises CorruptImageError for no VHDX."""
     offset = 0
     while piece := _filled(stream):
-        if not offset and not piece.startswith(SIGNATURE):
-            raise CorruptImageError(
-                "it does not begin as a VHDX does", image=_NAME, structure="file identifier"
-            )
+        if not offset:
+            if not piece.startswith(SIGNATURE):
+                raise CorruptImageError("it does not begin as a VHDX does", image=_NAME)
+            if how.on_kept is not None:
+                how.on_kept(how.kept)
         for start, stop in nonzero_runs(piece):
             storage.write_at(memoryview(piece)[start:stop], offset + start)
         offset += len(piece)

@@ -98,8 +98,7 @@ def create_increment(
         depth = None if compare else depth_in_chain(disk, base)
         with _changes(disk, base, depth, plan.logical_sector_size, progress) as changes:
             increment = _Increment(plan, disk_size, disk, changes)
-            with new_file(path, overwrite=overwrite, remark=rounding.sentences.append) as storage:
-                increment.write(storage, progress)
+            increment.write_file(path, rounding, progress, overwrite=overwrite)
         if disk_size < base.size:
             rounding.sentences.append(SMALLER.format(size_text(base.size - disk_size)))
         if not is_found_by_default(path, base.chain[0]):
@@ -149,8 +148,7 @@ def export_changes(
         increment = _Increment(plan, disk_size, disk, TableChanges(disk, depth + 1))
         identity = leaf.header.data_write_guid
         if is_file:
-            with new_file(path, overwrite=overwrite, remark=rounding.sentences.append) as storage:
-                increment.write(storage, progress, identity)
+            increment.write_file(path, rounding, progress, identity, overwrite=overwrite)
         else:
             stream = OutgoingStorage(cast("BinaryIO", output), "standard output")
             increment.write(stream, progress, identity)
@@ -220,8 +218,22 @@ class _Increment:
 
     def write(self, output: Output, progress: Progress | None, identity: UUID | None = None) -> None:
         changes = iter(self._changes) if progress is None else self._watched(progress)
-        with telling_if_full(lambda: "nothing was made"):
-            self._image.write(output, changes, partial(_read_into, self._disk), identity)
+        self._image.write(output, changes, partial(_read_into, self._disk), identity)
+
+    def write_file(
+        self,
+        path: str,
+        rounding: Rounding,
+        progress: Progress | None,
+        identity: UUID | None = None,
+        *,
+        overwrite: bool,
+    ) -> None:
+        with (
+            telling_if_full(lambda: "nothing was made"),
+            new_file(path, overwrite=overwrite, remark=rounding.sentences.append) as storage,
+        ):
+            self.write(storage, progress, identity)
 
     def _watched(self, progress: Progress) -> Iterator[Change]:
         done, total = 0, self._sizes[False]
