@@ -24,6 +24,7 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
     refuse_to_orphan,
+    warn_if_tracked,
 )
 from vhdx.errors import VhdxError
 from vhdx.text import command, printable
@@ -192,6 +193,7 @@ def _prepare(image: str, disk: Disk, writing: Writing) -> None:
 
     if disk.format == "raw" and not writing.is_format_said:
         raise click.UsageError(RAW_IS_SAID.format(image))
+    warn_if_tracked(image)
     if isinstance(disk, VhdxDisk):
         refuse_to_orphan(image, disk, force=writing.force)
         with changing(image=image):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -116,7 +117,26 @@ class Target(click.Path):
             refuse_standard_output(os.fspath(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if ctx is not None:
+            ctx.call_on_close(partial(_warn_at_end, ctx, os.fspath(value)))
         return super().convert(value, param, ctx)
+
+
+def _warn_at_end(ctx: click.Context, image: str) -> None:
+    """When the verb has ended, and it is known whether it was to change something."""
+    if not ctx.params.get("dry_run"):
+        warn_if_tracked(image)
+
+
+def warn_if_tracked(image: str) -> None:
+    """Say on standard error if Windows tracks the changes of an image that is or was to be changed."""
+    from vhdx.ops.tracking import unseen  # noqa: PLC0415  parsing options needs no library
+
+    sentence = unseen(image)
+    if sentence is not None:
+        from vhdx.text import printable  # noqa: PLC0415
+
+        echo(printable(f"vhdx: {image}: {sentence}"), err=True)
 
 
 class Seconds(click.ParamType[float]):

@@ -10,6 +10,7 @@ import pytest
 import vhdx
 from tests.ops.conftest import SMALL
 from tests.support.layout import MIB
+from vhdx.ops.make.increment import create_increment
 
 from .making import disk_of, names_in, write_raw
 
@@ -91,3 +92,14 @@ def test_a_copy_that_can_be_gone_on_with_keeps_what_it_has(small_disk: Path, tmp
     shutil.move(small_disk / "a.raw", tmp_path / "b.raw")
     vhdx.convert(source, tmp_path / "b.raw", salvage=True, state=shutil.copy(state, tmp_path))
     assert (tmp_path / "b.raw").read_bytes() == content
+
+
+def test_an_increment_that_does_not_fit(small_disk: Path, tmp_path: Path) -> None:
+    vhdx.create(tmp_path / "base.vhdx", 2 * SMALL)
+    (tmp_path / "other.raw").write_bytes(os.urandom(2 * SMALL))
+    with pytest.raises(OSError, match="nothing was made") as caught:
+        create_increment(
+            small_disk / "c.avhdx", parent=tmp_path / "base.vhdx", contents=tmp_path / "other.raw"
+        )
+    assert caught.value.errno == errno.ENOSPC
+    assert names_in(small_disk) == []
