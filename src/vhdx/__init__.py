@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.discard import DiscardedVolume
     from vhdx.ops.file_systems import file_systems
+    from vhdx.ops.hash import HashResult, content_hash
     from vhdx.ops.info import ImageInfo
     from vhdx.ops.info_any import RawInfo
     from vhdx.ops.info_any import info_any as info
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, UndoResult, repair, undo_repair
     from vhdx.ops.resize import ResizeResult, resize
-    from vhdx.ops.trim_free import trim_free
+    from vhdx.ops.trim_free import TrimResult, trim_free
     from vhdx.partitions.table import Partition, PartitionTable
 
 __all__ = [
@@ -75,6 +76,7 @@ __all__ = [
     "FileSystemError",
     "FileSystemOn",
     "Formatting",
+    "HashResult",
     "ImageFailedError",
     "ImageInfo",
     "ImageLockedError",
@@ -92,6 +94,7 @@ __all__ = [
     "RebaseResult",
     "RepairResult",
     "ResizeResult",
+    "TrimResult",
     "UndoResult",
     "UnsupportedImageError",
     "UserItemInfo",
@@ -102,6 +105,7 @@ __all__ = [
     "check",
     "compact",
     "compare",
+    "content_hash",
     "convert",
     "create",
     "delete_user_item",
@@ -146,6 +150,7 @@ _HOMES = {
     "vhdx.ops.make.create": ("CreateResult", "create"),
     "vhdx.ops.discard": ("DiscardedVolume",),
     "vhdx.ops.file_systems": ("file_systems",),
+    "vhdx.ops.hash": ("HashResult", "content_hash"),
     "vhdx.ops.info": ("ImageInfo",),
     "vhdx.ops.info_any": ("RawInfo", "info"),
     "vhdx.ops.info_vhd": ("VhdInfo",),
@@ -158,7 +163,7 @@ _HOMES = {
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "UndoResult", "repair", "undo_repair"),
     "vhdx.ops.resize": ("ResizeResult", "resize"),
-    "vhdx.ops.trim_free": ("trim_free",),
+    "vhdx.ops.trim_free": ("TrimResult", "trim_free"),
     "vhdx.partitions.table": ("Partition", "PartitionTable"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}

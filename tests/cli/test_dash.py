@@ -56,6 +56,7 @@ READ = {
     *(
         "diff since",
         "dump image",
+        "hash images",
         "info images",
         "log image",
         "map image",

@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.open import format_of_file
-from vhdx.disk.vhd import vhd_layers
 from vhdx.errors import VhdxError
-from vhdx.image.vhd import VhdImage
-from vhdx.ops.tree import MISSING, member_of
-from vhdx.storage.file import open_for_reading
+from vhdx.ops.tree import member_of
 from vhdx.storage.stream import is_url
 
 if TYPE_CHECKING:
@@ -62,12 +58,12 @@ def _identity(path: str, policy: ParentPolicy) -> Identity:
         return found
     try:
         member = member_of(path, policy)
-        return _of_vhd(found, policy) if member is None else _of_vhdx(found, member)
+        return found if member is None else _of_image(found, member)
     except (VhdxError, OSError, ValueError):
         return found
 
 
-def _of_vhdx(found: Identity, member: Member) -> Identity:
+def _of_image(found: Identity, member: Member) -> Identity:
     image = member.found
     return found._replace(
         format=image.format,
@@ -79,31 +75,4 @@ def _of_vhdx(found: Identity, member: Member) -> Identity:
         parent=member.parent,
         named=image.named,
         linkages=tuple(sorted(map(str, member.linkages))),
-    )
-
-
-def _of_vhd(found: Identity, policy: ParentPolicy) -> Identity:
-    storage = open_for_reading(found.path, lock=False)
-    try:
-        if format_of_file(storage) != "vhd":
-            return found
-        image = VhdImage(storage)
-        own = str(image.footer.unique_id)
-        about = found._replace(
-            format="vhd", disk_type=image.disk_type, virtual_size=image.size, disk_id=own, own=own
-        )
-        return about if not image.has_parent else _with_vhd_parent(about, image, policy)
-    finally:
-        storage.close()
-
-
-def _with_vhd_parent(found: Identity, image: VhdImage, policy: ParentPolicy) -> Identity:
-    layers, _ = vhd_layers(image, policy, lock=False, salvage=True)
-    for layer in layers[1:]:
-        layer.storage.close()
-    assert image.header is not None  # or it would have no parent
-    return found._replace(
-        parent_state=MISSING,
-        parent=os.path.realpath(layers[1].name) if layers[1:] else None,
-        linkages=(str(image.header.parent_id),),
     )

@@ -167,10 +167,15 @@ def _map(path: str, options: FleetOptions) -> Row:
 
 
 def _hash(path: str, options: FleetOptions) -> Row:
-    from vhdx.ops.hash import hash_disk  # type: ignore[import-not-found]  # noqa: PLC0415
+    from vhdx.ops.hash import content_hash  # noqa: PLC0415
 
-    found = hash_disk(path, parents=options.parents, lock=options.lock)
-    return {"algorithm": found.algorithm, "hash": found.hash, "virtual_size": found.virtual_size}
+    found = content_hash(path, parents=options.parents, lock=options.lock)
+    return {
+        "format": found.format,
+        "virtual_size": found.virtual_size,
+        "algorithm": found.algorithm,
+        "hash": found.digest,
+    }
 
 
 def _compact(path: str, options: FleetOptions) -> Row:

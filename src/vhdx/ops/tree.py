@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.parents import first_sentence, open_parent
 from vhdx.disk.places import is_named, policy_from
+from vhdx.disk.vhd import named_parent, names_of_parent
 from vhdx.errors import VhdxError
 from vhdx.format.identifier import SIGNATURE
 from vhdx.format.locator import RELATIVE_PATH
 from vhdx.image import image, metadata
+from vhdx.image.vhd import VhdImage
+from vhdx.image.vhd_load import has_sound_footer
 from vhdx.storage.file import open_for_reading
 
 if TYPE_CHECKING:
@@ -41,7 +44,8 @@ class TreeImage(NamedTuple):
     """One image: its parent as far as it is known, how that stands, and how many have it for their parent.
 
     ``parent_state`` is None of images without a parent; ``named`` is what a child calls its parent.
-    ``virtual_size`` and ``file_size`` are bytes.
+    ``virtual_size`` and ``file_size`` are bytes. ``data_write_guid`` is by what children know it, of a VHD
+    its unique id.
     """
 
     path: str
@@ -81,9 +85,9 @@ class Member(NamedTuple):
 
 
 def tree(directory: str | os.PathLike[str]) -> Tree:
-    """The VHDX images at or below ``directory``, each with its parent. Links to directories are not followed.
+    """The VHDX and VHD images at or below ``directory``, each with its parent.
 
-    Raises OSError if the directory cannot be listed.
+    Links to directories are not followed. Raises OSError if the directory cannot be listed.
     """
     directory = os.fspath(directory)
     members: dict[str, Member] = {}
@@ -107,7 +111,7 @@ def _files(directory: str) -> Iterator[str]:
 
 
 def member_of(path: str, parents: Parents = None) -> Member | None:
-    """What a file says of itself; None if it is no VHDX, or nothing that can be read without waiting.
+    """What a file says of itself; None if it is no image, or nothing that can be read without waiting.
 
     ``parents`` says where its parent may be. Raises what opening raises.
     """
@@ -115,9 +119,9 @@ def member_of(path: str, parents: Parents = None) -> Member | None:
         return None
     file = open_for_reading(path, lock=False)
     try:
-        if file.size() < len(SIGNATURE) or file.read(len(SIGNATURE), 0) != SIGNATURE:
-            return None
-        return _described(image.load(file), file, parents)
+        if file.read(min(len(SIGNATURE), file.size()), 0) == SIGNATURE:
+            return _described(image.load(file), file, parents)
+        return _described_vhd(VhdImage(file), parents) if has_sound_footer(file) else None
     finally:
         file.close()
 
@@ -152,14 +156,45 @@ def _parent_by_name(loaded: Image, parents: Parents) -> str | None:
     return os.path.realpath(parent.name)
 
 
+def _described_vhd(loaded: VhdImage, parents: Parents) -> Member:
+    """The same of a VHD, which children know by its unique id."""
+    header = loaded.header if loaded.has_parent else None
+    named = next((name for name, _ in names_of_parent(loaded, header) if name), None) if header else None
+    found = TreeImage(
+        path=loaded.name,
+        format="vhd",
+        disk_type=loaded.disk_type,
+        virtual_size=loaded.size,
+        file_size=loaded.storage.size(),
+        data_write_guid=loaded.footer.unique_id,
+        parent=None,
+        parent_state=MISSING if header else None,
+        named=named,
+        children=0,
+    )
+    parent = _parent_of_vhd_by_name(loaded, parents) if header else None
+    return Member(found, loaded.footer.unique_id, frozenset({header.parent_id} if header else ()), parent)
+
+
+def _parent_of_vhd_by_name(loaded: VhdImage, parents: Parents) -> str | None:
+    try:
+        parent = named_parent(loaded, policy_from(parents))
+    except (VhdxError, OSError):
+        return None
+    parent.storage.close()
+    return os.path.realpath(parent.name)
+
+
 def _linked(members: dict[str, Member]) -> Iterator[TreeImage]:
     by_place = {os.path.realpath(path): path for path in members}
-    by_identity: dict[UUID, list[str]] = defaultdict(list)
+    by_identity: dict[tuple[str, UUID], list[str]] = defaultdict(list)
     for path in by_place.values():
-        by_identity[members[path].found.data_write_guid].append(path)
+        found = members[path].found
+        by_identity[found.format, found.data_write_guid].append(path)
     linked = {}
     for path, member in members.items():
-        same = sorted({other for guid in member.linkages for other in by_identity[guid]} - {path})
+        names = [(member.found.format, guid) for guid in member.linkages]
+        same = sorted({other for name in names for other in by_identity[name]} - {path})
         linked[path] = _with_parent(member, by_place, same)
     _break_loops(linked)
     children: dict[str | None, int] = defaultdict(int)

@@ -81,7 +81,7 @@ def _add(
     parts: NDArray[np.int64], length: int, starts: NDArray[np.int64], lengths: NDArray[np.int64]
 ) -> None:
     """Spread ranges of the file over the parts that they touch."""
-    # What stands before a border grows by one for each byte: the difference at neighbouring borders is the part.
+    # Bytes in front of each border; between neighbouring borders they grow by what the part between holds.
     borders = np.arange(PARTS + 1, dtype=np.int64) * length
     order = np.argsort(starts, kind="stable")
     starts, lengths = starts[order], lengths[order]

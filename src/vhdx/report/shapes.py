@@ -145,7 +145,8 @@ def file_bar(found: FileBytes) -> list[Stretch]:
         if length <= 0:
             break
         kind = "structure" if structures > data else "data" if data else "free"
-        text = f"{format_size(start)}: {percent(min(structures, length), length)} structures, {percent(min(data, length), length)} blocks"
+        shares = (percent(min(each, length), length) for each in (structures, data))
+        text = "{}: {} structures, {} blocks".format(format_size(start), *shares)
         parts.append(
             Stretch(number / count, 1 / count, kind, "", text, min(1.0, (structures + data) / length) or 1.0)
         )
