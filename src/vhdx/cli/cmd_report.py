@@ -34,7 +34,8 @@ def report(
     Shows its identities, what check finds, partitions and file systems and how full they are, the disk as a
     map whose neighbours are neighbours on the disk, where the bytes of the file are, what each layer of a
     chain holds, the log, and what a compaction would give back. Of an image that cannot be opened it shows
-    what can be told. Nothing of the image is changed, and the page is small whatever the disk. Needs vhdx[report].
+    what can be told. Nothing of the image is changed. The page is small whatever the disk. It needs
+    vhdx[report].
     """
     from vhdx.report.page import page_of, picture_of  # noqa: PLC0415  --help needs no library
     from vhdx.storage.publish import new_file  # noqa: PLC0415
