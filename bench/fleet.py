@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bench.harness import Row
 
 IMAGES = 2000
-LOOPED = 60
+LOOPED = 20
 """Images of a loop: each costs the same."""
 ROUNDS = 3
 MIB = 1 << 20

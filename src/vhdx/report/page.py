@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.disk.places import ParentPolicy
+    from vhdx.partitions.table import Partition
     from vhdx.report.facts import Facts
 
 _FINDINGS = 60
 """Findings that are told one by one."""
+_PARTITIONS = 32
 _LONGEST = 300
 """Characters of a sentence out of an image."""
 _PICTURE_WIDTH = 1024
@@ -68,6 +70,7 @@ def _values(facts: Facts) -> dict[str, Any]:
         "told": shapes.told(cells, names),
         "names": names,
         "volume_bar": shapes.volume_bar(facts.table.value, volumes, size),
+        "bare": _bare(facts),
         "file_bar": shapes.file_bar(facts.file.value) if facts.file.value else [],
         "file_sums": list(_file_sums(facts)),
         "arcs": shapes.arcs(facts.log.value) if facts.log.value else [],
@@ -77,6 +80,13 @@ def _values(facts: Facts) -> dict[str, Any]:
         "colours": COLOURS,
         "result": _result(facts),
     }
+
+
+def _bare(facts: Facts) -> list[Partition]:
+    """The partitions in which nothing is recognised."""
+    known = {each.partition for each in facts.volumes.value or ()}
+    found = facts.table.value.partitions if facts.table.value else ()
+    return [each for each in found if each.number not in known][:_PARTITIONS]
 
 
 def _result(facts: Facts) -> str:

@@ -130,7 +130,7 @@ def _volume(offset: int, length: int, label: str, found: FileSystemOn | None, si
     if used is not None:
         about += f", {format_size(used)} of {format_size(length)} used"
     fill = 0.0 if used is None else min(1.0, used / max(1, length))
-    kind = "nothing" if used is None else "data"
+    kind = "free" if used is None else "data"
     start, width = min(1.0, offset / size), min(1.0, length / size)
     return Stretch(start, min(width, 1 - start), kind, label, f"{label}: {about}", fill)
 
