@@ -34,6 +34,7 @@ SUBJECTS = (
     "shrink",
     "guest_files",
     "salvage",
+    "fleet",
 )
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 

@@ -16,20 +16,8 @@ from vhdx.version import __version__
 
 GROUPS = {
     "Look": (
-        *(
-            "info",
-            "wsl",
-            "tree",
-            "fleet",
-            "check",
-            "map",
-            "diff",
-            "compare",
-            "hash",
-            "measure",
-            "log",
-            "dump",
-        ),
+        *("info", "wsl", "tree", "fleet", "report", "check", "map", "diff", "compare", "hash", "measure"),
+        *("log", "dump"),
     ),
     "Make": ("create", "convert"),
     "Change": (
