@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from vhdx.cli.by_qemu import Opening, TargetFormat, refuse_by_qemu
 from vhdx.cli.costs import Stopwatch
-from vhdx.cli.interrupted import making, resuming
+from vhdx.cli.interrupted import making, passing_on, resuming
 from vhdx.cli.options import (
     FORMAT,
+    OUTPUT,
     TARGET,
     File,
     chain_options,
@@ -29,6 +31,8 @@ from vhdx.cli.render import EXIT_DOUBTS, JsonLists, print_doubt, progress_bar, s
 from vhdx.text import printable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from vhdx.disk.open import Format
     from vhdx.ops.make.carve import CarvedBlock
     from vhdx.ops.make.convert import ConvertResult
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("source", type=File(allow_dash=True))
-@click.argument("target", type=TARGET)
+@click.argument("target", type=OUTPUT)
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
 @click.option("-O", "--target-format", type=TargetFormat(), help="By default told by TARGET's suffix.")
 @partition_option
@@ -101,9 +105,11 @@ def convert(
 ) -> int:
     """Write the contents of SOURCE into the new file TARGET.
 
-    SOURCE is a raw disk (file or block device), a VHDX or VHD with all its parents, or - for raw on standard
-    input. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are kept.
-    With --partition TARGET has that partition only, as a disk of its own. TARGET appears whole or not at
+    SOURCE is a raw disk (file or block device), a VHDX or VHD with all its parents, or - for standard input,
+    which is raw or an image. TARGET is a file, or - for standard output; then all that is said goes to
+    standard error. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are
+    kept.
+    With --partition TARGET has that partition only, as a disk of its own. A file appears whole or not at
     all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets,
     of VHDs only --type does: without it a VHD is a fixed one, as Azure wants it. VHDs are rounded up to whole
     MiB.
@@ -132,10 +138,11 @@ def convert(
         raise click.UsageError("--virtual-size and --disk-type go with --salvage")
     if carve is not None and (not salvage or state is not None):
         raise click.UsageError("--carve goes with --salvage, and not with --state")
-    lists = JsonLists("doubts", "carved") if as_json else None
+    is_pipe = target == "-"
+    lists = JsonLists("doubts", "carved", err=is_pipe) if as_json else None
     stopwatch = Stopwatch()
     with (
-        making(target, carve) if state is None else resuming(target, state),
+        _interruptible(target, state, carve),
         progress_bar("converting") as progress,
     ):
         made = convert_disk(
@@ -156,29 +163,38 @@ def convert(
             sync=not no_sync,
             ignore_bitmaps=ignore_bitmaps,
             carve_to=carve,
-            on_carved=lists.adder("carved") if lists else _print_carved,
+            on_carved=lists.adder("carved") if lists else partial(_print_carved, err=is_pipe),
             on_doubt=lists.adder("doubts") if lists else print_doubt,
             progress=progress,
         )
     if lists:
         lists.finish(made)
     else:
-        _print_text(target, made, stopwatch)
+        _print_text("standard output" if is_pipe else target, made, stopwatch, err=is_pipe)
     return EXIT_DOUBTS if made.doubts else 0
 
 
-def _print_carved(block: CarvedBlock) -> None:
+def _print_carved(block: CarvedBlock, *, err: bool) -> None:
     looks = block.looks_like if block.detail is None else f"{block.looks_like}, {block.detail}"
     lost = f"; {block.unreadable} bytes of it could not be read" if block.unreadable else ""
-    click.echo(printable(f"{block.path}: {block.length} bytes at {block.file_offset}: {looks}{lost}"))
+    click.echo(
+        printable(f"{block.path}: {block.length} bytes at {block.file_offset}: {looks}{lost}"), err=err
+    )
 
 
-def _print_text(target: str, made: ConvertResult, stopwatch: Stopwatch) -> None:
+def _interruptible(target: str, state: str | None, carve: str | None) -> AbstractContextManager[None]:
+    if target == "-":
+        return passing_on("standard output")
+    return making(target, carve) if state is None else resuming(target, state)
+
+
+def _print_text(target: str, made: ConvertResult, stopwatch: Stopwatch, *, err: bool) -> None:
     for remark in made.remarks:
         click.echo(printable(f"vhdx: {remark}"), err=True)
     if made.doubts:
         click.echo(f"vhdx: ranges that may be wrong: {made.doubts}", err=True)
     click.echo(
         f"{printable(target)}: {made.target_format}, {shown(made.virtual_size)}, of which "
-        f"{shown(made.data_size)} data; the file has {shown(made.file_size)}{stopwatch.told(', made')}"
+        f"{shown(made.data_size)} data; the file has {shown(made.file_size)}{stopwatch.told(', made')}",
+        err=err,
     )

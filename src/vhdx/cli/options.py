@@ -99,7 +99,7 @@ class File(click.Path):
 
 
 class Target(click.Path):
-    """A file that is made or changed. Not ``-``: until pipes can be written to, no option lets it pass."""
+    """A file that is made or changed. Not ``-``: no image is changed in a pipe."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from vhdx.storage.file import refuse_standard_output  # noqa: PLC0415  parsing options needs no library
@@ -110,6 +110,13 @@ class Target(click.Path):
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return super().convert(value, param, ctx)
+
+
+class Output(Target):
+    """Where a disk is written to: what a `Target` is, and ``-`` for standard output."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "-" else super().convert(value, param, ctx)
 
 
 class Seconds(click.ParamType[float]):
@@ -187,6 +194,8 @@ FILE = File(readable=False)
 """A file that is read."""
 TARGET = Target(readable=False)
 """A file that is made or changed."""
+OUTPUT = Output(readable=False, allow_dash=True)
+"""A place that a disk is written to."""
 
 volume_options = together(
     click.option("--swap", is_flag=True, help="With free space: also that of swap areas."),

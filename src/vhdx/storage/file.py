@@ -78,7 +78,8 @@ def refuse_standard_output(path: str) -> None:
     """
     if path == "-":
         raise ValueError(
-            "a disk is written into a file, not to standard output; ./- is the file of that name"
+            "this goes into a file, not to standard output, which vhdx convert SOURCE - writes to; "
+            "./- is the file of that name"
         )
 
 

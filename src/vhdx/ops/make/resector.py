@@ -67,7 +67,9 @@ def with_sectors_of(
     if not found.patches:
         return source, found.remarks
     remarks = (*found.remarks, TAKEN_FOR_512) if is_guess else found.remarks
-    return DiskSource(disk, source.format, found.patches, disk_size, free=source.free), remarks
+    return DiskSource(
+        disk, source.format, found.patches, disk_size, free=source.free, waits=source.waits
+    ), remarks
 
 
 def _with_backup_at_end(
@@ -81,7 +83,9 @@ def _with_backup_at_end(
     except ValueError as error:
         return source, (f"the backup of the GPT stays where the disk ended before: {error}",)
     patches = (*without_old_backup(table.gpt, table.end_of_last), *(Patch(*step[1:3]) for step in steps))
-    return DiskSource(disk, source.format, patches, disk_size, free=source.free), (BACKUP_MOVED,)
+    return DiskSource(disk, source.format, patches, disk_size, free=source.free, waits=source.waits), (
+        BACKUP_MOVED,
+    )
 
 
 def _leads_to_file_systems(read: Read, table: PartitionTable) -> bool:
