@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Do not wait for the host's disk: after a loss of power TARGET may not be whole.",
 )
+@click.option("--verify", is_flag=True, help="Read a block device back, and compare.")
 @click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
 )
@@ -94,6 +95,7 @@ def convert(
     force_share: bool,
     force: bool,
     no_sync: bool,
+    verify: bool,
     salvage: bool,
     state: str | None,
     carve: str | None,
@@ -107,12 +109,11 @@ def convert(
 
     SOURCE is a raw disk (file or block device), a VHDX or VHD with all its parents, or - for standard input,
     which is raw or an image. TARGET is a file, or - for standard output; then all that is said goes to
-    standard error. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are
-    kept.
-    With --partition TARGET has that partition only, as a disk of its own. A file appears whole or not at
-    all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets,
-    of VHDs only --type does: without it a VHD is a fixed one, as Azure wants it. VHDs are rounded up to whole
-    MiB.
+    standard error. A block device that nobody uses is written over with --force, if the disk fits. From a
+    VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are kept. With --partition
+    TARGET has that partition only, as a disk of its own. A file appears whole or not at all; holes and
+    blocks of zeros take no space in it. Options that describe an image go with VHDX targets, of VHDs only
+    --type does: without it a VHD is a fixed one, as Azure wants it. VHDs are rounded up to whole MiB.
 
     With --discard-free the space of deleted files is neither read nor stored: what the file systems on the
     disk call free, once all that they keep of it was read and agrees. Files stay as they are. With
@@ -161,6 +162,7 @@ def convert(
             salvage=salvage,
             state=state,
             sync=not no_sync,
+            verify=verify,
             ignore_bitmaps=ignore_bitmaps,
             carve_to=carve,
             on_carved=lists.adder("carved") if lists else partial(_print_carved, err=is_pipe),
@@ -183,8 +185,10 @@ def _print_carved(block: CarvedBlock, *, err: bool) -> None:
 
 
 def _interruptible(target: str, state: str | None, carve: str | None) -> AbstractContextManager[None]:
-    if target == "-":
-        return passing_on("standard output")
+    from vhdx.ops.make.addresses import is_block_device  # noqa: PLC0415  --help needs no library
+
+    if target == "-" or is_block_device(target):
+        return passing_on("standard output" if target == "-" else target)
     return making(target, carve) if state is None else resuming(target, state)
 
 

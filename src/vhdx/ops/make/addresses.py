@@ -53,7 +53,7 @@ def address_of(place: object) -> Address:
         return PIPE
     if is_url(place):
         return SCHEMES.get(place.partition("://")[0].lower(), _ELSEWHERE)
-    if isinstance(place, str | os.PathLike) and _is_block_device(os.fspath(place)):
+    if isinstance(place, str | os.PathLike) and is_block_device(os.fspath(place)):
         return DEVICE
     return FILE
 
@@ -74,7 +74,8 @@ def writable(place: str) -> Address:
     return address
 
 
-def _is_block_device(path: str) -> bool:
+def is_block_device(path: str) -> bool:
+    """Whether a path names one."""
     try:
         return stat.S_ISBLK(os.stat(path).st_mode)
     except (OSError, ValueError):

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from vhdx.extents import Doubt
     from vhdx.known import KnownDisk
     from vhdx.ops.make.carve import CarvedBlock
-    from vhdx.ops.make.destination import Destination, Writing
     from vhdx.ops.make.source import Source
+    from vhdx.ops.make.writing import Destination, Writing
     from vhdx.progress import Progress
 
 _WRITE_BACK_EVERY = 32 * MIB
@@ -67,6 +67,7 @@ def convert(
     salvage: bool = False,
     state: str | os.PathLike[str] | None = None,
     sync: bool = True,
+    verify: bool = False,
     on_doubt: Callable[[Doubt], None] | None = None,
     ignore_bitmaps: bool = False,
     discard_free: bool = False,
@@ -95,6 +96,8 @@ def convert(
     of a stored block of a VHD without a parent as it stands, as QEMU does. ``sync=False`` returns when the
     host has taken everything, without waiting for its disk: a loss of power may then leave a target that is
     not whole. ``known`` is what you know of a disk to be salvaged whose metadata are lost.
+    ``target`` may be a block device of Linux that nobody uses, with ``overwrite``: it gets the disk itself if
+    that fits, zeros included, and the backup of a GPT at its end. ``verify`` reads it back and compares.
     ``state`` is a map file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``: the
     target is written in its place, and a later call goes on where this one was broken off.
     ``carve_to`` is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX to be salvaged
@@ -107,20 +110,23 @@ def convert(
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
     target = os.fspath(target)
-    destination = destination_of(target, target_format, overwrite=overwrite, sync=sync)
     chosen = options or ImageOptions()
-    with open_source(
-        source,
-        source_format,
-        parents=parents,
-        lock=lock,
-        partition=partition,
-        salvage=salvage,
-        ignore_bitmaps=ignore_bitmaps,
-        volumes=(volumes or VolumeSelection()) if discard_free else None,
-        known=known,
-        whole=state is not None or destination.needs_map(chosen),
-    ) as opened:
+    place = destination_of(target, target_format, overwrite=overwrite, sync=sync, verify=verify)
+    with (
+        place as destination,
+        open_source(
+            source,
+            source_format,
+            parents=parents,
+            lock=lock,
+            partition=partition,
+            salvage=salvage,
+            ignore_bitmaps=ignore_bitmaps,
+            volumes=(volumes or VolumeSelection()) if discard_free else None,
+            known=known,
+            whole=state is not None or destination.needs_map(chosen),
+        ) as opened,
+    ):
         destination.refuse_source(opened)
         carving = None
         if carve_to is not None:
@@ -171,7 +177,8 @@ def _made(
     rounding = Rounding()
     target = target_for(source, destination.format, options, rounding, salvage=salvage)
     disk_size = None if source.size is None else target.disk_size(source.size, rounding)
-    read, remarks = with_sectors_of(source, target.sector_size, disk_size)
+    size, sector_size = destination.medium or (disk_size, target.sector_size)
+    read, remarks = with_sectors_of(source, sector_size, size)
     left_over: list[str] = []
     with destination.opened(target, read, disk_size, left_over.append) as writing:
         if carving is not None:

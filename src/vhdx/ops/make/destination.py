@@ -6,10 +6,11 @@ import contextlib
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from vhdx.ops.make.addresses import PIPE, writable
+from vhdx.ops.make.addresses import DEVICE, PIPE, writable
 from vhdx.ops.make.target import format_of
+from vhdx.ops.make.writing import Writing
 from vhdx.storage.file import identity_of
 from vhdx.storage.outgoing import OutgoingStorage
 from vhdx.storage.publish import new_file
@@ -19,35 +20,9 @@ if TYPE_CHECKING:
 
     from vhdx.disk.open import Format
     from vhdx.ops.make.plan import ImageOptions
-    from vhdx.ops.make.sink import Sink
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.target import Target
-
-
-class Writing(NamedTuple):
-    """A sink, and what lets the host begin to write to its disk what the sink was given."""
-
-    sink: Sink
-    start_writing_back: Callable[[], None]
-
-
-class Destination(Protocol):
-    """A place that a disk goes to."""
-
-    @property
-    def format(self) -> Format:
-        """What is made there."""
-
-    def needs_map(self, options: ImageOptions) -> bool:
-        """Whether it must be known which blocks have contents before the first byte is written."""
-
-    def refuse_source(self, source: Source) -> None:
-        """Raise ValueError for a source that would be written over."""
-
-    def opened(
-        self, made: Target, source: Source, disk_size: int | None, remark: Callable[[str], None]
-    ) -> contextlib.AbstractContextManager[Writing]:
-        """What takes the pieces; all is complete at the end of the ``with``."""
+    from vhdx.ops.make.writing import Destination
 
 
 class FileDestination(NamedTuple):
@@ -57,6 +32,10 @@ class FileDestination(NamedTuple):
     format: Format
     overwrite: bool
     sync: bool
+
+    @property
+    def medium(self) -> None:
+        """Nothing is there yet."""
 
     def needs_map(self, options: ImageOptions) -> bool:  # noqa: ARG002
         """No: tables are written last."""
@@ -84,6 +63,10 @@ class PipeDestination(NamedTuple):
     """Standard output, in one pass."""
 
     format: Format
+
+    @property
+    def medium(self) -> None:
+        """Nothing is there yet."""
 
     def needs_map(self, options: ImageOptions) -> bool:
         """Of whatever has a table: that goes first."""
@@ -129,9 +112,23 @@ def _refuse(name: str, identity: tuple[int, int], source: Source) -> None:
         raise ValueError(f"{name} is the source or one of its parents")
 
 
-def destination_of(target: str, target_format: Format | None, *, overwrite: bool, sync: bool) -> Destination:
+@contextlib.contextmanager
+def destination_of(
+    target: str, target_format: Format | None, *, overwrite: bool, sync: bool, verify: bool = False
+) -> Iterator[Destination]:
     """The place that a word stands for. Raises ValueError where nothing is written, or no format said."""
     address = writable(target)
+    if verify and address is not DEVICE:
+        raise ValueError("only a block device is read back (--verify); vhdx compare compares files")
     if address is PIPE:
-        return PipeDestination(target_format or format_of(target))
-    return FileDestination(target, target_format or format_of(target), overwrite, sync)
+        yield PipeDestination(target_format or format_of(target))
+        return
+    if address is not DEVICE:
+        yield FileDestination(target, target_format or format_of(target), overwrite, sync)
+        return
+    if target_format not in (None, "raw"):
+        raise ValueError(f"{target} is a block device, which gets the disk itself: say -O raw, or nothing")
+    from vhdx.ops.make.device import device_destination  # noqa: PLC0415  most targets are files
+
+    with device_destination(target, overwrite=overwrite, verify=verify) as device:
+        yield device

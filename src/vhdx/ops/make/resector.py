@@ -29,7 +29,7 @@ SECTORS_UNTOLD = (
     "(losetup --sector-size 4096), or convert to VHDX with --logical-sector-size 512 first"
 )
 FROM_A_PIPE = "what comes out of a pipe keeps its partition table, for whatever sectors that is made"
-BACKUP_MOVED = "the backup of the GPT was moved to the end of the disk, which was rounded up"
+BACKUP_MOVED = "the backup of the GPT was moved to the end of the disk, which became larger"
 TAKEN_FOR_512 = (
     "an MBR does not tell for which sectors it is made, and nothing in its partitions does: "
     "it was taken for one of sectors of 512 bytes"
