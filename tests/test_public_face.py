@@ -36,7 +36,7 @@ FACE = {
         "compare",
     ),
     *("merge", "MergeResult", "resize", "ResizeResult", "UndoResult"),
-    *("compact", "CompactResult", "DiscardedVolume", "VolumeSelection", "trim_free"),
+    *("compact", "CompactResult", "DiscardedVolume", "VolumeSelection", "trim_free", "sparse"),
     *("set_properties", "PropertiesResult"),
     *("user_items", "get_user_item", "set_user_item", "delete_user_item", "UserItemInfo"),
     *("check", "CheckResult", "CheckFinding"),

@@ -24,6 +24,7 @@ from vhdx.cli.options import (
     partition_option,
     selection,
     source_options,
+    sparse_option,
     verbose_option,
     volume_options,
 )
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
 )
 @json_option
 @verbose_option
+@sparse_option
 def convert(
     source: str,
     target: str,

@@ -9,7 +9,7 @@ import click
 
 from vhdx.cli.guests import Told, guest_options, selection
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, TARGET, parent_policy
+from vhdx.cli.options import FILE, TARGET, parent_policy, sparse_option
 from vhdx.cli.render import progress_bar
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @click.option("--owners/--no-owners", default=None, help="Keep owners; by default for root only.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @guest_options
+@sparse_option
 def cp(
     places: tuple[str, ...],
     target: str,

@@ -8,7 +8,7 @@ import click
 
 from vhdx.cli.costs import Stopwatch
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import TARGET, chain_options, json_option, parent_policy, verbose_option
+from vhdx.cli.options import TARGET, chain_options, json_option, parent_policy, sparse_option, verbose_option
 from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @chain_options
 @json_option
 @verbose_option
+@sparse_option
 def merge(
     child: str,
     *,

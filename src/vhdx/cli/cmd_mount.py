@@ -24,6 +24,7 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
     refuse_to_orphan,
+    sparse_option,
 )
 from vhdx.errors import VhdxError
 from vhdx.text import command, printable
@@ -70,6 +71,7 @@ class Writing(NamedTuple):
 @orphans_option
 @chain_options
 @force_share_option
+@sparse_option
 def mount(
     image: str,
     directory: str,

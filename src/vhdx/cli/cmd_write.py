@@ -21,6 +21,7 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
     refuse_to_orphan,
+    sparse_option,
     standard,
     verbose_option,
 )
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 @orphans_option
 @chain_options
 @verbose_option
+@sparse_option
 def write(
     image: str,
     offset: int,

@@ -16,6 +16,7 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
     refuse_to_orphan,
+    sparse_option,
     verbose_option,
 )
 from vhdx.cli.render import shown
@@ -32,6 +33,7 @@ from vhdx.text import printable
 @orphans_option
 @chain_options
 @verbose_option
+@sparse_option
 def zero(
     image: str,
     offset: int,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.opened import Disk
     from vhdx.disk.places import ParentPolicy
+    from vhdx.storage.sparse import Sparse
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -197,6 +198,23 @@ TARGET = Target(readable=False)
 OUTPUT = Output(readable=False, allow_dash=True)
 """A place that a disk is written to."""
 
+
+def _follow(context: click.Context, _option: click.Parameter, wanted: Sparse) -> None:
+    if wanted != "auto":
+        from vhdx.storage.sparse import sparse  # noqa: PLC0415  parsing options needs no library
+
+        context.with_resource(sparse(wanted))
+
+
+sparse_option = click.option(
+    "--sparse",
+    type=click.Choice(["auto", "never", "always"]),
+    default="auto",
+    show_default=True,
+    expose_value=False,
+    callback=_follow,
+    help="Holes in files: auto makes none where Windows would refuse the file for them, such as on NTFS.",
+)
 volume_options = together(
     click.option("--swap", is_flag=True, help="With free space: also that of swap areas."),
     click.option(

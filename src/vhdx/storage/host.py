@@ -42,6 +42,7 @@ _NO_FULL_FLUSH = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno
 _RENAME_NOREPLACE = 1  # of linux/fs.h
 _RENAME_EXCL = 4  # of macOS' sys/stdio.h
 _AT_FDCWD = -100
+_NTFS_SPARSE = 0x200
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM})
 
 
@@ -171,6 +172,28 @@ def identity_at(path: str, *, follow: bool = True) -> tuple[int, int]:
 def allocated(descriptor: int) -> int:
     """How many bytes of the host's disk the file takes."""
     return os.fstat(descriptor).st_blocks * 512
+
+
+def has_holes(descriptor: int) -> bool:
+    """Whether a file has less space than bytes, or is called sparse by the driver that keeps it."""
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_blocks * 512 < status.st_size:
+        return True
+    return bool((_ntfs_attributes(descriptor) or 0) & _NTFS_SPARSE)
+
+
+def is_ntfs(descriptor: int) -> bool:
+    """Whether a file has the attributes of NTFS, by the word of its driver."""
+    return _ntfs_attributes(descriptor) is not None
+
+
+def _ntfs_attributes(descriptor: int) -> int | None:
+    if not hasattr(os, "getxattr"):
+        return None
+    try:
+        return int.from_bytes(os.getxattr(descriptor, "system.ntfs_attrib_be"), "big")
+    except OSError:
+        return None
 
 
 def synchronize(descriptor: int) -> None:

@@ -485,6 +485,16 @@ def reserve(descriptor: Descriptor, file_offset: int, length: int) -> bool:
     return not compact and allocated(descriptor) >= file_offset + length
 
 
+def has_holes(descriptor: Descriptor) -> bool:
+    """Whether Windows calls a file sparse."""
+    return _has(descriptor, api.ATTRIBUTE_SPARSE)
+
+
+def is_ntfs(descriptor: Descriptor) -> bool:  # noqa: ARG001
+    """Not asked here: Windows makes a file sparse only when it is told to."""
+    return False
+
+
 def punch(descriptor: Descriptor, file_offset: int, length: int) -> bool:
     """Give a range of a file that is sparse already back to the host; False for all others."""
     if not _has(descriptor, api.ATTRIBUTE_SPARSE):
