@@ -30,6 +30,7 @@ SUBJECTS = (
     "serve",
     "filesystems",
     "discard",
+    "shrink",
     "guest_files",
     "salvage",
 )

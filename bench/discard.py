@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 import vhdx
 from bench.harness import OURS, Aim, command, have, rows_of, take_turns
+from vhdx.disk.raw import RawDisk
+from vhdx.disk.volumes import volumes
+from vhdx.storage.file import open_for_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,11 +23,14 @@ if TYPE_CHECKING:
 
     from bench.harness import Contestant, Row
 
-MIB = 1 << 20
+MIB, GIB = 1 << 20, 1 << 30
+LARGE = 1024 * GIB
 SIZE = 1024 * MIB
 WRITTEN = 256 * MIB
 ZEROFREE, FSTRIM = "zerofree, compact --scan-zeros", "fstrim on a loop device, compact"
 FIVE_TIMES = Aim("at least 5x faster", lambda ours, theirs: 5 * ours <= theirs)
+SAME_ON_LESS = "the same files on 4 GiB"
+ALIKE = Aim("at most 1.5x as much", lambda ours, theirs: ours <= 1.5 * theirs)
 AS_SMALL = Aim("as small, but for a block", lambda ours, theirs: ours <= theirs + 0.01)
 
 
@@ -35,6 +41,7 @@ def measure(folder: Path) -> Iterator[Row]:
     raw = aged(folder)
     if raw is None:
         return
+    yield from _of_large_disks(folder)
     yield from _compacting(folder, raw)
     yield from _converting(folder, raw)
     yield from _sparsifying(folder, raw)
@@ -63,6 +70,66 @@ def aged(folder: Path) -> Path | None:
             if chance.random() < 0.8:
                 path.unlink()
     return raw
+
+
+def _of_large_disks(folder: Path) -> Iterator[Row]:
+    """A raw disk of 1 TiB, noise in its free space, beside one of 4 GiB with the same files and none."""
+    large, small, target = folder / "large.raw", folder / "small.raw", folder / "target.vhdx"
+    used = {raw: holding(raw, size, folder / "point") for raw, size in ((large, LARGE), (small, 4 * GIB))}
+    strew(large)
+    options = vhdx.ImageOptions(block_size=MIB)
+    what = "convert --discard-free of 1 TiB, 1 GiB of it in use, 3 GiB of noise in what is free"
+    read: dict[Path, int] = {}
+
+    def converted(raw: Path) -> None:
+        before = bytes_read()
+        vhdx.convert(raw, target, discard_free=True, options=options, overwrite=True)
+        read[raw] = bytes_read() - before
+
+    contestants = {OURS: partial(converted, large), SAME_ON_LESS: partial(converted, small)}
+    yield from rows_of(what, take_turns(contestants, 3), {SAME_ON_LESS: ALIKE})
+    in_mib = {OURS: read[large] / MIB, "in use": used[large] / MIB}
+    yield from rows_of(f"{what}: read", in_mib, {"in use": ALIKE}, unit="MiB")
+    for path in (large, small, target):
+        path.unlink()
+
+
+def holding(raw: Path, size: int, point: Path) -> int:
+    """An ext4 of this size with 1 GiB in files; how many bytes of it are in use."""
+    with open(raw, "wb") as file:
+        file.truncate(size)
+    subprocess.run(["mkfs.ext4", "-q", "-F", "-G", "4096", "-J", "size=64", raw], check=True)
+    subprocess.run(["mount", "-o", "loop,noinit_itable", raw, point], check=True)
+    try:
+        chance = random.Random(2)
+        for number in range(256):
+            (point / str(number)).write_bytes(chance.randbytes(4 * MIB))
+    finally:
+        subprocess.run(["umount", point], check=True)
+    return size - sum(length for _, length in free_ranges(raw))
+
+
+def free_ranges(raw: Path) -> list[tuple[int, int]]:
+    """What of a raw disk its file system calls free."""
+    with RawDisk(open_for_reading(str(raw))) as disk:
+        (volume,) = volumes(disk)
+        return list(volume.free_ranges())
+
+
+def strew(raw: Path) -> None:
+    """Write 3 GiB of noise into long free ranges, here and there."""
+    noise = random.Random(3).randbytes(16 * MIB)
+    places = [place for place, length in free_ranges(raw) if length >= len(noise)]
+    with open(raw, "r+b") as file:
+        for place in places[:: max(1, len(places) // 192)][:192]:
+            file.seek(place)
+            file.write(noise)
+
+
+def bytes_read() -> int:
+    """How many this process has asked the system for."""
+    with open("/proc/self/io", encoding="ascii") as file:
+        return int(file.readline().split()[1])
 
 
 def _compacting(folder: Path, raw: Path) -> Iterator[Row]:

@@ -13,7 +13,7 @@ import os
 import random
 import shutil
 import subprocess
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import vhdx
 from bench.harness import OURS, Row, have
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Read = Callable[[int, int], bytes]
     """Bytes of a disk by length and offset; OSError where there are none."""
-    Contestant = Callable[[Path, vhdx.KnownDisk | None], AbstractContextManager[Read]]
+    Contestant = Callable[[Path, "Told"], AbstractContextManager[Read]]
 
 PAGE = 4096
 LARGEST_DISK = 1024 * MIB
@@ -36,6 +36,14 @@ IMAGES = os.environ.get("VHDX_IMAGES", "../shared/images")
 TIMES = 3
 """How often each image is damaged in a way that may strike anywhere."""
 AIM = "never worse"
+NO_CHAINS = "qemu-img convert --salvage, which reads no chains"
+
+
+class Told(NamedTuple):
+    """What a program may know beside the damaged file."""
+
+    known: vhdx.KnownDisk | None = None
+    parent: Path | None = None
 
 
 class Sample(NamedTuple):
@@ -48,6 +56,8 @@ class Sample(NamedTuple):
     table_size: int
     blocks: list[tuple[int, int]]
     """(file offset, length) of what stands in the file of the disk."""
+    parent: Path | None = None
+    """Of a differencing image: its sound parent, beside it."""
 
 
 def measure(folder: Path) -> Iterator[Row]:
@@ -57,12 +67,15 @@ def measure(folder: Path) -> Iterator[Row]:
     print(f"{len(samples)} images", flush=True)
     for what in DAMAGES:
         yield from rows(what, lost_shares(what, samples, folder))
+    chain = [a_chain(folder)]
+    for what in DAMAGES:
+        yield from rows(what, lost_shares(what, chain, folder), of="a chain, its child")
 
 
-def rows(what: str, lost: Mapping[str, float]) -> list[Row]:
+def rows(what: str, lost: Mapping[str, float], *, of: str = "an image") -> list[Row]:
     """Our share of what was lost, in percent, beside each of the others'."""
     return [
-        Row(f"lost of an image with {what}", lost[OURS], name, share, "%", AIM, lost[OURS] <= share)
+        Row(f"lost of {of} with {what}", lost[OURS], name, share, "%", AIM, lost[OURS] <= share)
         for name, share in lost.items()
         if name != OURS
     ]
@@ -106,6 +119,23 @@ def made_images(folder: Path) -> Iterator[Path]:
     yield fixed
 
 
+def a_chain(folder: Path) -> Sample:
+    """A child over a parent: whole blocks of its own, parts of blocks, and what only its parent has."""
+    parent, child, chance = folder / "base.vhdx", folder / "child.avhdx", random.Random(2)
+    vhdx.create(parent, 100 * MIB, block_size=MIB)
+    with vhdx.open(parent, "r+") as disk:
+        for number in chance.sample(range(100), 60):
+            disk.pwrite(chance.randbytes(64 * KIB), number * MIB)
+    vhdx.create(child, parent=parent, block_size=MIB)
+    with vhdx.open(child, "r+") as disk:
+        for number in chance.sample(range(100), 40):
+            length = chance.choice((MIB, 64 * KIB))
+            disk.pwrite(
+                chance.randbytes(length), number * MIB + chance.randrange(MIB - length + 1) // PAGE * PAGE
+            )
+    return sample(child)._replace(parent=parent)
+
+
 def sample(path: Path) -> Sample:
     """What there is to be saved of a sound image."""
     pages = {}
@@ -118,7 +148,7 @@ def sample(path: Path) -> Sample:
         blocks = [
             (extent.file_offset, extent.length)
             for extent in disk.extents()
-            if extent.kind is vhdx.ExtentKind.DATA and extent.file_offset is not None
+            if extent.kind is vhdx.ExtentKind.DATA and extent.file_offset is not None and extent.depth == 1
         ]
         layer = disk.layers[0]
         places = {
@@ -221,16 +251,16 @@ def damaged(image: Sample, what: str, number: int, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _ours(path: Path, known: vhdx.KnownDisk | None) -> Iterator[Read]:
+def _ours(path: Path, told: Told) -> Iterator[Read]:
     raw = path.with_suffix(".ours.raw")
     with contextlib.suppress(vhdx.VhdxError):
-        vhdx.convert(path, raw, source_format="vhdx", salvage=True, overwrite=True, known=known)
+        vhdx.convert(path, raw, source_format="vhdx", salvage=True, overwrite=True, known=told.known)
     with _reading(raw) as read:
         yield read
 
 
 @contextlib.contextmanager
-def _qemu(path: Path, _known: vhdx.KnownDisk | None) -> Iterator[Read]:
+def _qemu(path: Path, _told: Told) -> Iterator[Read]:
     raw = path.with_suffix(".qemu.raw")
     words = ["qemu-img", "convert", "--salvage", "-f", "vhdx", "-O", "raw", str(path), str(raw)]
     subprocess.run(words, capture_output=True, check=False)
@@ -239,7 +269,7 @@ def _qemu(path: Path, _known: vhdx.KnownDisk | None) -> Iterator[Read]:
 
 
 @contextlib.contextmanager
-def _seven_zip(path: Path, _known: vhdx.KnownDisk | None) -> Iterator[Read]:
+def _seven_zip(path: Path, _told: Told) -> Iterator[Read]:
     raw = path.with_suffix(".7z.raw")
     with open(raw, "wb") as file:
         words = ["7zz", "x", "-tvhdx", "-so", str(path)]
@@ -249,17 +279,21 @@ def _seven_zip(path: Path, _known: vhdx.KnownDisk | None) -> Iterator[Read]:
 
 
 @contextlib.contextmanager
-def _pyvhdi(path: Path, _known: vhdx.KnownDisk | None) -> Iterator[Read]:
+def _pyvhdi(path: Path, told: Told) -> Iterator[Read]:
     import pyvhdi  # noqa: PLC0415  may be absent
 
-    file: Any = pyvhdi.file()
-    try:
-        file.open(str(path))
-    except OSError:
-        yield lambda _length, _offset: b""
-        return
-    with contextlib.closing(file):
-        yield file.read_buffer_at_offset
+    file, parent = pyvhdi.file(), pyvhdi.file()
+    with contextlib.ExitStack() as opened:
+        read: Read = lambda _length, _offset: b""  # noqa: E731  of what cannot be opened
+        with contextlib.suppress(OSError):
+            file.open(str(path))
+            opened.callback(file.close)
+            if told.parent is not None:
+                parent.open(str(told.parent))
+                opened.callback(parent.close)
+                file.set_parent(parent)
+            read = file.read_buffer_at_offset
+        yield read
 
 
 @contextlib.contextmanager
@@ -273,11 +307,11 @@ def _reading(raw: Path) -> Iterator[Read]:
     raw.unlink()
 
 
-def contestants() -> dict[str, Contestant]:
+def contestants(*, chain: bool = False) -> dict[str, Contestant]:
     """Who is here."""
     found: dict[str, Contestant] = {OURS: _ours}
     if have("qemu-img"):
-        found["qemu-img convert --salvage"] = _qemu
+        found[NO_CHAINS if chain else "qemu-img convert --salvage"] = _qemu
     with contextlib.suppress(ImportError):
         import pyvhdi  # noqa: F401, PLC0415  may be absent
 
@@ -290,13 +324,14 @@ def contestants() -> dict[str, Contestant]:
 def lost_shares(what: str, samples: list[Sample], folder: Path) -> dict[str, float]:
     """For everybody the percentage of bytes that did not come out, each image as heavy as any other."""
     path = folder / "damaged.vhdx"
-    lost, times = dict.fromkeys(contestants(), 0.0), DAMAGES[what].times
+    here = contestants(chain=any(image.parent for image in samples))
+    lost, times = dict.fromkeys(here, 0.0), DAMAGES[what].times
     for image in samples:
         for number in range(times):
             damaged(image, what, number, path)
-            known = image.known if DAMAGES[what].needs_sizes else None
-            for name, contestant in contestants().items():
-                with contestant(path, known) as read:
+            told = Told(image.known if DAMAGES[what].needs_sizes else None, image.parent)
+            for name, contestant in here.items():
+                with contestant(path, told) as read:
                     lost[name] += lost_of(image, read)
     return {name: 100 * share / (times * len(samples)) for name, share in lost.items()}
 

@@ -56,11 +56,11 @@ def test_damage_is_the_same_each_time_and_leaves_the_sound_image_alone(
 
 def test_rows(sample: salvage.Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def nobody(_path: Path, _known: vhdx.KnownDisk | None) -> Iterator[Callable[[int, int], bytes]]:
+    def nobody(_path: Path, _told: salvage.Told) -> Iterator[Callable[[int, int], bytes]]:
         yield lambda _length, _offset: b""
 
     both = {OURS: salvage.contestants()[OURS], "nobody": nobody}
-    monkeypatch.setattr(salvage, "contestants", lambda: both)
+    monkeypatch.setattr(salvage, "contestants", lambda **_: both)
     lost = salvage.lost_shares("both headers gone", [sample], tmp_path)
     assert lost == {OURS: 0, "nobody": 100}
     (row,) = salvage.rows("both headers gone", lost)
@@ -69,6 +69,16 @@ def test_rows(sample: salvage.Sample, tmp_path: Path, monkeypatch: pytest.Monkey
     (worse,) = salvage.rows("both headers gone", {OURS: 2.0, "nobody": 1.0})
     assert worse.met is False
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".raw")]
+
+
+def test_a_chain_that_is_not_damaged_comes_out_whole(tmp_path: Path) -> None:
+    chain = salvage.a_chain(tmp_path)
+    assert len(chain.blocks) < len({offset // MIB for offset in chain.pages}), "the parent holds some"
+    lost = salvage.lost_shares("no damage", [chain], tmp_path)
+    assert {name: share for name, share in lost.items() if name != salvage.NO_CHAINS} == dict.fromkeys(
+        lost.keys() - {salvage.NO_CHAINS}, 0
+    )
+    assert lost.get(salvage.NO_CHAINS, 100) > 0
 
 
 def test_it_is_a_subject() -> None:

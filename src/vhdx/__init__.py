@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from vhdx.ops.compare import CompareResult, compare
     from vhdx.ops.discard import DiscardedVolume
     from vhdx.ops.file_systems import file_systems
+    from vhdx.ops.hash import HashResult, content_hash
     from vhdx.ops.info import ImageInfo
     from vhdx.ops.info_any import RawInfo
     from vhdx.ops.info_any import info_any as info
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from vhdx.ops.rebase import RebaseResult, rebase
     from vhdx.ops.repair import RepairResult, UndoResult, repair, undo_repair
     from vhdx.ops.resize import ResizeResult, resize
-    from vhdx.ops.trim_free import trim_free
+    from vhdx.ops.trim_free import TrimResult, trim_free
     from vhdx.partitions.table import Partition, PartitionTable
     from vhdx.storage.sparse import sparse
 
@@ -76,6 +77,7 @@ __all__ = [
     "FileSystemError",
     "FileSystemOn",
     "Formatting",
+    "HashResult",
     "ImageFailedError",
     "ImageInfo",
     "ImageLockedError",
@@ -93,6 +95,7 @@ __all__ = [
     "RebaseResult",
     "RepairResult",
     "ResizeResult",
+    "TrimResult",
     "UndoResult",
     "UnsupportedImageError",
     "UserItemInfo",
@@ -103,6 +106,7 @@ __all__ = [
     "check",
     "compact",
     "compare",
+    "content_hash",
     "convert",
     "create",
     "delete_user_item",
@@ -148,6 +152,7 @@ _HOMES = {
     "vhdx.ops.make.create": ("CreateResult", "create"),
     "vhdx.ops.discard": ("DiscardedVolume",),
     "vhdx.ops.file_systems": ("file_systems",),
+    "vhdx.ops.hash": ("HashResult", "content_hash"),
     "vhdx.ops.info": ("ImageInfo",),
     "vhdx.ops.info_any": ("RawInfo", "info"),
     "vhdx.ops.info_vhd": ("VhdInfo",),
@@ -160,7 +165,7 @@ _HOMES = {
     "vhdx.ops.rebase": ("RebaseResult", "rebase"),
     "vhdx.ops.repair": ("RepairResult", "UndoResult", "repair", "undo_repair"),
     "vhdx.ops.resize": ("ResizeResult", "resize"),
-    "vhdx.ops.trim_free": ("trim_free",),
+    "vhdx.ops.trim_free": ("TrimResult", "trim_free"),
     "vhdx.partitions.table": ("Partition", "PartitionTable"),
     "vhdx.storage.sparse": ("sparse",),
 }

@@ -93,3 +93,23 @@ class ImageFailedError(VhdxError):
     """An operation failed in a way that cannot be undone; the object refuses everything until reopened."""
 
     fault = "machine"
+
+
+_CODES: tuple[tuple[type[BaseException], str], ...] = (
+    (CorruptImageError, "corrupt"),
+    (UnsupportedImageError, "unsupported"),
+    (ParentNotFoundError, "parent-not-found"),
+    (ParentMismatchError, "parent-mismatch"),
+    (ImageLockedError, "locked"),
+    (ImageFailedError, "failed"),
+    (FileExistsError, "exists"),
+    (FileNotFoundError, "not-found"),
+    (PermissionError, "not-permitted"),
+    (OSError, "host"),
+    (ValueError, "usage"),
+)
+
+
+def error_code(error: BaseException) -> str:
+    """One stable word for a failure, for programs."""
+    return next((word for kind, word in _CODES if isinstance(error, kind)), "failed")

@@ -8,6 +8,7 @@ import pytest
 from tests.crash.explore import Density
 from tests.crash.promises import watch
 from tests.support.layout import MIB
+from tests.support.sweep import Sweep, swept
 
 from .crash_explore import ChainExplorer
 from .crash_order import bitmaps_of, watch_chain
@@ -15,12 +16,15 @@ from .crash_scenarios import SCENARIOS, ChainScenario, child, large
 from .crash_session import ChainSession
 
 
+@swept(one_in=3)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=str)
 def test_promises_4_to_7_and_10_hold_at_every_instant_of(
-    scenario: ChainScenario, record_property: Callable[[str, object], None]
+    scenario: ChainScenario, sweep: Sweep, record_property: Callable[[str, object], None]
 ) -> None:
     session = scenario.recorded()
-    density = Density(scenario.samples, recover=30, naive=150, one_in=scenario.one_in)
+    density = Density(
+        -(-scenario.samples // sweep.one_in), recover=30 * sweep.one_in, naive=150, one_in=scenario.one_in
+    )
     explorer = ChainExplorer(random.Random(0), density, family=session.family)
     explorer.explore(session)
     record_property("crash states", explorer.distinct)

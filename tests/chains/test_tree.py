@@ -6,6 +6,7 @@ import pty
 import shutil
 import subprocess
 import sys
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.support.build import ImageBuilder
 from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
+from tests.support.vhd import DIFFERENCING, VhdBuilder, relative
 from vhdx.ops import tree as states
 from vhdx.ops.mend import mend_all
 from vhdx.ops.tree import tree
@@ -207,3 +209,52 @@ def test_nothing_to_do(tmp_path: Path) -> None:
     assert succeed("tree", tmp_path).startswith("0 without a parent")
     shutil.rmtree(tmp_path)
     assert "No such file or directory" in run("tree", tmp_path).err
+
+
+@pytest.fixture(name="vhds")
+def _vhds(tmp_path: Path) -> Path:
+    """A VHD, a child beside it, and a grandchild that calls its parent by another name."""
+    ids = [uuid.UUID(int=number) for number in (1, 2, 3)]
+    VhdBuilder(4 * MIB, unique_id=ids[0]).write(tmp_path / "base.vhd")
+    names = (("child.avhd", "base.vhd"), ("tip.avhd", "gone.vhd"))
+    for number, (name, parent) in enumerate(names, start=1):
+        VhdBuilder(
+            4 * MIB,
+            DIFFERENCING,
+            unique_id=ids[number],
+            parent_id=ids[number - 1],
+            parent_name=parent,
+            locators=(relative(parent),),
+        ).write(tmp_path / name)
+    return tmp_path
+
+
+def test_vhds_are_drawn(vhds: Path) -> None:
+    assert seen(vhds) == {
+        "base.vhd": (None, None),
+        "child.avhd": ("base.vhd", states.FOUND),
+        "tip.avhd": ("child.avhd", states.MOVED),
+    }
+    lines = succeed("tree", cwd=vhds).splitlines()
+    assert [line.split()[:3] for line in lines[1:3]] == [
+        ["└─", "./child.avhd", "differencing,"],
+        ["└─", "./tip.avhd", "differencing,"],
+    ]
+    assert lines[2].endswith("tip, orphan: looks for it elsewhere (.\\gone.vhd)")
+    assert lines[-1] == "1 without a parent, 2 with one, 8.5 KiB in files; orphans: 1"
+
+
+@pytest.mark.parametrize("word", ["--yes", "--dry-run"])
+def test_a_vhd_gets_no_other_parent(vhds: Path, word: str) -> None:
+    before = (vhds / "tip.avhd").read_bytes()
+    done = run("rebase", "--all", ".", word, cwd=vhds)
+    why = "this is a VHD, the older format, which is only read: --parent-dir opens it"
+    assert done.out == f"./tip.avhd: not changed: {why}\n"
+    assert done.code == 3
+    assert (vhds / "tip.avhd").read_bytes() == before
+
+
+@pytest.mark.parametrize("words", [[], ["--yes"], ["--dry-run"]])
+def test_a_directory_that_is_not_there(tmp_path: Path, words: list[str]) -> None:
+    done = run("rebase", "--all", "gone", *words, cwd=tmp_path)
+    assert (done.code, done.sentence) == (1, "gone: No such file or directory")

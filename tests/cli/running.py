@@ -1,10 +1,13 @@
 """Running the command as people do: its own process, its own standard streams."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from . import forked
 
 COMMAND = (sys.executable, "-m", "vhdx")
 USAGE = 64
@@ -27,14 +30,41 @@ class Ran(NamedTuple):
         return lines[0].removeprefix("vhdx: ")
 
 
-def run(*arguments: str | Path, **options: Any) -> Ran:
-    """Run ``vhdx`` with these arguments."""
-    command = [*COMMAND, *map(str, arguments)]
+def run(*arguments: str | Path, fresh: bool = False, **options: Any) -> Ran:
+    """Run ``vhdx`` with these arguments; in a ``fresh`` interpreter if its start matters."""
+    words = [*map(str, arguments)]
+    done = (not fresh and _forked(words, **options)) or _fresh(words, **options)
+    assert "Traceback" not in done.err, done.err
+    return done
+
+
+def _fresh(words: list[str], **options: Any) -> Ran:
     done = subprocess.run(
-        command, capture_output=True, check=False, errors="surrogateescape", encoding="utf-8", **options
+        [*COMMAND, *words],
+        capture_output=True,
+        check=False,
+        errors="surrogateescape",
+        encoding="utf-8",
+        **options,
     )
-    assert "Traceback" not in done.stderr, done.stderr
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def _forked(words: list[str], **options: Any) -> Ran | None:
+    if not forked.POSSIBLE or not options.keys() <= {"cwd", "env", "input"}:
+        return None
+    cwd, env = options.get("cwd") or Path.cwd(), options.get("env") or os.environ
+    done = forked.server().run(words, cwd, env, options.get("input"))
+    if done is None:
+        return None
+    code, *streams = done
+    out, err = (text.decode(errors="surrogateescape") for text in streams)
+    return Ran(code, _with_newlines(out), _with_newlines(err))
+
+
+def _with_newlines(text: str) -> str:
+    """As `subprocess` gives text."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def succeed(*arguments: str | Path, **options: Any) -> str:

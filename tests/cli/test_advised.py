@@ -223,13 +223,13 @@ TRIED = {
     "cli/interrupted.py": 1,  # test_interrupted.py
     "cli/show_check.py": 4,  # above
     "cli/show_info.py": 2,  # above
-    "disk/open.py": 1,  # above
     "disk/parents.py": 4,  # above
     "disk/vhd.py": 1,  # tests/disk/test_vhd.py
     "examine/lost_items.py": 1,  # tests/examine/test_lost.py
     "examine/rebuild_dynamic.py": 1,  # above
     "examine/salvage.py": 1,  # tests/disk/test_salvage.py
     "examine/unexplained.py": 2,  # one of them in tests/examine/test_lost_entries.py
+    "image/other_formats.py": 1,  # tests/cli/test_vhd.py
     "image/vhd.py": 1,  # tests/examine/test_vhd.py
     "mount/fuse.py": 1,  # tests/mount
     "ops/check.py": 1,  # tests/cli/test_several.py

@@ -52,6 +52,7 @@ READ = {
     *(
         "diff since",
         "dump image",
+        "hash images",
         "info images",
         "log image",
         "map image",

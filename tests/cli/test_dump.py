@@ -31,7 +31,7 @@ def test_text(image: Path) -> None:
 
 
 def test_json(image: Path) -> None:
-    (found,) = json.loads(succeed("dump", "--json", image, "headers:2"))
+    (found,) = json.loads(succeed("dump", "--json", image, "headers:2"))["structures"]
     assert (found["structure"], found["file_offset"], found["damage"]) == ("header 2", 128 * KIB, None)
     assert {
         "name": "log offset",
@@ -55,7 +55,7 @@ def test_what_there_is(image: Path) -> None:
         "bat",
         "metadata",
     ]
-    assert [row["word"] for row in json.loads(succeed("dump", "--json", image))] == words
+    assert [row["word"] for row in json.loads(succeed("dump", "--json", image))["contents"]] == words
 
 
 def test_damage(image: Path) -> None:

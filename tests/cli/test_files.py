@@ -62,7 +62,7 @@ def test_ls(guest: tuple[Path, Path]) -> None:
     assert any(line.endswith(" link -> hello.txt") for line in long)
     everything = succeed("ls", "-R", image).splitlines()
     assert len(everything) == len(list(same.rglob("*")))
-    rows = json.loads(succeed("ls", "-R", "--json", image))
+    rows = json.loads(succeed("ls", "-R", "--json", image))["entries"]
     assert {row["path"] for row in rows} == {"/" + str(path.relative_to(same)) for path in same.rglob("*")}
     (link,) = (row for row in rows if row["path"] == "/a/link")
     assert (link["kind"], link["target"]) == ("symlink", "hello.txt")
@@ -81,7 +81,7 @@ def test_find_and_du(guest: tuple[Path, Path]) -> None:
     assert set(succeed("find", image, "*.txt").splitlines()) == found
     assert set(succeed("find", f"{image}:/a", "/a/**/*.txt").splitlines()) == found
     assert succeed("find", image, "*.nothing") == ""
-    rows = json.loads(succeed("du", "--json", image))
+    rows = json.loads(succeed("du", "--json", image))["entries"]
     whole = rows[-1]
     files = {path.lstat().st_ino: path.lstat() for path in same.rglob("*")}
     sizes = sum(status.st_size for status in files.values() if not stat.S_ISDIR(status.st_mode))

@@ -95,6 +95,7 @@ READING = [
     Case(chain, "check --chain tuesday.avhdx"),
     Case(_scattered, "compact --dry-run --scan-zeros vm.vhdx"),
     Case(chain, "compare monday.avhdx tuesday.avhdx"),
+    Case(chain, "hash tuesday.avhdx"),
     Case(chain, "diff tuesday.avhdx"),
     Case(dirty, "dump vm.vhdx bat"),
     Case(dirty, "info vm.vhdx"),

@@ -48,7 +48,7 @@ def test_items_from_files_and_streams(tmp_path: Path) -> None:
     got = subprocess.run([*COMMAND, "metadata", "get", str(path), ID], check=True, capture_output=True)
     assert got.stdout == b"\x00\xff piped"
     assert succeed("metadata", "list", path) == f"{ID}  8 bytes  disk\n"
-    assert json.loads(succeed("metadata", "list", path, "--json"))[0]["item_id"] == ID
+    assert json.loads(succeed("metadata", "list", path, "--json"))["items"][0]["item_id"] == ID
     assert run("metadata", "delete", path, ID).code == 0
     assert succeed("metadata", "list", path) == ""
     assert run("metadata", "delete", path, ID).code == USAGE

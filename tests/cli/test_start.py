@@ -144,7 +144,8 @@ def test_every_flag_is_known(verb: str) -> None:
         for option in parameter.opts
     }
     assert flags == quick.FLAGS[verb]
-    for words in (["a.vhdx"], ["a.vhdx", *flags], [*flags, "a.vhdx"], ["a.vhdx", *flags, "b"]):
+    lines = [["a.vhdx"], ["a.vhdx", *flags], [*flags, "a.vhdx"], ["a.vhdx", *flags, "b"]]
+    for words in lines[:3] if verb in quick.OF_ONE_PLACE else lines:
         call = quick.call_of([verb, *words])
         assert call is not None
         assert call.args == (verb, by_click(verb, words))

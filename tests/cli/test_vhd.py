@@ -1,5 +1,6 @@
 """VHD on the command line: `info`, `convert` and `compare` know it by its contents."""
 
+import subprocess
 import uuid
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from tests.partitions.tables import gpt_disk
 from tests.support.layout import MIB
 from tests.support.vhd import DIFFERENCING, DYNAMIC, FIXED, VhdBuilder, relative
 
-from .running import info, rows, run, succeed
+from .running import USAGE, info, rows, run, succeed
 
 GEOMETRY = {"cylinders": 65535, "heads": 16, "sectors_per_track": 255}
 SECTORS = {3: b"s" * 512}
@@ -85,11 +86,58 @@ def test_what_reads_a_vhdx_reads_the_others(tmp_path: Path) -> None:
     (tmp_path / "a.bin2").write_bytes(vhd.content())
     for words in (["a.vhd"], ["a.raw"], ["a.bin2"], ["-f", "raw", "a.bin2"]):
         assert succeed("read", *words, "1536", "3", cwd=tmp_path) == "sss"
-    for name, code, sentence in (
-        ("a.vhd", 1, "this is a VHD, the older format, which is only read; try: vhdx convert a.vhd NEW.vhdx"),
-        ("a.raw", 1, "this is no VHDX file"),
-    ):
-        done = run("zero", name, "0", "1M", cwd=tmp_path)
-        assert done.code == code
-        assert sentence in done.sentence
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("write {} 0", "zero {} 0 1M", "trim {} 0 1M", "trim --free {}", "resize {} 1G", "compact {}"),
+        *(
+            "compact --dry-run {}",
+            "log {}",
+            "log --diff {}",
+            "dump {}",
+            "dump {} bat",
+            "set {} --disk-id new",
+        ),
+        *("metadata list {}", "merge {}", "rebase {} --parent {}", "create new.vhdx --parent {}"),
+    ],
+)
+def test_what_only_a_vhdx_has(line: str, tmp_path: Path) -> None:
+    """Is said of the others in the same sentence by every verb, and what it advises works."""
+    vhd = VhdBuilder(4 * MIB, DYNAMIC, sectors=SECTORS)
+    vhd.write(tmp_path / "a.vhd")
+    (tmp_path / "a.raw").write_bytes(vhd.content())
+    sentences = {
+        "a.vhd": "this is a VHD, the older format, which is only read",
+        "a.raw": "this is a raw disk, which has nothing but its bytes: only a VHDX has that",
+    }
+    for name, sentence in sentences.items():
+        if (name == "a.raw" and line.split(maxsplit=1)[0] in ("write", "zero")) or line.startswith("trim {}"):
+            continue
+        done = run(*line.format(name, name).split(), cwd=tmp_path, stdin=subprocess.DEVNULL)
+        assert done.sentence == f"{name}: {sentence}; try: vhdx convert {name} NEW.vhdx"
+        assert done.code == 1
+        succeed("convert", name, "NEW.vhdx", "--force", cwd=tmp_path)
     assert (tmp_path / "a.raw").read_bytes() == vhd.content()
+
+
+def test_raw_disks_are_changed(tmp_path: Path) -> None:
+    path = tmp_path / "a.raw"
+    path.write_bytes(b"x" * (2 * MIB))
+    for name, words in (("a.raw", []), ("a.disk", ["-f", "raw"])):
+        path = path.rename(tmp_path / name)
+        done = run("write", name, "5", *words, cwd=tmp_path, input="hello")
+        assert done.out == f"{name}: wrote 5 bytes at offset 5\n"
+        succeed("zero", name, "10", "4", *words, cwd=tmp_path)
+        assert path.read_bytes()[:16] == b"xxxxxhello\0\0\0\0xx"
+        assert (
+            succeed("trim", name, "1M", "1M", *words, cwd=tmp_path)
+            == f"{name}: let go of 1 MiB at offset 1048576\n"
+        )
+        assert path.read_bytes()[MIB - 1 :] == b"x" + bytes(MIB)
+        assert path.stat().st_blocks * 512 <= MIB
+    done = run("write", "a.disk", "0", cwd=tmp_path, input="hello")
+    assert "say that its format is raw" in done.sentence
+    assert run("write", "a.disk", "2097150", "-f", "raw", cwd=tmp_path, input="hello").code == 1
+    assert run("trim", "--free", "a.disk", "-f", "raw", cwd=tmp_path).code == USAGE

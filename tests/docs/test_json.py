@@ -102,6 +102,7 @@ CASES: list[tuple[Callable[[Path], None], str, str, int]] = [
     (damaged, "repair", "worse.vhdx", 1),
     (_repaired, "repair --undo FILE", "undo vm.vhdx", 0),
     (chain, "compare", "monday.avhdx tuesday.avhdx", 1),
+    (chain, "hash", "tuesday.avhdx", 0),
     (chain, "diff", "tuesday.avhdx", 0),
     (chain, "map", "--layers tuesday.avhdx", 0),
     (chain, "map --summary", "tuesday.avhdx", 0),
@@ -225,7 +226,7 @@ def test_every_verb_prints_its_failure(
         assert code != 0
 
 
-@pytest.mark.parametrize("verb", ["info", "check", "measure"])
+@pytest.mark.parametrize("verb", ["info", "check", "hash", "measure"])
 def test_several_images_are_lines(verb: str, tmp_path: Path) -> None:
     """One that is gone in the middle has its line, too."""
     chain(tmp_path)

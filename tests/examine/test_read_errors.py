@@ -6,6 +6,7 @@ is and what goes on; salvage takes it for zeros, and what depends on it is doubt
 
 import errno
 import os
+import shlex
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
+from tests.cli.running import run
 from tests.examine.losing import BLOCKS, KINDS, Subject, read_wholly, subject
 from tests.examine.test_losses import wrong_pages
 from tests.examine.test_payload import put
@@ -22,7 +24,7 @@ from tests.support.layout import MIB
 from tests.support.reading import whole
 from tests.support.sparse import PAGE
 from tests.support.unreadable import UnreadableHost
-from vhdx.disk.open import open_any
+from vhdx.disk.open import open_any, open_disk
 from vhdx.ops.dump import contents, dump
 from vhdx.ops.info import info
 from vhdx.ops.log import open_log
@@ -177,3 +179,38 @@ def test_reads_become_small_only_around_what_fails(
     done = sorted((offset, offset + length) for offset, length, failed in data if not failed)
     assert all(end <= start for (_, end), (start, _) in pairwise(done)), "nothing is read twice"
     assert sum(failed and length == 512 for _, length, failed in data) == bad, "no sector is tried twice"
+
+
+@pytest.mark.parametrize("structure", ["metadata", "BAT", "block"])
+def test_the_advice_saves_the_disk_that_was_read_and_not_a_layer_of_it(
+    structure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A parent elsewhere: what is printed is run as it stands, and gives what the leaf shows."""
+    folder = tmp_path / "the parents"
+    folder.mkdir()
+    parent, child = folder / "base.vhdx", tmp_path / "leaf.vhdx"
+    vhdx.create(parent, 64 * MIB, block_size=MIB)
+    with vhdx.open(parent, "r+") as disk:
+        disk.pwrite(b"parent" * 700, 0)
+    vhdx.create(child, parent=parent)
+    with vhdx.open(child, "r+") as disk:
+        disk.pwrite(b"child", 50 * MIB)
+    with open_disk(child, parents=vhdx.ParentPolicy(directories=(str(folder),))) as disk:
+        layer = disk.layers[1]
+        block = layer.reader.locate(0, 512)
+        regions = layer.regions
+        start = {"metadata": regions.metadata.file_offset, "BAT": regions.bat.file_offset, "block": block}[
+            structure
+        ]
+    UnreadableHost(monkeypatch, parent, [(start, start + 512)])
+    with (
+        pytest.raises(OSError, match="copy the file with ddrescue") as caught,
+        vhdx.open(child, parents=vhdx.ParentPolicy(directories=(str(folder),))) as disk,
+    ):
+        whole(disk)
+    words = shlex.split(str(caught.value.strerror).rpartition("save everything else: ")[2])
+    assert words == ["vhdx", "convert", "--salvage", str(child), "SALVAGED.vhdx", "--parent-dir", str(folder)]
+    assert run(*words[1:], cwd=tmp_path).code == 0  # in a process of its own the host can read everything
+    with vhdx.open(tmp_path / "SALVAGED.vhdx") as disk:
+        assert disk.pread(5, 50 * MIB) == b"child"
+        assert disk.pread(6, 0) == b"parent"

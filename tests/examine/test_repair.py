@@ -599,7 +599,7 @@ def test_what_would_be_worse_is_not_done(tmp_path: Path, monkeypatch: pytest.Mon
     path = dirty().write(tmp_path / "image.vhdx")
     before = path.read_bytes()
 
-    def mistaken(file: StagedChanges, **options: bool) -> None:
+    def mistaken(file: StagedChanges, **options: Any) -> None:
         real(file, **options)
         file.write_at(bytes(4096), 2 * MIB)
 

@@ -10,7 +10,7 @@ from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.unreadable import UnreadableHost
-from vhdx.image.unowned import Look, find_unowned
+from vhdx.image.unowned import Look, Seen, find_unowned
 from vhdx.ops.compact import compact
 from vhdx.storage.file import open_for_reading
 
@@ -71,14 +71,15 @@ def test_nothing_is_read_twice_and_what_is_forgotten_is(
     host = UnreadableHost(monkeypatch, path, [])
     told = []
     storage = open_for_reading(str(path))
-    look = Look(storage, 6 * MIB, advance=lambda done, more: told.append((done, more)))
+    seen = Seen()
+    look = Look(storage, 6 * MIB, advance=lambda done, more: told.append((done, more)), seen=seen)
     found = find_unowned(look, bytes((1, 0, 0, 0, 0, 1)), MIB)
     assert (found.mibs, found.runs, found.first, found.places) == (1, 1, (3 * MIB,), 1)
     assert sum(done for done, _ in told) == sum(more for _, more in told) == 4 * MIB
     reads = len(host.reads)
     assert find_unowned(look, bytes((1, 0, 0, 0, 0, 1)), MIB) == found
     assert len(host.reads) == reads
-    look.forget(3 * MIB, 1)
+    seen.forget(3 * MIB, 1)
     find_unowned(look, bytes((1, 0, 0, 0, 0, 1)), MIB)
     assert [offset for offset, *_ in host.reads[reads:]] == [3 * MIB]
     storage.close()
@@ -116,3 +117,21 @@ def test_a_repair_leaves_what_may_be_a_lost_bitmap(entry: int, tmp_path: Path) -
     with path.open("rb") as file:
         file.seek(plan.bitmaps[0])
         assert file.read(1) == b"\x08"
+
+
+@pytest.mark.parametrize("lossy", [False, True])
+def test_a_repair_reads_what_nobody_owns_once(
+    lossy: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, on the way there and afterwards; only what it emptied it looks at again."""
+    builder = image()
+    gap = gap_of(builder)
+    builder.patches = [(gap + 2 * MIB, b"of nobody"), (gap + 4 * MIB + 70 * 1024, b"behind zeros")]
+    path = _allocated(builder.write(tmp_path / "image.vhdx"))
+    host = UnreadableHost(monkeypatch, path, [])
+    result = vhdx.repair(path, accept_data_loss=lossy)
+    assert result.done
+    assert result.left.errors == result.left.warnings == 0
+    read = [(at - gap) // MIB for at, length, _ in host.reads if gap <= at < gap + GAP * MIB]
+    assert [read.count(number) for number in (0, 1, 3, 5)] == [2, 2, 2, 2], "the beginning, then the rest"
+    assert set(read) == set(range(GAP))

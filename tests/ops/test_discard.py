@@ -230,10 +230,10 @@ def runs(flags: bytes | bytearray) -> Iterator[tuple[int, int]]:
 
 def test_trim_free_is_the_same_without_moves(used: Used, path: Path) -> None:
     size = path.stat().st_size
-    (first, _) = vhdx.trim_free(path)
+    (first, _) = vhdx.trim_free(path).volumes
     assert assert_kept(used, contents(path)) == first.discarded_size > 0
     assert path.stat().st_size == size
-    assert vhdx.trim_free(path)[0].discarded_size == 0
+    assert vhdx.trim_free(path).volumes[0].discarded_size == 0
     with vhdx.open(path) as disk:
         states = {one.state for one in disk.extents() if one.kind is not vhdx.ExtentKind.DATA}
     assert vhdx.BlockState.UNMAPPED in states
@@ -264,6 +264,19 @@ def test_a_parent_is_refused(dry_run: bool, path: Path, tmp_path: Path) -> None:
         vhdx.trim_free(path)
     assert path.read_bytes() == before
     vhdx.compact(path)
+
+
+def test_a_parent_is_refused_by_the_name_of_a_link_too(path: Path, tmp_path: Path) -> None:
+    """Children know it by the name that stands beside them."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    link = elsewhere / "base.vhdx"
+    link.symlink_to(path)
+    vhdx.create(elsewhere / "child.avhdx", parent=link)
+    with pytest.raises(vhdx.UnsupportedImageError, match=r"child\.avhdx"):
+        vhdx.compact(link, discard_free=True)
+    with pytest.raises(vhdx.UnsupportedImageError, match=r"child\.avhdx"):
+        vhdx.trim_free(link)
 
 
 @pytest.mark.parametrize("late", range(3))
@@ -366,7 +379,7 @@ def test_the_command_tells_volume_by_volume(used: Used, path: Path, tmp_path: Pa
     assert lines[1].endswith("all of it kept: swap areas are left alone unless they are asked for (--swap)")
     found = json.loads(said("compact", "--discard-free", "--punch", "--swap", "--json", path))
     assert [one["name"] for one in found["volumes"]] == ["partition 1", "partition 2"]
-    (volume, _) = json.loads(said("trim", "--free", "--partition", "1", "--json", copy))
+    (volume, _) = json.loads(said("trim", "--free", "--partition", "1", "--json", copy))["volumes"]
     assert volume["name"] == "partition 1"
     assert volume["discarded_size"] > MIB
     assert said("trim", "--free", "--partition", "1", copy).startswith(f"{copy}: let go of 0 bytes")

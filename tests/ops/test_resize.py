@@ -394,3 +394,15 @@ def test_a_disk_without_a_table_ends_with_its_file_system(tmp_path: Path) -> Non
 def test_each_kind_grows_in_its_way(kind: str, said: tuple[str, ...]) -> None:
     found = FileSystemOn(None, "whole disk", 0, kind, None, None, MIB, 4096, 0, MIB, "clean", ())
     assert growing(None, found) == said
+
+
+def test_progress_counts_data_and_no_holes(tmp_path: Path) -> None:
+    """What is cut off is looked at for data: of 60 MiB two blocks are stored."""
+    image = tmp_path / "vm.vhdx"
+    vhdx.create(image, 64 * MIB, block_size=MIB)
+    with vhdx.open(image, "r+") as disk:
+        disk.pwrite(b"\0" * MIB, 10 * MIB)
+        disk.pwrite(b"\0" * MIB, 40 * MIB)
+    seen = list[tuple[int, int | None]]()
+    vhdx.resize(image, 4 * MIB, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(MIB, 2 * MIB), (2 * MIB, 2 * MIB)]

@@ -24,6 +24,8 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for image in ("ubuntu/ext4.vhdx", "Docker/wsl/main/ext4.vhdx", "Docker/wsl/disk/docker_data.vhdx"):
         vhdx.create(tmp_path / image, "8M", block_size="1M")
     monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "nothing"))
+    monkeypatch.setenv("APPDATA", str(tmp_path / "Roaming"))
+    monkeypatch.setenv("PROGRAMDATA", str(tmp_path / "nothing"))
     values: dict[str, dict[str, str | int]] = {
         "": {"DefaultDistribution": UBUNTU},
         UBUNTU: {"DistributionName": "Ubuntu", "BasePath": str(tmp_path / "ubuntu"), "Version": 2},
@@ -54,7 +56,10 @@ def _write_programs(
             lines.append(f"    {name}    {kind}    " + ("C:" + windows if name == "BasePath" else windows))
     (folder / "answer").write_text("\r\n".join(lines) + "\r\n", newline="")
     programs = {
-        "reg.exe": f'test "$1 $3" = "query /s" && cat {folder}/answer',
+        "reg.exe": f"""test "$1 $3" = "query /s" && exec cat {folder}/answer
+            test "$1 $2 $3 $4" = "query HKCU\\Volatile Environment /v APPDATA" || exit 1
+            printf '\\r\\nHKEY_CURRENT_USER\\\\Volatile Environment\\r\\n'
+            printf '    APPDATA    REG_SZ    C:%s\\r\\n' "$(echo {folder}/Roaming | tr / '\\\\')" """,
         "wslpath": 'test "$1" = -u && printf "%s\\n" "$2" | sed "s/^C://" | tr "\\\\\\\\" /',
     }
     (folder / "bin").mkdir()
@@ -111,6 +116,55 @@ def test_a_name_stands_for_a_path(address: str, place: str, home: Path) -> None:
 def test_a_name_that_is_none_is_answered_with_those_that_are(address: str) -> None:
     with pytest.raises(FileNotFoundError, match="there are: Ubuntu, docker-desktop, docker"):
         wsl.path_of(address)
+
+
+@pytest.fixture(name="moved")
+def _moved(home: Path) -> Path:
+    """Docker with its disk in a folder that the user chose, and an older copy where no distribution is."""
+    (home / "Docker/wsl/disk/docker_data.vhdx").unlink()
+    (home / "Roaming" / "Docker").mkdir(parents=True)
+    return home / "chosen"
+
+
+def settings(home: Path, name: str, text: str) -> None:
+    windows = text.replace("CHOSEN", json.dumps(r"C:" * (os.name != "nt") + str(home / "chosen")).strip('"'))
+    (home / "Roaming" / "Docker" / name).write_text(windows, encoding="utf-8-sig")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "place"),
+    [
+        ("settings-store.json", '{"CustomWslDistroDir": "CHOSEN"}', "disk/docker_data.vhdx"),
+        ("settings-store.json", '{"CustomWslDistroDir": "CHOSEN"}', "DockerDesktopWSL/disk/docker_data.vhdx"),
+        ("settings.json", '{"customWslDistroDir": "CHOSEN"}', "DockerDesktopWSL/data/ext4.vhdx"),
+        ("settings.json", '{"customWslDistroDir": "", "dataFolder": "CHOSEN"}', "DockerDesktop.vhdx"),
+    ],
+)
+def test_dockers_disk_is_found_where_its_settings_say(
+    name: str, text: str, place: str, moved: Path, home: Path
+) -> None:
+    (moved / place).parent.mkdir(parents=True)
+    vhdx.create(moved / place, "8M", block_size="1M")
+    settings(home, name, text)
+    assert Path(wsl.path_of("docker:")).samefile(moved / place)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", "[" * 100_000, '{"CustomWslDistroDir": 7}', '{"DataFolder": "\\u0000"}']
+)
+def test_settings_of_docker_may_be_anything(text: str, moved: Path, home: Path) -> None:
+    settings(home, "settings-store.json", text)
+    with pytest.raises(FileNotFoundError, match="there are: Ubuntu, docker-desktop"):
+        wsl.path_of("docker:")
+
+
+def test_where_dockers_distribution_is_its_disk_is_looked_for_first(home: Path, moved: Path) -> None:
+    """A folder that Docker once had may still have an old copy."""
+    for place in (home / "Docker/wsl/disk", moved / "disk"):
+        place.mkdir(parents=True, exist_ok=True)
+        vhdx.create(place / "docker_data.vhdx", "8M", block_size="1M")
+    settings(home, "settings-store.json", '{"CustomWslDistroDir": "CHOSEN"}')
+    assert Path(wsl.path_of("docker:")).samefile(home / "Docker/wsl/disk/docker_data.vhdx")
 
 
 def test_a_disk_in_use_is_told_with_the_command_that_lets_go(home: Path) -> None:

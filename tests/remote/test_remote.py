@@ -1,6 +1,7 @@
 """Images on a web server and in an object store: what is read is right, and little is fetched."""
 
 import errno
+import hashlib
 import subprocess
 import sys
 import traceback
@@ -233,3 +234,11 @@ def test_the_command_takes_a_url(server: Server) -> None:
     assert rows(succeed("info", big))["image"] == big
     assert run("check", big).code == 0
     assert run("check", f"{big}.gone").code == 1
+
+
+def test_hash(server: Server) -> None:
+    """`vhdx.content_hash` takes URLs, too."""
+    name = next(iter(server.files))
+    with vhdx.open(f"{server.url}{name}") as disk:
+        expected = hashlib.sha256(disk.pread(disk.size, 0)).hexdigest()
+    assert vhdx.content_hash(f"{server.url}{name}").digest == expected

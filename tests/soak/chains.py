@@ -44,6 +44,8 @@ def merge(scene: Scene) -> None:
     words += ["--delete-child"] if deletes else []
     words += ["--into", target.path] if lower < upper - 1 else []
     words += ["--child", over[0].path] if over else []
+    longest = max(layer.reference.size for layer in scene.layers[lower:upper])
+    words += ["--shrink"] if longest > child.reference.size else []
     if not _break_off_sometimes(scene, words, child):
         scene.succeed(*words)
     assert child.path.exists() != deletes

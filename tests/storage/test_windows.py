@@ -22,6 +22,9 @@ assert sys.platform == "win32"
 import vhdx
 from vhdx.storage import windows, windows_locks
 from vhdx.storage import windows_api as api
+from vhdx.storage import windows_calls as calls
+from vhdx.storage import windows_holders as holders
+from vhdx.storage import windows_space as space
 from vhdx.storage.file import FileStorage, identity_of, open_for_reading, open_for_writing, temporary_file
 from vhdx.storage.publish import new_file, remove_file
 
@@ -144,8 +147,10 @@ def test_the_disks_of_wsl_are_told_by_name(name: str, tmp_path: Path) -> None:
 
 def test_who_holds_a_file_is_named_where_windows_knows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The restart manager of Wine names nobody."""
-    monkeypatch.setattr(api, "users_of", lambda _: [(4711, "Docker Desktop Backend"), (12, "notepad.exe")])
-    error = windows_locks.locked(str(path))
+    monkeypatch.setattr(
+        holders, "users_of", lambda _: [(4711, "Docker Desktop Backend"), (12, "notepad.exe")]
+    )
+    error = holders.locked(str(path))
     assert error.message == "process 4711 (Docker Desktop Backend) and process 12 (notepad.exe) holds it"
     assert error.next_command == "wsl --shutdown"
 
@@ -199,7 +204,7 @@ def test_an_interrupt_in_the_middle_of_a_call_leaves_nothing_that_moves(
 ) -> None:
     descriptor = windows.open_to_read(str(path), lock=False)
     ended: list[int] = []
-    really = windows._end_of
+    really = calls._end_of
 
     def interrupted(handle: int, request: Any) -> int:
         if not ended:
@@ -208,7 +213,7 @@ def test_an_interrupt_in_the_middle_of_a_call_leaves_nothing_that_moves(
         ended.append(really(handle, request))
         return ended[-1]
 
-    monkeypatch.setattr(windows, "_end_of", interrupted)
+    monkeypatch.setattr(calls, "_end_of", interrupted)
     buffer = bytearray(4096)
     with pytest.raises(KeyboardInterrupt):
         windows.preadv(descriptor, (memoryview(buffer),), 0)
@@ -253,7 +258,7 @@ def test_no_file_becomes_sparse_and_its_space_is_told(path: Path) -> None:
     assert not storage.reserve(0, 1 << 40)
     storage.close()
     handle = windows.open_to_read(str(path), lock=False)
-    assert not windows._has(handle, api.ATTRIBUTE_SPARSE)
+    assert not space.has_attributes(handle, api.ATTRIBUTE_SPARSE)
     handle.close()
 
 
@@ -269,8 +274,8 @@ def test_a_sparse_file_has_its_holes_told_and_made(path: Path, monkeypatch: pyte
             return 32
         return 0
 
-    monkeypatch.setattr(windows, "_has", lambda *_: True)
-    monkeypatch.setattr(windows, "_control", control)
+    monkeypatch.setattr(space, "has_attributes", lambda *_: True)
+    monkeypatch.setattr(calls, "control", control)
     storage = open_for_writing(str(path))
     assert storage.punch(4096, 8192)
     assert list(storage.data_ranges(0, 2 << 20)) == [(0, 65536), (1 << 20, 4096)]
@@ -286,7 +291,7 @@ def test_where_the_file_system_knows_no_holes_all_is_data(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As under Wine, whose files are never sparse and whose file systems refuse to be asked."""
-    monkeypatch.setattr(windows, "_has", lambda *_: True)
+    monkeypatch.setattr(space, "has_attributes", lambda *_: True)
     storage = open_for_writing(str(path))
     assert not storage.punch(0, 4096)
     assert list(storage.data_ranges(0, 65536)) == [(0, 65536)]
@@ -298,13 +303,13 @@ def test_reads_of_a_device_begin_and_end_at_its_sectors(path: Path, monkeypatch:
     descriptor = windows.open_to_read(str(path), lock=False)
     descriptor.sector = 4096
     seen: list[tuple[int, int]] = []
-    really = windows._read
+    really = calls._read
 
     def look(descriptor: Any, view: memoryview, offset: int) -> int:
         seen.append((offset, len(view)))
         return really(descriptor, view, offset)
 
-    monkeypatch.setattr(windows, "_read", look)
+    monkeypatch.setattr(calls, "_read", look)
     content = path.read_bytes()
     for length, offset in ((1, 0), (4096, 4096), (10, 4090), (100, 16384 - 100), (100, 16384 - 50)):
         assert windows.pread(descriptor, length, offset) == content[offset : offset + length]

@@ -73,13 +73,14 @@ def naive_entry(log: bytes, offset: int, guid: UUID, log_offset: int | None = No
     Rule 9, that no target overlaps the log, is only tested if `log_offset` tells where the log lies.
     """
     head = log[offset : offset + LOG_ENTRY.size]
-    length, count = LOG_ENTRY.number(head, "entry_length"), LOG_ENTRY.number(head, "descriptor_count")
-    number, tail = LOG_ENTRY.number(head, "sequence_number"), LOG_ENTRY.number(head, "tail")
     if head[:4] != b"loge" or LOG_ENTRY.guid(head, "log_guid") != guid:
         return None
+    length, count = LOG_ENTRY.number(head, "entry_length"), LOG_ENTRY.number(head, "descriptor_count")
+    number, tail = LOG_ENTRY.number(head, "sequence_number"), LOG_ENTRY.number(head, "tail")
     if length % SECTOR or not SECTOR <= length <= len(log):
         return None
-    ring = (log[offset:] + log[:offset])[:length]
+    ring = log[offset : offset + length]
+    ring += log[: length - len(ring)]
     if seal(ring) != ring:
         return None
     if tail % SECTOR or tail >= len(log) or number == 0:  # rule 5, Reserved = 0, is tested by nobody

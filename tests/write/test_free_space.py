@@ -29,10 +29,11 @@ def test_a_free_run_is_always_found(steps: list[tuple[str, int]]) -> None:
                 used[first : first + count] = bytes(count)
             continue
         count = int(step[-1])
-        place = space.take(count * MIB)
+        place = space.find(count * MIB)
         assert (place is None) == (used.find(bytes(count)) < 0)
         if place is not None:
             first = place // MIB
+            assert space.claim(place, count * MIB)
             assert not any(used[first : first + count])
             used[first : first + count] = b"\1" * count
             taken.append((first, count))

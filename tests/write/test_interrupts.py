@@ -1,8 +1,8 @@
 """KeyboardInterrupt at every place of the code where the interpreter can deliver a signal (promise 21).
 
 Such places are the beginnings of functions, the ends of calls of functions written in C, and the ends of
-loops. A place is interrupted once for each way of calls on which a step comes to it: for each caller in
-`make test`, for each caller's caller's caller in `make slow`.
+loops. `make slow` interrupts a place once for each way of calls on which a step comes to it, for each caller
+of a caller; `make test` takes some of the places, for each caller, in every file of the library.
 """
 
 import dis
@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import vhdx
+from tests.support.sweep import Sweep
 
 from .scenarios import SCENARIOS
 from .tasks import HangsError, Task
@@ -136,16 +137,23 @@ class Interrupter(Watcher):
         self._left -= 1
 
 
+def _file_of(passed: tuple[Way, int]) -> str:
+    return passed[0][0][0].co_filename
+
+
 @pytest.mark.skipif(sys.implementation.name != "cpython", reason="looks at the instructions of CPython")
 @pytest.mark.skipif(sys.gettrace() is not None, reason="something else traces: coverage or a debugger")
 @pytest.mark.parametrize("name", STEPS)
-@pytest.mark.parametrize("calls", [2, pytest.param(4, marks=pytest.mark.slow)])
-def test_promise_21_interrupted_anywhere(name: str, calls: int, in_memory: Path) -> None:
+@pytest.mark.parametrize(
+    ("calls", "sweep"),
+    [pytest.param(2, Sweep(8), id="some"), pytest.param(4, Sweep(1), id="all", marks=pytest.mark.slow)],
+)
+def test_promise_21_interrupted_anywhere(name: str, calls: int, sweep: Sweep, in_memory: Path) -> None:
     trial = Trial(SCENARIOS[name], in_memory)
     counting = Counter(calls)
     Task(partial(trial.run, counting.watching())).result()
     wrong = []
-    for ((code, offset), *_), at in counting.passed.items():
+    for ((code, offset), *_), at in sweep.of(counting.passed.items(), _file_of, start=STEPS.index(name)):
         trial.count += 1
         try:
             Task(partial(trial.run, Interrupter(at).watching())).result()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.guests import Told, guest_options, selection
+from vhdx.cli.guest_volumes import Told, selection
+from vhdx.cli.guests import guest_options
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import FILE, TARGET, parent_policy, sparse_option
 from vhdx.cli.render import progress_bar
@@ -15,7 +16,7 @@ from vhdx.cli.render import progress_bar
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from vhdx.cli.guests import Chosen
+    from vhdx.cli.guest_volumes import Chosen
     from vhdx.files.resolve import Found
     from vhdx.ops.files.copy import Copier
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.guests import Told, guest_options, volume_of
+from vhdx.cli.guest_volumes import Told, print_entries, volume_of
+from vhdx.cli.guests import guest_options
 from vhdx.cli.options import FILE, json_option
-from vhdx.cli.render import print_json_rows
 from vhdx.text import printable
 from vhdx.units import format_size
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from vhdx.cli.guests import Chosen
+    from vhdx.cli.guest_volumes import Chosen
 
 
 @click.command()
@@ -40,7 +40,7 @@ def du(place: str, *, as_ncdu: bool, as_json: bool, **chosen: Unpack[Chosen]) ->
             for piece in ncdu(volume, found):
                 click.echo(piece, nl=False)
         elif as_json:
-            print_json_rows(usage(volume, found))
+            print_entries(volume, usage(volume, found))
         else:
             for each in usage(volume, found):
                 click.echo(f"{format_size(each.stored):>12}  {printable(each.path)}")

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from vhdx.cli.options import FILE, SIZE, force_share_option, json_option
-from vhdx.cli.render import print_json_rows
+from vhdx.cli.render import print_json_stream
 from vhdx.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from vhdx.ops.dump import Content
     from vhdx.ops.structures import Dump
+
+
+class Contents(NamedTuple):
+    """What is printed of what there is."""
+
+    path: str
+    format: str
+    virtual_size: int | None
+    contents: Iterator[Content]
+
+
+class Structures(NamedTuple):
+    """What is printed of structures."""
+
+    path: str
+    format: str
+    virtual_size: int | None
+    structures: Iterator[Dump]
 
 
 @click.command()
@@ -34,7 +53,7 @@ def dump(
 
     Shows the file as it stands: a dirty log is not replayed. Works on images that cannot be opened.
     """
-    from vhdx.ops.dump import contents, raw_bytes  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.dump import contents, disk_size, raw_bytes  # noqa: PLC0415  --help needs no library
     from vhdx.ops.dump import dump as dumped  # noqa: PLC0415
 
     if raw and (structure or as_json):
@@ -44,7 +63,11 @@ def dump(
         for line in _hex_lines(raw_bytes(image, *raw, lock=lock), sum(raw)):
             click.echo(line)
     elif as_json:
-        print_json_rows(dumped(image, structure, lock=lock) if structure else contents(image, lock=lock))
+        about = image, "vhdx", disk_size(image, lock=lock)
+        if structure:
+            print_json_stream(Structures(*about, dumped(image, structure, lock=lock)))
+        else:
+            print_json_stream(Contents(*about, contents(image, lock=lock)))
     elif structure:
         _print_dumps(dumped(image, structure, lock=lock))
     else:

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.guests import Told, guest_options, volume_of
+from vhdx.cli.guest_volumes import Told, print_entries, volume_of
+from vhdx.cli.guests import guest_options
 from vhdx.cli.options import FILE, json_option
-from vhdx.cli.render import print_json_rows
 from vhdx.text import printable
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from vhdx.cli.guests import Chosen
+    from vhdx.cli.guest_volumes import Chosen
 
 
 @click.command()
@@ -34,7 +34,7 @@ def find(place: str, pattern: str, *, as_json: bool, **chosen: Unpack[Chosen]) -
     with volume_of(place, told, **chosen) as (volume, path):
         rows = matching(volume, volume.find(path), pattern)
         if as_json:
-            print_json_rows(listed(parts, entry) for parts, entry in rows)
+            print_entries(volume, (listed(parts, entry) for parts, entry in rows))
         else:
             for parts, _ in rows:
                 click.echo(printable(path_of(parts)))

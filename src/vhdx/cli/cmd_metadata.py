@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing, making
-from vhdx.cli.options import DISK_ID, FILE, TARGET, json_option, orphans_option, sparse_option, standard
-from vhdx.cli.render import print_json, shown
+from vhdx.cli.options import DISK_ID, FILE, TARGET, json_option, orphans_option, sparse_option
+from vhdx.cli.render import print_json, shown, standard
 from vhdx.text import printable
 from vhdx.units import MIB
 
@@ -34,15 +34,15 @@ def metadata() -> None:
 @json_option
 def list_items(image: str, *, as_json: bool) -> None:
     """List the user items of IMAGE."""
-    from vhdx.ops.metadata import user_items  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.metadata import item_list  # noqa: PLC0415  --help needs no library
 
-    found = user_items(image)
+    found = item_list(image)
     if as_json:
         print_json(found)
         return
-    if not found:
+    if not found.items:
         click.echo(f"vhdx: {printable(image)} has no user items", err=True)
-    for item in found:
+    for item in found.items:
         flags = [
             word for word, is_set in (("disk", item.virtual_disk), ("required", item.required)) if is_set
         ]

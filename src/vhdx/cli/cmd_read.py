@@ -16,9 +16,8 @@ from vhdx.cli.options import (
     format_option,
     parent_policy,
     partition_option,
-    standard,
 )
-from vhdx.cli.render import EXIT_DOUBTS, print_doubt, progress_bar
+from vhdx.cli.render import EXIT_DOUBTS, print_doubt, progress_bar, standard
 from vhdx.units import MIB
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     "--all",
     "directory",
     metavar="DIR",
-    type=click.Path(exists=True, file_okay=False),
+    type=click.Path(file_okay=False),
     help="Give all orphans in DIR the parents that are there, told by identity.",
 )
 @click.option("--yes", is_flag=True, help="With --all: do not ask.")
@@ -63,7 +64,7 @@ def rebase(
 
     With --all every image at or below DIR whose parent is there under another name or in another place, as
     `vhdx tree` draws them, gets it back, ancestors first. What is to be done is shown before. Exit code 3 if
-    images are left without a parent.
+    images are left without a parent. VHDs are only read: theirs are told.
     """
     if directory is not None:
         if child is not None or parent is not None or ignore_identity or safe or parent_dirs or any_parent:
@@ -105,6 +106,7 @@ def _rebase_all(directory: str, *, yes: bool, dry_run: bool, as_json: bool) -> i
 
     asks = not (yes or dry_run)
     if asks and (as_json or sys.stdin is None or not sys.stdin.isatty()):
+        os.listdir(directory)  # should it not be there: that comes first
         raise click.UsageError("nobody can be asked here: say --yes, or --dry-run to see what would be done")
 
     def shown(planned: tuple[Mend, ...]) -> bool:

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.guests import Told, guest_options, volume_of
-from vhdx.cli.options import FILE, standard
-from vhdx.cli.render import progress_bar
+from vhdx.cli.guest_volumes import Told, volume_of
+from vhdx.cli.guests import guest_options
+from vhdx.cli.options import FILE
+from vhdx.cli.render import progress_bar, standard
 
 if TYPE_CHECKING:
     from typing import Unpack
 
-    from vhdx.cli.guests import Chosen
+    from vhdx.cli.guest_volumes import Chosen
 
 
 @click.command()

@@ -32,9 +32,9 @@ _STATES = {
 def tree(directory: str, *, as_json: bool) -> None:
     """Draw whose parent is whose among the images in DIRECTORY.
 
-    Looks at all VHDX images at or below DIRECTORY and knows parents by their identity, whatever their names.
-    Shows tips, which nobody has for a parent, orphans, which look in vain for theirs, and the sizes of the
-    files. Nothing is changed; `vhdx rebase --all DIRECTORY` gives orphans their parents back.
+    Looks at all VHDX and VHD images at or below DIRECTORY and knows parents by their identity, whatever their
+    names. Shows tips, which nobody has for a parent, orphans, which look in vain for theirs, and the sizes
+    of the files. Nothing is changed; `vhdx rebase --all DIRECTORY` gives orphans their parents back.
     """
     from vhdx.ops.tree import tree as tree_of  # noqa: PLC0415  --help needs no library
 
@@ -53,7 +53,7 @@ def _print_text(found: Tree) -> None:
     for each in found.unread:
         echo(f"{printable(each.path)}: cannot be read: {printable(each.reason)}")
     echo(_summary(found))
-    if any(each.parent_state == "moved" for each in found.images):
+    if any(each.parent_state == "moved" and each.format == "vhdx" for each in found.images):
         echo(f"to give these their parents back: {command('rebase --all {}', found.directory)}")
 
 

@@ -13,6 +13,7 @@ from vhdx.cli.options import (
     TARGET,
     chain_options,
     chosen,
+    format_option,
     json_option,
     orphans_option,
     parent_policy,
@@ -29,6 +30,7 @@ from vhdx.text import printable
 
 if TYPE_CHECKING:
     from vhdx.disk.free_space import VolumeSelection
+    from vhdx.disk.open import Format
     from vhdx.disk.places import ParentPolicy
 
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 @click.argument("length", type=SIZE, required=False)
 @click.option("--free", is_flag=True, help="All that its file systems call free, instead of a range.")
 @volume_options
+@format_option
 @partition_option
 @orphans_option
 @chain_options
@@ -49,6 +52,7 @@ def trim(
     offset: int | None,
     length: int | None,
     *,
+    image_format: Format | None,
     free: bool,
     swap: bool,
     include: tuple[str, ...],
@@ -63,19 +67,21 @@ def trim(
 
     Nobody needs the contents of LENGTH bytes from OFFSET on any more. Whole blocks read as zeros
     afterwards and give their space back; of parts of blocks the host may take back what it can. Fixed
-    images stay as they are.
+    images stay as they are; of a raw disk a hole is made where the host can.
 
     With --free that is what the file systems on the disk call free, once all that they keep of it was read
     and agrees: what fstrim does in the guest. An image that others have for their parent is refused then.
     """
     if free == (length is not None):
         raise click.UsageError("say either OFFSET and LENGTH or --free")
+    if free and image_format not in (None, "vhdx"):
+        raise click.UsageError("--free is for VHDX images only")
     if as_json and not free:
         raise click.UsageError("--json goes with --free: of a range there is nothing to tell")
     volumes = selection(asked=free, swap=swap, include=include, exclude=exclude)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     if offset is not None and length is not None:
-        _trim_range(image, offset, length, partition, policy, force=force)
+        _trim_range(image, offset, length, partition, policy, image_format=image_format, force=force)
     elif force:
         raise click.UsageError(
             "no --force with --free: what is free in a parent may be in use in its children"
@@ -87,15 +93,23 @@ def trim(
 
 
 def _trim_range(
-    image: str, offset: int, length: int, partition: int | None, policy: ParentPolicy, *, force: bool
+    image: str,
+    offset: int,
+    length: int,
+    partition: int | None,
+    policy: ParentPolicy,
+    *,
+    image_format: Format | None,
+    force: bool,
 ) -> None:
-    from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
+    from vhdx.disk.open import open_any  # noqa: PLC0415  --help needs no library
 
-    with changing(image=image), open_disk(image, "r+", parents=policy) as disk:
+    with changing(image=image), open_any(image, "r+", image_format=image_format, parents=policy) as disk:
         refuse_to_orphan(image, disk, force=force)
         part = chosen(disk, partition)
         in_slices(part, offset, length, "trimming", part.trim)
-        note = "; a fixed image keeps its space, so nothing changed" if disk.disk_type == "fixed" else ""
+        keeps = disk.format != "raw" and disk.disk_type == "fixed"
+        note = "; a fixed image keeps its space, so nothing changed" if keeps else ""
     click.echo(f"{printable(image)}: let go of {shown(length)} at offset {offset}{note}")
 
 
@@ -107,6 +121,8 @@ def _trim_free(image: str, volumes: VolumeSelection, policy: ParentPolicy, *, as
     if as_json:
         print_json(done)
         return
-    click.echo(f"{printable(image)}: let go of {shown(sum(volume.discarded_size for volume in done))}")
-    for line in volume_lines(done):
+    click.echo(
+        f"{printable(image)}: let go of {shown(sum(volume.discarded_size for volume in done.volumes))}"
+    )
+    for line in volume_lines(done.volumes):
         click.echo(printable(line))

@@ -17,15 +17,15 @@ from vhdx.cli.options import (
     TARGET,
     chain_options,
     chosen,
+    format_option,
     orphans_option,
     parent_policy,
     partition_option,
     refuse_to_orphan,
     sparse_option,
-    standard,
     verbose_option,
 )
-from vhdx.cli.render import progress_bar, shown
+from vhdx.cli.render import progress_bar, shown, standard
 from vhdx.storage.file import telling_if_full
 from vhdx.text import printable
 from vhdx.units import MIB
@@ -35,11 +35,13 @@ if TYPE_CHECKING:
 
     from vhdx.cli.render import ProgressBar
     from vhdx.disk.base import VirtualDisk
+    from vhdx.disk.open import Format
 
 
 @click.command()
 @click.argument("image", type=TARGET)
 @click.argument("offset", type=SIZE)
+@format_option
 @partition_option
 @orphans_option
 @chain_options
@@ -49,6 +51,7 @@ def write(
     image: str,
     offset: int,
     *,
+    image_format: Format | None,
     partition: int | None,
     force: bool,
     parent_dirs: tuple[str, ...],
@@ -59,13 +62,13 @@ def write(
     What was written is durable when the command ends.
     """
     from vhdx.disk.base import check_range  # noqa: PLC0415  --help needs no library
-    from vhdx.disk.open import open_disk  # noqa: PLC0415
+    from vhdx.disk.open import open_any  # noqa: PLC0415
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     source = standard(sys.stdin).buffer
     with (
         changing(image=image),
-        open_disk(image, "r+", parents=policy) as disk,
+        open_any(image, "r+", image_format=image_format, parents=policy) as disk,
         progress_bar("writing") as progress,
     ):
         refuse_to_orphan(image, disk, force=force)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,7 @@ from vhdx.cli.options import (
     TARGET,
     chain_options,
     chosen,
+    format_option,
     orphans_option,
     parent_policy,
     partition_option,
@@ -23,12 +25,16 @@ from vhdx.cli.render import shown
 from vhdx.cli.slices import in_slices
 from vhdx.text import printable
 
+if TYPE_CHECKING:
+    from vhdx.disk.open import Format
+
 
 @click.command()
 @click.argument("image", type=TARGET)
 @click.argument("offset", type=SIZE)
 @click.argument("length", type=SIZE)
 @click.option("--keep-allocated", is_flag=True, help="Keep what space there is behind the zeros.")
+@format_option
 @partition_option
 @orphans_option
 @chain_options
@@ -39,6 +45,7 @@ def zero(
     offset: int,
     length: int,
     *,
+    image_format: Format | None,
     keep_allocated: bool,
     partition: int | None,
     force: bool,
@@ -47,12 +54,13 @@ def zero(
 ) -> None:
     """Make a part of the disk in IMAGE read as zeros.
 
-    The part is LENGTH bytes from OFFSET on. Whole blocks give their space back, except in fixed images.
+    The part is LENGTH bytes from OFFSET on. Whole blocks give their space back, except in fixed
+    images; of a raw disk a hole is made where the host can.
     """
-    from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
+    from vhdx.disk.open import open_any  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    with changing(image=image), open_disk(image, "r+", parents=policy) as disk:
+    with changing(image=image), open_any(image, "r+", image_format=image_format, parents=policy) as disk:
         refuse_to_orphan(image, disk, force=force)
         part = chosen(disk, partition)
         in_slices(part, offset, length, "zeroing", partial(part.zero, keep_allocated=keep_allocated))

@@ -1,31 +1,10 @@
-"""What the verbs about files of guests share: options, the volume that is meant, what is told on the way."""
+"""The options that the verbs about files of guests share."""
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING
-
 import click
 
-from vhdx.cli.options import chain_options, force_share_option, parent_policy, together
-from vhdx.text import printable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import TypedDict, Unpack
-
-    from vhdx.files.volume import FileVolume
-    from vhdx.ops.files.opening import Selection
-
-    class Chosen(TypedDict):
-        """The values of `guest_options`."""
-
-        partition: int | None
-        volume: str | None
-        parent_dirs: tuple[str, ...]
-        any_parent: bool
-        force_share: bool
-
+from vhdx.cli.options import chain_options, force_share_option, together
 
 guest_options = together(
     click.option(
@@ -38,38 +17,3 @@ guest_options = together(
     chain_options,
     force_share_option,
 )
-
-
-class Told:
-    """Sentences about what is damaged or left out, on standard error; how many decides the exit code."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, sentence: str) -> None:
-        self.count += 1
-        click.echo(f"vhdx: {printable(sentence)}", err=True)
-
-    @property
-    def code(self) -> int:
-        """1 where anything was told."""
-        return 1 if self.count else 0
-
-
-def selection(**chosen: Unpack[Chosen]) -> Selection:
-    """The values of the options in one."""
-    from vhdx.ops.files.opening import Selection  # noqa: PLC0415  --help needs no library
-
-    policy = parent_policy(chosen["parent_dirs"], any_parent=chosen["any_parent"])
-    return Selection(chosen["partition"], chosen["volume"], policy, not chosen["force_share"])
-
-
-@contextlib.contextmanager
-def volume_of(argument: str, tell: Told, **chosen: Unpack[Chosen]) -> Iterator[tuple[FileVolume, str]]:
-    """The volume that ``IMAGE[:PATH]`` means, and the path."""
-    from vhdx.ops.files.opening import opened, split  # noqa: PLC0415  --help needs no library
-
-    place = split(argument)
-    path = place.path or "/"
-    with opened(place.image, path, tell, selection(**chosen)) as volume:
-        yield volume, path

@@ -6,32 +6,10 @@ from typing import NamedTuple
 
 from vhdx.cli.interrupted import InterruptedChangeError
 from vhdx.cli.render import print_json
-from vhdx.errors import (
-    CorruptImageError,
-    ImageFailedError,
-    ImageLockedError,
-    ParentMismatchError,
-    ParentNotFoundError,
-    UnsupportedImageError,
-    VhdxError,
-)
+from vhdx.errors import VhdxError, error_code
 
 USAGE = "usage"
-_CODES: tuple[tuple[type[BaseException], str], ...] = (
-    (CorruptImageError, "corrupt"),
-    (UnsupportedImageError, "unsupported"),
-    (ParentNotFoundError, "parent-not-found"),
-    (ParentMismatchError, "parent-mismatch"),
-    (ImageLockedError, "locked"),
-    (ImageFailedError, "failed"),
-    (FileExistsError, "exists"),
-    (FileNotFoundError, "not-found"),
-    (PermissionError, "not-permitted"),
-    (OSError, "host"),
-    (InterruptedChangeError, "interrupted"),
-    (KeyboardInterrupt, "interrupted"),
-    (ValueError, USAGE),
-)
+_INTERRUPTS = (InterruptedChangeError, KeyboardInterrupt)
 
 
 class Where(NamedTuple):
@@ -71,7 +49,7 @@ def print_error(error: BaseException, sentence: str, exit_code: int) -> None:
 
 def failure_of(error: BaseException, sentence: str, exit_code: int) -> Failure:
     """An exception as what is printed of it."""
-    code = next((word for kind, word in _CODES if isinstance(error, kind)), "failed")
+    code = "interrupted" if isinstance(error, _INTERRUPTS) else error_code(error)
     hint = error.next_command if isinstance(error, VhdxError) else None
     return Failure(sentence, code, exit_code, _where(error), hint)
 

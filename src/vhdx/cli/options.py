@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
@@ -14,7 +14,6 @@ from vhdx.units import is_decimal, parse_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vhdx.disk.chain import VhdxDisk
     from vhdx.disk.children import Families
     from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.opened import Disk
@@ -307,13 +306,6 @@ known_options = together(
 )
 
 
-def standard(stream: TextIO | None) -> TextIO:
-    """A standard stream of this process. Raises ValueError if whoever called us closed it."""
-    if stream is None:
-        raise ValueError("standard input or output is closed")
-    return stream
-
-
 def chosen(disk: Disk, partition: int | None) -> Disk:
     """The disk, or its partition of this number. Raises ValueError if there is none."""
     from vhdx.disk.parts import one_partition  # noqa: PLC0415  parsing options needs no library
@@ -321,11 +313,12 @@ def chosen(disk: Disk, partition: int | None) -> Disk:
     return disk if partition is None else one_partition(disk, partition)
 
 
-def refuse_to_orphan(image: str, disk: VhdxDisk, *, force: bool, families: Families | None = None) -> None:
+def refuse_to_orphan(image: str, disk: Disk, *, force: bool, families: Families | None = None) -> None:
     """Raise UnsupportedImageError if images beside this one would not know it once it is written to."""
+    from vhdx.disk.chain import VhdxDisk  # noqa: PLC0415  parsing options needs no library
     from vhdx.disk.children import refuse_orphans  # noqa: PLC0415  parsing options needs no library
 
-    if not force:
+    if isinstance(disk, VhdxDisk) and not force:
         identity = disk.layers[0].header.data_write_guid
         refuse_orphans(image, identity, "a change of its contents", families)
 

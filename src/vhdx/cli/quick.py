@@ -1,4 +1,4 @@
-"""Command lines that need no parser: a verb that only looks, flags, and names of images.
+"""Command lines that need no parser: a verb that only looks, flags, and names of images or a place in one.
 
 What click would make of them is known without it, and it takes longer to import than such a verb takes to
 run. Everything else, mistakes and shortened flags included, is left to it, so that there is one way of
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 _LOOKING = {
@@ -22,11 +23,26 @@ _PARSED = ("-", "wsl:", "docker:")
 _UNSAID = {
     "check": dict.fromkeys(("virtual_size", "block_size", "logical_sector_size", "disk_type")),
     "info": {"image_format": None},
+    "cat": {"partition": None, "volume": None},
+    "ls": {"partition": None, "volume": None},
 }
 """What may be told of an image, and is not here."""
 _VERBOSE = {"-v": "verbose", "--verbose": "verbose"}
-FLAGS = {"check": {**_LOOKING, **_VERBOSE}, "info": {**_LOOKING, **_VERBOSE, "--blocks": "blocks"}}
+_PARENTS = {"--any-parent": "any_parent", "--force-share": "force_share"}
+FLAGS = {
+    "check": {**_LOOKING, **_VERBOSE},
+    "info": {**_LOOKING, **_VERBOSE, "--blocks": "blocks"},
+    "cat": _PARENTS,
+    "ls": {
+        **_PARENTS,
+        "--json": "as_json",
+        "-l": "long",
+        "-R": "recursive",
+        "--recursive": "recursive",
+    },
+}
 """The flags of each verb, as its parameters are called."""
+OF_ONE_PLACE = frozenset({"cat", "ls"})
 
 
 def call_of(arguments: list[str]) -> partial[Any] | None:
@@ -47,21 +63,19 @@ def _options(verb: str, words: list[str]) -> dict[str, Any] | None:
     images = [word for word in words if word not in flags]
     if not flags or not images or not all(images) or any(image.startswith(_PARSED) for image in images):
         return None
-    given = {name: word in words for word, name in flags.items() if word not in _VERBOSE}
-    return {"images": tuple(images), "parent_dirs": (), **given, **_UNSAID[verb]}
+    if verb in OF_ONE_PLACE and len(images) > 1:
+        return None
+    named = {"place": images[0]} if verb in OF_ONE_PLACE else {"images": tuple(images)}
+    known = {name for word, name in flags.items() if word not in _VERBOSE}
+    given = {flags[word] for word in words if word in flags}
+    return {**named, "parent_dirs": (), **{name: name in given for name in known}, **_UNSAID[verb]}
 
 
 def _call(verb: str, options: dict[str, Any], *, verbose: bool) -> Any:
     from vhdx.cli.render import be_verbose  # noqa: PLC0415  `vhdx --version` needs nothing
 
     be_verbose(verbose)
-    if verb == "info":
-        from vhdx.cli.show_info import show as show_info  # noqa: PLC0415  whichever is called
-
-        return show_info(**options)
-    from vhdx.cli.show_check import show as show_check  # noqa: PLC0415
-
-    return show_check(**options)
+    return import_module(f"vhdx.cli.show_{verb}").show(**options)
 
 
 def _print_version() -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import time
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
 
@@ -34,6 +35,13 @@ def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
     if stream is not None:
         stream.write(f"{text}\n" if nl else text)
         stream.flush()
+
+
+def standard(stream: TextIO | None) -> TextIO:
+    """A standard stream of this process. Raises ValueError if whoever called us closed it."""
+    if stream is None:
+        raise ValueError("standard input or output is closed")
+    return stream
 
 
 _verbose = False
@@ -112,16 +120,19 @@ def print_json_line(result: Any) -> None:
     echo(_dumps(_plain(result)))
 
 
-def print_json_rows(rows: Iterable[Any]) -> None:
-    """Print results as a JSON array, one on each line, none of them kept."""
-    print_json_stream(iter(rows))
-
-
 def print_json_stream(result: Any) -> None:
     """Print a result as JSON while it comes about: iterators in it become arrays, and are not kept."""
-    for piece in _json_pieces(result):
+    for piece in _json_pieces(_begun(result)):
         echo(piece, nl=False)
     echo()
+
+
+def _begun(result: Any) -> Any:
+    """A result whose iterators were asked for their first items: what fails at once prints nothing else."""
+    fields = result._asdict().items() if hasattr(result, "_asdict") else ()
+    iterators = {name: value for name, value in fields if hasattr(value, "__next__")}
+    begun = {name: chain(list(islice(items, 1)), items) for name, items in iterators.items()}
+    return result._replace(**begun) if begun else result
 
 
 class JsonLists:

@@ -12,7 +12,7 @@ from vhdx.errors import VhdxError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_REPLACING = frozenset({"convert", "cp", "create"})
+_REPLACING = frozenset({"convert", "cp", "create", "fleet", "report"})
 """Verbs whose --force replaces a file that exists."""
 
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     Columns = Sequence[tuple[str, int]]
-    """The heading of each column, and its width; negative ones are flush left. The image comes last."""
+    """The heading of each column, and its width; negative ones are flush left. The image comes last.
+
+    Without any heading there is no line of them.
+    """
 
 _SUFFIXES = tuple(suffix for suffix, name in SUFFIXES.items() if name != "raw")
 """Of what is taken for an image in a directory."""
@@ -36,8 +39,9 @@ def show_each(
 
     With ``as_json`` the results are lines of JSON. What fails has a line, too. Returns the worst exit code.
     """
-    if not as_json:
-        _print_line(columns, [heading for heading, _ in columns], "image")
+    headings = [heading for heading, _ in columns]
+    if any(headings) and not as_json:
+        _print_line(columns, headings, "image")
     worst = 0
     for path, failure in _every(images):
         try:

@@ -15,7 +15,22 @@ from vhdx.text import printable
 from vhdx.version import __version__
 
 GROUPS = {
-    "Look": ("info", "wsl", "tree", "check", "map", "diff", "compare", "measure", "log", "dump"),
+    "Look": (
+        *(
+            "info",
+            "wsl",
+            "tree",
+            "fleet",
+            "check",
+            "map",
+            "diff",
+            "compare",
+            "hash",
+            "measure",
+            "log",
+            "dump",
+        ),
+    ),
     "Make": ("create", "convert"),
     "Change": (
         *("write", "zero", "trim", "resize", "compact", "merge", "rebase", "repair", "set", "metadata"),

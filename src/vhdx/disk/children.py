@@ -26,10 +26,15 @@ class Families:
         self._linkages = lru_cache(maxsize=None)(_linkages_in)
 
     def children_beside(self, path: str, identity: UUID) -> Iterator[str]:
-        """The images in the directory of ``path`` that know ``identity`` for their parent's, by name."""
-        for other, known in self._linkages(os.path.dirname(os.path.realpath(path))):
-            if identity in known:
-                yield other
+        """The images beside ``path`` that know ``identity`` for their parent's, by name.
+
+        Beside it is where the name stands, and where the file does that it is a link to.
+        """
+        places = os.path.realpath(os.path.dirname(path) or "."), os.path.dirname(os.path.realpath(path))
+        for directory in dict.fromkeys(places):
+            for other, known in self._linkages(directory):
+                if identity in known:
+                    yield other
 
 
 def refuse_orphans(

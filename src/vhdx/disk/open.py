@@ -13,16 +13,16 @@ from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.parents import closing_parents, open_chain, salvaged_chain
 from vhdx.disk.places import open_regular_file, policy_from
 from vhdx.disk.raw import RawDisk
-from vhdx.errors import CorruptImageError, UnsupportedImageError
+from vhdx.errors import CorruptImageError
 from vhdx.format import header, region
-from vhdx.format.foreign import PREFIX_SIZE, foreign, foreign_to_images
+from vhdx.format.foreign import PREFIX_SIZE, RAW_SUFFIXES, foreign, foreign_to_images
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image
+from vhdx.progress import to_nobody
 from vhdx.rules import IDENTIFIER_SIGNATURE, VHD_FOOTER_NONE
 from vhdx.storage.base import read_copy
 from vhdx.storage.file import open_for_reading, open_for_writing
 from vhdx.storage.stream import SeekableFile, StreamStorage, is_url
-from vhdx.text import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.image.image import Image
     from vhdx.known import KnownDisk
+    from vhdx.progress import Advance
     from vhdx.storage.base import ReadableStorage, Storage
 
 Openable: TypeAlias = str | os.PathLike[str] | SeekableFile
@@ -42,10 +43,7 @@ SUFFIXES: dict[str, Format] = {
     ".avhdx": "vhdx",
     ".vhd": "vhd",
     ".avhd": "vhd",
-    ".raw": "raw",
-    ".img": "raw",
-    ".dd": "raw",
-    ".bin": "raw",
+    **dict.fromkeys(RAW_SUFFIXES, "raw"),
 }
 """What the name of a file says of its format."""
 _INNER_SIGNATURES = (
@@ -130,18 +128,25 @@ def readable_disk(
 
 
 def writable_disk(
-    storage: Storage, parents: Parents = None, *, lock: bool = True, commit_interval: float = 0
+    storage: Storage,
+    parents: Parents = None,
+    *,
+    lock: bool = True,
+    commit_interval: float = 0,
+    advance: Advance = to_nobody,
 ) -> VhdxDisk:
-    """The disk of the image in a storage, to be written to. Takes the storage over."""
+    """The disk of the image in a storage, to be written to. Takes the storage over.
+
+    ``advance`` is told the bytes of the file that are looked into before space is taken or cut.
+    """
     from vhdx.write.write import Writer  # noqa: PLC0415  readers need not wait for it
 
     with closing_on_failure(storage):
-        with _knowing_vhd(storage):
-            leaf = image.load(storage)
+        leaf = image.load(storage)
         layers = open_chain(leaf, policy_from(parents), lock=lock)
         with closing_parents(layers):
             below = VhdxDisk(layers[1:]) if layers[1:] else None
-            writer = partial(Writer, storage, leaf, below=below)
+            writer = partial(Writer, storage, leaf, below=below, advance=advance)
             return VhdxDisk(layers, writer, commit_interval=commit_interval)
 
 
@@ -162,30 +167,8 @@ def open_image(file: Openable, *, lock: bool = True) -> Image:
 
 def image_in(storage: ReadableStorage) -> Image:
     """The VHDX in a storage, which it takes over. Raises as `open_disk` does."""
-    with closing_on_failure(storage), _knowing_vhd(storage):
+    with closing_on_failure(storage):
         return image.load(storage)
-
-
-@contextlib.contextmanager
-def _knowing_vhd(storage: ReadableStorage) -> Iterator[None]:
-    """Say of what is no VHDX but a VHD what can be done with it."""
-    try:
-        yield
-    except CorruptImageError as error:
-        from vhdx.image.vhd_load import has_sound_footer  # noqa: PLC0415  only on the way to an error
-
-        if error.rule != IDENTIFIER_SIGNATURE.section or not has_sound_footer(storage):
-            raise
-        raise vhd_is_only_read(storage.name) from None
-
-
-def vhd_is_only_read(path: str) -> UnsupportedImageError:
-    """What is raised of a VHD where it would be changed, or something that only a VHDX has is wanted."""
-    return UnsupportedImageError(
-        "this is a VHD, the older format, which is only read",
-        image=path,
-        next_command=command("convert {} NEW.vhdx", path),
-    )
 
 
 def with_parents(leaf: Image, parents: Parents, *, lock: bool = True) -> VhdxDisk:
@@ -301,6 +284,8 @@ def _any_writable(
     with closing_on_failure(storage):
         found = image_format or format_of_contents(path, storage)
         if found == "vhd":
+            from vhdx.image.other_formats import vhd_is_only_read  # noqa: PLC0415  only on the way to an error
+
             raise vhd_is_only_read(path)
         if found == "raw":
             if image_format is None and format_of_name(path) != "raw":

@@ -11,6 +11,7 @@ from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedIma
 from vhdx.format import locator
 from vhdx.image import image, metadata
 from vhdx.rules import Finding, Place
+from vhdx.storage.file import FileStorage
 from vhdx.text import command, quoted
 
 if TYPE_CHECKING:
@@ -80,6 +81,20 @@ def open_parent(layers: list[Image], policy: ParentPolicy, *, lock: bool, load: 
     return _Search(layers, policy, lock=lock, load=load).parent()
 
 
+def salvage_of(leaf: str, policy: ParentPolicy) -> str:
+    """The command that saves what can be read of a chain, by the name of the image that was opened."""
+    parents = [("--parent-dir {}", directory) for directory in policy.directories]
+    words = ["convert --salvage {} SALVAGED.vhdx", *(option for option, _ in parents)]
+    words += ["--any-parent"] if policy.any_parent else []
+    return command(" ".join(words), leaf, *(path for _, path in parents))
+
+
+def advise_salvage(file: ReadableStorage, salvage: str) -> None:
+    """What the host cannot read of one file of a chain is saved from the chain as a whole."""
+    if isinstance(file, FileStorage):
+        file.salvage = salvage
+
+
 def others_of(found: list[str]) -> str:
     """A remark on files that were not taken although they have the parent's identity."""
     others = ", ".join(map(quoted, found[1:_TOLD_OTHERS]))
@@ -106,6 +121,8 @@ class _Search:
         self._child = layers[-1]
         self._lock = lock
         self._open_file = policy.open_file
+        self._salvage = salvage_of(layers[0].name, policy)
+        advise_salvage(layers[0].file, self._salvage)
         self._looks_in_directories = bool(policy.directories)
         self._values = self._child.metadata.locator or {}
         self._linkages = metadata.linkages(self._values)
@@ -155,6 +172,7 @@ class _Search:
     def _opened(self, path: str) -> Image:
         """Open what was recognised, with a lock now, and verify it again under the lock."""
         file = self._open_file(path, self._lock)
+        advise_salvage(file, self._salvage)
         try:
             parent = self._load(file)
             if parent.header.data_write_guid not in self._linkages:

@@ -54,6 +54,11 @@ class RawDisk(Disk):
             )
 
     @property
+    def storages(self) -> tuple[ReadableStorage, ...]:
+        """The file."""
+        return (self._storage,)
+
+    @property
     def size(self) -> int:
         """The capacity in bytes, a multiple of the sector size."""
         return self._size

@@ -11,7 +11,14 @@ from urllib.parse import unquote
 from vhdx.disk.base import bytes_of, check_range, keywords_only
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.opened import Disk
-from vhdx.disk.parents import MAXIMUM_DEPTH, closing_parents, first_sentence, others_of
+from vhdx.disk.parents import (
+    MAXIMUM_DEPTH,
+    advise_salvage,
+    closing_parents,
+    first_sentence,
+    others_of,
+    salvage_of,
+)
 from vhdx.disk.places import Places
 from vhdx.disk.unreadable import told_of_disk
 from vhdx.errors import ParentMismatchError, ParentNotFoundError, UnsupportedImageError, VhdxError
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from vhdx.disk.layers import Answers
     from vhdx.disk.places import Named, ParentPolicy
     from vhdx.extents import Doubt, Extent
+    from vhdx.format.vhd import DynamicHeader
     from vhdx.storage.base import ReadableStorage
 
 _RELATIVE = (b"W2ru", b"Wi2r")
@@ -54,6 +62,11 @@ class VhdDisk(Disk):
         self._storages = tuple(layer.storage for layer in layers)
         self._visible = tuple(accumulate((layer.size for layer in layers), min))
         self._ends_early = ends_early
+
+    @property
+    def storages(self) -> tuple[ReadableStorage, ...]:
+        """What its layers stand in, from the image itself on."""
+        return self._storages
 
     @property
     def size(self) -> int:
@@ -220,6 +233,11 @@ def vhd_layers(
     return layers, None
 
 
+def named_parent(leaf: VhdImage, policy: ParentPolicy) -> VhdImage:
+    """The parent that opening an image finds, open, without a lock. Raises as opening does."""
+    return _parent_of([leaf], policy, lock=False, salvage=False)
+
+
 def _loader(salvage: bool) -> type[VhdImage]:
     if not salvage:
         return VhdImage
@@ -246,6 +264,8 @@ class _Search:
         assert self._child.header is not None
         self._header = self._child.header
         self._open_file = policy.open_file
+        self._salvage = salvage_of(layers[0].name, policy)
+        advise_salvage(layers[0].storage, self._salvage)
         self._in_chain = {layer.storage.identity() for layer in layers} - {None}
         self._places = Places(self._child.storage, policy)
         self._mismatch = False
@@ -273,12 +293,7 @@ class _Search:
         )
 
     def _named(self) -> Iterator[Named]:
-        """Relative names first, then absolute ones, then the name in the header."""
-        names = sorted(self._child.parent_names(), key=lambda named: named[0] not in _RELATIVE)
-        for platform, name in names:
-            yield _without_scheme(name), platform in _RELATIVE
-        bare = self._header.parent_name.replace("\\", "/").rpartition("/")[2]
-        yield bare, True
+        return names_of_parent(self._child, self._header)
 
     def _is_parent(self, path: str) -> bool:
         file = self._places.opened(path)
@@ -303,6 +318,7 @@ class _Search:
     def _opened(self, path: str) -> VhdImage:
         """Open what was recognised, with a lock now, and verify it again under the lock."""
         file = self._open_file(path, self._lock)
+        advise_salvage(file, self._salvage)
         try:
             parent = self._load(file)
             if parent.footer.unique_id != self._header.parent_id:
@@ -318,6 +334,14 @@ class _Search:
             file.close()
             raise
         return parent
+
+
+def names_of_parent(child: VhdImage, header: DynamicHeader) -> Iterator[Named]:
+    """What a child calls its parent: relative names first, then absolute ones, then that in the header."""
+    names = sorted(child.parent_names(), key=lambda named: named[0] not in _RELATIVE)
+    for platform, name in names:
+        yield _without_scheme(name), platform in _RELATIVE
+    yield header.parent_name.replace("\\", "/").rpartition("/")[2], True
 
 
 def _without_scheme(name: str) -> str:

@@ -21,6 +21,7 @@ from vhdx.journal.replay import known_end
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.rules import CollectingReport, Finding, Place, Severity
 from vhdx.storage.skipping import SkippingStorage
+from vhdx.storage.zeros import is_zero
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from vhdx.geometry import Geometry
     from vhdx.image.metadata import Metadata
     from vhdx.image.regions import Regions
+    from vhdx.image.unowned import Seen
     from vhdx.journal.scan import ActiveSequence
     from vhdx.progress import Progress
     from vhdx.rules import Report, Rule
@@ -86,24 +88,34 @@ class Examined(NamedTuple):
         return self.table.free_bytes if self.table else 0
 
 
+class _Asked(NamedTuple):
+    """What whoever asks has and wants; see `examine`."""
+
+    progress: Progress | None
+    known: KnownDisk
+    seen: Seen | None
+
+
 def examine(
-    file: ReadableStorage, progress: Progress | None = None, known: KnownDisk = NOTHING_KNOWN
+    file: ReadableStorage,
+    progress: Progress | None = None,
+    known: KnownDisk = NOTHING_KNOWN,
+    seen: Seen | None = None,
 ) -> Examined:
     """Check one file. Raises CorruptImageError for a file of which nothing says that it is a VHDX.
 
     ``progress`` is called with the bytes of the table that were looked at, and their number.
     ``known`` is what somebody knows of a disk whose metadata are lost: the table is looked at with that.
+    ``seen`` keeps what space that nobody claims holds: what it has is not read again.
     """
     report = CollectingReport()
     host = SkippingStorage(file)
-    examined = _examine_readable(host, report, progress, known)
+    examined = _examine_readable(host, report, _Asked(progress, known, seen))
     report_unreadable(host, report)
     return examined
 
 
-def _examine_readable(
-    file: SkippingStorage, report: CollectingReport, progress: Progress | None, known: KnownDisk
-) -> Examined:
+def _examine_readable(file: SkippingStorage, report: CollectingReport, asked: _Asked) -> Examined:
     lost: list[Finding] = []
     headers.check_identifier(file, lost.append)
     for finding in lost:
@@ -124,7 +136,7 @@ def _examine_readable(
         regions.read_copies(storage), storage.size(), _demoted(report, rules.REGION_TABLE_UNUSED)
     )
     _report(region_table_corrections(storage), report)
-    return _examine_contents(examined, table, file.unreadable, progress, known)
+    return _examine_contents(examined, table, file.unreadable, asked)
 
 
 def _has_metadata(file: ReadableStorage) -> bool:
@@ -165,7 +177,7 @@ def _check_section(file: ReadableStorage, report: Report) -> None:
     """Mention what stands where the header section is reserved."""
     for name, start, end in headers.RESERVED_RANGES:
         data = file.read(max(0, min(end, file.size()) - start), start) if file.size() > start else b""
-        if data.strip(b"\0"):
+        if not is_zero(data):
             used = len(data) - len(data.lstrip(b"\0"))
             detail = f"something stands in the reserved space behind the {name}"
             report(Finding(rules.HEADER_SECTION_RESERVED, Place("header section", start + used), detail))
@@ -182,9 +194,7 @@ def _replayed(
     return sequence, storage
 
 
-def _examine_contents(
-    examined: Examined, table: Regions, unreadable: Unreadable, progress: Progress | None, known: KnownDisk
-) -> Examined:
+def _examine_contents(examined: Examined, table: Regions, unreadable: Unreadable, asked: _Asked) -> Examined:
     """Metadata and BAT, each if its region is there."""
     storage, report = examined.storage, examined.report
     place = table.by_guid.get(guids.METADATA_REGION)
@@ -192,7 +202,7 @@ def _examine_contents(
         return examined._replace(unchecked=("metadata", "BAT", "space"))
     found = metadata.load(storage, place, report)
     if LOST & report.counts.keys():
-        found = _found_anew(storage, table, known) or found
+        found = _found_anew(storage, table, asked.known) or found
     _report(metadata_corrections(storage, place), report)
     if found.metadata is not None and found.metadata.locator is not None:
         metadata.check_paths(found.metadata, report)
@@ -200,7 +210,7 @@ def _examine_contents(
     if found.geometry is None or guids.BAT_REGION not in table.by_guid:
         return examined._replace(unchecked=("BAT", "space"))
     image.check_table_size(table, found.geometry, report)
-    return examined._replace(table=_examine_table(examined, table, found.geometry, unreadable, progress))
+    return examined._replace(table=_examine_table(examined, table, found.geometry, unreadable, asked))
 
 
 def _found_anew(storage: ReadableStorage, table: Regions, known: KnownDisk) -> metadata.Found | None:
@@ -215,7 +225,7 @@ def _found_anew(storage: ReadableStorage, table: Regions, known: KnownDisk) -> m
 
 
 def _examine_table(
-    examined: Examined, table: Regions, geometry: Geometry, unreadable: Unreadable, progress: Progress | None
+    examined: Examined, table: Regions, geometry: Geometry, unreadable: Unreadable, asked: _Asked
 ) -> TableFound:
     # numpy is slow to import: what comes before needs none, and says what is wrong all the same.
     from vhdx.examine.space import check_table  # noqa: PLC0415
@@ -232,5 +242,6 @@ def _examine_table(
         keeps_length=examined.metadata is not None and examined.metadata.disk_type == "fixed",
         knows_all=not _HIDING & report.counts.keys(),
         unreadable=unreadable,
-        progress=progress,
+        progress=asked.progress,
+        seen=asked.seen,
     )

@@ -26,21 +26,22 @@ if TYPE_CHECKING:
 
     from vhdx.examine.rebuild_dynamic import Placed
     from vhdx.image.image import Image
+    from vhdx.image.unowned import Seen
     from vhdx.storage.base import Storage
 
 _SLOTS_IN_PAGE = PAGE_SIZE // bat.ENTRY_SIZE
 
 
-def rebuild_table(file: Storage) -> str:
+def rebuild_table(file: Storage, seen: Seen) -> str:
     """Give blocks that have no entry the places that the order of blocks tells, durably; what was done.
 
     Raises CorruptImageError where more than one answer is possible, or the disk would not agree with it:
-    ``file`` should be `StagedChanges`.
+    ``file`` should be `StagedChanges`. ``seen`` is what was looked into before of space that nobody claims.
     """
     image = load(file)
     if image.metadata.disk_type == "fixed":
         return f"{_rebuild_fixed(file, image)} entries of the table, by the order of the blocks"
-    found = _rebuild_dynamic(file, image)
+    found = _rebuild_dynamic(file, image, seen)
     agreeing = confirmed(load(file), found)
     return (
         f"{len(found.blocks)} entries of the table, by the order of the others, with which {agreeing} agrees"
@@ -62,11 +63,11 @@ def _rebuild_fixed(file: Storage, image: Image) -> int:
     return sum(run.block_count for run in lost)
 
 
-def _rebuild_dynamic(file: Storage, image: Image) -> Placed:
+def _rebuild_dynamic(file: Storage, image: Image, seen: Seen) -> Placed:
     with Session(file, image) as session, session.lock:
         session.free_unexplained()
         session.cuts_unknown = session.cuts = False
-        look = Look(image.storage, image.reader.file_size)
+        look = Look(image.storage, image.reader.file_size, seen=seen)
         found = placed(image, session.space.claimed(), look)
         session.begin()
         for run in _runs_of(found, image.geometry.block_size):

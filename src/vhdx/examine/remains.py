@@ -145,6 +145,11 @@ class Remains:
         """The sizes of the disk, if all of them are legal."""
         return self.geometry_with(self.number(guids.LOGICAL_SECTOR_SIZE))
 
+    @property
+    def disk_size(self) -> int | None:
+        """The size of the disk in bytes, if the image says one that is legal."""
+        return self.geometry.disk_size if self.geometry else None
+
     def geometry_with(self, sector: int) -> Geometry | None:
         """The sizes of the disk if its logical sectors had this size."""
         disk_size = self.number(guids.VIRTUAL_DISK_SIZE)

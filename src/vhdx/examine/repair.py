@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from vhdx.examine.claims import Claims
     from vhdx.examine.doubts import Doubt
     from vhdx.examine.slots import Entries, Window
+    from vhdx.image.unowned import Seen
     from vhdx.rules import Finding
     from vhdx.storage.base import ReadableStorage, Storage
 
@@ -75,6 +76,7 @@ def repair_image(
     file: Storage,
     *,
     accept_data_loss: bool,
+    seen: Seen | None = None,
     keep_length: bool = False,
     keep_unowned: bool = False,
     has_let_go: bool = False,
@@ -82,24 +84,25 @@ def repair_image(
     """Repair what can be repaired. ``keep_length`` cuts off no space that nobody claims.
 
     ``keep_unowned`` gives back none of it that is not zeros. ``has_let_go`` says that `make_openable` was
-    called and let something go.
+    called and let something go. ``seen`` is what was looked into before,
+    if ``file`` says to it what is changed.
 
     Raises CorruptImageError or UnsupportedImageError for an image that cannot be repaired; then parts of it
     may have been changed, so ``file`` should be `StagedChanges`.
     """
-    loses = accept_data_loss and (make_openable(file) or has_let_go)
-    repairing = _Repair(file, accepting=accept_data_loss, changes_contents=loses)
+    loses = accept_data_loss and (make_openable(file, seen) or has_let_go)
+    repairing = _Repair(file, seen, accepting=accept_data_loss, changes_contents=loses)
     repairing.run(keep_length=keep_length, keep_unowned=keep_length or keep_unowned)
 
 
-def make_openable(file: Storage) -> bool:
+def make_openable(file: Storage, seen: Seen | None) -> bool:
     """Let go of what keeps an image from being opened and is lost anyway; whether anything was."""
-    examined = examine(file)
+    examined = examine(file, seen=seen)
     if not LOSSY & examined.report.counts.keys():
         return False
     size = file.size()
     _give_up_log(file, examined)
-    _lengthen(file)
+    _lengthen(file, seen)
     _mark_as_present(file, size)
     return True
 
@@ -128,9 +131,9 @@ def _give_up_log(file: Storage, examined: Examined) -> None:
         file.flush()
 
 
-def _lengthen(file: Storage) -> None:
+def _lengthen(file: Storage, seen: Seen | None) -> None:
     """Make room for blocks that the end of the file cuts: what is left of them is kept."""
-    examined = examine(file)
+    examined = examine(file, seen=seen)
     if examined.geometry is None or examined.regions is None:
         return
     doubts = Doubts(examined.storage, examined.regions, examined.geometry, examined.storage.size())
@@ -161,13 +164,16 @@ def _mark_as_present(file: Storage, size: int) -> None:
 class _Repair:
     """One run over an image that can be opened."""
 
-    def __init__(self, file: Storage, *, accepting: bool, changes_contents: bool) -> None:
+    def __init__(self, file: Storage, seen: Seen | None, *, accepting: bool, changes_contents: bool) -> None:
         self._file = file
         self._accepting = accepting
         self._changes_contents = changes_contents
         self._image = image.load(file)
         self._geometry = self._image.geometry
         self._session = Session(file, self._image)
+        self._seen = seen
+        if seen is not None:
+            self._session.seen = seen
 
     def run(self, *, keep_length: bool, keep_unowned: bool) -> None:
         """Repair everything and close."""
@@ -190,7 +196,7 @@ class _Repair:
 
     def _claimed_space(self) -> Space:
         """The space that anything claims, rightly or not."""
-        table = examine(self._file).table
+        table = examine(self._file, seen=self._seen).table
         assert table is not None  # the image was loaded
         return Space.of(table.claimed.as_bytes(-(-self._image.storage.size() // MIB)))
 

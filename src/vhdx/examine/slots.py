@@ -68,7 +68,7 @@ class Slots:
     def windows(self) -> Iterator[Window]:
         """The whole table in pieces of about 1 MiB, those left out that are holes in the file."""
         period = self._geometry.chunk_ratio + 1
-        chunks = max(1, WINDOW // period)
+        chunks = max(1, min(WINDOW // period, self._geometry.chunk_count))
         holes = _Holes(self._storage, self.offset(0), self.offset(self.count))
         grid = np.zeros((chunks, period), dtype="<u8")
         for first_chunk in range(0, self._geometry.chunk_count, chunks):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vhdx.examine.slots import Entries
     from vhdx.geometry import Geometry
     from vhdx.image.regions import Regions
-    from vhdx.image.unowned import Unowned
+    from vhdx.image.unowned import Seen, Unowned
     from vhdx.progress import Progress
     from vhdx.rules import Report
     from vhdx.storage.base import ReadableStorage, Unreadable
@@ -64,13 +64,15 @@ def check_table(
     knows_all: bool,
     unreadable: Unreadable,
     progress: Progress | None = None,
+    seen: Seen | None = None,
 ) -> TableFound:
     """Report all that is wrong with a table and the space of its file.
 
     ``logged`` are the runs of MiB that the replay of a log writes to, ``known_end`` is where the file ended
     when that was written, if there is one; ``keeps_length`` is true of fixed
     images, whose file keeps space for blocks that need none; ``knows_all`` is false where something may stand
-    in the file that nothing tells of any more. ``unreadable`` are the runs that the host could not read.
+    in the file that nothing tells of any more. ``unreadable`` are the runs that the host could not read,
+    ``seen`` is what of the space that nobody claims was looked into before.
     """
     size = storage.size()
     slots = Slots(storage, regions.bat, geometry)
@@ -104,7 +106,7 @@ def check_table(
         return TableFound(claims.claimed, tuple(claims.late), 0, 0, size)
     if known_end is not None:
         size = _without_newest(claims.claimed, known_end, size, report)
-    look = Look(storage, size, unreadable=unreadable, advance=meter.advance)
+    look = Look(storage, size, unreadable=unreadable, advance=meter.advance, seen=seen)
     _report_gap(look, claims.claimed, regions, report)
     used_end = claims.claimed.gaps(-(-size // MIB)).tail_start * MIB
     space = _Space(storage, look, claims.claimed, geometry, regions.bat.file_offset, absent)

@@ -30,7 +30,7 @@ def free_unexplained(session: Session, *, accept: bool, advance: Advance = to_no
         return 0
     from vhdx.examine.lost import evidence  # noqa: PLC0415  numpy is slow to import
 
-    look = Look(session.image.storage, session.reader.file_size, advance=advance)
+    look = Look(session.image.storage, session.reader.file_size, advance=advance, seen=session.seen)
     unowned, is_strong = evidence(session.image, used, look)
     if ((unowned.mibs and is_strong) or unowned.unreadable) and not accept:
         size, name = format_size(unowned.size), session.image.name
@@ -49,7 +49,7 @@ def free_unexplained(session: Session, *, accept: bool, advance: Advance = to_no
 
 def empty_unexplained(session: Session) -> None:
     """After the last change: let go of what nobody owns and is not zeros, unless closing cuts it off."""
-    space, look = session.space, Look(session.file, session.file.size())
+    space, look = session.space, Look(session.file, session.file.size(), seen=session.seen)
     end = space.used_end // MIB if session.cuts else look.size // MIB
     for first, stop in unclaimed_runs(space.claimed(), 0, end):
         filled = look.filled(first, stop)

@@ -74,6 +74,12 @@ class Content(Protocol):
     def pread(self, length: int, offset: int) -> bytes:
         """The bytes of a range, as far as the file reaches. Raises FileSystemError where they cannot be."""
 
+    def sent(self, output: int, length: int, offset: int) -> int:
+        """How many bytes of a range, from its start on, were copied to where a descriptor stands.
+
+        Nobody looks at them on the way; 0 where somebody must.
+        """
+
     def data_ranges(self) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs, ascending, outside of which all is zeros and takes no space."""
 
@@ -91,6 +97,9 @@ class Tree(Protocol):
 
     def entries(self, directory: Entry) -> Iterator[Entry]:
         """What is in a directory, without ``.`` and ``..``; what cannot be read is told and left out."""
+
+    def names(self, directory: Entry) -> Iterator[tuple[str, Entry | None]]:
+        """The names in a directory, each with its entry where that is a directory itself."""
 
     def content(self, entry: Entry, stream: str | None = None) -> Content:
         """The bytes of a file, or of a named stream of it. Raises FileNotFoundError for no such stream."""

@@ -1,8 +1,9 @@
 """ext2, ext3 and ext4 by libfsext, through the replay of their journal where that is needed.
 
 Where libfsext is wrong, as the tests show, it is not asked: it has no names that are no UTF-8, gives extended
-attributes once only and their long values as zeros, and reads contents that stand in the inode wrong. Inodes
-that it does not open, encrypted ones and some that are full of contents, are told and left out.
+attributes once only and their long values as zeros, and reads contents that stand in the inode wrong. Nor is
+it where it is slow: `ext_names` lists directories. Inodes that it does not open, encrypted ones and some that
+are full of contents, are told and left out.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from vhdx.errors import FileSystemError
 from vhdx.files.acl import from_ext
+from vhdx.files.base import Kind
 from vhdx.files.ext_inode import INLINE_DATA, INLINE_FLAG, Inode, inode
-from vhdx.files.libyal import HeldContent
+from vhdx.files.ext_names import Inodes, names_in
+from vhdx.files.libyal import SPARSE, HeldContent
 from vhdx.files.posix import PosixTree
 from vhdx.filesystems import ext
 from vhdx.filesystems.base import NotFreeError
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.files.base import Content, Entry, Tell
+    from vhdx.files.ext_names import Name
+    from vhdx.files.libyal import Place
     from vhdx.files.source import Read, VolumeSource
 
 _INLINE_FEATURE = 0x8000
@@ -37,18 +42,79 @@ class ExtTree(PosixTree):
     def __init__(self, library: Any, source: VolumeSource, tell: Tell) -> None:
         superblock = _superblock(source.pread, source.get_size())
         self._superblock = superblock
+        self._inodes = Inodes(source.pread, superblock)
         super().__init__(library, source, tell)
 
-    def name_of(self, handle: Any, directory: Entry) -> str:
-        """The name, also where libfsext cannot give it."""
+    def handle_of(self, entry: Entry) -> Any:
+        """The object of libfsext, made when it is needed."""
+        return entry.handle or self.volume.get_file_entry_by_inode(entry.identity)
+
+    def entries(self, directory: Entry) -> Iterator[Entry]:
+        """What is in a directory; what cannot be read is told and left out."""
+        for names in self._names(directory):
+            for name, entry in zip(names, self._plain(names, directory), strict=True):
+                found = entry or self._opened(name, directory)
+                if found is not None:
+                    yield found
+
+    def names(self, directory: Entry) -> Iterator[tuple[str, Entry | None]]:
+        """The names in a directory, each with its entry where that is a directory itself."""
+        for names in self._names(directory):
+            for name in names:
+                if name.kind is not None and name.kind is not Kind.DIRECTORY:
+                    yield name.text, None
+                    continue
+                found = self._opened(name, directory)
+                if found is not None:
+                    yield name.text, found if found.is_directory else None
+
+    def _plain(self, names: list[Name], directory: Entry) -> list[Entry | None]:
+        """The entries of names; None for what wants a look of its own."""
         try:
-            return super().name_of(handle, directory)
-        except OSError:
-            number = handle.get_inode_number()
-            for raw, place in self._raw_names(directory.handle):
-                if place == number and not _is_utf8(raw):
-                    return raw.decode("utf-8", "surrogateescape")
-            raise
+            with self.asking(f"the directory {directory.name!r}"):
+                return [self._inodes.entry(each.text, each.inode) for each in names]
+        except FileSystemError:
+            return [None] * len(names)
+
+    def _opened(self, name: Name, directory: Entry) -> Entry | None:
+        """The entry of a name; None where it cannot be read, which is told."""
+        try:
+            with self.asking(f"entry {name.text!r} of the directory {directory.name!r}"):
+                plain = self._inodes.entry(name.text, name.inode)
+                return plain or self.entry(self.volume.get_file_entry_by_inode(name.inode), name.text)
+        except FileSystemError as error:
+            self.tell(str(error))
+            return None
+
+    def _names(self, directory: Entry) -> Iterator[list[Name]]:
+        """What stands in a directory, block by block; a block that is damaged is told."""
+        for block in self._blocks(directory):
+            names: list[Name] = []
+            try:
+                names.extend(names_in(block))
+            except FileSystemError as error:
+                self.tell(f"the directory {directory.name!r}: {error}")
+            yield names
+
+    def _blocks(self, directory: Entry) -> Iterator[bytes]:
+        """The blocks of a directory, or what of them stands in its inode."""
+        what, size = f"the directory {directory.name!r}", self._superblock.block_size
+        with self.asking(what):
+            found = self._inode(directory.identity)
+            held = found.inline_entries if found.flags & INLINE_FLAG else ()
+            extents = [] if held else list(self._extents(self.handle_of(directory)))
+        yield from held
+        left = min(found.size, _LONGEST_DIRECTORY)
+        for place, length, flags in extents:
+            for inner in range(0, min(length, left), size):
+                if not flags & SPARSE:
+                    with self.asking(what):
+                        block = self.source.pread(size, place + inner)
+                    yield block
+            left = max(0, left - length)
+
+    def _extents(self, handle: Any) -> Iterator[Place]:
+        return (handle.get_extent(index) for index in range(handle.get_number_of_extents()))
 
     def content(self, entry: Entry, stream: str | None = None) -> Content:
         """The bytes of a file."""
@@ -85,36 +151,6 @@ class ExtTree(PosixTree):
         found: bytes = self.volume.get_file_entry_by_inode(holder).read_buffer_at_offset(size, 0)
         return found
 
-    def _raw_names(self, handle: Any) -> Iterator[tuple[bytes, int]]:
-        """Name and inode of what stands in a directory's blocks; index blocks look like unused entries."""
-        left = _LONGEST_DIRECTORY
-        for index in range(handle.get_number_of_extents()):
-            offset, length, _ = handle.get_extent(index)
-            left -= length
-            if left < 0:
-                return
-            yield from _names_in(self.source.pread(length, offset))
-
-
-def _names_in(blocks: bytes) -> Iterator[tuple[bytes, int]]:
-    position = 0
-    while position + 8 <= len(blocks):
-        number = int.from_bytes(blocks[position : position + 4], "little")
-        length = int.from_bytes(blocks[position + 4 : position + 6], "little")
-        if length < 8:
-            return
-        if number:
-            yield blocks[position + 8 : position + 8 + blocks[position + 6]], number
-        position += length
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
 
 def _superblock(read: Read, size: int) -> Superblock:
     """The superblock, understood. Raises FileSystemError."""
@@ -128,7 +164,7 @@ def _superblock(read: Read, size: int) -> Superblock:
     return superblock
 
 
-def replayed(read: Read, size: int, tell: Tell) -> Read:
+def prepared(read: Read, size: int, tell: Tell) -> Read:
     """The volume as it is once its journal is replayed; as it stands, and told, where that cannot be."""
     superblock = _superblock(read, size)
     try:

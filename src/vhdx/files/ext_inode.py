@@ -30,6 +30,7 @@ _PREFIXES = {
 }
 _LONGEST_VALUE = 64 << 10
 _IN_BLOCKS = slice(0x28, 0x64)
+_IN_BLOCKS_LENGTH = 60
 """The 60 bytes that list the blocks of other files, where small contents begin."""
 INLINE_DATA = "system.data"
 """The attribute that holds the rest of them."""
@@ -56,6 +57,17 @@ class Inode(NamedTuple):
     def flags(self) -> int:
         """Its flags."""
         return int.from_bytes(self.raw[0x20:0x24], "little")
+
+    @property
+    def size(self) -> int:
+        """Bytes of its contents."""
+        return int.from_bytes(self.raw[0x04:0x08] + self.raw[0x6C:0x70], "little")
+
+    @property
+    def inline_entries(self) -> tuple[bytes, bytes]:
+        """A directory's entries that stand in the inode itself, behind the number of the one above it."""
+        data = self.inline_data
+        return data[4:_IN_BLOCKS_LENGTH], data[_IN_BLOCKS_LENGTH:]
 
     @property
     def inline_data(self) -> bytes:

@@ -17,7 +17,7 @@ from vhdx.files.libyal import LibyalTree
 
 if TYPE_CHECKING:
     from vhdx.files.base import Tell
-    from vhdx.files.source import VolumeSource
+    from vhdx.files.source import Read, VolumeSource
 
 _DIRECTORY, _READ_ONLY = 0x10, 0x01
 _ENTRY_LENGTH = 32
@@ -111,6 +111,13 @@ def _nanoseconds(date: int, time: int, tens: int = 0) -> int | None:
         return None
     seconds = timegm((year, month, day, time >> 11, time >> 5 & 63, (time & 31) * 2, 0, 0, 0))
     return seconds * 10**9 + tens * _TEN_MS
+
+
+def prepared(read: Read, size: int, tell: Tell) -> Read:
+    """An exFAT whose directories all have chains."""
+    from vhdx.files.exfat_chains import chained  # noqa: PLC0415  FAT needs none of it
+
+    return chained(read, size, tell)
 
 
 def open_tree(library: Any, source: VolumeSource, tell: Tell) -> FatTree:

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from vhdx.files.base import Content, Entry, Tell
     from vhdx.files.source import VolumeSource
 
+    Place = tuple[int, int, int]
+    """Offset in the volume, length, flags."""
+
 _FAILURES = (OSError, RuntimeError, SystemError, ValueError, TypeError, OverflowError, MemoryError)
 """What the libraries raise for what they do not understand; UnicodeError is a ValueError."""
 _PIECE = 256 << 10
-_SPARSE = 1
+SPARSE = 1
 """The flag of an extent that reads as zeros, be it unallocated or unwritten."""
 
 
@@ -33,7 +36,7 @@ class LibyalTree:
 
     is_windows = False
     reads_by_extents = False
-    """Whether what extents say is all there is to know of where bytes stand: reading them is quicker then."""
+    """Whether what extents say is all there is to know of where bytes stand."""
 
     def __init__(self, library: Any, source: VolumeSource, tell: Tell) -> None:
         self.source = source
@@ -67,6 +70,10 @@ class LibyalTree:
         """Whether its extents tell where nothing is stored."""
         return True
 
+    def places(self, content: LibyalContent) -> list[Place] | None:
+        """Where the bytes of a file stand, in their order; None where only the library knows."""
+        return list(content.extents()) if self.reads_by_extents else None
+
     def streams(self, entry: Entry) -> tuple[str, ...]:  # noqa: ARG002  adapters need it
         """None, except where an adapter knows better."""
         return ()
@@ -91,12 +98,16 @@ class LibyalTree:
             if found.name not in (".", ".."):  # a sound file system has them as links, not as entries
                 yield found
 
+    def names(self, directory: Entry) -> Iterator[tuple[str, Entry | None]]:
+        """The names in a directory; where they are to be had without entries an adapter does that."""
+        return ((entry.name, entry if entry.is_directory else None) for entry in self.entries(directory))
+
     def content(self, entry: Entry, stream: str | None = None) -> Content:
         """The bytes of a file or of a stream."""
         with self.asking(f"the file {entry.name!r}"):
             handle = self.content_handle(entry, stream)
             size = handle.get_size()
-        return LibyalContent(self, handle, entry, size, has_holes=stream is None and self.has_holes(entry))
+        return LibyalContent(self, handle, entry, size, stream)
 
     @contextlib.contextmanager
     def asking(self, what: str) -> Iterator[None]:
@@ -116,12 +127,14 @@ class LibyalTree:
 class LibyalContent:
     """The bytes of a file as a library gives them."""
 
-    def __init__(self, tree: LibyalTree, handle: Any, entry: Entry, size: int, *, has_holes: bool) -> None:
+    def __init__(
+        self, tree: LibyalTree, handle: Any, entry: Entry, size: int, stream: str | None = None
+    ) -> None:
         self._tree = tree
         self._handle = handle
-        self._entry = entry
-        self._has_holes = has_holes
+        self.entry = entry
         self.size = size
+        self.stream = stream
         self._starts: list[int] = []
 
     def pread(self, length: int, offset: int) -> bytes:
@@ -131,21 +144,35 @@ class LibyalContent:
             return self._read_placed(left, offset)
         pieces = []
         while left:
-            with self._tree.asking(f"the file {self._entry.name!r}"):
+            with self._tree.asking(f"the file {self.entry.name!r}"):
                 data = self._handle.read_buffer_at_offset(min(left, _PIECE), offset)
             if not data:
-                raise FileSystemError(f"the file {self._entry.name!r} ends at {offset}, before its size")
+                raise FileSystemError(f"the file {self.entry.name!r} ends at {offset}, before its size")
             pieces.append(data)
             offset += len(data)
             left -= len(data)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def sent(self, output: int, length: int, offset: int) -> int:
+        """How many bytes of a range, from its start on, were copied to a descriptor without reading them."""
+        length = min(length, self.size - offset)
+        if self._placed is None or length <= 0:
+            return 0
+        index = bisect_right(self._starts, offset) - 1
+        place, stored, flags = self._placed[index]
+        inner = offset - self._starts[index]
+        return (
+            0
+            if flags & SPARSE
+            else self._tree.source.sent(output, min(length, stored - inner), place + inner)
+        )
+
     @cached_property
-    def _placed(self) -> list[tuple[int, int, int]] | None:
+    def _placed(self) -> list[Place] | None:
         """The extents, if they hold all of the file and are all that there is to know."""
-        if not self._tree.reads_by_extents:
+        found = self._tree.places(self)
+        if found is None:
             return None
-        found = list(self._extents())
         self._starts = list(accumulate((length for _, length, _ in found), initial=0))
         return found if self._starts[-1] >= self.size else None
 
@@ -157,13 +184,13 @@ class LibyalContent:
             place, length, flags = self._placed[index]
             inner = offset - self._starts[index]
             count = min(left, length - inner)
-            if flags & _SPARSE:
+            if flags & SPARSE:
                 pieces.append(bytes(count))
             else:
-                with self._tree.asking(f"the file {self._entry.name!r}"):
+                with self._tree.asking(f"the file {self.entry.name!r}"):
                     pieces.append(self._tree.source.pread(count, place + inner))
                 if len(pieces[-1]) != count:
-                    raise FileSystemError(f"the file {self._entry.name!r} lies behind the end of the volume")
+                    raise FileSystemError(f"the file {self.entry.name!r} lies behind the end of the volume")
             index, offset, left = index + 1, offset + count, left - count
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
@@ -173,23 +200,24 @@ class LibyalContent:
 
     def _runs(self) -> Iterator[tuple[int, int]]:
         position = 0
-        for _, length, flags in self._extents() if self._has_holes else ():
-            if not flags & _SPARSE:
+        has_holes = self.stream is None and self._tree.has_holes(self.entry)
+        for _, length, flags in self.extents() if has_holes else ():
+            if not flags & SPARSE:
                 yield position, length
             position += length
         if position < self.size:  # in the inode itself, for one
             yield position, self.size - position
 
-    def _extents(self) -> Iterator[tuple[int, int, int]]:
+    def extents(self) -> Iterator[tuple[int, int, int]]:
         """Place in the volume, length and flags of each."""
         handle = self._handle
-        with self._tree.asking(f"the file {self._entry.name!r}"):
+        with self._tree.asking(f"the file {self.entry.name!r}"):
             try:
                 count = handle.get_number_of_extents()
             except OSError:  # libfsxfs, of what it keeps in the inode
                 count = 0
         for index in range(count):
-            with self._tree.asking(f"the file {self._entry.name!r}"):
+            with self._tree.asking(f"the file {self.entry.name!r}"):
                 extent: tuple[int, int, int] = handle.get_extent(index)
             yield extent
 
@@ -200,6 +228,10 @@ class HeldContent:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.size = len(data)
+
+    def sent(self, output: int, length: int, offset: int) -> int:  # noqa: ARG002  as of other contents
+        """None: they are in memory."""
+        return 0
 
     def pread(self, length: int, offset: int) -> bytes:
         """The bytes of a range, as far as there are any."""

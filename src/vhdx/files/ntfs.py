@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind
-from vhdx.files.libyal import LibyalTree
+from vhdx.files.libyal import SPARSE, LibyalTree
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.ntfs_boot import BOOT_LENGTH, parsed
-from vhdx.filesystems.ntfs_record import attributes
-from vhdx.filesystems.ntfs_volume import Volume
+from vhdx.filesystems.ntfs_record import DATA, attributes
+from vhdx.filesystems.ntfs_volume import Value, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.files.base import Tell
+    from vhdx.files.libyal import LibyalContent, Place
     from vhdx.files.source import VolumeSource
 
 _EPOCH = 11644473600 * 10**9
@@ -38,6 +39,7 @@ _HEADER = 8
 _LONGEST_REPARSE = 16 << 10
 _FILE_NAME, _SPACE_AT, _DOS = 0x30, 65, b"\2"
 _LONGEST_VALUE = 64 << 10
+_WORTH_A_LOOK = 1 << 20
 
 
 class NtfsTree(LibyalTree):
@@ -107,6 +109,22 @@ class NtfsTree(LibyalTree):
                 f"the contents of {entry.name!r} are kept elsewhere (reparse point {kept.tag:#x})"
             )
         return kept.record
+
+    def places(self, content: LibyalContent) -> list[Place] | None:
+        """Where the clusters of a file stand, if they hold its bytes as they are: that is read at once.
+
+        libfsntfs reads all in pieces through a cache of its own. Small files are not worth another look.
+        """
+        entry: Entry = content.entry
+        if content.size < _WORTH_A_LOOK or content.stream is not None or entry.handle.tag:
+            return None
+        try:
+            stream = self.records.stream(entry.identity, DATA)
+        except NotFreeError:  # libfsntfs says what it is
+            return None
+        if isinstance(stream, Value) or not stream.is_as_stored or stream.length != content.size:
+            return None
+        return [(place or 0, length, SPARSE if place is None else 0) for place, length in stream.places()]
 
     def streams(self, entry: Entry) -> tuple[str, ...]:
         """The names of its alternate streams."""

@@ -6,28 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import UnsupportedImageError
-from vhdx.files.exfat_chains import chained
-from vhdx.files.ext import replayed
 from vhdx.files.source import VolumeSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from vhdx.files.base import Tell, Tree
-    from vhdx.files.source import Read
+    from vhdx.files.source import Read, Send
 
 
 class Adapter(NamedTuple):
-    """A library and the module here that knows it; ``prepare`` stands before all of its reads."""
+    """A library and the module here that knows it; ``prepared`` of the module stands before its reads."""
 
     module: str
     library: str
-    prepare: Callable[[Read, int, Tell], Read] | None = None
+    is_prepared: bool = False
 
 
-_EXT = Adapter("ext", "pyfsext", replayed)
+_EXT = Adapter("ext", "pyfsext", is_prepared=True)
 _FAT = Adapter("fat", "pyfsfat")
-_EXFAT = Adapter("fat", "pyfsfat", chained)
+_EXFAT = Adapter("fat", "pyfsfat", is_prepared=True)
 ADAPTERS = {
     "ext2": _EXT,
     "ext3": _EXT,
@@ -42,10 +38,11 @@ ADAPTERS = {
 """By the kind that `filesystems/detect` names. Another engine is another file and its rows here."""
 
 
-def open_tree(kind: str, read: Read, size: int, tell: Tell) -> Tree:
+def open_tree(kind: str, read: Read, size: int, tell: Tell, send: Send | None = None) -> Tree:
     """The files of a file system of this kind in ``size`` bytes.
 
-    ``tell`` hears what is damaged, one sentence each; the rest is read nevertheless. Raises
+    ``tell`` hears what is damaged, one sentence each; the rest is read nevertheless. ``send`` copies what
+    need not be looked at. Raises
     UnsupportedImageError for a kind without an adapter or whose library is missing, FileSystemError where
     nothing can be read.
     """
@@ -59,8 +56,8 @@ def open_tree(kind: str, read: Read, size: int, tell: Tell) -> Tree:
             f"files of {kind} are read by a package that is not installed",
             next_command="pip install 'vhdx[files]'",
         ) from None
-    if adapter.prepare is not None:
-        read = adapter.prepare(read, size, tell)
     module = import_module(f"vhdx.files.{adapter.module}")
-    tree: Tree = module.open_tree(library, VolumeSource(read, size), tell)
+    prepared = module.prepared(read, size, tell) if adapter.is_prepared else read
+    source = VolumeSource(prepared, size, send if prepared is read else None)
+    tree: Tree = module.open_tree(library, source, tell)
     return tree

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     Read = Callable[[int, int], bytes]
+    Send = Callable[[int, int, int], int]
+    """To a descriptor, so many bytes from an offset on; how many of them were copied."""
 
 _PAGE = 32 << 10
 _MOST_PAGES = 512
@@ -23,8 +25,9 @@ class VolumeSource:
     whoever called the library can say what really happened.
     """
 
-    def __init__(self, read: Read, size: int) -> None:
+    def __init__(self, read: Read, size: int, send: Send | None = None) -> None:
         self._read = read
+        self._send = send
         self._size = size
         self._position = 0
         self._pages: OrderedDict[int, bytes] = OrderedDict()
@@ -67,6 +70,12 @@ class VolumeSource:
         if inner + length <= len(page):
             return page[inner : inner + length]
         return page[inner:] + self._page(first + 1)[: length - (len(page) - inner)]
+
+    def sent(self, output: int, length: int, offset: int) -> int:
+        """How many bytes of a range, from its start on, were copied to a descriptor without reading them."""
+        if self._send is None or offset + length > self._size:
+            return 0
+        return self._send(output, length, offset)
 
     def _page(self, number: int) -> bytes:
         page = self._pages.get(number)

@@ -6,13 +6,11 @@ import io
 from typing import TYPE_CHECKING
 
 from vhdx.errors import FileSystemError
+from vhdx.files.sending import PIECE
 from vhdx.storage.cursor import Cursor
 
 if TYPE_CHECKING:
     from vhdx.files.base import Content
-
-BUFFER_SIZE = 256 << 10
-"""Larger pieces are several times as slow: the host gives each new one in fresh pages."""
 
 
 class ContentStream(Cursor):
@@ -39,4 +37,4 @@ class ContentStream(Cursor):
 
 def opened(content: Content) -> io.BufferedReader:
     """A buffered file object over a file's contents."""
-    return io.BufferedReader(ContentStream(content), BUFFER_SIZE)
+    return io.BufferedReader(ContentStream(content), PIECE)

@@ -9,13 +9,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, overload
 
 from vhdx.disk import volumes as disk_volumes
-from vhdx.disk.parts import disk_of
+from vhdx.disk.sending import sent
 from vhdx.errors import FileSystemError, UnsupportedImageError
 from vhdx.files.glob import matcher
 from vhdx.files.open import ADAPTERS, open_tree
 from vhdx.files.resolve import Resolver
 from vhdx.files.stream import opened
-from vhdx.files.walk import walk
+from vhdx.files.walk import until_damage, walk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,8 +57,15 @@ class FileVolume:
         return self._volume.title
 
     @property
+    def whole(self) -> Disk:
+        """The disk on which it stands."""
+        return self._whole
+
+    @property
     def disk(self) -> Disk:
         """Its bytes, as a disk that lives as long as the whole one."""
+        from vhdx.disk.parts import disk_of  # noqa: PLC0415  whoever wants its files need not wait for it
+
         return disk_of(self._whole, self._volume.map)
 
     @cached_property
@@ -68,7 +75,12 @@ class FileVolume:
         if file_system.kind in _LOGS and file_system.state not in ("clean", "replayed"):
             why = "; ".join(file_system.reasons) or file_system.state
             self.tell(f"{self.title}: {why}; what its log holds is not seen")
-        return open_tree(file_system.kind, self._volume.map.read, self._volume.map.size, self.tell)
+        place = self._volume.map
+        return open_tree(file_system.kind, place.read, place.size, self.tell, self._sent)
+
+    def _sent(self, output: int, length: int, offset: int) -> int:
+        start, count = self._volume.map.runs(offset, length)[0]
+        return sent(self._whole, output, count, start)
 
     @cached_property
     def resolver(self) -> Resolver:
@@ -115,6 +127,10 @@ class FileVolume:
     def steps(self, start: Entry) -> Iterator[Step]:
         """An entry and everything below it; see `files.walk`."""
         return walk(self.tree, start, self.tell)
+
+    def names(self, directory: Entry) -> Iterator[tuple[str, Entry | None]]:
+        """The names in a directory, each with its entry where that is a directory itself."""
+        return until_damage(self.tree.names(directory), self.tell)
 
     def glob(self, pattern: str) -> Iterator[str]:
         """The paths that match: ``*`` does not match a slash, ``**`` any number of directories."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from vhdx.errors import FileSystemError
 
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.files.base import Entry, Tell, Tree
+
+_T = TypeVar("_T")
 
 
 class Step(NamedTuple):
@@ -33,7 +35,9 @@ def walk(tree: Tree, start: Entry, tell: Tell) -> Iterator[Step]:
     if not start.is_directory:
         return
     seen = {start.identity}
-    stack: list[tuple[tuple[str, ...], Entry, Iterator[Entry]]] = [((), start, _listed(tree, start, tell))]
+    stack: list[tuple[tuple[str, ...], Entry, Iterator[Entry]]] = [
+        ((), start, until_damage(tree.entries(start), tell))
+    ]
     while stack:
         parts, directory, entries = stack[-1]
         entry = next(entries, None)
@@ -45,16 +49,21 @@ def walk(tree: Tree, start: Entry, tell: Tell) -> Iterator[Step]:
         if not entry.is_directory:
             yield Step(below, entry)
         elif entry.identity in seen:
-            tell(f"{'/'.join(below)}: this directory is in another place, too; it is left out here")
+            tell(twice("/".join(below)))
         else:
             seen.add(entry.identity)
             yield Step(below, entry)
-            stack.append((below, entry, _listed(tree, entry, tell)))
+            stack.append((below, entry, until_damage(tree.entries(entry), tell)))
 
 
-def _listed(tree: Tree, directory: Entry, tell: Tell) -> Iterator[Entry]:
-    """The entries, up to the first that cannot be had."""
+def twice(path: str) -> str:
+    """What is told of a directory that turns up a second time."""
+    return f"{path}: this directory is in another place, too; it is left out here"
+
+
+def until_damage(entries: Iterator[_T], tell: Tell) -> Iterator[_T]:
+    """What is listed, up to the first that cannot be had, which is told."""
     try:
-        yield from tree.entries(directory)
+        yield from entries
     except FileSystemError as error:
         tell(str(error))

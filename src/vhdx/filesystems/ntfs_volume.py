@@ -28,6 +28,8 @@ MFT, LOG_FILE, VOLUME, ROOT, CLUSTER_BITMAP = 0, 2, 3, 5, 6
 _LONGEST_LIST = 256 << 10
 """Windows makes no longer attribute lists."""
 
+_CODED = 0x40FF
+"""Flags of an attribute that is compressed or encrypted."""
 _NOT_PLAIN = 0xC0FF
 """Flags of an attribute that is compressed, encrypted or sparse."""
 
@@ -61,6 +63,27 @@ class Stream:
             self._firsts.append(self.end)
             self._clusters.append(cluster)
             self.end += count
+
+    @property
+    def is_as_stored(self) -> bool:
+        """Whether its clusters hold its bytes as they are."""
+        return not self.flags & _CODED
+
+    def places(self) -> Iterator[tuple[int | None, int]]:
+        """(offset in the volume, length) of what its clusters hold, in its order; None for zeros.
+
+        Zeros are also what was never written, whatever stands there.
+        """
+        size, written = self._boot.cluster_size, self.initialised
+        for first, end, cluster in zip(
+            self._firsts, [*self._firsts[1:], self.end], self._clusters, strict=True
+        ):
+            start, length = first * size, (end - first) * size
+            stored = 0 if cluster is None else max(0, min(length, written - start))
+            if cluster is not None and stored:
+                yield cluster * size, stored
+            if stored < length:
+                yield None, length - stored
 
     def read(self, length: int, offset: int) -> bytes:
         """Bytes of it; what is not stored is zeros. Raises NotFreeError where it ends before."""

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 PREFIX_SIZE = 512
 """Bytes of a file that tell what it is."""
+RAW_SUFFIXES = (".raw", ".img", ".dd", ".bin")
+"""Of names that say that a file is a raw disk."""
 
 
 class Foreign(NamedTuple):

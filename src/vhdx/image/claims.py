@@ -68,10 +68,12 @@ def _claims(bat: Bat, geometry: Geometry) -> list[tuple[int, int, int]]:
     behind = geometry.payload_index(geometry.block_count - 1) + 1
     for index, entry in enumerate(bat.entries(0, geometry.bat_entry_count)):
         state = entry & STATE_MASK
+        if state not in PRESENT:  # asked first: most are absent, and PRESENT holds BITMAP_PRESENT
+            continue
         if geometry.is_bitmap_index(index):
             if geometry.differencing and state == BITMAP_PRESENT:
                 claims.append((entry & FILE_OFFSET_MASK, BITMAP_BLOCK_SIZE, index))
-        elif state in PRESENT and index < behind:  # what stands behind the last block means nothing
+        elif index < behind:  # what stands behind the last block means nothing
             claims.append((entry & FILE_OFFSET_MASK, geometry.block_size, index))
     claims.sort()
     return claims

@@ -78,6 +78,10 @@ def load(file: ReadableStorage, *, disk_size: int | None = None) -> Image:
     Raises CorruptImageError or UnsupportedImageError for the first rule that the file breaks.
     """
     report = OpeningReport(file.name)
+    if not headers.has_identifier(file):
+        from vhdx.image.other_formats import refuse_other_formats  # noqa: PLC0415  a VHDX need not wait for it
+
+        refuse_other_formats(file)
     creator = headers.check_identifier(file, report)
     pair = _present(headers.load(file, report))
     header = pair.current

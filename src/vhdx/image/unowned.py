@@ -28,8 +28,9 @@ _TOLD_RUNS = 5
 _WINDOW = 1 << 20
 """MiB that are asked for in one go: what is copied of a map stays small."""
 _UNCLAIMED = re.compile(rb"\x00+")
-_NOT_SEEN, _ZEROS, _FILLED, _UNREADABLE = range(4)
-_MAY_HOLD = bytes.maketrans(bytes((_ZEROS, _FILLED, _UNREADABLE)), b"\0\1\1")
+_ZEROS, _FILLED, _UNREADABLE, _DATA = range(1, 5)
+"""What is known of a MiB: data are still to be read. 0 is what was not asked for yet."""
+_MAY_HOLD = bytes.maketrans(bytes((_ZEROS, _FILLED, _UNREADABLE, _DATA)), b"\0\1\1\0")
 
 
 class Unowned(NamedTuple):
@@ -70,11 +71,24 @@ class Unowned(NamedTuple):
 NOTHING = Unowned(0, 0, ())
 
 
+class Seen:
+    """What is known of a file, MiB by MiB, for more than one look; whoever changes the file says so."""
+
+    def __init__(self) -> None:
+        self.map = bytearray()
+
+    def forget(self, file_offset: int, length: int) -> None:
+        """What stands in a range was changed."""
+        first, stop = file_offset // MIB, min(len(self.map), -(-(file_offset + length) // MIB))
+        self.map[first:stop] = bytes(max(0, stop - first))
+
+
 class Look:
     """What stands in a file of ``size`` bytes, MiB by MiB; none of them is read twice.
 
     ``unreadable`` says what the storage gave zeros for between two file offsets because the host could not
-    read it. ``advance`` is told the bytes that were looked into, and those that are to be.
+    read it. ``advance`` is told the bytes that were looked into, and those that are to be. ``seen`` is what
+    was found out before.
     """
 
     def __init__(
@@ -84,12 +98,14 @@ class Look:
         *,
         unreadable: Unreadable = all_readable,
         advance: Advance = to_nobody,
+        seen: Seen | None = None,
     ) -> None:
         self._storage = storage
         self._size = size
         self._unreadable = unreadable
         self._advance = advance
-        self._seen = bytearray()
+        self._seen = (seen or Seen()).map
+        self._buffer = memoryview(bytearray(MIB))
 
     @property
     def size(self) -> int:
@@ -98,41 +114,94 @@ class Look:
 
     def filled(self, first: int, stop: int) -> bytearray:
         """For each MiB of a run: 1 where anything but zeros stands or may stand, else 0."""
-        return self._looked_into(first, stop).translate(_MAY_HOLD)
+        self._pass_over_holes(first, stop)
+        self._advance(0, self._seen.count(_DATA, first, stop) * MIB)
+        mib = first
+        while (mib := self._seen.find(_DATA, mib, stop)) >= 0:
+            self._read(mib)
+        return self._seen[first:stop].translate(_MAY_HOLD)
 
     def unreadable(self, first: int, stop: int) -> int:
         """How many MiB of a run the host cannot read."""
-        return self._looked_into(first, stop).count(_UNREADABLE)
+        self.filled(first, stop)
+        return self._seen.count(_UNREADABLE, first, stop)
 
-    def forget(self, file_offset: int, length: int) -> None:
-        """What stands in a range was changed."""
-        first, stop = file_offset // MIB, min(len(self._seen), -(-(file_offset + length) // MIB))
-        self._seen[first:stop] = bytes(max(0, stop - first))
+    def first_filled(self, first: int, stop: int) -> int:
+        """The first MiB of a run where anything but zeros stands or may stand, -1 for none.
 
-    def _looked_into(self, first: int, stop: int) -> bytearray:
+        What is behind it is not read.
+        """
+        found = -1
+        for start in range(first, stop, _WINDOW):
+            end = min(stop, start + _WINDOW)
+            known = self._known(start, end).find(1)
+            found = start + known if known >= 0 else -1
+            found = self._first_unread(start, found if found >= 0 else end, found)
+            if found >= 0:
+                break
+        return found
+
+    def last_filled(self, first: int, stop: int) -> int:
+        """The last MiB of a run where anything but zeros stands or may stand, -1 for none.
+
+        What is in front of it is not read.
+        """
+        found = -1
+        for start in reversed(range(first, stop, _WINDOW)):
+            end = min(stop, start + _WINDOW)
+            known = self._known(start, end).rfind(1)
+            found = start + known if known >= 0 else -1
+            found = self._last_unread(found + 1 if found >= 0 else start, end, found)
+            if found >= 0:
+                break
+        return found
+
+    def _known(self, first: int, stop: int) -> bytearray:
+        """The same as `filled`, of what is known without reading; 0 for what is not."""
+        self._pass_over_holes(first, stop)
+        return self._seen[first:stop].translate(_MAY_HOLD)
+
+    def _first_unread(self, first: int, stop: int, known: int) -> int:
+        """The first MiB that is filled of those that must be read, else what is known."""
+        unread = self._seen.count(_DATA, first, stop)
+        self._advance(0, unread * MIB)
+        mib = first
+        while (mib := self._seen.find(_DATA, mib, stop)) >= 0:
+            unread -= 1
+            if self._read(mib) != _ZEROS:
+                break
+        self._advance(unread * MIB, 0)  # which need not be read
+        return mib if mib >= 0 else known
+
+    def _last_unread(self, first: int, stop: int, known: int) -> int:
+        """The last one, in the same way."""
+        unread = self._seen.count(_DATA, first, stop)
+        self._advance(0, unread * MIB)
+        mib = stop
+        while (mib := self._seen.rfind(_DATA, first, mib)) >= 0:
+            unread -= 1
+            if self._read(mib) != _ZEROS:
+                break
+        self._advance(unread * MIB, 0)
+        return mib if mib >= 0 else known
+
+    def _pass_over_holes(self, first: int, stop: int) -> None:
+        """Know holes of the host's file for zeros, and the rest of what was not seen yet for data."""
         self._seen.extend(bytes(max(0, stop - len(self._seen))))
-        if self._seen.find(_NOT_SEEN, first, stop) >= 0:
-            self._look_into(first, stop)
-        return self._seen[first:stop]
+        for low, high in unclaimed_runs(bytes(self._seen[first:stop])):
+            start, end = first + low, first + high
+            found = bytearray((_ZEROS,)) * (end - start)
+            length = max(0, min(end * MIB, self._size) - start * MIB)
+            for at, part in self._storage.data_ranges(start * MIB, length):
+                one, behind = at // MIB - start, -(-(at + part) // MIB) - start
+                found[one:behind] = bytes((_DATA,)) * (behind - one)
+            self._seen[start:end] = found
 
-    def _look_into(self, first: int, stop: int) -> None:
-        """Holes of the host's file are passed over."""
-        self._advance(0, (stop - first) * MIB)
-        before, seen, done = bytes(self._seen[first:stop]), self._seen[first:stop], first
-        buffer = memoryview(bytearray(MIB))
-        end = min(stop * MIB, self._size)
-        for at, length in self._storage.data_ranges(first * MIB, max(0, end - first * MIB)):
-            for mib in range(at // MIB, -(-(at + length) // MIB)):
-                index = mib - first
-                if (
-                    before[index] == _NOT_SEEN and seen[index] <= _ZEROS
-                ):  # of two parts of it one may be zeros
-                    low, high = max(at, mib * MIB), min(at + length, (mib + 1) * MIB)
-                    seen[index] = self._answer(low, buffer[: high - low])
-                self._advance((mib - done) * MIB, 0)
-                done = mib
-        self._advance((stop - done) * MIB, 0)
-        self._seen[first:stop] = seen.replace(bytes((_NOT_SEEN,)), bytes((_ZEROS,)))
+    def _read(self, mib: int) -> int:
+        """Look into one MiB; what it is."""
+        found = self._seen[mib] = self._answer(mib * MIB, self._buffer[: self._size - mib * MIB])
+        self._advance(MIB, 0)
+        return found
 
     def _answer(self, start: int, buffer: memoryview) -> int:
         for piece in (buffer[:_PROBE], buffer[_PROBE:]):
@@ -187,23 +256,12 @@ def find_unowned(
     return Unowned(mibs, runs, tuple(told), places, unreadable)
 
 
-def kept_around(look: Look, used: bytes | bytearray, block_size: int) -> bytearray:
-    """A map of what may be a block that no table names any more: 1 there.
+def kept_run(look: Look, first: int, stop: int, block_size: int) -> tuple[int, int] | None:
+    """What of a run that nobody claims may be blocks that no table names any more: (first, behind the last).
 
     Zeros between such places are part of it, and those so near that one block can hold both: blocks may
-    hold zeros.
+    hold zeros. Read are only the zeros in front and behind.
     """
-    kept, reach = bytearray(len(used)), block_size // MIB - 1
-    for first, stop in unclaimed_runs(used):
-        if first * MIB + MIB > look.size:
-            continue
-        low = last = -1
-        for window in range(first, stop, _WINDOW):
-            filled = look.filled(window, min(stop, window + _WINDOW))
-            if 1 in filled:
-                low = window + filled.find(1) if low < 0 else low
-                last = window + filled.rfind(1)
-        if low >= 0:
-            low, high = max(first, low - reach), min(stop, last + reach + 1)
-            kept[low:high] = b"\1" * (high - low)
-    return kept
+    reach = block_size // MIB - 1
+    low = look.first_filled(first, stop)
+    return None if low < 0 else (max(first, low - reach), min(stop, look.last_filled(low, stop) + reach + 1))

@@ -6,6 +6,7 @@ are left to whoever looks at single ones.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +37,8 @@ _KIND_OF = [_KINDS.get(READ_ANSWERS[state]) for state in BlockState]
 _STATES = [*BlockState]
 _IS_PLAIN = [kind is not None for kind in _KIND_OF]
 _MAY_KEEP = [state in KEEPS_SPACE for state in BlockState]
+_extent_of = partial(tuple.__new__, Extent)
+"""`Extent._make` without a frame of Python for each."""
 _FULL, _ABSENT = BlockState.FULLY_PRESENT.value, BlockState.NOT_PRESENT.value
 
 
@@ -65,7 +68,9 @@ class WholeBlocks:
 
         values = np.frombuffer(self._bat.payloads(block, count), dtype=np.uint64)
         if said:
-            blocks = np.flatnonzero(values & np.uint64(STATE_MASK))
+            blocks = np.flatnonzero(
+                (values & np.uint64(STATE_MASK)) != 0
+            )  # numbers would take three times as long
             values = values[blocks]
         else:
             blocks = np.arange(count)
@@ -104,7 +109,7 @@ class WholeBlocks:
             [int(state != _ABSENT) for state in states],
             [entry & FILE_OFFSET_MASK if entry & STATE_MASK == _FULL else None for entry in entries],
         )
-        return map(Extent._make, zip(*columns, strict=True))
+        return map(_extent_of, zip(*columns, strict=True))
 
     def _others(self, runs: _Runs) -> Iterator[Extent]:
         for row in zip(*(column.tolist() for column in runs), strict=True):

@@ -49,6 +49,8 @@ class CompactResult(NamedTuple):
     """
 
     path: str
+    format: str
+    virtual_size: int
     disk_type: str
     file_size_before: int
     file_size_after: int
@@ -127,6 +129,8 @@ def compact(
             done, after = estimate(tried, leaf, below, asked, Meter(progress))
         return CompactResult(
             path,
+            disk.format,
+            disk.size,
             disk.disk_type,
             before,
             after,

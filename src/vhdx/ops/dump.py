@@ -12,6 +12,7 @@ from vhdx.examine.remains import Remains
 from vhdx.format import guids, header, identifier, region
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of
 from vhdx.geometry import BITMAP_BLOCK_SIZE
+from vhdx.image.other_formats import refuse_other_formats
 from vhdx.ops.structures import STRUCTURES
 from vhdx.storage.file import open_for_reading
 from vhdx.storage.skipping import SkippingStorage
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.ops.structures import Dump
+    from vhdx.storage.base import ReadableStorage
 
 _PIECE = 64 * 1024
 
@@ -45,7 +47,16 @@ def dump(path: str | os.PathLike[str], structure: str, *, lock: bool = True) -> 
         raise ValueError(f"there is no structure {name!r}, but {', '.join(STRUCTURES)}")
     storage = open_for_reading(os.fspath(path), lock=lock)
     try:
-        yield from STRUCTURES[name](Remains(SkippingStorage(storage)), part)
+        yield from STRUCTURES[name](_remains_of(storage), part)
+    finally:
+        storage.close()
+
+
+def disk_size(path: str | os.PathLike[str], *, lock: bool = True) -> int | None:
+    """The size of the disk in bytes, where the image as it stands tells it. Raises OSError."""
+    storage = open_for_reading(os.fspath(path), lock=lock)
+    try:
+        return _remains_of(storage).disk_size
     finally:
         storage.close()
 
@@ -72,13 +83,21 @@ def contents(path: str | os.PathLike[str], *, lock: bool = True) -> Iterator[Con
     """What structures there are, as far as they can be found, and where they stand."""
     storage = open_for_reading(os.fspath(path), lock=lock)
     try:
-        remains = Remains(SkippingStorage(storage))  # what the host cannot read hides nothing else
+        remains = _remains_of(storage)
         yield from _header_section(remains)
         yield from _log(remains)
         yield from _regions(remains)
         yield from _bitmaps(remains)
     finally:
         storage.close()
+
+
+def _remains_of(storage: ReadableStorage) -> Remains:
+    """What is left of an image. Raises UnsupportedImageError for a disk in another format."""
+    remains = Remains(SkippingStorage(storage))  # what the host cannot read hides nothing else
+    if remains.headers is None:
+        refuse_other_formats(remains.storage)
+    return remains
 
 
 def _header_section(remains: Remains) -> Iterator[Content]:

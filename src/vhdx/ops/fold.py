@@ -9,6 +9,7 @@ folded can be told from others.
 from __future__ import annotations
 
 import uuid
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,6 +21,7 @@ from vhdx.format.metadata import KNOWN_ITEMS
 from vhdx.image import image, metadata
 from vhdx.ops.make.child import braced, user_items_of
 from vhdx.ops.resize import resize_storage
+from vhdx.progress import Meter
 from vhdx.units import MIB
 from vhdx.write.items import NewItem
 from vhdx.write.write import Writer
@@ -55,11 +57,13 @@ def fold(child: FileStorage, parent: FileStorage, *, parents: Parents, progress:
         items = _items_of(leaf.layers[0])
         present, size = _recognised(image.load(parent), values)
         _link(leaf, values, present, identity)
-        resize_storage(parent, max(leaf.size, size), parents=parents, identity=identity)
-        with writable_disk(parent.lent(), parents) as below:
+        meter = Meter(progress)
+        changed = partial(resize_storage, parent, parents=parents, identity=identity, advance=meter.advance)
+        changed(max(leaf.size, size))
+        with writable_disk(parent.lent(), parents, advance=meter.advance) as below:
             below.take_identity(identity)
-            sizes = _copy(leaf, below, progress)
-        resize_storage(parent, leaf.size, parents=parents, identity=identity)
+            sizes = _copy(leaf, below, meter)
+        changed(leaf.size)
         _replace_items(parent, items)
         _link(leaf, values, identity, identity)
     return Folded(*sizes, present, identity)
@@ -85,9 +89,10 @@ def _link(leaf: VhdxDisk, values: dict[str, str], identity: UUID, future: UUID) 
     leaf.replace_locator({**values, **linkages})
 
 
-def _copy(leaf: VhdxDisk, below: VhdxDisk, progress: Progress | None) -> tuple[int, int]:
+def _copy(leaf: VhdxDisk, below: VhdxDisk, meter: Meter) -> tuple[int, int]:
     """Bring what the child says into the parent: data as data, zeros of any kind as exact zeros."""
-    copied = zeroed = 0
+    copied = zeroed = told = 0
+    meter.advance(0, leaf.size)
     for extent in leaf.own_extents():
         if extent.kind is ExtentKind.UNALLOCATED:
             continue
@@ -98,8 +103,8 @@ def _copy(leaf: VhdxDisk, below: VhdxDisk, progress: Progress | None) -> tuple[i
                 zeroed += offset - at
             for start in range(offset, offset + length, MIB):
                 below.pwrite(leaf.pread(min(MIB, offset + length - start), start), start)
-                if progress is not None:
-                    progress(start, leaf.size)
+                meter.advance(start - told, 0)
+                told = start
             copied += length
             at = offset + length
     return copied, zeroed

@@ -14,6 +14,7 @@ from vhdx.examine.owners import Owners
 from vhdx.examine.remains import Remains
 from vhdx.format import guids
 from vhdx.format.foreign import PREFIX_SIZE, foreign_to_images
+from vhdx.image.other_formats import refuse_other_formats
 from vhdx.journal.scan import active_sequence, entry_fault, entry_headers, readable_targets
 from vhdx.ops.replay_changes import Change, replay_changes
 from vhdx.storage.file import open_for_reading
@@ -65,6 +66,9 @@ class LogReport(NamedTuple):
     """
 
     path: str
+    format: str
+    virtual_size: int | None
+    """The size of the disk in bytes, where the image as it stands tells it."""
     state: str
     log_guid: UUID
     version: int
@@ -82,6 +86,8 @@ class DiffReport(NamedTuple):
     """What replay would change in the file."""
 
     path: str
+    format: str
+    virtual_size: int | None
     state: str
     changes: Iterator[Change]
 
@@ -98,6 +104,8 @@ def open_log(path: str | os.PathLike[str], *, lock: bool = True) -> Iterator[Log
         assert remains.headers is not None  # or there would be no ring
         yield LogReport(
             path=remains.name,
+            format="vhdx",
+            virtual_size=remains.disk_size,
             state=remains.headers.current.log_state,
             log_guid=guid,
             version=remains.headers.current.log_version,
@@ -122,12 +130,13 @@ def open_log_changes(path: str | os.PathLike[str], *, lock: bool = True) -> Iter
     with _remains_of(path, lock=lock) as remains:
         ring, guid = _ring_of(remains), _guid_of(remains)
         if guid == guids.NIL:
-            yield DiffReport(remains.name, "clean", iter(()))
+            yield DiffReport(remains.name, "vhdx", remains.disk_size, "clean", iter(()))
             return
         sequence = active_sequence(ring, guid.bytes_le)
         if sequence is None:
             raise _no_log(remains, f"there is no complete sequence of entries of {guid} to replay", "log")
-        yield DiffReport(remains.name, "dirty", replay_changes(remains, ring, sequence))
+        changes = replay_changes(remains, ring, sequence)
+        yield DiffReport(remains.name, "vhdx", remains.disk_size, "dirty", changes)
 
 
 @contextlib.contextmanager
@@ -141,6 +150,8 @@ def _remains_of(path: str | os.PathLike[str], *, lock: bool) -> Iterator[Remains
 
 def _ring_of(remains: Remains) -> Ring:
     if remains.ring is None:
+        if remains.headers is None:
+            refuse_other_formats(remains.storage)
         prefix = remains.storage.read(min(PREFIX_SIZE, remains.size), 0)
         other = foreign_to_images(prefix)
         if other is not None and remains.headers is None:

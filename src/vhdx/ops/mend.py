@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from vhdx.ops.tree import TreeImage
 
 
+_ONLY_READ = "this is a VHD, the older format, which is only read: --parent-dir opens it"
+
+
 class Mend(NamedTuple):
     """A child, what it calls its parent, and the file that is its parent; why it was not mended, if so."""
 
@@ -51,14 +54,15 @@ def mend_all(
     orphans = [each for each in found.images if each.parent_state in ORPHANED]
     lines = {each.path: _ancestors(each, images) for each in orphans if _is_known(each, images)}
     planned = tuple(
-        Mend(path, images[path].named, lines[path][0])
+        Mend(path, images[path].named, lines[path][0], _ONLY_READ if images[path].format == "vhd" else None)
         for path in sorted(lines, key=lambda path: len(lines[path]))
     )
-    left = tuple(each.path for each in orphans if each.path not in lines)
-    if dry_run or not planned or not confirm(planned):
+    possible = tuple(each for each in planned if each.problem is None)
+    left = tuple(each.path for each in orphans if each.path not in lines or each.format == "vhd")
+    if dry_run or not planned or (possible and not confirm(possible)):
         return MendResult(found.directory, True, planned, left)
-    mended = tuple(_mended(each, lines[each.path]) for each in planned)
-    failed = tuple(each.path for each in mended if each.problem is not None)
+    mended = tuple(each if each.problem else _mended(each, lines[each.path]) for each in planned)
+    failed = tuple(each.path for each in mended if each.problem not in (None, _ONLY_READ))
     return MendResult(found.directory, False, mended, (*left, *failed))
 
 

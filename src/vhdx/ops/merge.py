@@ -57,6 +57,8 @@ class MergeResult(NamedTuple):
     """
 
     path: str
+    format: str
+    virtual_size: int
     merged: tuple[str, ...]
     relinked: tuple[str, ...]
     deleted: bool
@@ -96,7 +98,8 @@ def merge(
     with open_disk(os.fspath(child), parents=parents) as disk:
         layers = [os.path.realpath(path) for path in disk.chain]
         depth = _depth(disk, into)
-        cut_size = max(0, disk.layers[depth].geometry.disk_size - disk.size)
+        disk_size = disk.size
+        cut_size = max(0, disk.layers[depth].geometry.disk_size - disk_size)
         if not shrink:
             _refuse_data_loss(disk.layers[: depth + 1], progress)
         _refuse_without_space(disk, depth)
@@ -117,6 +120,8 @@ def merge(
         unfound += [path for path in strangers if path in above or not delete_child]
     return MergeResult(
         path=target,
+        format="vhdx",
+        virtual_size=disk_size,
         merged=tuple(layers[:depth]),
         relinked=tuple(above),
         deleted=delete_child,

@@ -36,14 +36,30 @@ class UserItemInfo(NamedTuple):
     required: bool
 
 
+class ItemList(NamedTuple):
+    """The user items of an image, by GUID."""
+
+    path: str
+    format: str
+    virtual_size: int
+    items: tuple[UserItemInfo, ...]
+
+
 def user_items(path: str | os.PathLike[str], *, lock: bool = True) -> tuple[UserItemInfo, ...]:
     """The user items of an image, by GUID. Raises what opening raises."""
+    return item_list(path, lock=lock).items
+
+
+def item_list(path: str | os.PathLike[str], *, lock: bool = True) -> ItemList:
+    """The same, and of which image they are."""
     with _opened(path, lock=lock) as opened:
         entries = [entry for entry in opened.metadata.entries if entry.is_user]
-    return tuple(
+        name, size = opened.storage.name, opened.geometry.disk_size
+    items = (
         UserItemInfo(entry.item_id, entry.length, entry.is_virtual_disk, entry.is_required)
         for entry in sorted(entries, key=lambda entry: entry.item_id.bytes)
     )
+    return ItemList(name, "vhdx", size, tuple(items))
 
 
 def get_user_item(path: str | os.PathLike[str], item_id: UUID | str, *, lock: bool = True) -> bytes:

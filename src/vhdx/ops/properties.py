@@ -42,6 +42,8 @@ class PropertiesResult(NamedTuple):
     """
 
     path: str
+    format: str
+    virtual_size: int
     disk_id: UUID
     physical_sector_size: int
     disk_type: str
@@ -154,6 +156,8 @@ def _result(
     names = ("disk_id", "physical_sector_size", "disk_type")
     return PropertiesResult(
         path,
+        "vhdx",
+        after.geometry.disk_size,
         new.disk_id,
         new.physical_sector_size,
         new.disk_type,

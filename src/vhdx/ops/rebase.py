@@ -36,6 +36,8 @@ class RebaseResult(NamedTuple):
     """
 
     path: str
+    format: str
+    virtual_size: int
     old_values: dict[str, str]
     new_values: dict[str, str]
     copied_size: int
@@ -77,8 +79,9 @@ def rebase(
         new_values = dict(locator_values(child, new_parent.layers[0]))
         disk.replace_locator(new_values)
         hidden = max(0, new_parent.size - disk.size)
+        about = disk.format, disk.size
     found = is_found_by_default(child, os.fspath(parent))
-    return RebaseResult(child, old_values, new_values, copied, found, hidden)
+    return RebaseResult(child, *about, old_values, new_values, copied, found, hidden)
 
 
 def relink(child: str, parent: str, *, known: frozenset[UUID], identity: UUID, parents: Parents) -> bool:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Values = Mapping[str, str | int]
 
 KEY = r"Software\Microsoft\Windows\CurrentVersion\Lxss"
+_VARIABLES = r"HKCU\Volatile Environment"
+"""Where Windows keeps the variables of who is logged in: APPDATA for one."""
 _SYSTEM = "/mnt/c/Windows/System32"
 """Where WSL mounts what it runs, if its path does not lead there."""
 _VALUE = re.compile(
@@ -41,6 +43,16 @@ def keys() -> dict[str, Values]:
         raise OSError(errno.ENOTSUP, said)
     answer = _answer(program, "query", rf"HKCU\{KEY}", "/s")
     return {} if answer is None else parsed(answer)
+
+
+def variable(name: str) -> str | None:
+    """What a variable of the user's environment on Windows says; None where that is not known."""
+    if os.name == "nt":
+        return os.environ.get(name) or None
+    program = _program("reg.exe")
+    answer = None if program is None else _answer(program, "query", _VARIABLES, "/v", name)
+    values = () if answer is None else parsed(answer).values()
+    return next((str(found[name]) for found in values if name in found), None)
 
 
 def host_path(path: str) -> str:

@@ -20,6 +20,7 @@ from vhdx.examine.check import examine
 from vhdx.examine.doubts import Concerned
 from vhdx.examine.lost_items import LOST, items_of
 from vhdx.examine.rebuild_table import rebuild_table
+from vhdx.image.unowned import Seen
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.ops import backup as backups
 from vhdx.ops.check import result_of
@@ -63,6 +64,9 @@ class RepairResult(NamedTuple):
     """
 
     path: str
+    format: str
+    virtual_size: int | None
+    """The size of the disk in bytes; None where nothing tells it any more."""
     done: tuple[str, ...]
     refused: str | None
     concerned: tuple[DiskRange, ...]
@@ -146,17 +150,25 @@ def staged_repair(
     """What a repair that may use the ``accepted`` remedies does to a staged copy of ``file``."""
     if format_of_file(file) == "vhd":
         return _staged_vhd_repair(name, file, staged, accepted, progress)
-    found = examine(file, progress)
+    seen = Seen()
+    staged.on_change = seen.forget
+    found = examine(file, progress, seen=seen)
     before = result_of(name, found)
     doubtful = image_repair.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
-    result = RepairResult(name, (), None, doubtful.ranges, doubtful.length, before, before, dry_run=False)
+    result = _nothing_done(before)._replace(concerned=doubtful.ranges, concerned_bytes=doubtful.length)
     hint = _hint(found.report, accepted)
     gives_up = Remedy.ACCEPT_DATA_LOSS in accepted and has_lost_entries(found.report)
     if not gives_up and not any(rule.remedy in accepted for rule in found.report.counts):
         return result._replace(refused=hint or (_UNREPAIRABLE if found.report.has_errors else None))
     if hint is not None:
         return result._replace(refused=hint)
-    return _repaired(result, staged, found, accepted, progress, known=known)
+    return _repaired(result, staged, found, accepted, progress, known=known, seen=seen)
+
+
+def _nothing_done(before: CheckResult) -> RepairResult:
+    """What is said of a repair before anything of it was done."""
+    about = before.path, before.format, before.virtual_size
+    return RepairResult(*about, (), None, (), 0, before, before, dry_run=False)
 
 
 def _staged_vhd_repair(
@@ -172,7 +184,7 @@ def _staged_vhd_repair(
 
     found = examine_vhd(file, progress)
     before = result_of(name, found, name="vhd")
-    result = RepairResult(name, (), None, (), 0, before, before, dry_run=False)
+    result = _nothing_done(before)
     hint = _hint(found.report, accepted)
     if hint is not None or not any(rule.remedy in accepted for rule in found.report.counts):
         return result._replace(refused=hint)
@@ -208,6 +220,7 @@ def _repaired(
     progress: Progress | None,
     *,
     known: KnownDisk,
+    seen: Seen,
 ) -> RepairResult:
     """Try what may be done, and say what came of it."""
     lossy = Remedy.ACCEPT_DATA_LOSS in accepted
@@ -226,13 +239,14 @@ def _repaired(
             sources += items.found
         if Remedy.REBUILD in accepted and has_lost_entries(found.report):
             # A log that cannot be replayed is given up before the table is looked at.
-            has_let_go = lossy and image_repair.make_openable(staged)
-            sources += (rebuild_table(staged),)
+            has_let_go = lossy and image_repair.make_openable(staged, seen)
+            sources += (rebuild_table(staged, seen),)
         keeps = keeps_length(found.report) or (not lossy and has_lost_entries(found.report))
         stays_broken = not _LEAVES_THE_REST_SOUND.isdisjoint(found.report.counts)  # by what nobody claims?
         image_repair.repair_image(
             staged,
             accept_data_loss=lossy,
+            seen=seen,
             keep_length=keeps,
             keep_unowned=stays_broken,
             has_let_go=has_let_go,
@@ -240,7 +254,7 @@ def _repaired(
     except VhdxError as error:
         advice = f"; try: {error.next_command}" if error.next_command else ""
         return result._replace(refused=f"{error.message}{advice}")
-    after = examine(staged, progress)
+    after = examine(staged, progress, seen=seen)
     left = result_of(result.path, after)
     told = tuple(f"made anew: {source}" for source in sources)
     done = (*told, *_replayed(found), *_done(found.report, after.report))

@@ -21,6 +21,7 @@ from vhdx.ops.make.plan import Rounding, disk_size_from
 from vhdx.ops.resize_advice import file_system_in, growing, last_partition, limit
 from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.partitions.relocate import free_behind, minimum_size
+from vhdx.progress import Meter, to_nobody
 from vhdx.reshape.resize import resize as resize_image
 from vhdx.storage.file import open_for_writing
 from vhdx.text import brief
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from vhdx.disk.places import Parents
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.partitions.table import Partition, PartitionTable
-    from vhdx.progress import Progress
+    from vhdx.progress import Advance, Progress
     from vhdx.storage.file import FileStorage
 
 
@@ -104,7 +105,7 @@ def resize(
                 backup = partial(resize_gpt.backup_around, disk, table)
                 refuse_data_loss(disk, move.looked_at(new_size, old_size), may_go=backup, progress=progress)
             move.before(disk, growing=new_size > old_size)
-        resize_storage(storage, new_size, parents=parents)
+        resize_storage(storage, new_size, parents=parents, advance=Meter(progress).advance)
         with writable_disk(storage.lent(), parents) as disk:
             move.after(disk, growing=new_size > old_size)
             has_grown = grow_partition is not None and resize_gpt.grow(disk, grow_partition)
@@ -128,17 +129,22 @@ def resize(
 
 
 def resize_storage(
-    storage: FileStorage, disk_size: int, *, parents: Parents = None, identity: UUID | None = None
+    storage: FileStorage,
+    disk_size: int,
+    *,
+    parents: Parents = None,
+    identity: UUID | None = None,
+    advance: Advance = to_nobody,
 ) -> None:
     """Give the image in a file that stays open the disk size, in bytes.
 
     Partitions and children are not asked. ``identity`` is the DataWriteGuid for the changed contents, a
-    fresh one where it is None.
+    fresh one where it is None. ``advance`` is told what of the file is looked into.
     """
     layers = open_chain(image.load(storage), policy_from(parents), lock=True)
     below = VhdxDisk(layers[1:]) if layers[1:] else None
     try:
-        resize_image(storage, disk_size, below=below, identity=identity)
+        resize_image(storage, disk_size, below=below, identity=identity, advance=advance)
     finally:
         if below is not None:
             below.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vhdx.disk.partitions import partition_table
@@ -41,11 +42,14 @@ def refuse_data_loss(
 
 def _first_byte(disk: VhdxDisk, places: range, progress: Progress | None) -> int | None:
     """The first disk offset at which something stands that is not zero."""
-    for start, length in disk.data_ranges(offset=places.start, length=len(places)):
+    ranges = partial(disk.data_ranges, offset=places.start, length=len(places))
+    done, total = 0, 0 if progress is None else sum(length for _, length in ranges())
+    for start, length in ranges():
         for offset in range(start, start + length, MIB):
             piece = disk.pread(min(MIB, start + length - offset), offset)
+            done += len(piece)
             if progress is not None:
-                progress(offset - places.start, len(places))
+                progress(done, total)
             if piece.count(0) != len(piece):
                 return offset + len(piece) - len(piece.lstrip(b"\0"))
     return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.children import refuse_orphans
@@ -22,13 +22,22 @@ if TYPE_CHECKING:
     from vhdx.ops.discard import DiscardedVolume
 
 
+class TrimResult(NamedTuple):
+    """What became of the free space of an image's disk, volume by volume; ``virtual_size`` in bytes."""
+
+    path: str
+    format: str
+    virtual_size: int
+    volumes: tuple[DiscardedVolume, ...]
+
+
 def trim_free(
     path: str | os.PathLike[str],
     *,
     volumes: VolumeSelection | None = None,
     parents: Parents = None,
     lock: bool = True,
-) -> tuple[DiscardedVolume, ...]:
+) -> TrimResult:
     """Let go of what the file systems on the disk of an image call free; what became of each.
 
     As `compact` with ``discard_free`` and ``punch``, but nothing moves: whole blocks give their space back
@@ -47,4 +56,4 @@ def trim_free(
         below = VhdxDisk(layers[1:]) if layers[1:] else None
         with Session(storage, leaf) as session, session.lock:
             discard.apply(Relocator(session, below), punch=punch)
-        return discard.results(punch=punch)
+        return TrimResult(path, disk.format, disk.size, discard.results(punch=punch))

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import ImageLockedError, VhdxError
-from vhdx.ops import registry
+from vhdx.ops import docker, registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 PREFIXES = ("wsl:", "docker:")
 _DISK = "ext4.vhdx"
 _DOCKER = "docker"
-_DOCKERS_DISKS = (("disk", "docker_data.vhdx"), ("data", _DISK))
-"""Where Docker Desktop keeps its data below its folder for WSL, the present place first."""
 
 
 class LinuxDisk(NamedTuple):
@@ -70,18 +68,17 @@ def linux_disks() -> list[LinuxDisk]:
 def _disks() -> Iterator[_Named]:
     found = registry.keys()
     default = found.get("", {}).get("DefaultDistribution")
-    dockers = [os.path.join(os.environ.get("LOCALAPPDATA", ""), "Docker", "wsl")]
+    dockers = []
     for key, values in found.items():
         name, base = values.get("DistributionName"), values.get("BasePath")
         if not key or not isinstance(name, str) or not isinstance(base, str):
             continue
         if name == "docker-desktop":
-            dockers.append(os.path.dirname(registry.host_path(base)))
+            dockers.append(ntpath.dirname(base.rstrip("\\")))
         if values.get("Version", 2) == 2:  # those of WSL 1 have no disk
             file = ntpath.join(base, str(values.get("VhdFileName", _DISK)))
             yield _Named(name, key == default, registry.host_path(file))
-    places = (os.path.join(docker, *place) for docker in dockers for place in _DOCKERS_DISKS)
-    path = next(filter(os.path.exists, places), None)
+    path = docker.disk_path(dockers)
     if path is not None:
         yield _Named(_DOCKER, False, path)
 

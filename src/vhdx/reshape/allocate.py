@@ -52,6 +52,7 @@ def allocate_all(session: Session, advance: Advance) -> bool:
     A crash leaves some of the blocks allocated. Raises as `allocate` does.
     """
     with session.lock:
+        session.advance = advance
         Compaction(Relocator(session), advance).give_back(None)
         advance(0, session.geometry.disk_size)
         return allocate(session, range(session.geometry.block_count), advance)
@@ -64,7 +65,7 @@ def allocate(session: Session, blocks: range, advance: Advance = to_nobody) -> b
     as it was.
     """
     session.begin(contents=False)
-    session.keep_unexplained(advance)
+    session.keep_unexplained()
     reserved = _make_room(session, blocks)
     geometry = session.geometry
     for block, _, count in geometry.slot_runs(blocks.start, len(blocks), SLOTS_IN_PAGE):

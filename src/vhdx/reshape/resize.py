@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from array import array
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.format import bat, guids
 from vhdx.format.bat import ENTRY_SIZE, file_offset_of
@@ -17,6 +17,7 @@ from vhdx.image.bat import WINDOW, packed
 from vhdx.image.image import load
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.states import is_present
+from vhdx.progress import to_nobody
 from vhdx.reshape.allocate import allocate
 from vhdx.write.blocks import BlockWriter
 from vhdx.write.erase import Eraser
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from vhdx.image.image import Image
+    from vhdx.progress import Advance
     from vhdx.storage.base import Storage
     from vhdx.write.sectors import Below
 
@@ -36,32 +38,46 @@ _SLOTS_IN_PAGE = PAGE_SIZE // ENTRY_SIZE
 
 
 def resize(
-    file: Storage, disk_size: int, *, below: Below | None = None, identity: UUID | None = None
+    file: Storage,
+    disk_size: int,
+    *,
+    below: Below | None = None,
+    identity: UUID | None = None,
+    advance: Advance = to_nobody,
 ) -> None:
     """Give the disk of the image in ``file`` another size, in bytes, a legal one.
 
     What is added reads as zeros, also where ``below``, the parents of a differencing image, has something
     there. The size that the disk has already lets go of what an interrupted shrink left. ``identity`` is the
-    DataWriteGuid for the changed contents, a fresh one where it is None. The file stays open. Raises what
+    DataWriteGuid for the changed contents, a fresh one where it is None. ``advance`` is told the bytes of the
+    file that are looked into before space is taken or cut. The file stays open. Raises what
     writing raises; OSError (ENOSPC) leaves the old size.
     """
-    present = load(file)
+    present, sessions = load(file), _Sessions(file, identity, advance)
     if disk_size > present.geometry.disk_size:
-        _prepare(file, present, disk_size)
-        _grow(file, load(file, disk_size=disk_size), present.geometry.disk_size, below, identity)
+        _prepare(sessions, present, disk_size)
+        _grow(sessions, load(file, disk_size=disk_size), present.geometry.disk_size, below)
     elif disk_size < present.geometry.disk_size:
-        _shrink(file, present, disk_size, identity)
+        _shrink(sessions, present, disk_size)
     else:
-        _finish_shrinking(file, present)
+        _finish_shrinking(sessions, present)
 
 
-@contextlib.contextmanager
-def _session(file: Storage, image: Image, identity: UUID | None = None) -> Iterator[Session]:
-    """A session that is closed at the end, also by an exception: what it committed stays."""
-    with Session(file, image) as session, session.lock:
-        if identity is not None:
-            session.transaction.identity = identity
-        yield session
+class _Sessions(NamedTuple):
+    """What the sessions of one change of size have in common."""
+
+    file: Storage
+    identity: UUID | None
+    advance: Advance
+
+    @contextlib.contextmanager
+    def begin(self, image: Image) -> Iterator[Session]:
+        """A session that is closed at the end, also by an exception: what it committed stays."""
+        with Session(self.file, image) as session, session.lock:
+            session.advance = self.advance
+            if self.identity is not None:
+                session.transaction.identity = self.identity
+            yield session
 
 
 def _put_size(session: Session, disk_size: int) -> None:
@@ -74,11 +90,11 @@ def _put_size(session: Session, disk_size: int) -> None:
     session.commit()
 
 
-def _prepare(file: Storage, image: Image, disk_size: int) -> None:
+def _prepare(sessions: _Sessions, image: Image, disk_size: int) -> None:
     """Make the table long enough, and nothing stand in it behind the old end; contents stay as they are."""
     old = image.geometry
     new = old.resized(disk_size)
-    with _session(file, image) as session:
+    with sessions.begin(image) as session:
         session.begin(contents=False)
         _complete_last_block(session)
         if new.bat_length > image.regions.bat.length:
@@ -143,12 +159,12 @@ def _copy_table(session: Session, place: int) -> None:
             session.file.write_at(packed(cleared), place + index * ENTRY_SIZE)
 
 
-def _grow(file: Storage, future: Image, old_size: int, below: Below | None, identity: UUID | None) -> None:
+def _grow(sessions: _Sessions, future: Image, old_size: int, below: Below | None) -> None:
     """``future`` is the image seen as if it had the new size."""
     new_size, block_size = future.geometry.disk_size, future.geometry.block_size
     first_new_block = -(-old_size // block_size)
     zeros_end = max(first_new_block * block_size, 0 if below is None else below.size)
-    with _session(file, future, identity) as session:
+    with sessions.begin(future) as session:
         if session.keeps_blocks:  # first: a host without the space leaves the image as it is
             allocate(session, range(first_new_block, future.geometry.block_count))
         session.begin()
@@ -159,10 +175,10 @@ def _grow(file: Storage, future: Image, old_size: int, below: Below | None, iden
         session.cuts = session.cuts or _all_present(session, future.geometry.block_count)
 
 
-def _shrink(file: Storage, image: Image, disk_size: int, identity: UUID | None) -> None:
+def _shrink(sessions: _Sessions, image: Image, disk_size: int) -> None:
     old = image.geometry
     new = old.resized(disk_size)
-    with _session(file, image, identity) as session:
+    with sessions.begin(image) as session:
         session.begin()
         _put_size(session, disk_size)
         _drop_blocks(session, range(new.block_count, old.block_count))
@@ -171,8 +187,8 @@ def _shrink(file: Storage, image: Image, disk_size: int, identity: UUID | None) 
         session.cuts = session.cuts or _all_present(session, new.block_count)
 
 
-def _finish_shrinking(file: Storage, image: Image) -> None:
-    with _session(file, image) as session:
+def _finish_shrinking(sessions: _Sessions, image: Image) -> None:
+    with sessions.begin(image) as session:
         if session.keeps_leftovers:
             session.begin(contents=False)
             _clear_slots_behind(session, image.regions.bat.length // ENTRY_SIZE)

@@ -85,20 +85,20 @@ def ended_early(name: str, file_offset: int, length: int) -> OSError:
 class HostReadError(OSError):
     """The host cannot read a part of a file: ``failed_at`` is the first byte that it did not give."""
 
-    def __init__(self, error: OSError, name: str, failed_at: int, end: int) -> None:
+    def __init__(self, error: OSError, name: str, failed_at: int, end: int, salvage: str | None) -> None:
+        """``salvage`` is the command that saves the disk that is read, where that is not the file alone."""
+        self._salvage = salvage or command("convert --salvage {} SALVAGED.vhdx", name)
         self._why = f"{error.strerror} in {end - failed_at} bytes at file offset {failed_at}"
-        super().__init__(error.errno, self._sentence(self._why, name), name)
+        super().__init__(error.errno, self._sentence(self._why), name)
         self.failed_at = failed_at
 
     def read_for(self, disk_offset: int, length: int) -> None:
         """Say for which bytes of a virtual disk it was read."""
         why = f"{self._why}, read for bytes {disk_offset} to {disk_offset + length} of the disk"
-        self.strerror = self._sentence(why, str(self.filename))
+        self.strerror = self._sentence(why)
 
-    @staticmethod
-    def _sentence(why: str, name: str) -> str:
-        advice = command("convert --salvage {} SALVAGED.vhdx", name)
-        return f"{why}; copy the file with ddrescue, or save everything else: {advice}"
+    def _sentence(self, why: str) -> str:
+        return f"{why}; copy the file with ddrescue, or save everything else: {self._salvage}"
 
 
 def read_copy(storage: ReadableStorage, length: int, file_offset: int) -> bytes:

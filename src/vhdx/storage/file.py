@@ -116,6 +116,8 @@ class FileStorage:
     def __init__(self, descriptor: host.Descriptor, name: str, *, is_dense: bool = False) -> None:
         self._descriptor = descriptor
         self._name = name
+        self.salvage: str | None = None
+        """The command that saves the disk that is read; None for one of the file alone."""
         self._closed = False
         self._process = os.getpid()
         self._is_dense = is_dense
@@ -187,6 +189,22 @@ class FileStorage:
             if count == 0:
                 raise ended_early(self._name, file_offset, len(buffer))
             done += count
+
+    def send(self, output: int, length: int, file_offset: int) -> int:
+        """How many bytes of a range, from its start on, the kernel has copied to where a descriptor stands.
+
+        Less than ``length``, or 0, where it can do no more or one of the two fails: then read, and write.
+        """
+        done = 0
+        try:
+            while done < length and sys.platform == "linux":
+                count = os.sendfile(output, self._descriptor, file_offset + done, length - done)
+                if count == 0:
+                    break
+                done += count
+        except OSError:  # whose failure it is tells whoever reads and writes
+            pass
+        return done
 
     def data_ranges(self, file_offset: int, length: int) -> Iterator[tuple[int, int]]:
         """The runs of a range that the host does not know to be holes."""
@@ -278,7 +296,7 @@ class FileStorage:
         """The error with the file's name and, if it is the host's disk that fails, where."""
         if error.errno != errno.EIO:
             return self._named(error)
-        return HostReadError(error, self._name, failed_at, end)
+        return HostReadError(error, self._name, failed_at, end, self.salvage)
 
     def _named(self, error: OSError, wanted: int = 0) -> OSError:
         """The error with the file's name, which calls on a descriptor do not know.

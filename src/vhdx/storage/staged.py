@@ -15,12 +15,16 @@ from vhdx.storage.base import ZEROS, ended_early, fill_zeros
 from vhdx.storage.runs import Runs, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vhdx.storage.base import ReadableStorage, Storage
 
 PAGE = 4096
 _BLANKING = ("zero", "punch")
+
+
+def tells_nobody(file_offset: int, length: int) -> None:
+    """Changes that nobody wants to hear of."""
 
 
 class Step(NamedTuple):
@@ -40,6 +44,8 @@ class StagedChanges:
 
     def __init__(self, base: ReadableStorage) -> None:
         self._base = base
+        self.on_change: Callable[[int, int], None] = tells_nobody
+        """Told (file offset, length) of what is about to be changed."""
         self._size = self._kept_of_base = base.size()
         self._spool = tempfile.TemporaryFile(prefix="vhdx-")  # noqa: SIM115  closed by `close`
         self._spooled = 0
@@ -104,6 +110,7 @@ class StagedChanges:
         """Keep bytes that would be written."""
         if not len(data):
             return
+        self.on_change(file_offset, len(data))
         start = file_offset // PAGE * PAGE
         end = -(-(file_offset + len(data)) // PAGE) * PAGE
         self._size = max(self._size, file_offset + len(data))
@@ -128,6 +135,7 @@ class StagedChanges:
 
     def resize(self, size: int) -> None:
         """Remember another length; what is cut is gone, what is added reads as zeros."""
+        self.on_change(min(size, self._size), abs(size - self._size))
         self._note(Step("resize", size))
         if size < self._size:
             for page in [page for page in self._pages if page * PAGE >= size]:
@@ -157,6 +165,7 @@ class StagedChanges:
         return True
 
     def _blank(self, file_offset: int, length: int, kind: str) -> None:
+        self.on_change(file_offset, length)
         end = file_offset + length
         first, last = -(-file_offset // PAGE), end // PAGE
         if first >= last:

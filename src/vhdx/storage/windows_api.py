@@ -101,28 +101,10 @@ class HandleInfo(ctypes.Structure):
     index_low: int
 
 
-class ProcessInfo(ctypes.Structure):
-    """RM_PROCESS_INFO of the restart manager: who uses a file."""
-
-    _fields_ = (
-        ("process", wintypes.DWORD),
-        ("started", wintypes.FILETIME),
-        ("application", wintypes.WCHAR * 256),
-        ("service", wintypes.WCHAR * 64),
-        ("kind", ctypes.c_int),
-        ("status", wintypes.ULONG),
-        ("session", wintypes.DWORD),
-        ("restartable", wintypes.BOOL),
-    )
-    process: int
-    application: str
-
-
 assert ctypes.sizeof(Overlapped) == 32
 assert ctypes.sizeof(StandardInfo) == 24
 assert ctypes.sizeof(IdInfo) == 24
 assert ctypes.sizeof(HandleInfo) == 52
-assert ctypes.sizeof(ProcessInfo) == 668
 
 kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
 
@@ -180,25 +162,3 @@ def check(success: int, name: str | None = None) -> None:
     """Raise OSError for a call that failed."""
     if not success:
         raise last_error(name)
-
-
-def users_of(path: str) -> list[tuple[int, str]]:
-    """Process numbers and names of the programs that have a file open; none where Windows cannot tell."""
-    manager = ctypes.WinDLL("rstrtmgr")
-    session, needed, reasons = wintypes.DWORD(), wintypes.UINT(), wintypes.DWORD()
-    key = ctypes.create_unicode_buffer(33)
-    if manager.RmStartSession(ctypes.byref(session), 0, key):
-        return []
-    try:
-        files = (wintypes.LPCWSTR * 1)(path)
-        if manager.RmRegisterResources(session, 1, files, 0, None, 0, None):
-            return []
-        found = (ProcessInfo * 16)()
-        count = wintypes.UINT(len(found))
-        if manager.RmGetList(
-            session, ctypes.byref(needed), ctypes.byref(count), found, ctypes.byref(reasons)
-        ):
-            return []
-        return [(one.process, one.application) for one in found[: count.value]]
-    finally:
-        manager.RmEndSession(session)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from vhdx.extents import BlockState, ExtentKind
 from vhdx.format import bat
 from vhdx.format.bat import STATE_MASK, file_offset_of, state_of
+from vhdx.image.bat import WINDOW
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.states import PRESENT, TRANSITIONS, Event, is_invalid, is_present
 from vhdx.pieces import pieces
@@ -110,19 +111,25 @@ class Eraser:
     def _change_states(self, blocks: range, event: Event, *, only_absent: bool = False) -> None:
         """Let an event happen to whole blocks, a page of the table at a time."""
         table = TRANSITIONS[event]
-        for block, _, count in self._geometry.slot_runs(blocks.start, len(blocks), _SLOTS_IN_PAGE):
-            old = self._bat.payloads(block, count)
-            alike = old.count(old[0]) == count  # as most pages of large disks are
+        for block, old in self._entries_by_page(blocks):
+            alike = old.count(old[0]) == len(old)  # as most pages of large disks are
             states = {entry & STATE_MASK for entry in (old[:1] if alike else old)}
             if not _INVALID.isdisjoint(states):
                 for number, entry in enumerate(old, block):
                     self._session.refuse_invalid(number, entry)
             if alike:
-                new = array("Q", (_after(old[0], table, only_absent=only_absent),)) * count
+                new = array("Q", (_after(old[0], table, only_absent=only_absent),)) * len(old)
             else:
                 new = array("Q", (_after(entry, table, only_absent=only_absent) for entry in old))
             if new != old:
                 self._put_states(block, old, new, gives_up=not states.isdisjoint(PRESENT))
+
+    def _entries_by_page(self, blocks: range) -> Iterator[tuple[int, array[int]]]:
+        """The entries of blocks, those of one page with its first block; read in windows: quicker."""
+        for first, length in pieces(blocks.start, len(blocks), WINDOW):
+            entries = self._bat.payloads(first, length)
+            for block, _, count in self._geometry.slot_runs(first, length, _SLOTS_IN_PAGE):
+                yield block, entries[block - first : block - first + count]
 
     def _put_states(self, block: int, old: array[int], new: array[int], *, gives_up: bool) -> None:
         """Change the entries of blocks in one page; what was present, if anything was, gives up its space."""

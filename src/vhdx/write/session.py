@@ -14,10 +14,11 @@ from vhdx.errors import UnsupportedImageError, VhdxError
 from vhdx.format.bat import file_offset_of, state_of
 from vhdx.image.image import load
 from vhdx.image.states import is_invalid
-from vhdx.image.unowned import Look, kept_around
+from vhdx.image.unowned import Look, Seen
 from vhdx.journal.replay import known_end
 from vhdx.progress import to_nobody
 from vhdx.units import MIB
+from vhdx.write.kept_space import KeptSpace
 from vhdx.write.pins import Pins
 from vhdx.write.space import Conflict, keep_leftovers, survey
 from vhdx.write.transaction import Transaction, nobody_reads
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from vhdx.storage.base import Storage
     from vhdx.write.space import Space
 
-_UNCLAIMED = bytes.maketrans(b"\0\1\2", b"\1\0\0")
 _LAST_SEQUENCE_NUMBER = 2**63
 """No session gets near the end of 64 bits from here."""
 
@@ -58,10 +58,11 @@ class Session(ClosedAtEnd):
         self.transaction = Transaction(file, image, on_failure)
         self._known_space: Space | None = None
         self._leftovers: list[int] | None = None
-        self._at_first: bytes | None = (
-            None  # what was claimed when the file was opened, until that is looked at
-        )
-        self._unexplained: bytearray | None = None
+        self.seen = Seen()
+        """What is known of the file; may be had from whoever looked before."""
+        self.advance: Advance = to_nobody
+        """Told the bytes that are looked into before space is taken or cut; set before the first change."""
+        self._kept_space: KeptSpace | None = None
 
     @property
     def space(self) -> Space:
@@ -76,34 +77,36 @@ class Session(ClosedAtEnd):
                 self._leftovers = keep_leftovers(space, regions, self.bat, self.geometry)
             else:
                 space.keep(self._leftovers, self.geometry.block_size)
-            if self._unexplained is not None:
-                space.keep_unexplained(self._unexplained)
-            else:
-                self._at_first = space.claimed()
+            if self._kept_space is None:
+                self._kept_space = self._space_to_keep(space)
+            for run in self._kept_space.found():
+                space.keep_run(*run)
             self._known_space = space
         return self._known_space
 
-    def keep_unexplained(self, advance: Advance = to_nobody) -> None:
-        """Before space is taken or cut: keep what nobody claims and is not zeros, as it may be a lost block.
-
-        Looked for once, in what nobody claimed when the file was opened; what the log says is newer than
-        itself is explained. ``advance`` is told the bytes that were looked into.
-        """
-        if self._unexplained is not None:
-            return
-        space, claimed = self.space, self._at_first
-        assert claimed is not None  # the survey noted it
-        sequence = None if self.transaction.began else self.image.sequence
+    def _space_to_keep(self, space: Space) -> KeptSpace:
+        """What nobody claims when the file is opened, but for what the log says is newer than itself."""
+        claimed, sequence = space.claimed(), None if self.transaction.began else self.image.sequence
         end = None if sequence is None or not self.cuts_unknown else known_end(sequence)
         size = min(self.reader.file_size, len(claimed) * MIB)
         size = size if end is None else min(size, max(end, space.used_end))
+        look = Look(self.image.storage, size, advance=self.advance, seen=self.seen)
+        kept = KeptSpace(look, claimed, self.geometry.block_size)
         if self._lacks_entries():
-            found = bytearray(claimed.translate(_UNCLAIMED))
-        else:
-            look = Look(self.image.storage, size, advance=advance)
-            found = kept_around(look, claimed, self.geometry.block_size)
-        space.keep_unexplained(found)
-        self._unexplained, self._at_first = found, None
+            kept.keep_all()
+        return kept
+
+    def keep_unexplained(self) -> None:
+        """Before space is shared out: keep what nobody claims and is not zeros, as it may be a lost block."""
+        self._keep_within(self.space, 0, self.space.end)
+
+    def _keep_within(self, space: Space, file_offset: int, length: int) -> bool:
+        """Look into a range that a map calls free; whether any of it is kept, and marked so."""
+        assert self._kept_space is not None  # the survey made it
+        kept = [*self._kept_space.within(file_offset, length)]
+        for run in kept:
+            space.keep_run(*run)
+        return bool(kept)
 
     def _lacks_entries(self) -> bool:
         """Whether a fixed image has blocks without an entry, so that all it has may be blocks."""
@@ -112,11 +115,12 @@ class Session(ClosedAtEnd):
 
     def free_unexplained(self) -> None:
         """Before the first change: what nobody claims is free, whatever it holds; the caller says so."""
-        self._unexplained = bytearray()
+        look = Look(self.image.storage, 0)
+        self._kept_space = KeptSpace(look, b"", self.geometry.block_size)
 
     def survey_anew(self) -> None:
         """Make everything durable; then what no entry names any more is free, whatever kept it so far."""
-        self.keep_unexplained()
+        _ = self.space
         self.commit()
         self._known_space = None
 
@@ -211,9 +215,13 @@ class Session(ClosedAtEnd):
         """Where the file is to end, None for where it ends."""
         if not self.cuts or self._known_space is None:
             return None
-        if self.space.used_end < self.file.size():
-            self.keep_unexplained()
-        return self.space.used_end
+        return self._end_of(self.space)
+
+    def _end_of(self, space: Space) -> int:
+        """The file offset behind what a map calls used, and behind what is kept."""
+        end = space.used_end
+        self._keep_within(space, end, max(0, self.file.size() - end))
+        return space.used_end
 
     def _give_up_changes(self) -> None:
         """End the session with what was durable before, and give back the space of what was not."""
@@ -221,23 +229,25 @@ class Session(ClosedAtEnd):
             durable = load(self.file)
             kept = survey(durable.regions, durable.bat, durable.geometry, self.file.size())
             keep_leftovers(kept, durable.regions, durable.bat, durable.geometry)
-            self.keep_unexplained()
-            kept.keep_unexplained(self._unexplained or bytearray())
+            for run in self._kept_space.found() if self._kept_space else ():
+                kept.keep_run(*run)
         except (Conflict, VhdxError):  # an image that was being repaired: what of it is free is not known
             self.transaction.end(None)
             return
         for file_offset, length in self.space.taken_beyond(kept):
             self.file.punch(file_offset, min(length, self.file.size() - file_offset))
-        self.transaction.end(kept.used_end if self.cuts else None)
+        self.transaction.end(self._end_of(kept) if self.cuts else None)
 
     def take_gap(self, length: int) -> int | None:
         """Space between other things, all of it in the file, which may end inside its last MiB; None if none.
 
         It may hold anything. Whoever fails to have it named gives it back.
         """
-        self.keep_unexplained()
-        place = self.space.take(length)
+        place = self.space.find(length)
+        while place is not None and self._keep_within(self.space, place, length):
+            place = self.space.find(length)
         if place is not None:
+            self.space.claim(place, length)
             self._reach(place, length)
         return place
 

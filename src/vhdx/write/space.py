@@ -6,7 +6,6 @@ waits until the entry that named it is durably gone and nobody reads or writes i
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from vhdx import rules
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from vhdx.rules import Rule
 
 _FREE, _USED, _WAITING = 0, 1, 2
-_MARKED = re.compile(rb"\x01+")
 _KEPT_BEHIND_LIMIT = 1 << 20
 """Blocks that may keep space where the file does not reach: nobody writes so, and each costs memory."""
 
@@ -106,8 +104,8 @@ class Space:
             used[firsts + np.uint64(offset)] = _USED
         return True
 
-    def take(self, length: int) -> int | None:
-        """Free space between other things, marked as used; None if there is none so long.
+    def find(self, length: int) -> int | None:
+        """The first free space between other things; None if there is none so long.
 
         It may hold anything: nobody may take it for zeros.
         """
@@ -117,8 +115,7 @@ class Space:
         if first < 0:
             self._search_from[count] = max(start, len(self._map) - count + 1)
             return None
-        self._map[first : first + count] = bytes((_USED,)) * count
-        self._search_from[count] = first + count
+        self._search_from[count] = first
         return first * MIB
 
     def extend(self, length: int) -> int:
@@ -167,11 +164,11 @@ class Space:
         """A byte for each MiB of the file, 0 where it is free."""
         return bytes(self._map)
 
-    def keep_unexplained(self, kept: bytearray) -> None:
-        """Keep what is free and marked with a 1 in a map of the file: nobody knows whose it is."""
-        for found in _MARKED.finditer(kept, 0, len(self._map)):
-            first, stop = found.span()
-            self._map[first:stop] = bytes((_USED,)) * (stop - first)
+    def keep_run(self, file_offset: int, length: int) -> None:
+        """Keep a range as far as the map knows it: nobody knows whose it is."""
+        first, count = file_offset // MIB, length // MIB
+        count = max(0, min(count, len(self._map) - first))
+        self._map[first : first + count] = bytes((_USED,)) * count
 
     def give_back(self, file_offset: int, length: int) -> None:
         """Free space that no entry names any more, durably, or ever named."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.closing import ClosedAtEnd
 from vhdx.errors import UnsupportedImageError
+from vhdx.progress import to_nobody
 from vhdx.write.blocks import BlockWriter
 from vhdx.write.erase import Eraser
 from vhdx.write.items import ItemChange, NewItem, NoRoomError, RegionFullError, with_items, without_item
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from vhdx.format.metadata import MetadataEntry
     from vhdx.image.image import Image
+    from vhdx.progress import Advance
     from vhdx.storage.base import Storage
     from vhdx.write.sectors import Below
 
@@ -36,10 +38,12 @@ class Writer(ClosedAtEnd):
         image: Image,
         on_failure: Callable[[], None] = nobody_reads,
         below: Below | None = None,
+        advance: Advance = to_nobody,
     ) -> None:
         self._image = image
         self._geometry = image.geometry
         self.session = Session(file, image, on_failure)
+        self.session.advance = advance
         self._transaction = self.session.transaction
         self._blocks = BlockWriter(self.session, below)
         self._items = image.metadata.entries

@@ -34,6 +34,9 @@ class Guest:
     def steps(self, start: Entry) -> Iterator[Step]:
         return walk(self, start, self.tell)
 
+    def names(self, directory: Entry) -> Iterator[tuple[str, Entry | None]]:
+        return ((each.name, each if each.is_directory else None) for each in self.entries(directory))
+
     def entries(self, directory: Entry) -> Iterator[Entry]:
         for name, kind, what in directory.handle:
             self._count += 1

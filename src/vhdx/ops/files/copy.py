@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.errors import FileSystemError
 from vhdx.files.base import TYPE_OF_KIND, Kind
 from vhdx.files.host_names import host_name
-from vhdx.files.stream import BUFFER_SIZE
+from vhdx.files.sending import poured
 from vhdx.ops.files.target import Target
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int | None], None]
 
-_PIECE = BUFFER_SIZE
 _PLAIN_MODE = 0o777
 """What is kept of a mode where the owner is not: no file may act as somebody whom the guest chose."""
 
@@ -136,10 +135,9 @@ class Copier:
         content = self._tree.content(entry, stream)
         with self._target.new_file(parts) as descriptor:
             for start, length in content.data_ranges():
-                for offset in range(start, start + length, _PIECE):
-                    data = content.pread(min(_PIECE, start + length - offset), offset)
-                    _write(descriptor, data, offset)
-                    self._counts["bytes"] += len(data)
+                os.lseek(descriptor, start, os.SEEK_SET)
+                for count in poured(content, descriptor, length, start):
+                    self._counts["bytes"] += count
                     if self._progress is not None:
                         self._progress(self._counts["bytes"], None)
             os.ftruncate(descriptor, content.size)
@@ -184,13 +182,6 @@ class Copier:
     def _leave_out(self, sentence: str) -> None:
         self._counts["left_out"] += 1
         self._volume.tell(sentence)
-
-
-def _write(descriptor: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        done = os.pwrite(descriptor, view, offset)
-        view, offset = view[done:], offset + done
 
 
 def _times(entry: Entry) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import fnmatch
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.files.glob import matcher
+from vhdx.files.walk import twice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,6 +74,30 @@ def everything(volume: FileVolume, found: Found) -> Iterator[tuple[tuple[str, ..
     for step in volume.steps(found.entry):
         if not step.left and (step.parts or not found.entry.is_directory):
             yield (*found.parts, *step.parts), step.entry
+
+
+def paths(volume: FileVolume, found: Found) -> Iterator[str]:
+    """The paths of `everything`, which is quicker: no more is read than the names."""
+    if not found.entry.is_directory:
+        yield path_of(found.parts)
+        return
+    seen = {found.entry.identity}
+    waiting = [("".join(f"/{part}" for part in found.parts), volume.names(found.entry))]
+    while waiting:
+        above, names = waiting[-1]
+        for name, directory in names:
+            path = f"{above}/{name}"
+            if directory is None:
+                yield path
+            elif directory.identity in seen:
+                volume.tell(twice(path))
+            else:
+                seen.add(directory.identity)
+                yield path
+                waiting.append((path, volume.names(directory)))
+                break
+        else:
+            waiting.pop()
 
 
 def matching(volume: FileVolume, found: Found, pattern: str) -> Iterator[tuple[tuple[str, ...], Entry]]:

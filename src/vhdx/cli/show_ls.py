@@ -1,0 +1,95 @@
+"""What ``vhdx ls`` does and prints, however its command line was read."""
+
+from __future__ import annotations
+
+import stat
+import sys
+import time
+from functools import lru_cache
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from vhdx.cli.guest_volumes import Told, print_entries, volume_of
+from vhdx.cli.render import echo, standard
+from vhdx.files.base import TYPE_OF_KIND, Kind
+from vhdx.ops.files.listing import entries, everything, listed, path_of, paths
+from vhdx.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Unpack
+
+    from vhdx.cli.guest_volumes import Chosen
+    from vhdx.files.base import Entry
+    from vhdx.files.resolve import Found
+    from vhdx.files.volume import FileVolume
+
+_LINES_AT_ONCE = 500
+_MINUTE = 60 * 10**9
+
+
+def show(place: str, *, long: bool, recursive: bool, as_json: bool, **chosen: Unpack[Chosen]) -> int:
+    """List what is in a directory of a guest, or below it."""
+    told = Told()
+    with volume_of(place, told, **chosen) as (volume, path):
+        found = volume.find(path)
+        if as_json:
+            rows = everything(volume, found) if recursive else entries(volume, found)
+            print_entries(volume, (listed(parts, entry) for parts, entry in rows))
+        elif recursive:
+            _print_lines(_lines(volume, found) if long else map(printable, paths(volume, found)))
+        else:
+            _print_directory(volume, found, long=long)
+    return told.code
+
+
+def _lines(volume: FileVolume, found: Found) -> Iterator[str]:
+    return (_line(entry, path_of(parts), long=True) for parts, entry in everything(volume, found))
+
+
+def _print_lines(lines: Iterator[str]) -> None:
+    """Very many lines, not each by itself."""
+    output = standard(sys.stdout)
+    while together := list(islice(lines, _LINES_AT_ONCE)):
+        output.write("\n".join(together) + "\n")
+
+
+def _print_directory(volume: FileVolume, found: Found, *, long: bool) -> None:
+    for parts, entry in entries(volume, found):
+        name = parts[-1] if parts else "/"
+        echo(_line(entry, name, long=long))
+        for stream in volume.tree.streams(entry) if long else ():
+            size = volume.tree.content(entry, stream).size
+            as_file = entry._replace(kind=Kind.FILE, size=size)
+            echo(_line(as_file, f"{name}:{stream}", long=long))
+
+
+def _line(entry: Entry, name: str, *, long: bool) -> str:
+    if not long:
+        return printable(name)
+    arrow = "" if entry.target is None else f" -> {printable(entry.target)}"
+    owner = "-" if entry.uid is None else str(entry.uid)
+    group = "-" if entry.gid is None else str(entry.gid)
+    size = f"{entry.device[0]}, {entry.device[1]}" if entry.device else str(entry.size)
+    mode, when = _mode_text(entry.kind, entry.permissions), _time_text(entry.modified)
+    return f"{mode} {entry.links:>3} {owner:>5} {group:>5} {size:>12} {when} {printable(name)}{arrow}"
+
+
+@lru_cache(maxsize=256)
+def _mode_text(kind: Kind, permissions: int) -> str:
+    return stat.filemode(TYPE_OF_KIND[kind] | permissions)
+
+
+def _time_text(nanoseconds: int | None) -> str:
+    """A time in UTC; what no calendar has, as seconds."""
+    if nanoseconds is None:
+        return " " * 16
+    return _minute_text(nanoseconds // _MINUTE)
+
+
+@lru_cache(maxsize=256)
+def _minute_text(minutes: int) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.gmtime(minutes * 60))
+    except (OverflowError, ValueError, OSError):
+        return f"{minutes * 60:>16}"

@@ -1,0 +1,28 @@
+"""From the file of an image to another file of the host, by the kernel: nobody looks at the bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vhdx.extents import ExtentKind, merged
+from vhdx.storage.file import FileStorage
+
+if TYPE_CHECKING:
+    from vhdx.disk.opened import Disk
+
+
+def sent(disk: Disk, output: int, length: int, offset: int) -> int:
+    """How many bytes of a range, from its start on, were copied to where a descriptor stands.
+
+    0 where somebody has to read them and write them: zeros that are not stored, a log that is replayed in
+    memory, a disk that may change, a host that cannot.
+    """
+    if not disk.read_only or not disk.storages:
+        return 0
+    extent = next(merged(disk.extents(offset=offset, length=length)))
+    if extent.kind is not ExtentKind.DATA or extent.file_offset is None:
+        return 0
+    storage = disk.storages[extent.depth - 1]
+    if not isinstance(storage, FileStorage):
+        return 0
+    return storage.send(output, extent.length, extent.file_offset)

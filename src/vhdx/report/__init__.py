@@ -1,0 +1,1 @@
+"""Pictures of images for people who would rather look: one page of HTML that needs nothing else."""

@@ -1,0 +1,115 @@
+"""What a path leads to on Windows, whoever has it open: handles, identities, who holds it, other names."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from vhdx.storage import windows_api as api
+from vhdx.storage import windows_calls as calls
+from vhdx.storage import windows_holders as holders
+from vhdx.storage import windows_paths as paths
+
+assert sys.platform == "win32"
+
+if TYPE_CHECKING:
+    from vhdx.errors import ImageLockedError
+
+_LONGEST_PATH = 32768  # characters, as Windows has it
+ANYBODY = api.SHARE_READ | api.SHARE_WRITE | api.SHARE_DELETE
+
+
+def handle_of(path: str, access: int, share: int, how: int = api.OPEN_EXISTING, flags: int = 0) -> int:
+    flags |= api.FLAG_OVERLAPPED
+    handle = api.kernel32.CreateFileW(paths.opened_as(path), access, share, None, how, flags, None)
+    if handle == api.NO_HANDLE:
+        raise said(api.last_error(path), path)
+    return int(handle)
+
+
+def said(error: OSError, path: str) -> OSError | ImageLockedError:
+    """The error, or another that says who has the file."""
+    return holders.locked(path) if holders.is_locked(error) else error
+
+
+def identity_of(descriptor: calls.Descriptor) -> tuple[int, int]:
+    """Volume and number of the file: equal for two names of one file."""
+    with descriptor as handle:
+        return _identity(handle)
+
+
+def _identity(handle: int) -> tuple[int, int]:
+    found = api.IdInfo()
+    if api.kernel32.GetFileInformationByHandleEx(
+        handle, api.FILE_ID_INFO, ctypes.byref(found), ctypes.sizeof(found)
+    ):
+        return found.volume, found.file_high << 64 | found.file_low
+    older = api.HandleInfo()  # file systems that have only short numbers, shares for one
+    api.check(api.kernel32.GetFileInformationByHandle(handle, ctypes.byref(older)))
+    return older.volume, older.index_high << 32 | older.index_low
+
+
+def identity_at(path: str, *, follow: bool = True) -> tuple[int, int]:
+    """The same of the file under a name, or of the link that it is unless ``follow``, whoever has it open.
+
+    Raises OSError.
+    """
+    flags = api.FLAG_BACKUP_SEMANTICS | (0 if follow else api.FLAG_OPEN_REPARSE_POINT)
+    handle = handle_of(path, 0, ANYBODY, api.OPEN_EXISTING, flags)
+    try:
+        return _identity(handle)
+    finally:
+        api.kernel32.CloseHandle(handle)
+
+
+def pin(descriptor: calls.Descriptor) -> calls.Descriptor:
+    """Another opening of the file, that keeps nobody out, for its identity alone."""
+    return calls.Descriptor(handle_of(path_of(descriptor), 0, ANYBODY))
+
+
+def is_held(path: str) -> bool:
+    """Whether anybody has the file open, to read or to write it. Raises OSError."""
+    nobody_else = 0
+    handle = api.kernel32.CreateFileW(
+        paths.opened_as(path),
+        api.GENERIC_READ,
+        nobody_else,
+        None,
+        api.OPEN_EXISTING,
+        api.FLAG_OPEN_REPARSE_POINT,
+        None,
+    )
+    if handle != api.NO_HANDLE:
+        api.kernel32.CloseHandle(handle)
+        return False
+    error = api.last_error(path)
+    if holders.is_locked(error):
+        return True
+    raise error
+
+
+def rename(path: str, final: str, *, overwrite: bool) -> None:
+    """Give a file another name, durably, replacing another that nobody has open if that is wanted.
+
+    Raises FileExistsError, ImageLockedError where the other is open, OSError.
+    """
+    paths.refuse_as_new(final)
+    flags = api.MOVE_WRITES_THROUGH | (api.MOVE_REPLACES if overwrite else 0)
+    if not api.kernel32.MoveFileExW(paths.opened_as(path), paths.opened_as(final), flags):
+        error = api.last_error(final)
+        if error.errno == errno.EACCES and holders.users_of(
+            os.path.abspath(final)
+        ):  # all that Windows says of it
+            raise holders.locked(final)
+        raise said(error, final)
+
+
+def path_of(descriptor: calls.Descriptor) -> str:
+    """Where the file is now. Raises OSError."""
+    path = ctypes.create_unicode_buffer(_LONGEST_PATH)
+    with descriptor as handle:
+        api.check(api.kernel32.GetFinalPathNameByHandleW(handle, path, _LONGEST_PATH, 0))
+    return path.value
