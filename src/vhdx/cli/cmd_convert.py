@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.open import Format
     from vhdx.ops.make.carve import CarvedBlock
+    from vhdx.ops.make.cloning import Clone
     from vhdx.ops.make.convert import ConvertResult
 
 
@@ -55,6 +56,13 @@ if TYPE_CHECKING:
     "--no-sync",
     is_flag=True,
     help="Do not wait for the host's disk: after a loss of power TARGET may not be whole.",
+)
+@click.option(
+    "--clone",
+    type=click.Choice(["auto", "never", "always"]),
+    default="auto",
+    show_default=True,
+    help="Share space with SOURCE where the file system can; then nothing is looked through for zeros.",
 )
 @click.option("--verify", is_flag=True, help="Read a block device back, and compare.")
 @click.option(
@@ -97,6 +105,7 @@ def convert(
     force_share: bool,
     force: bool,
     no_sync: bool,
+    clone: Clone,
     verify: bool,
     salvage: bool,
     state: str | None,
@@ -164,6 +173,7 @@ def convert(
             salvage=salvage,
             state=state,
             sync=not no_sync,
+            clone=clone,
             verify=verify,
             ignore_bitmaps=ignore_bitmaps,
             carve_to=carve,

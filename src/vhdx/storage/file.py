@@ -275,6 +275,23 @@ class FileStorage:
         with self._naming():
             return host.punch(self._descriptor, file_offset, length)
 
+    def clone_from(self, source: FileStorage, source_offset: int, length: int, file_offset: int) -> bool:
+        """Share the space of a range of another file; False where the file system cannot.
+
+        All three numbers are multiples of the file system's blocks.
+        """
+        with self._growing if self._is_dense else contextlib.nullcontext():
+            if self._is_dense:
+                self._fill_up(file_offset)
+            with self._naming(length):
+                return host.clone_range(
+                    source._descriptor, source_offset, length, self._descriptor, file_offset
+                )
+
+    def shared_unit(self) -> int:
+        """The blocks of the file system, which files may share; 0 where they cannot."""
+        return host.shared_unit(self._descriptor)
+
     def reserve(self, file_offset: int, length: int) -> bool:
         """Claim space on the host for a range without changing the file's length.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.free_space import VolumeSelection
 from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.carving import Carving, damaged_image
+from vhdx.ops.make.cloning import NOT_SHARED, SHARED, NotSharedError, can_be_tried
+from vhdx.ops.make.cloning import clone as share
 from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.ops.make.destination import FileDestination, destination_of
 from vhdx.ops.make.opening import open_source
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from vhdx.extents import Doubt
     from vhdx.known import KnownDisk
     from vhdx.ops.make.carve import CarvedBlock
+    from vhdx.ops.make.cloning import Clone
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.writing import Destination, Writing
     from vhdx.progress import Progress
@@ -68,6 +72,7 @@ def convert(
     state: str | os.PathLike[str] | None = None,
     sync: bool = True,
     verify: bool = False,
+    clone: Clone = "auto",
     on_doubt: Callable[[Doubt], None] | None = None,
     ignore_bitmaps: bool = False,
     discard_free: bool = False,
@@ -96,10 +101,13 @@ def convert(
     of a stored block of a VHD without a parent as it stands, as QEMU does. ``sync=False`` returns when the
     host has taken everything, without waiting for its disk: a loss of power may then leave a target that is
     not whole. ``known`` is what you know of a disk to be salvaged whose metadata are lost.
-    ``target`` may be a block device of Linux that nobody uses, with ``overwrite``: it gets the disk itself if
-    that fits, zeros included, and the backup of a GPT at its end. ``verify`` reads it back and compares.
-    ``state`` is a map file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``: the
-    target is written in its place, and a later call goes on where this one was broken off.
+    ``clone`` shares the space of what is stored where source and target are files of one file system that
+    can (XFS, btrfs and others): nothing is read then, and zeros that are stored stay stored; ``"never"``
+    does not, ``"always"`` raises ValueError where it cannot. ``target`` may be a block device of Linux that
+    nobody uses, with ``overwrite``: it gets the disk itself if that fits, zeros included, and the backup of
+    a GPT at its end. ``verify`` reads it back and compares. ``state`` is a map file, as GNU ddrescue has
+    them, of a conversion to a raw target with ``salvage``: the target is written in its place, and a later
+    call goes on where this one was broken off.
     ``carve_to`` is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX to be salvaged
     that no table names any more: each in a file named by its place; ``on_carved`` is called with each.
 
@@ -136,7 +144,9 @@ def convert(
             is_raw = salvage and isinstance(destination, FileDestination) and destination.format == "raw"
             how = _Resuming(target, os.fspath(state), overwrite=overwrite, is_raw=is_raw)
             return _resumed(opened, how, on_doubt, progress)
-        made = _made(opened, destination, chosen, salvage=salvage, carving=carving, progress=progress)
+        made = _made(
+            opened, destination, chosen, salvage=salvage, clone=clone, carving=carving, progress=progress
+        )
         doubts = _report_doubts(opened, on_doubt)
         remarks = (*opened.remarks(), *made.remarks)
         carved = 0 if carving is None else carving.run(progress)
@@ -170,6 +180,7 @@ def _made(
     options: ImageOptions,
     *,
     salvage: bool,
+    clone: Clone,
     carving: Carving | None,
     progress: Progress | None,
 ) -> _Made:
@@ -183,7 +194,11 @@ def _made(
     with destination.opened(target, read, disk_size, left_over.append) as writing:
         if carving is not None:
             carving.prepare()
-        written = _copy(read, writing, progress)
+        written = None if salvage else _shared(read, writing, clone, progress)
+        if written is not None and target.is_fixed:
+            left_over.append(SHARED)
+        if written is None:
+            written = _copy(read, writing, progress)
         if disk_size is None:
             disk_size = target.disk_size(source.size or 0, rounding)
         file_size = writing.sink.finish(disk_size)
@@ -227,6 +242,18 @@ def _report(doubts: Iterable[Doubt], on_doubt: Callable[[Doubt], None] | None) -
         if on_doubt is not None:
             on_doubt(doubt)
     return count
+
+
+def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress | None) -> int | None:
+    """Share what is stored of the source; how many bytes, None where it is to be copied."""
+    if clone == "never":
+        return None
+    if can_be_tried(source, writing):
+        with contextlib.suppress(NotSharedError):
+            return share(source, writing, progress)
+    if clone == "always":
+        raise ValueError(NOT_SHARED)
+    return None
 
 
 def _copy(source: Source, writing: Writing, progress: Progress | None) -> int:

@@ -56,7 +56,7 @@ class FileDestination(NamedTuple):
     ) -> Iterator[Writing]:
         """The file under a temporary name, published at the end."""
         with new_file(self.path, overwrite=self.overwrite, sync=self.sync, remark=remark) as storage:
-            yield Writing(made.sink(storage, disk_size), storage.start_writing_back)
+            yield Writing(made.sink(storage, disk_size), storage.start_writing_back, storage)
 
 
 class PipeDestination(NamedTuple):

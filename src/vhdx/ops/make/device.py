@@ -81,6 +81,7 @@ class _DeviceSink:
     """Writes data and zeros; ``end`` is where the disk ends, None as long as that is not known."""
 
     reserved = True
+    span = MIB
 
     def __init__(self, storage: DeviceStorage, disk_size: int | None) -> None:
         self._storage = storage
@@ -93,6 +94,10 @@ class _DeviceSink:
         if storage.read(len(SIGNATURE), last) == SIGNATURE:  # else programs would restore the old table
             storage.zero(last, storage.sector_size)
         storage.flush()
+
+    def place(self, offset: int) -> int:
+        """Where it stands on the disk."""
+        return offset
 
     def put(self, data: memoryview, offset: int) -> None:
         """Write data, and zeros in front of them. Raises OSError where the device ends."""

@@ -54,6 +54,7 @@ class StreamSource:
     free = None
     told = ()
     waits = True
+    is_changed = False
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream

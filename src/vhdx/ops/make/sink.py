@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from vhdx.build.vhd import new_footer
 from vhdx.format import vhd
 from vhdx.ops.make.plan import VHD_TOO_LARGE
+from vhdx.units import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,6 +22,13 @@ class Sink(Protocol):
     def reserved(self) -> bool:
         """False where space was to be reserved on the host and could not be."""
 
+    @property
+    def span(self) -> int:
+        """Multiples of so many bytes are where what stands in one piece in the file ends."""
+
+    def place(self, offset: int) -> int:
+        """The file offset of a byte of the disk; asked for in ascending order, as pieces come."""
+
     def put(self, data: memoryview, offset: int) -> None:
         """Write data to a disk offset."""
 
@@ -33,8 +41,14 @@ class RawSink:
 
     reserved = True
 
+    span = GIB
+
     def __init__(self, storage: Output) -> None:
         self._storage = storage
+
+    def place(self, offset: int) -> int:
+        """Where it stands on the disk."""
+        return offset
 
     def put(self, data: memoryview, offset: int) -> None:
         """Write data where it belongs."""
@@ -89,6 +103,7 @@ class BlockSink:
         self._storage = storage
         self._builder = builder
         self._block_shift = block_size.bit_length() - 1
+        self.span = block_size
         self._block = -1
         self._place = 0
 
@@ -97,12 +112,16 @@ class BlockSink:
         """Whether the host could reserve the space of a fixed image."""
         return self._builder.reserved
 
-    def put(self, data: memoryview, offset: int) -> None:
-        """Write data into its block."""
+    def place(self, offset: int) -> int:
+        """In the block that it is in, which gets its place now."""
         block = offset >> self._block_shift
         if block != self._block:
             self._block, self._place = block, self._builder.place(block)
-        self._storage.write_at(data, self._place + offset - (block << self._block_shift))
+        return self._place + offset - (block << self._block_shift)
+
+    def put(self, data: memoryview, offset: int) -> None:
+        """Write data into its block."""
+        self._storage.write_at(data, self.place(offset))
 
     def finish(self, disk_size: int) -> int:
         """Write what points at the blocks."""

@@ -48,6 +48,10 @@ class Source(Protocol):
         """What is left out because file systems call it free; None for nothing."""
 
     @property
+    def is_changed(self) -> bool:
+        """Whether something lies over what the disk's files hold."""
+
+    @property
     def waits(self) -> bool:
         """Whether reads may wait for somebody who writes, so that they cannot be broken off."""
 
@@ -99,6 +103,7 @@ class DiskSource:
         self.size: int | None = own if size is None else size
         self._disk = disk
         self._patches = patches
+        self.is_changed = bool(patches)
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs, in order, that may hold something."""

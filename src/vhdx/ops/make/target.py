@@ -41,6 +41,11 @@ class Target(NamedTuple):
         return vhd.SECTOR_SIZE if self.format == "vhd" else None
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether it is said to have all its space."""
+        return self.format == "vhd" and not self.is_dynamic if self.plan is None else self.plan.fixed
+
+    @property
     def block_size(self) -> int | None:
         """Of what is stored in blocks."""
         if self.plan is not None:

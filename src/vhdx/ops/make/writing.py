@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from vhdx.ops.make.sink import Sink
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.target import Target
+    from vhdx.storage.file import FileStorage
 
 
 class Writing(NamedTuple):
@@ -20,6 +21,8 @@ class Writing(NamedTuple):
 
     sink: Sink
     start_writing_back: Callable[[], None]
+    storage: FileStorage | None = None
+    """The new file, where it is one."""
 
 
 class Destination(Protocol):
