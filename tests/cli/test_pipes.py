@@ -108,6 +108,11 @@ def test_a_format_must_be_said(folder: Path) -> None:
     assert "say -O raw, -O vhdx or -O vhd" in run("convert", folder / "a.vhdx", "-").sentence
 
 
+def test_space_cannot_be_shared_with_a_pipe(folder: Path) -> None:
+    piped = Piped("convert", "-O", "vhdx", "--clone", "always", folder / "a.vhdx", "-", code=USAGE)
+    assert piped.out == b""
+
+
 def test_nothing_is_written_into_a_file_of_the_source(folder: Path, tmp_path: Path) -> None:
     source = tmp_path / "a.vhdx"
     before = (folder / "a.vhdx").read_bytes()

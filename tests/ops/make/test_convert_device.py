@@ -64,6 +64,7 @@ def test_each_way_to_zeros(source: Path, device: Path, monkeypatch: pytest.Monke
     [
         ({}, "say --force"),
         ({"overwrite": True, "target_format": "vhdx"}, "gets the disk itself"),
+        ({"overwrite": True, "clone": "always"}, "cannot share space"),
     ],
 )
 def test_what_is_refused(source: Path, device: Path, options: dict[str, object], words: str) -> None:

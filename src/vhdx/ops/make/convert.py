@@ -136,6 +136,8 @@ def convert(
         ) as opened,
     ):
         destination.refuse_source(opened)
+        if clone == "always" and not isinstance(destination, FileDestination):
+            raise ValueError(NOT_SHARED)  # before anything is written over
         carving = None
         if carve_to is not None:
             image = damaged_image(opened, salvage=salvage and state is None)
