@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SUBJECTS = (
     "reads",
     "conversion",
+    "clones",
     "huge",
     "start",
     "writes",

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from vhdx.ops.resize import ResizeResult, resize
     from vhdx.ops.trim_free import TrimResult, trim_free
     from vhdx.partitions.table import Partition, PartitionTable
+    from vhdx.storage.sparse import sparse
 
 __all__ = [
     "ApplyResult",
@@ -127,6 +128,7 @@ __all__ = [
     "resize",
     "set_properties",
     "set_user_item",
+    "sparse",
     "trim_free",
     "undo_repair",
     "user_items",
@@ -174,6 +176,7 @@ _HOMES = {
     "vhdx.ops.resize": ("ResizeResult", "resize"),
     "vhdx.ops.trim_free": ("TrimResult", "trim_free"),
     "vhdx.partitions.table": ("Partition", "PartitionTable"),
+    "vhdx.storage.sparse": ("sparse",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _OTHER_NAMES = {"open": "open_any", "info": "info_any"}

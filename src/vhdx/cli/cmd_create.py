@@ -18,6 +18,7 @@ from vhdx.cli.options import (
     image_options,
     json_option,
     parent_policy,
+    sparse_option,
     verbose_option,
 )
 from vhdx.cli.render import print_json, progress_bar, shown
@@ -51,6 +52,7 @@ _KINDS = ("fat12", "fat16", "fat32", "exfat", "ext2", "ext3", "ext4", "ntfs", "x
 @force_option
 @json_option
 @verbose_option
+@sparse_option
 def create(
     image: str,
     size: int | None,

@@ -13,6 +13,7 @@ from vhdx.cli.options import (
     chain_options,
     json_option,
     parent_policy,
+    sparse_option,
     verbose_option,
     warn_if_tracked,
 )
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @chain_options
 @json_option
 @verbose_option
+@sparse_option
 def merge(
     child: str,
     *,

@@ -24,6 +24,7 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
     refuse_to_orphan,
+    sparse_option,
     warn_if_tracked,
 )
 from vhdx.errors import VhdxError
@@ -71,6 +72,7 @@ class Writing(NamedTuple):
 @orphans_option
 @chain_options
 @force_share_option
+@sparse_option
 def mount(
     image: str,
     directory: str,

@@ -22,6 +22,7 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
     refuse_to_orphan,
+    sparse_option,
     warn_if_tracked,
 )
 from vhdx.cli.render import EXIT_DOUBTS, print_doubt
@@ -115,6 +116,7 @@ class _Opening(NamedTuple):
 @click.option("--insecure", is_flag=True, help="Let everybody connect who can reach the address.")
 @orphans_option
 @chain_options
+@sparse_option
 def serve(
     images: tuple[str, ...],
     *,

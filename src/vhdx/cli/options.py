@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.opened import Disk
     from vhdx.disk.places import ParentPolicy
+    from vhdx.storage.sparse import Sparse
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -107,7 +108,7 @@ class File(click.Path):
 
 
 class Target(click.Path):
-    """A file that is made or changed. Not ``-``: until pipes can be written to, no option lets it pass."""
+    """A file that is made or changed. Not ``-``: no image is changed in a pipe."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from vhdx.storage.file import refuse_standard_output  # noqa: PLC0415  parsing options needs no library
@@ -137,6 +138,13 @@ def warn_if_tracked(image: str) -> None:
         from vhdx.text import printable  # noqa: PLC0415
 
         echo(printable(f"vhdx: {image}: {sentence}"), err=True)
+
+
+class Output(Target):
+    """Where a disk is written to: what a `Target` is, and ``-`` for standard output."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "-" else super().convert(value, param, ctx)
 
 
 class Seconds(click.ParamType[float]):
@@ -214,7 +222,26 @@ FILE = File(readable=False)
 """A file that is read."""
 TARGET = Target(readable=False)
 """A file that is made or changed."""
+OUTPUT = Output(readable=False, allow_dash=True)
+"""A place that a disk is written to."""
 
+
+def _follow(context: click.Context, _option: click.Parameter, wanted: Sparse) -> None:
+    if wanted != "auto":
+        from vhdx.storage.sparse import sparse  # noqa: PLC0415  parsing options needs no library
+
+        context.with_resource(sparse(wanted))
+
+
+sparse_option = click.option(
+    "--sparse",
+    type=click.Choice(["auto", "never", "always"]),
+    default="auto",
+    show_default=True,
+    expose_value=False,
+    callback=_follow,
+    help="Holes in files: auto makes none where Windows would refuse the file for them, such as on NTFS.",
+)
 volume_options = together(
     click.option("--swap", is_flag=True, help="With free space: also that of swap areas."),
     click.option(

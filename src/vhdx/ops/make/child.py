@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vhdx.build.build import UserItem
+from vhdx.build.plan import UserItem
 from vhdx.disk.places import is_below
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, locator
@@ -20,7 +20,7 @@ from vhdx.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.build.build import ImagePlan
+    from vhdx.build.plan import ImagePlan
     from vhdx.disk.chain import VhdxDisk
     from vhdx.image.image import Image
     from vhdx.ops.make.plan import ImageOptions
