@@ -28,6 +28,7 @@ SUBJECTS = (
     "check",
     "looking",
     "serve",
+    "mounted",
     "filesystems",
     "discard",
     "shrink",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -88,7 +89,14 @@ def _named(value: Any) -> Any:
         from vhdx.ops.wsl import is_address, path_of  # noqa: PLC0415  only who names disks so waits for it
 
         return path_of(value) if is_address(value) else value
-    return value
+    return with_variables(value) if os.name == "nt" and isinstance(value, str) else value
+
+
+def with_variables(path: str) -> str:
+    """The path with what ``%NAME%`` stands for, which PowerShell leaves; a file of that name goes first."""
+    if "%" not in path or os.path.lexists(path):
+        return path
+    return re.sub("%([^%]+)%", lambda found: os.environ.get(found[1], found[0]), path)
 
 
 class File(click.Path):
