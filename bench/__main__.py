@@ -29,11 +29,13 @@ SUBJECTS = (
     "check",
     "looking",
     "serve",
+    "mounted",
     "filesystems",
     "discard",
     "shrink",
     "guest_files",
     "salvage",
+    "fleet",
 )
 RESULTS = Path(__file__).with_name("results") / "latest.json"
 

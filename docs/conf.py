@@ -7,7 +7,7 @@ author = "the makers of vhdx"
 version = release = __version__
 language = "en"
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx_click"]
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!vhdx\.)(?!Disk$).*"),  # types of Python, and aliases that stand for several
@@ -18,6 +18,9 @@ nitpick_ignore_regex = [
 ]
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
 autodoc_typehints = "signature"
 autodoc_member_order = "bysource"
 autodoc_class_signature = "separated"

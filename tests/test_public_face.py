@@ -26,6 +26,11 @@ PACKAGES = [
 FACE = {
     *(
         "open",
+        "ApplyResult",
+        "IncrementResult",
+        "apply_increment",
+        "create_increment",
+        "export_changes",
         "create",
         "convert",
         "repair",

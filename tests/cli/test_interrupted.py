@@ -32,6 +32,7 @@ FATES = {
 }
 """What is said of changes that not every image is whole before."""
 ELSEWHERE = {
+    "apply": "is broken off everywhere: tests/chains/test_apply.py",
     "completion": "opens no file",
     "help": "opens no file",
     "wsl": "asks the registry, and looks into disks as info does",
@@ -40,6 +41,7 @@ ELSEWHERE = {
     "serve": "Ctrl-C is how it ends: test_serve.py",
     "mount": "Ctrl-C is how it ends: tests/mount",
     "unmount": "opens no image to change it: tests/mount",
+    "fleet": "one of many images may be under way: tests/fleet/test_command.py",
 }
 
 
@@ -89,6 +91,7 @@ MAKING = [
     Case(chain, "convert tuesday.avhdx new.raw", "new.raw"),
     Case(chain, "convert sunday.vhdx tuesday.avhdx --force -O raw", "tuesday.avhdx"),
     Case(chain, "create new.vhdx 1G", "new.vhdx"),
+    Case(chain, "report tuesday.avhdx -o new.html", "new.html"),
     Case(chain, "create new.avhdx --parent tuesday.avhdx", "new.avhdx"),
 ]
 READING = [

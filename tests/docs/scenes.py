@@ -159,6 +159,27 @@ def several(folder: Path) -> None:
     vhdx.convert(folder / "vm.vhdx", folder / "vm.raw")
 
 
+def estate(folder: Path) -> None:
+    """Profile disks, one of which is damaged, and a chain that has lost its base."""
+    (folder / "profiles").mkdir()
+    for number, name in enumerate(("anna", "berta", "carl", "dora")):
+        vhdx.create(folder / "profiles" / f"{name}.vhdx", "1G", block_size=MIB)
+        with vhdx.open(folder / "profiles" / f"{name}.vhdx", "r+") as disk:
+            disk.pwrite(pattern(number, (number + 2) * MIB), 0)
+    with vhdx.open(folder / "profiles" / "dora.vhdx", "r+") as disk:
+        disk.trim(length=3 * MIB, offset=MIB)
+    overwrite(
+        folder / "profiles" / "carl.vhdx",
+        3 * MIB + 8,
+        (folder / "profiles" / "carl.vhdx").read_bytes()[3 * MIB :][:8],
+    )
+    chain(folder)
+    (folder / "vms").mkdir()
+    for name in ("sunday.vhdx", "monday.avhdx", "tuesday.avhdx"):
+        (folder / name).rename(folder / "vms" / name)
+    (folder / "vms" / "sunday.vhdx").rename(folder / "sunday-moved.vhdx")
+
+
 SCENES: dict[str, Callable[[Path], None]] = {
     scene.__name__: scene
     for scene in (
@@ -166,6 +187,7 @@ SCENES: dict[str, Callable[[Path], None]] = {
         checkpoints,
         damaged,
         dirty,
+        estate,
         guest,
         guests,
         mountable,

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing, making
-from vhdx.cli.options import DISK_ID, FILE, TARGET, json_option, orphans_option, sparse_option
+from vhdx.cli.options import (
+    DISK_ID,
+    FILE,
+    TARGET,
+    json_option,
+    orphans_option,
+    sparse_option,
+    verbose_option,
+)
 from vhdx.cli.render import print_json, shown, standard
 from vhdx.text import printable
 from vhdx.units import MIB
@@ -32,6 +40,7 @@ def metadata() -> None:
 @metadata.command("list")
 @_image
 @json_option
+@verbose_option
 def list_items(image: str, *, as_json: bool) -> None:
     """List the user items of IMAGE."""
     from vhdx.ops.metadata import item_list  # noqa: PLC0415  --help needs no library

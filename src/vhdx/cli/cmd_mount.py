@@ -25,6 +25,7 @@ from vhdx.cli.options import (
     partition_option,
     refuse_to_orphan,
     sparse_option,
+    warn_if_tracked,
 )
 from vhdx.errors import VhdxError
 from vhdx.text import command, printable
@@ -194,6 +195,7 @@ def _prepare(image: str, disk: Disk, writing: Writing) -> None:
 
     if disk.format == "raw" and not writing.is_format_said:
         raise click.UsageError(RAW_IS_SAID.format(image))
+    warn_if_tracked(image)
     if isinstance(disk, VhdxDisk):
         refuse_to_orphan(image, disk, force=writing.force)
         with changing(image=image):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -88,7 +90,14 @@ def _named(value: Any) -> Any:
         from vhdx.ops.wsl import is_address, path_of  # noqa: PLC0415  only who names disks so waits for it
 
         return path_of(value) if is_address(value) else value
-    return value
+    return with_variables(value) if os.name == "nt" and isinstance(value, str) else value
+
+
+def with_variables(path: str) -> str:
+    """The path with what ``%NAME%`` stands for, which PowerShell leaves; a file of that name goes first."""
+    if "%" not in path or os.path.lexists(path):
+        return path
+    return re.sub("%([^%]+)%", lambda found: os.environ.get(found[1], found[0]), path)
 
 
 class File(click.Path):
@@ -109,6 +118,8 @@ class Target(click.Path):
             refuse_as_target(os.fspath(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if ctx is not None:
+            ctx.call_on_close(partial(_warn_at_end, ctx, os.fspath(value)))
         return super().convert(value, param, ctx)
 
 
@@ -117,6 +128,23 @@ class Output(Target):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value if value == "-" or "://" in value else super().convert(value, param, ctx)
+
+
+def _warn_at_end(ctx: click.Context, image: str) -> None:
+    """When the verb has ended, and it is known whether it was to change something."""
+    if not ctx.params.get("dry_run"):
+        warn_if_tracked(image)
+
+
+def warn_if_tracked(image: str) -> None:
+    """Say on standard error if Windows tracks the changes of an image that is or was to be changed."""
+    from vhdx.ops.tracking import unseen  # noqa: PLC0415  parsing options needs no library
+
+    sentence = unseen(image)
+    if sentence is not None:
+        from vhdx.text import printable  # noqa: PLC0415
+
+        echo(printable(f"vhdx: {image}: {sentence}"), err=True)
 
 
 class Seconds(click.ParamType[float]):

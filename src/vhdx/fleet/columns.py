@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
+from vhdx.text import printable
+
 SCHEMA = 1
 """The version of these columns, which every row carries."""
 Row: TypeAlias = dict[str, Any]
@@ -28,7 +30,7 @@ def _columns(*rows: tuple[str, str, str]) -> tuple[Column, ...]:
 COMMON = _columns(
     ("schema", "int64", "version of these columns"),
     ("verb", "string", "what was done"),
-    ("path", "string", "the image; bytes of its name that are no text as `\\xNN`"),
+    ("path", "string", "the image; what of its name is no text as escapes, `\\xff`"),
     ("size", "int64", "length of its file, bytes"),
     ("mtime_ns", "int64", "when its file was last changed, nanoseconds since 1970"),
     ("format", "string", "`vhdx`, `vhd` or `raw`"),
@@ -145,7 +147,5 @@ def worst(*results: str | None) -> str | None:
 
 
 def text_of(path: str) -> str:
-    """A path as reports have it: UTF-8 whatever its bytes are."""
-    if path.isascii():
-        return path
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """A path as reports have it: one line of UTF-8, whatever its bytes are."""
+    return printable(path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from vhdx.errors import ImageLockedError, VhdxError, error_code
 from vhdx.fleet.columns import text_of
-from vhdx.text import printable
 
 if TYPE_CHECKING:
     from vhdx.fleet.columns import Row
 
+_LONGEST = 500
+"""Characters of a sentence."""
 WORKER_DIED = "worker-died"
 OUT_OF_MEMORY = "memory"
 TOO_LONG = "time"
@@ -20,7 +21,7 @@ UNEXPECTED = "unexpected"
 
 def failed(code: str, sentence: str) -> Row:
     """A failure as columns."""
-    return {"result": "failed", "error_code": code, "error": printable(text_of(sentence))}
+    return {"result": "failed", "error_code": code, "error": text_of(sentence.strip()[:_LONGEST])}
 
 
 def failure(error: BaseException) -> Row:

@@ -58,12 +58,12 @@ def _identity(path: str, policy: ParentPolicy) -> Identity:
         return found
     try:
         member = member_of(path, policy)
-        return found if member is None else _of(found, member)
+        return found if member is None else _of_image(found, member)
     except (VhdxError, OSError, ValueError):
         return found
 
 
-def _of(found: Identity, member: Member) -> Identity:
+def _of_image(found: Identity, member: Member) -> Identity:
     image = member.found
     return found._replace(
         format=image.format,

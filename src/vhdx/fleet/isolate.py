@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from vhdx.fleet.task import Task
 
 _MODULE = "vhdx.fleet.isolated"
+_FEW_THREADS = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""Threads that numpy would start for what is not done here need addresses, of which there are few."""
 ANSWERED = 0
 NO_MEMORY = 70
 """How such a process ends when it ran out of memory where nothing could be told any more."""
@@ -58,6 +61,7 @@ def _run(request: Any, options: FleetOptions, seconds: float) -> subprocess.Comp
         stderr=subprocess.DEVNULL,
         timeout=seconds,
         check=False,
+        env={**os.environ, **_FEW_THREADS},
     )
 
 

@@ -20,12 +20,12 @@ from vhdx.fleet.verbs import answer
 def main() -> None:
     """Answer one question within the limits of the command line."""
     _limit(int(sys.argv[1]))
-    question, asked = pickle.load(sys.stdin.buffer)  # noqa: S301  whoever started us wrote it
     try:
-        found = _ANSWERS[question](asked)
-    except MemoryError:
+        question, asked = pickle.load(sys.stdin.buffer)  # noqa: S301  whoever started us wrote it
+        answered = json.dumps(_ANSWERS[question](asked))
+    except (MemoryError, ImportError):  # a library that finds no room for itself cannot be imported
         os._exit(NO_MEMORY)  # nothing else is sure to go well
-    sys.stdout.write(json.dumps(found))
+    sys.stdout.write(answered)
     sys.stdout.flush()
     os._exit(0)
 
@@ -42,7 +42,7 @@ def _limit(memory: int) -> None:
 def _answered(task: Any) -> Any:
     try:
         return answer(task)
-    except MemoryError:
+    except (MemoryError, ImportError):
         raise
     except Exception as error:  # noqa: BLE001  whatever one image does is a row
         return failure(error)

@@ -13,7 +13,7 @@ from vhdx.fleet.columns import RESULTS, text_of
 from vhdx.ops.tree import FOUND, LOOP, parent_among
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     from vhdx.fleet.columns import Row
     from vhdx.fleet.identity import Identity
@@ -54,6 +54,17 @@ class Planned(NamedTuple):
     parent_state: str | None
     level: int
     above: str | None
+
+
+class _Child(NamedTuple):
+    """What an image says of its parent."""
+
+    number: int
+    place: bytes
+    format: str
+    parent: bytes | None
+    named: bytes | None
+    linkages: str
 
 
 class Plan:
@@ -103,8 +114,8 @@ class Plan:
         """Find parents by their identities, and who comes before whom; the number of levels."""
         self._base.execute("CREATE INDEX own ON image (own)")
         self._base.execute("CREATE INDEX parent ON image (parent)")
-        for row in self._each("id, place, parent, named, linkages", "parent_state IS NOT NULL"):
-            self._link(*row)
+        for row in self._each("id, place, format, parent, named, linkages", "parent_state IS NOT NULL"):
+            self._link(_Child._make(row))
         return self._arrange()
 
     def _each(self, columns: str, condition: str) -> Iterator[Any]:
@@ -120,24 +131,24 @@ class Plan:
             last = rows[-1][0]
             yield from rows
 
-    def _link(
-        self, number: int, place: bytes, parent: bytes | None, named: bytes | None, linkages: str
-    ) -> None:
-        state = FOUND
+    def _link(self, child: _Child) -> None:
+        parent, state = child.parent, FOUND
         if parent is None:
-            name = None if named is None else os.fsdecode(named)
-            same = {each: each for each in self._places_of(linkages.split(), number)}
-            found, state = parent_among(os.fsdecode(place), name, same)
+            name = None if child.named is None else os.fsdecode(child.named)
+            same = {each: each for each in self._places_of(child)}
+            found, state = parent_among(os.fsdecode(child.place), name, same)
             parent = None if found is None else os.fsencode(found)
         self._base.execute(
-            "UPDATE image SET parent = ?, parent_state = ? WHERE id = ?", (parent, state, number)
+            "UPDATE image SET parent = ?, parent_state = ? WHERE id = ?", (parent, state, child.number)
         )
 
-    def _places_of(self, identities: Sequence[str], besides: int) -> Iterator[str]:
-        """Where images with one of some identities are."""
-        for own in identities:
-            question = f"SELECT place FROM image WHERE own = ? AND id != ? ORDER BY place LIMIT {_SAME}"  # noqa: S608
-            for (place,) in self._base.execute(question, (own, besides)):
+    def _places_of(self, child: _Child) -> Iterator[str]:
+        """Where the images are that have an identity by which a child knows its parent."""
+        for own in child.linkages.split():
+            question = (
+                "SELECT place FROM image WHERE own = ? AND format = ? AND id != ? ORDER BY place LIMIT ?"
+            )
+            for (place,) in self._base.execute(question, (own, child.format, child.number, _SAME)):
                 yield os.fsdecode(place)
 
     def _arrange(self) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LINES = {".jsonl": LinesReport, ".csv": CsvReport}
 PAGE = ".html"
-SUFFIXES = (".parquet", ".csv", ".jsonl")
+SUFFIXES = (".parquet", ".csv", ".jsonl", PAGE)
 
 
 def open_report(path: str, verb: str, *, go_on: bool = False, overwrite: bool = False) -> Report:
@@ -31,6 +31,10 @@ def open_report(path: str, verb: str, *, go_on: bool = False, overwrite: bool = 
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
     if kind in _LINES:
         return _LINES[kind](path, columns, go_on=go_on)
+    if kind == PAGE:
+        from vhdx.fleet.page import PageReport  # noqa: PLC0415  as Parquet, an extra
+
+        return PageReport(path, verb)
     from vhdx.fleet.parquet import ParquetReport, PartsReport, forget_parts  # noqa: PLC0415
 
     if kind == ".parquet":

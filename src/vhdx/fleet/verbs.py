@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from vhdx.fleet.columns import CHANGING, text_of
 from vhdx.fleet.stopping import going_on
 from vhdx.storage.stream import is_url
-from vhdx.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -170,7 +169,12 @@ def _hash(path: str, options: FleetOptions) -> Row:
     from vhdx.ops.hash import content_hash  # noqa: PLC0415
 
     found = content_hash(path, parents=options.parents, lock=options.lock)
-    return {"algorithm": found.algorithm, "hash": found.digest, "virtual_size": found.virtual_size}
+    return {
+        "format": found.format,
+        "virtual_size": found.virtual_size,
+        "algorithm": found.algorithm,
+        "hash": found.digest,
+    }
 
 
 def _compact(path: str, options: FleetOptions) -> Row:
@@ -219,13 +223,13 @@ def _convert(path: str, options: FleetOptions) -> Row:
     }
 
 
-def _kinds(found: Iterable[FileSystemOn]) -> str:
-    return ", ".join(each.kind for each in found)
+def _kinds(found: Iterable[FileSystemOn]) -> str | None:
+    return _text(", ".join(each.kind for each in found))
 
 
 def _text(words: str) -> str | None:
-    """Words out of an image, harmless; None instead of none."""
-    return printable(text_of(words)) or None
+    """Words out of an image, harmless; None where there are none."""
+    return text_of(words) or None
 
 
 ASKED: dict[str, Callable[[str, FleetOptions], Row]] = {

@@ -18,6 +18,7 @@ from vhdx.filesystems.base import FileSystem
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
 from vhdx.image.states import PRESENT
+from vhdx.ops.tracking import tracking_files
 from vhdx.rules import Finding, Place
 from vhdx.storage.file import FileStorage
 from vhdx.text import brief
@@ -127,6 +128,8 @@ class ImageInfo(NamedTuple):
     chain: tuple[LayerInfo, ...] | None
     partition_table: TableInfo | None
     file_systems: tuple[FileSystemOn, ...] | None
+    tracking_files: tuple[str, ...]
+    """Files of Windows' change tracking beside the image."""
     notes: tuple[Note, ...]
 
 
@@ -285,6 +288,7 @@ def _image_info(
         chain=layers,
         partition_table=None if disk is None else table_info(disk),
         file_systems=None if disk is None else file_systems_info(disk),
+        tracking_files=tracking_files(image.name),
         notes=tuple(
             Note(f.rule.code, f.rule.severity.value, f.place.structure, f.place.file_offset, f.detail)
             for f in findings

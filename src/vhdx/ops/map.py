@@ -11,12 +11,13 @@ from vhdx.tally import Tally
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from typing import TypeAlias
 
     from vhdx.disk.opened import Disk
     from vhdx.extents import Extent
     from vhdx.progress import Progress
+    from vhdx.tally import Class
 
     MappedDisk: TypeAlias = Disk
     Counter = Callable[[Tally, int, int], None]
@@ -77,13 +78,17 @@ class Summary(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A part of a disk: its bytes by what they are, and whether data in it, or at its start, jumps."""
+    """A part of a disk: its bytes by what they are, and whether data in it, or at its start, jumps.
+
+    ``depth`` is that of the layer that most of its data, or else of its zeros, comes from; 0 of nothing.
+    """
 
     offset: int
     length: int
     data: int
     zeros: int
     jumps: int
+    depth: int = 0
 
 
 def map_rows(disk: MappedDisk) -> Iterator[MapRow]:
@@ -140,11 +145,20 @@ def cells(disk: MappedDisk, most: int, depth: int | None = None) -> Iterator[Cel
     count, size = _counter(disk, depth)
     tally = Tally()
     before = _shares(tally)
+    counted: dict[Class, int] = {}
     for offset, length in _steps(disk, size, most, depth):
         count(tally, offset, length)
         after = _shares(tally)
-        yield Cell(offset, length, *(now - then for now, then in zip(after, before, strict=True)))
-        before = after
+        data, zeros, jumps = (now - then for now, then in zip(after, before, strict=True))
+        yield Cell(
+            offset,
+            length,
+            data,
+            zeros,
+            jumps,
+            _answering(tally, counted, ExtentKind.DATA if data else ExtentKind.ZERO),
+        )
+        before, counted = after, {each: count.length for each, count in tally.counts.items()}
 
 
 def _steps(disk: MappedDisk, size: int, most: int, depth: int | None) -> Iterator[tuple[int, int]]:
@@ -160,6 +174,16 @@ def _shares(tally: Tally) -> tuple[int, int, int]:
     data = sum(count.length for (_, kind, _), count in tally.counts.items() if kind is ExtentKind.DATA)
     zeros = sum(count.length for (_, kind, _), count in tally.counts.items() if kind is ExtentKind.ZERO)
     return data, zeros, tally.jumps
+
+
+def _answering(tally: Tally, before: Mapping[Class, int], kind: ExtentKind) -> int:
+    """The layer that most of one kind came from since ``before``; 0 if nothing did."""
+    added: dict[int, int] = {}
+    for each, count in tally.counts.items():
+        if each[1] is kind:
+            added[each[0]] = added.get(each[0], 0) + count.length - before.get(each, 0)
+    depth = max(added, key=lambda depth: added[depth], default=0)
+    return depth if added.get(depth) else 0
 
 
 def _counter(disk: MappedDisk, depth: int | None) -> tuple[Counter, int]:

@@ -111,7 +111,7 @@ def _files(directory: str) -> Iterator[str]:
 
 
 def member_of(path: str, parents: Parents = None) -> Member | None:
-    """What a file says of itself; None if it is no VHDX, or nothing that can be read without waiting.
+    """What a file says of itself; None if it is no image, or nothing that can be read without waiting.
 
     ``parents`` says where its parent may be. Raises what opening raises.
     """
@@ -119,7 +119,7 @@ def member_of(path: str, parents: Parents = None) -> Member | None:
         return None
     file = open_for_reading(path, lock=False)
     try:
-        if file.size() >= len(SIGNATURE) and file.read(len(SIGNATURE), 0) == SIGNATURE:
+        if file.read(min(len(SIGNATURE), file.size()), 0) == SIGNATURE:
             return _described(image.load(file), file, parents)
         return _described_vhd(VhdImage(file), parents) if has_sound_footer(file) else None
     finally:

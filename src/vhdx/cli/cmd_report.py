@@ -1,0 +1,50 @@
+"""``vhdx report``."""
+
+from __future__ import annotations
+
+import click
+
+from vhdx.cli.interrupted import making
+from vhdx.cli.options import FILE, TARGET, chain_options, force_option, force_share_option, parent_policy
+from vhdx.text import printable
+from vhdx.units import format_size
+
+
+@click.command()
+@click.argument("image", type=FILE)
+@click.option(
+    "-o", "--output", "target", type=TARGET, required=True, help="The page, or with --png the picture."
+)
+@click.option("--png", is_flag=True, help="Only the map of the disk, as a picture.")
+@force_option
+@chain_options
+@force_share_option
+def report(
+    image: str,
+    *,
+    target: str,
+    png: bool,
+    force: bool,
+    parent_dirs: tuple[str, ...],
+    any_parent: bool,
+    force_share: bool,
+) -> None:
+    """Draw what IMAGE is as one page of HTML that needs nothing else.
+
+    Shows its identities, what check finds, partitions and file systems and how full they are, the disk as a
+    map whose neighbours are neighbours on the disk, where the bytes of the file are, what each layer of a
+    chain holds, the log, and what a compaction would give back. Of an image that cannot be opened it shows
+    what can be told. Nothing of the image is changed. The page is small whatever the disk. It needs
+    vhdx[report].
+    """
+    from vhdx.report.page import page_of, picture_of  # noqa: PLC0415  --help needs no library
+    from vhdx.storage.publish import new_file  # noqa: PLC0415
+
+    policy = parent_policy(parent_dirs, any_parent=any_parent)
+    with making(target), new_file(target, overwrite=force) as file:
+        if png:
+            made = picture_of(image, parents=policy, lock=not force_share)
+        else:
+            made = page_of(image, parents=policy, lock=not force_share).encode()
+        file.write_at(made, 0)
+    click.echo(f"{printable(target)}: {format_size(len(made))}")
