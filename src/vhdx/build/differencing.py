@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from array import array
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.build.build import ImageBuilder, file_size
+from vhdx.build.structures import layout_of, write_structures
 from vhdx.extents import BlockState
-from vhdx.format import bat, header
+from vhdx.format import bat
 from vhdx.geometry import BITMAP_BLOCK_SIZE, SECTORS_PER_CHUNK
 from vhdx.image.bat import packed
 from vhdx.pieces import pieces
@@ -24,24 +24,14 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from vhdx.build.plan import ImagePlan
+    from vhdx.build.structures import Output
     from vhdx.geometry import Geometry
-    from vhdx.storage.base import Storage
 
 _WITH_SPACE = (BlockState.FULLY_PRESENT, BlockState.PARTIALLY_PRESENT)
 _BITMAP_UNIT = 4096
 """What is written of a sector bitmap: one has 1 MiB, and most of it stays a hole."""
 _BlockRun = tuple[int, int, int]
 """The first block, how many, and their state."""
-
-
-class Output(Protocol):
-    """Where it is written to, in ascending order."""
-
-    def write_at(self, data: bytes | bytearray | memoryview, file_offset: int) -> None:
-        """Write all of ``data``."""
-
-    def resize(self, size: int) -> None:
-        """Give the file its length; what was left out reads as zeros."""
 
 
 class Change(NamedTuple):
@@ -64,7 +54,8 @@ class DifferencingImage:
         self._plan = plan
         self._disk_size = disk_size
         self._geometry = plan.geometry(disk_size)
-        self._blocks_offset = file_size(plan, disk_size, 0)
+        self._bat_offset = layout_of(plan).bat_offset
+        self._blocks_offset = self._bat_offset + self._geometry.bat_length
         self._runs = array("Q")
         for run in _merged(_block_runs(changes, self._geometry)):
             self._runs.extend(run)
@@ -83,10 +74,8 @@ class DifferencingImage:
         ``changes`` are those again that the layout was made of. The contents have a new identity unless
         ``data_write_guid`` is given.
         """
-        table = self._blocks_offset - self._geometry.bat_length
-        for offset, data in sorted(_front(self._plan, self._disk_size, data_write_guid).items()):
-            if offset < table:  # the entries of absent blocks are zeros
-                output.write_at(data, offset)
+        table, length = self._bat_offset, self._geometry.bat_length
+        write_structures(output, self._plan, self._disk_size, table, length, data_write_guid=data_write_guid)
         slots = self._geometry.chunk_ratio + 1
         for chunk in self._chunks():
             output.write_at(packed(chunk.entries()), table + chunk.number * slots * bat.ENTRY_SIZE)
@@ -246,24 +235,3 @@ def set_bits(bits: bytearray, first: int, count: int) -> None:
     bits[low:high] = b"\xff" * (high - low)
     if stop % 8:
         bits[high] |= (1 << stop % 8) - 1
-
-
-class _Collected(dict[int, bytes]):
-    """What an image without blocks writes, by file offset."""
-
-    def write_at(self, data: bytes, file_offset: int) -> None:
-        self[file_offset] = data
-
-    def resize(self, size: int) -> None:
-        """Zeros are left out."""
-
-
-def _front(plan: ImagePlan, disk_size: int, data_write_guid: UUID | None) -> dict[int, bytes]:
-    """Everything of an image but table and blocks."""
-    collected = _Collected()
-    ImageBuilder(cast("Storage", collected), plan, disk_size).finish(disk_size)
-    if data_write_guid is not None:
-        for offset in header.HEADER_OFFSETS:
-            found = header.unpack(collected[offset])
-            collected[offset] = found._replace(data_write_guid=data_write_guid).pack()
-    return collected

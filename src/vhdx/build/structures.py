@@ -39,18 +39,27 @@ def layout_of(plan: ImagePlan) -> Layout:
 
 
 def write_structures(
-    storage: Output, plan: ImagePlan, disk_size: int, bat_offset: int, bat_length: int
+    storage: Output,
+    plan: ImagePlan,
+    disk_size: int,
+    bat_offset: int,
+    bat_length: int,
+    *,
+    data_write_guid: UUID | None = None,
 ) -> None:
-    """Write identifier, headers, region tables and metadata of a new image."""
+    """Write identifier, headers, region tables and metadata of a new image.
+
+    Its contents have a new identity unless ``data_write_guid`` is given.
+    """
     layout = layout_of(plan)
     storage.write_at(identifier.pack(CREATOR), identifier.IDENTIFIER_OFFSET)
-    _write_headers(storage, layout)
+    _write_headers(storage, layout, data_write_guid or uuid.uuid4())
     _write_regions(storage, layout, bat_offset, bat_length)
     storage.write_at(_packed_metadata(plan, disk_size), layout.metadata_offset)
 
 
-def _write_headers(storage: Output, layout: Layout) -> None:
-    file_write_guid, data_write_guid = uuid.uuid4(), uuid.uuid4()
+def _write_headers(storage: Output, layout: Layout, data_write_guid: UUID) -> None:
+    file_write_guid = uuid.uuid4()
     for sequence_number, offset in enumerate(header.HEADER_OFFSETS):
         packed = Header(
             sequence_number=sequence_number,

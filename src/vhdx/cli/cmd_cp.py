@@ -10,7 +10,13 @@ import click
 from vhdx.cli.guest_volumes import Told, selection
 from vhdx.cli.guests import guest_options
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, TARGET, parent_policy, sparse_option, warn_if_tracked
+from vhdx.cli.options import (
+    FILE,
+    TARGET,
+    parent_policy,
+    sparse_option,
+    warn_if_tracked,
+)
 from vhdx.cli.render import progress_bar
 
 if TYPE_CHECKING:

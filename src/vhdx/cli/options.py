@@ -123,13 +123,6 @@ class Target(click.Path):
         return super().convert(value, param, ctx)
 
 
-class Output(Target):
-    """Where a disk is written to: a `Target`, ``-`` for standard output, or a URL."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == "-" or "://" in value else super().convert(value, param, ctx)
-
-
 def _warn_at_end(ctx: click.Context, image: str) -> None:
     """When the verb has ended, and it is known whether it was to change something."""
     if not ctx.params.get("dry_run"):
@@ -145,6 +138,13 @@ def warn_if_tracked(image: str) -> None:
         from vhdx.text import printable  # noqa: PLC0415
 
         echo(printable(f"vhdx: {image}: {sentence}"), err=True)
+
+
+class Output(Target):
+    """Where a disk is written to: a `Target`, ``-`` for standard output, or a URL."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "-" or "://" in value else super().convert(value, param, ctx)
 
 
 class Seconds(click.ParamType[float]):

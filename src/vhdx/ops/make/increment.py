@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from typing import BinaryIO
     from uuid import UUID
 
-    from vhdx.build.differencing import Change, Output
+    from vhdx.build.differencing import Change
     from vhdx.build.plan import ImagePlan
+    from vhdx.build.structures import Output
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.open import Format, Openable
     from vhdx.disk.opened import Disk
