@@ -52,9 +52,9 @@ OF_INFO = {
         "metadata",
         "region",
     },
-    "ops": {"info", "info_any"},
+    "ops": {"info", "info_any", "tracking"},
     "partitions": {"gpt", "mbr", "read", "table", "types"},
-    "storage": {"base", "cursor", "file", "host", "locks", "sparse", "stream"},
+    "storage": {"base", "cursor", "file", "host", "locks", "sparse", "stream", "windows_paths"},
     "write": {"space"},
 }
 """The modules of each room that `vhdx info` imports: one more takes everybody's time."""

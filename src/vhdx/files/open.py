@@ -56,8 +56,7 @@ def open_tree(kind: str, read: Read, size: int, tell: Tell, send: Send | None = 
         library = import_module(adapter.library) if adapter.library else None
     except ImportError:
         raise UnsupportedImageError(
-            f"files of {kind} are read by a package that is not installed",
-            next_command=f"pip install '{adapter.package}'",
+            f"files of {kind} need a package that is not installed; try: pip install '{adapter.package}'"
         ) from None
     module = import_module(f"vhdx.files.{adapter.module}")
     prepared = module.prepared(read, size, tell) if adapter.is_prepared else read

@@ -197,7 +197,7 @@ def _made(
         if carving is not None:
             carving.prepare()
         written = None if salvage else _shared(read, writing, clone, progress)
-        if written is not None and target.is_fixed:
+        if written and target.is_fixed:
             left_over.append(SHARED)
         if written is None:
             written = _copy(read, writing, progress)
