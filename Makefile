@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SECONDS := 3600
 
-.PHONY: help demo test windows slow crash soak fuzz lint docs dist bench clean
+.PHONY: help demo test windows slow crash soak fuzz lint docs dist pyz bench clean
 
 help:
 	@echo "make demo   convert a partitioned disk to VHDX and back, on this machine"
@@ -16,6 +16,7 @@ help:
 	@echo "make fuzz   hostile input with coverage guidance; SECONDS=60 each, TARGETS=\"image log\""
 	@echo "make docs   the documentation as HTML, and the man page"
 	@echo "make dist   a wheel with the man page in it"
+	@echo "make pyz    one file with all that vhdx needs, for a Python without pip; PLATFORM=win_amd64 PYTHON_OF=3.12"
 	@echo "make bench  measure against QEMU, pyvhdi, dissect and the bare system calls; SUBJECT=salvage only that;"
 	@echo "            BASE=REVISION against that"
 
@@ -77,6 +78,10 @@ docs: $(VENV)/installed-docs
 dist: docs
 	VHDX_MAN_PAGE=docs/built/man/vhdx.1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
 	@ls dist/*.whl
+
+# One file for machines without pip, of this kind or another: PLATFORM=win_amd64 PYTHON_OF=3.12
+pyz: $(BIN)/python
+	$(BIN)/python packaging/pyz.py $(if $(PLATFORM),--platform $(PLATFORM) --python $(PYTHON_OF))
 
 $(VENV)/installed-docs: pyproject.toml $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'

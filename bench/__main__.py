@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SUBJECTS = (
     "reads",
     "conversion",
+    "clones",
     "huge",
     "start",
     "writes",
@@ -28,6 +29,7 @@ SUBJECTS = (
     "check",
     "looking",
     "serve",
+    "mounted",
     "filesystems",
     "discard",
     "shrink",

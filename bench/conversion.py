@@ -31,7 +31,7 @@ def measure(folder: Path) -> Iterator[Row]:
     """A full disk of 512 MiB, and one of 4 GiB of which 1 % is used."""
     for name, size, used in (("full 512 MiB", FULL_SIZE, 1.0), ("1 % of 4 GiB", SPARSE_SIZE, 0.01)):
         raw, image = folder / "source.raw", folder / "source.vhdx"
-        _fill(raw, size, used)
+        fill(raw, size, used)
         vhdx.convert(raw, image, overwrite=True)
         # -t writeback makes qemu-img flush at its end, as we do; its default does not
         aims = {
@@ -40,8 +40,8 @@ def measure(folder: Path) -> Iterator[Row]:
         }
         for what, source, suffix in (("raw to VHDX", raw, "vhdx"), ("VHDX to raw", image, "raw")):
             target = folder / f"target.{suffix}"
-            found = take_turns(_contestants(source, target), ROUNDS, before=partial(_tidy, target))
-            _tidy(target)
+            found = take_turns(_contestants(source, target), ROUNDS, before=partial(tidy, target))
+            tidy(target)
             unflushed = {"vhdx": found.pop(UNFLUSHED)}
             if "qemu-img" in found:  # which does not flush, either
                 unflushed["qemu-img"] = found.pop("qemu-img")
@@ -65,7 +65,7 @@ def _contestants(source: Path, target: Path) -> dict[str, Contestant]:
     return contestants
 
 
-def _fill(raw: Path, size: int, used: float) -> None:
+def fill(raw: Path, size: int, used: float) -> None:
     """Random MiB, evenly scattered."""
     chance = random.Random(2)
     count = round(size // MIB * used)
@@ -76,7 +76,7 @@ def _fill(raw: Path, size: int, used: float) -> None:
             file.write(chance.randbytes(MIB))
 
 
-def _tidy(target: Path) -> None:
+def tidy(target: Path) -> None:
     """Nobody pays for the file, or for the unwritten pages, of somebody else."""
     target.unlink(missing_ok=True)
     os.sync()

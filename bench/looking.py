@@ -32,15 +32,17 @@ import resource, subprocess, sys, time
 begin = time.perf_counter()
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
 taken = time.perf_counter() - begin
-print(taken, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(taken, used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
 """
 
 
 class Cost(NamedTuple):
-    """Seconds and resident MiB of one run."""
+    """Seconds and resident MiB of one run, and seconds of its work, whatever else the machine does."""
 
     seconds: float
     mebibytes: float
+    work: float
 
 
 def measure(folder: Path) -> Iterator[Row]:

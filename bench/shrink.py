@@ -54,7 +54,7 @@ KINDS = {
 
 def measure(folder: Path) -> Iterator[Row]:
     """Each disk is made, compacted in one way after the other, and removed."""
-    if os.geteuid() or not have("losetup", "sgdisk", *(kind.make[0] for kind in KINDS.values())):
+    if os.geteuid() or not have("losetup", "sgdisk", "mcopy", *(kind.make[0] for kind in KINDS.values())):
         return
     for what, kind in KINDS.items():
         if not have(kind.clone):
@@ -85,7 +85,10 @@ def aged(raw: Path, kind: Kind) -> Ranges:
         )
     with on_loop_device(raw, start, end - start) as device:
         subprocess.run([*kind.make, device], check=True, capture_output=True)
-        fill(raw.with_name("point"), device, "ntfs-3g" if "ntfs" in kind.make[0] else None)
+        if "vfat" in kind.make[0]:
+            fill_by_mtools(raw.with_name("point"), device)
+        else:
+            fill(raw.with_name("point"), device, "ntfs-3g" if "ntfs" in kind.make[0] else None)
         used = [(start + low, start + high) for low, high in used_by(kind.clone, device, raw)]
     return [*([(0, start)] if start else []), *used, *([(end, SIZE)] if end < SIZE else [])]
 
@@ -101,25 +104,45 @@ def on_loop_device(raw: Path, start: int, length: int) -> Iterator[str]:
         subprocess.run(["losetup", "-d", device], check=True)
 
 
-def fill(point: Path, device: str, kind: str | None) -> None:
-    """Files of log-normal sizes, of which most go again."""
-    chance, left = random.Random(1), WRITTEN
-    made: list[Path] = []
-    point.mkdir(exist_ok=True)
-    words = ["mount", *(("-t", kind) if kind else ()), device, os.fspath(point)]
+def files(chance: random.Random) -> Iterator[tuple[str, bytes]]:
+    """Names and contents; sizes are log-normal."""
+    left, number = WRITTEN, 0
+    while left > 0:
+        size = min(int(chance.lognormvariate(13, 1.8)), 64 * MIB, left)
+        yield str(number), chance.randbytes(size)
+        left, number = left - size, number + 1
+
+
+def fill(folder: Path, device: str, mount_type: str | None) -> None:
+    """Files on a mounted file system, of which most go again."""
+    chance, made = random.Random(1), []
+    folder.mkdir(exist_ok=True)
+    words = ["mount", *(("-t", mount_type) if mount_type else ()), device, os.fspath(folder)]
     subprocess.run(words, check=True, capture_output=True)
     try:
-        while left > 0:
-            made.append(point / str(len(made)))
-            size = min(int(chance.lognormvariate(13, 1.8)), 64 * MIB, left)
-            made[-1].write_bytes(chance.randbytes(size))
-            left -= size
+        for name, data in files(chance):
+            made.append(folder / name)
+            made[-1].write_bytes(data)
         os.sync()
         for path in made:
             if chance.random() > KEPT:
                 path.unlink()
     finally:
-        subprocess.run(["umount", point], check=True)
+        subprocess.run(["umount", folder], check=True)
+
+
+def fill_by_mtools(folder: Path, device: str) -> None:
+    """The same in a FAT, for which not every kernel has a driver."""
+    chance, made = random.Random(1), []
+    folder.mkdir(exist_ok=True)
+    for name, data in files(chance):
+        made.append(f"::{name}")
+        path = folder / name
+        path.write_bytes(data)
+        subprocess.run(["mcopy", "-i", device, path, made[-1]], check=True, capture_output=True)
+        path.unlink()
+    gone = [name for name in made if chance.random() > KEPT]
+    subprocess.run(["mdel", "-i", device, *gone], check=True, capture_output=True)
 
 
 def used_by(clone: str, device: str, raw: Path) -> Ranges:

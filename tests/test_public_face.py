@@ -26,6 +26,11 @@ PACKAGES = [
 FACE = {
     *(
         "open",
+        "ApplyResult",
+        "IncrementResult",
+        "apply_increment",
+        "create_increment",
+        "export_changes",
         "create",
         "convert",
         "repair",
@@ -38,7 +43,8 @@ FACE = {
         "HashResult",
     ),
     *("merge", "MergeResult", "resize", "ResizeResult", "UndoResult"),
-    *("compact", "CompactResult", "DiscardedVolume", "VolumeSelection", "TrimResult", "trim_free"),
+    *("compact", "CompactResult", "DiscardedVolume", "VolumeSelection"),
+    *("TrimResult", "trim_free", "sparse"),
     *("set_properties", "PropertiesResult"),
     *("user_items", "get_user_item", "set_user_item", "delete_user_item", "UserItemInfo"),
     *("check", "CheckResult", "CheckFinding"),

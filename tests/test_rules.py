@@ -21,7 +21,7 @@ def test_every_rule_has_a_code_of_its_own_and_a_section() -> None:
     assert len({rule.code for rule in RULES.values()}) == len(RULES) > 40
     for rule in RULES.values():
         assert re.fullmatch(r"[a-z_]+\.[a-z_0-9]+", rule.code)
-        assert re.fullmatch(r"2\.\d(\.\d)*|\[VHD\] [A-Z][\w ]+", rule.section)
+        assert re.fullmatch(r"2\.\d(\.\d)*|\[(VHD|Windows)\] \w[\w ]+", rule.section)
 
 
 @pytest.mark.parametrize("severity", [Severity.WARNING, Severity.NOTE])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vhdx.text import printable, quoted
+from vhdx.text import printable, quoted, windows_word
 
 ESCAPES = re.compile(r"\\x[0-9a-f]{2}|\\u[0-9a-f]{4}|\\U[0-9a-f]{8}|[^\\]|\\[nrt]")
 
@@ -37,3 +37,20 @@ def test_what_is_quoted_is_whole_or_a_beginning_with_a_mark(text: str) -> None:
         assert found.endswith("…")
         assert printable(text).startswith(found[:-1])
         assert ESCAPES.sub("", found) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        ("C:\\disks\\a-1.vhdx", "C:\\disks\\a-1.vhdx"),
+        ("C:\\my disks\\ä.vhdx", '"C:\\my disks\\ä.vhdx"'),
+        ("a&b.vhdx", '"a&b.vhdx"'),
+        ("it's.vhdx", '"it\'s.vhdx"'),
+        ("it's $5.vhdx", "'it''s $5.vhdx'"),
+        ("D:\\my disks\\", '"D:\\my disks\\\\"'),
+        ("-x.vhdx", ".\\-x.vhdx"),
+        ("", '""'),
+    ],
+)
+def test_words_for_the_shells_of_windows(path: str, word: str) -> None:
+    assert windows_word(path) == word

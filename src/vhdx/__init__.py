@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     )
     from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
     from vhdx.known import KnownDisk
+    from vhdx.ops.apply import ApplyResult, apply_increment
     from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from vhdx.ops.make.convert import ConvertResult, convert
     from vhdx.ops.make.create import CreateResult, create
     from vhdx.ops.make.formatting import Formatting
+    from vhdx.ops.make.increment import IncrementResult, create_increment, export_changes
     from vhdx.ops.make.measure import MeasureResult, measure
     from vhdx.ops.make.plan import ImageOptions
     from vhdx.ops.merge import MergeResult, merge
@@ -58,8 +60,10 @@ if TYPE_CHECKING:
     from vhdx.ops.resize import ResizeResult, resize
     from vhdx.ops.trim_free import TrimResult, trim_free
     from vhdx.partitions.table import Partition, PartitionTable
+    from vhdx.storage.sparse import sparse
 
 __all__ = [
+    "ApplyResult",
     "BlockState",
     "CheckFinding",
     "CheckResult",
@@ -81,6 +85,7 @@ __all__ = [
     "ImageInfo",
     "ImageLockedError",
     "ImageOptions",
+    "IncrementResult",
     "KnownDisk",
     "MeasureResult",
     "MergeResult",
@@ -102,13 +107,16 @@ __all__ = [
     "VhdxError",
     "VolumeSelection",
     "__version__",
+    "apply_increment",
     "check",
     "compact",
     "compare",
     "content_hash",
     "convert",
     "create",
+    "create_increment",
     "delete_user_item",
+    "export_changes",
     "file_systems",
     "get_user_item",
     "info",
@@ -120,6 +128,7 @@ __all__ = [
     "resize",
     "set_properties",
     "set_user_item",
+    "sparse",
     "trim_free",
     "undo_repair",
     "user_items",
@@ -143,6 +152,7 @@ _HOMES = {
     ),
     "vhdx.known": ("KnownDisk",),
     "vhdx.extents": ("BlockState", "Doubt", "Extent", "ExtentKind"),
+    "vhdx.ops.apply": ("ApplyResult", "apply_increment"),
     "vhdx.ops.compact": ("CompactResult", "compact"),
     "vhdx.ops.check": ("CheckFinding", "CheckResult", "check"),
     "vhdx.ops.compare": ("CompareResult", "compare"),
@@ -154,6 +164,7 @@ _HOMES = {
     "vhdx.ops.info": ("ImageInfo",),
     "vhdx.ops.info_any": ("RawInfo", "info"),
     "vhdx.ops.info_vhd": ("VhdInfo",),
+    "vhdx.ops.make.increment": ("IncrementResult", "create_increment", "export_changes"),
     "vhdx.ops.merge": ("MergeResult", "merge"),
     "vhdx.ops.make.measure": ("MeasureResult", "measure"),
     "vhdx.ops.metadata": ("UserItemInfo", "delete_user_item", "get_user_item", "set_user_item", "user_items"),
@@ -165,6 +176,7 @@ _HOMES = {
     "vhdx.ops.resize": ("ResizeResult", "resize"),
     "vhdx.ops.trim_free": ("TrimResult", "trim_free"),
     "vhdx.partitions.table": ("Partition", "PartitionTable"),
+    "vhdx.storage.sparse": ("sparse",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _OTHER_NAMES = {"open": "open_any", "info": "info_any"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def command(words: str, *paths: str) -> str:
 
 def shell_word(path: str) -> str:
     """A path as one word of a shell, never taken for an option; what cannot be typed as ``$'…'`` has it."""
+    if sys.platform == "win32":
+        return windows_word(path)
     import shlex  # noqa: PLC0415  only whoever advises something waits for it
 
     path = f"./{path}" if path.startswith("-") else path
@@ -50,6 +53,17 @@ def shell_word(path: str) -> str:
     return f"$'{''.join(typed)}'"
 
 
+def windows_word(path: str) -> str:
+    """A path as one word for `cmd` and PowerShell; for the latter alone where only it has a way."""
+    path = f".\\{path}" if path.startswith("-") else path
+    if path and all(character.isalnum() or character in _PLAIN_ON_WINDOWS for character in path):
+        return path
+    if "$" in path or "`" in path:
+        return "'" + path.replace("'", "''") + "'"
+    return f'"{path}\\"' if path.endswith("\\") else f'"{path}"'
+
+
+_PLAIN_ON_WINDOWS = frozenset("\\/:._-")
 _TYPED = frozenset(map(chr, range(0x20, 0x7F))) - {"'", "\\"}
 """What stands for itself inside of ``$'…'``."""
 

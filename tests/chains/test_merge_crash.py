@@ -124,12 +124,12 @@ class Chain:
     def _below(self) -> VhdxDisk | None:
         return VhdxDisk([image.load(ContentStorage(content)) for content in self.deep]) if self.deep else None
 
-    def _opened(self, storage: Any, parents: object = None) -> VhdxDisk:
+    def _opened(self, storage: Any, parents: object = None, **_: object) -> VhdxDisk:
         leaf, below = image.load(storage), self._below()
         layers = [leaf, *(below.layers if below else ())]
         return VhdxDisk(layers, partial(Writer, storage, leaf, below=below))
 
-    def _resize(self, storage: Any, size: int, *, parents: object, identity: UUID) -> None:
+    def _resize(self, storage: Any, size: int, *, identity: UUID, **_: object) -> None:
         resize(storage, size, below=self._below(), identity=identity)
 
     def merge(self) -> None:

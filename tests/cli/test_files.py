@@ -92,6 +92,15 @@ def test_find_and_du(guest: tuple[Path, Path]) -> None:
     assert exported[3][0]["name"] == "/"
 
 
+def test_ncdu_loads_what_is_exported(guest: tuple[Path, Path], tmp_path: Path) -> None:
+    """And exports the same names again."""
+    image, same = guest
+    need("ncdu")
+    (tmp_path / "usage.json").write_text(succeed("du", "--ncdu", image))
+    loaded = ran("ncdu", "-f", tmp_path / "usage.json", "-o", "-")
+    assert all(json.dumps(name, ensure_ascii=False) in loaded for name in os.listdir(same / "a"))
+
+
 def test_cp_of_a_tree(guest: tuple[Path, Path], tmp_path: Path) -> None:
     image, same = guest
     succeed("cp", "-R", "--xattrs", "--devices", f"{image}:/", tmp_path)

@@ -18,10 +18,16 @@ def _image(tmp_path: Path) -> Path:
 def test_text(image: Path) -> None:
     lines = succeed("log", image).splitlines()
     assert lines[1] == "log:       dirty, 1 MiB at file offset 1048576"
-    assert lines[3] == "to replay: 2 of its entries, sequence numbers 8589934598 to 8589934599"
-    assert lines[4].startswith(
-        "     12288  applied; number 8589934597, 8192 bytes, tail at 12288, descriptors: 1,"
-    )
+    assert lines[2] == "to replay: 2 of its entries, sequence numbers 8589934598 to 8589934599"
+    assert lines[3] == "     12288  applied; number 8589934597, 8 KiB, descriptors: 1"
+
+
+def test_identities_and_exact_sizes_are_for_those_who_ask(image: Path) -> None:
+    lines = succeed("log", "-v", image).splitlines()
+    assert lines[2].startswith("log GUID: ")
+    about = "     12288  applied; number 8589934597, 8 KiB (8192 bytes), descriptors: 1, tail at 12288, file"
+    assert lines[4].startswith(about)
+    assert f", session {lines[2].split()[-1]}" in lines[4]
 
 
 def test_json(image: Path) -> None:

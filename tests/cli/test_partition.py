@@ -121,8 +121,11 @@ def test_convert(image: Path, tmp_path: Path) -> None:
 
 
 def test_convert_from_a_pipe(image: Path, tmp_path: Path) -> None:
-    done = run("convert", "-", tmp_path / "b.raw", "--partition", "1", input="x")
-    assert (done.code, "out of a pipe" in done.sentence) == (USAGE, True)
+    raw = image.with_name("a.raw")
+    line = [*COMMAND, "convert", "-f", "raw", "-", str(tmp_path / "b.raw"), "--partition", "1"]
+    done = subprocess.run(line, input=raw.read_bytes(), capture_output=True, check=True)
+    assert (tmp_path / "b.raw").read_bytes() == ONE
+    assert b"a temporary file without a name" in done.stderr
 
 
 def test_compare(image: Path) -> None:

@@ -10,8 +10,11 @@ import pytest
 from tests.files.trees import at_work, kernel_hashes, made, our_hashes, volume_in
 from tests.filesystems.making import MIB, need, raw_file, run
 from vhdx.errors import FileSystemError
+from vhdx.files.base import TYPE_OF_KIND, Kind
 from vhdx.files.ext_inode import inode
+from vhdx.files.ext_names import Inodes, names_in
 from vhdx.filesystems.ext_superblock import read_superblock
+from vhdx.ops.files.listing import paths
 
 
 def test_names_that_are_no_utf8(tmp_path: Path) -> None:
@@ -55,6 +58,77 @@ def test_a_journal_that_cannot_be_replayed_is_told(tmp_path: Path) -> None:
         assert our_hashes(volume).keys() == {"there"}
         (told,) = volume.told
         assert "as they stand on the disk" in told
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-I", "128"),
+        ("-O", "^filetype"),
+        ("-b", "65536"),
+        ("-b", "1024", "-O", "meta_bg,^resize_inode"),
+        ("-O", "^metadata_csum,uninit_bg"),
+        ("-O", "^metadata_csum,^uninit_bg,^64bit"),
+        ("-O", "inline_data"),
+    ],
+    ids=" ".join,
+)
+def test_directories_of_every_shape(options: tuple[str, ...], tmp_path: Path) -> None:
+    """Listed without libfsext: what was put in, and what `ls` and `find` say of it, is there."""
+    need("mkfs.ext4")
+    tree = tmp_path / "tree"
+    (tree / "few").mkdir(parents=True)
+    (tree / "few" / "one").write_bytes(b"1")
+    (tree / "few" / "link").symlink_to("one")
+    os.mkfifo(tree / "few" / "pipe")
+    for number in range(600):
+        (tree / f"a rather long name of a file, number {number}").write_bytes(bytes(number))
+    os.utime(tree / "few" / "one", ns=(10**18, -(10**9)))
+    image = raw_file(tmp_path / "shape.raw", 64 * MIB)
+    run("mkfs.ext4", "-q", "-F", *options, "-d", tree, image)
+    with volume_in(image) as volume:
+        found = {"/".join(step.parts): step.entry for step in volume.steps(volume.tree.root) if step.parts}
+        assert found.keys() == {"lost+found", *(str(path.relative_to(tree)) for path in tree.rglob("*"))}
+        for name in found.keys() - {"lost+found"}:
+            status = (tree / name).lstat()
+            entry = found[name]
+            assert TYPE_OF_KIND[entry.kind] | entry.permissions == status.st_mode
+            assert (entry.uid, entry.gid) == (status.st_uid, status.st_gid)
+            assert entry.size == (0 if entry.is_directory or entry.kind is Kind.FIFO else status.st_size)
+            assert entry.modified is not None
+            assert entry.modified // 10**9 == status.st_mtime_ns // 10**9
+        names = {path.removeprefix("/") for path in paths(volume, volume.find("/"))}
+        assert names == found.keys()
+        assert not volume.told
+
+
+def test_blocks_of_directories_that_are_damaged() -> None:
+    name = struct.pack("<IHBB", 12, 16, 4, 1) + b"good" + bytes(4)
+    for broken in (struct.pack("<IHBB", 13, 4, 1, 1), struct.pack("<IHBB", 13, 4096, 1, 1)):
+        found = names_in(name + broken + bytes(64))
+        assert next(found) == ("good", 12, Kind.FILE)
+        with pytest.raises(FileSystemError, match="is damaged"):
+            next(found)
+    whole = struct.pack("<IHBB", 12, 0xFFFF, 4, 9) + b"good" + bytes(65536 - 12)
+    assert list(names_in(whole)) == [("good", 12, None)]
+
+
+def test_times_beyond_32_bits_and_inodes_that_are_not(tmp_path: Path) -> None:
+    image = made("ext4", tmp_path)
+    run("debugfs", "-w", "-R", "write /dev/null late", image)
+    run("debugfs", "-w", "-R", "sif late mtime 25000101000000", image)
+    run("debugfs", "-w", "-R", "sif late mtime_extra 0x80000003", image)
+    with volume_in(image) as volume:
+        (late,) = (each for each in volume.tree.entries(volume.tree.root) if each.name == "late")
+        second = run("debugfs", "-R", "stat late", image).split("mtime: 0x")[1].split(":")[0]
+        signed = (int(second, 16) ^ 1 << 31) - (1 << 31)
+        assert late.modified == (signed + (3 << 32)) * 10**9 + 0x20000000
+        data = image.read_bytes()
+        superblock = read_superblock(lambda length, offset: data[offset : offset + length], len(data))
+        assert superblock is not None
+        inodes = Inodes(lambda length, offset: data[offset : offset + length], superblock)
+        with pytest.raises(FileSystemError, match="there is no inode"):
+            inodes.entry("x", superblock.inodes + 1)
 
 
 def test_encrypted_files_are_left_out_and_told(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_is_listed_copied_and_archived(image: Path, tmp_path: Path) -> None:
     done = run("ls", "-R", "--json", image)
     assert done.code == 1
-    paths = {row["path"] for row in json.loads(done.out)}
+    paths = {row["path"] for row in json.loads(done.out)["entries"]}
     assert {"/good", "/slash/name", "/d/e"} <= paths
     assert "this directory is in another place, too" in done.err
     target = tmp_path / "a" / "b" / "target"

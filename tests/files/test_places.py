@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
+from tests.cli.running import COMMAND, succeed
 from tests.files.second_reader import tsk_hashes
 from tests.filesystems.inserting import host_hashes, made, plant, put
 from tests.filesystems.making import MIB, need, raw_file, run
@@ -20,6 +21,7 @@ from vhdx import remote
 from vhdx.disk.base import VirtualDisk
 from vhdx.disk.open import open_any
 from vhdx.files.volume import chosen
+from vhdx.ops.files.opening import split
 from vhdx.ops.log import open_log
 from vhdx.ops.make.formatting import Formatting
 
@@ -149,3 +151,27 @@ def test_behind_a_url(tree: Path, raw: Path, tmp_path: Path) -> None:
     with serving({"/a.vhdx": image.read_bytes()}) as server, remote.open(f"{server.url}/a.vhdx") as disk:
         assert chosen(disk).open("/one/two/lower.txt").read() == (tree / "one/two/lower.txt").read_bytes()
         assert server.sent < image.stat().st_size / 2
+
+
+@pytest.mark.parametrize(
+    ("words", "image", "path"),
+    [
+        ("https://host:8000/a/b.vhdx:/etc/fstab", "https://host:8000/a/b.vhdx", "/etc/fstab"),
+        (r"s3://bucket/b.vhdx:C:\Users", "s3://bucket/b.vhdx", r"C:\Users"),
+        ("https://host/b.vhdx", "https://host/b.vhdx", None),
+    ],
+)
+def test_places_behind_urls(words: str, image: str, path: str | None) -> None:
+    assert split(words) == (image, path)
+
+
+def test_cat_and_cp_from_a_url(tree: Path, raw: Path, tmp_path: Path) -> None:
+    pytest.importorskip("aiohttp", reason="needs the extra vhdx[remote]")
+    image = tmp_path / "a.vhdx"
+    vhdx.convert(raw, image)
+    with serving({"/a.vhdx": image.read_bytes()}) as server:
+        place = f"{server.url}/a.vhdx:/one/two/lower.txt"
+        printed = subprocess.run([*COMMAND, "cat", place], capture_output=True, check=True).stdout
+        assert printed == (tree / "one/two/lower.txt").read_bytes()
+        succeed("cp", place, tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == (tree / "one/two/lower.txt").read_bytes()

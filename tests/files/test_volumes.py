@@ -15,7 +15,7 @@ from vhdx.errors import FileSystemError, UnsupportedImageError
 from vhdx.files import Path
 from vhdx.files.base import Entry, Kind
 from vhdx.files.glob import matcher
-from vhdx.files.libyal import joined
+from vhdx.files.library import joined
 from vhdx.files.open import ADAPTERS, open_tree
 from vhdx.files.source import VolumeSource
 from vhdx.files.volume import chosen

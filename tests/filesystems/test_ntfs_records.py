@@ -24,10 +24,11 @@ from tests.filesystems.ntfs_making import (
     restart_page,
     stored,
 )
-from vhdx.filesystems import ntfs
+from vhdx.filesystems import ntfs, ntfs_volume
 from vhdx.filesystems.base import Examined, NotFreeError, examine
+from vhdx.filesystems.ntfs_boot import Boot
 from vhdx.filesystems.ntfs_claims import claims
-from vhdx.filesystems.ntfs_record import attributes, decoded, fixed_up
+from vhdx.filesystems.ntfs_record import Attribute, attributes, decoded, fixed_up
 
 from .scribble import over
 
@@ -427,3 +428,18 @@ def test_a_restart_page_is_what_it_is_made_of() -> None:
     assert fixed_up(page, b"RSTR", "it")[510:512] == b"\0\0"
     assert protected(page, 0x1E)[:4] == b"RSTR"
     assert BITMAP == 0xB0
+
+
+def test_places_of_a_stream() -> None:
+    """What was never written reads as zeros, whatever stands in its clusters."""
+    data = bytearray(64 * 4096)
+    boot = Boot(512, 4096, 64, 1024, 4, 32, len(data))
+    stream = ntfs_volume.Stream(over(data), boot, "a file")
+    stream.add(Attribute(DATA, "", 0, None, 0, [(4, 10), (2, None), (3, 50)], 35_000, 6 * 4096 + 5000))
+    assert list(stream.places()) == [
+        (10 * 4096, 4 * 4096),
+        (None, 2 * 4096),
+        (50 * 4096, 5000),
+        (None, 3 * 4096 - 5000),
+    ]
+    assert stream.is_as_stored

@@ -462,3 +462,16 @@ def test_what_shows_a_vhdx_shows_the_others(tmp_path: Path) -> None:
         written.seek(5)
         written.write(b"HERE")
     assert raw.read_bytes()[5:9] == b"HERE"
+
+
+@needs("mkfs.ext4", "resize2fs", "e2fsck")
+def test_a_file_system_is_resized_in_the_file(tmp_path: Path) -> None:
+    """As on a disk: the file keeps its length, whatever the program makes of that of a file."""
+    vhdx.create(tmp_path / "a.vhdx", SIZE, block_size=MIB)
+    with mounted(tmp_path / "a.vhdx", "--write") as file:
+        program("mkfs.ext4", "-q", "-F", "-b", "1024", file, "32M")
+        for words, blocks in (([], 64 * 1024), (["24M"], 24 * 1024)):
+            program("resize2fs", "-f", file, *words)
+            program("e2fsck", "-fn", file)
+            assert int.from_bytes(file.read_bytes()[1028:1032], "little") == blocks
+            assert file.stat().st_size == SIZE

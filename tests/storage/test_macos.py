@@ -1,5 +1,6 @@
 """What is done on macOS, with calls that only record what they are asked: nobody ran it on one."""
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -7,6 +8,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -105,3 +107,33 @@ def test_what_macos_refuses(
 def test_zeros_are_written_on_macos(descriptor: int, asked: list[tuple[int, bytes]]) -> None:
     assert not host.zero_range(descriptor, 0, 4096)
     assert asked == []
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(0, True), (errno.ENOTSUP, False), (errno.EEXIST, FileExistsError), (errno.EIO, OSError)],
+)
+def test_new_names_are_taken_by_a_renaming_that_replaces_nothing(
+    number: int, expected: bool | type[OSError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[bytes, bytes, int]] = []
+
+    def renamex_np(source: bytes, target: bytes, flags: ctypes.c_uint) -> int:
+        asked.append((source, target, flags.value))
+        ctypes.set_errno(number)
+        return -1 if number else 0
+
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace(renamex_np=renamex_np))
+    if isinstance(expected, bool):
+        assert host.rename_to_new("a", "b") == expected
+    else:
+        with pytest.raises(expected):
+            host.rename_to_new("a", "b")
+    assert asked == [(b"a", b"b", 4)]
+
+
+def test_an_older_macos_has_no_such_renaming(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: SimpleNamespace())
+    assert not host.rename_to_new("a", "b")

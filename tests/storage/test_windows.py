@@ -435,3 +435,24 @@ def test_a_file_that_is_held_is_removed(path: Path) -> None:
     with closing(open_for_writing(str(path))) as storage:
         remove_file(str(path), storage)
         assert not path.exists()
+
+
+def short_name(path: Path) -> str:
+    buffer = ctypes.create_unicode_buffer(1024)
+    assert ctypes.WinDLL("kernel32").GetShortPathNameW(str(path), buffer, len(buffer))
+    return buffer.value
+
+
+def test_short_names_lead_to_the_same_files(tmp_path: Path) -> None:
+    """A child that is opened by one finds its parent, which is below the directory that it means."""
+    folder = tmp_path / "a directory with a long name"
+    folder.mkdir()
+    vhdx.create(folder / "the parent of all.vhdx", "4M")
+    vhdx.create(folder / "the child.vhdx", parent=folder / "the parent of all.vhdx")
+    short = short_name(folder / "the child.vhdx")
+    assert short.lower() != str(folder / "the child.vhdx").lower()
+    for path in (short, f"\\\\?\\{short}", short.replace("\\", "/")):
+        with vhdx.open(path) as disk:
+            assert len(disk.chain) == 2
+    with pytest.raises(vhdx.UnsupportedImageError, match="the child"):
+        vhdx.resize(short_name(folder / "the parent of all.vhdx"), "8M")

@@ -5,6 +5,7 @@
 
 import contextlib
 import os
+import pty
 import re
 import signal
 import socket
@@ -150,6 +151,45 @@ def test_promise_7_a_kill_in_the_middle_of_writes_leaves_a_sound_image(after: in
             if number < flushed:
                 assert data == new * 65536, number
     check(image)
+
+
+@needs("fio", "qemu-img")
+def test_fio_verifies_what_it_writes(image: Path, tmp_path: Path) -> None:
+    """Random writes of several sizes, 16 at a time, each read back and compared by fio."""
+    with served(image, "--write") as server:
+        command = ["fio", "--name=job", "--ioengine=nbd", f"--uri={server.uri}", "--rw=randwrite"]
+        command += ["--bsrange=512-128k", "--size=48M", "--io_size=8M", "--iodepth=16", "--randseed=16"]
+        command += ["--verify=crc32c", "--verify_fatal=1", "--fsync=64", "--verify_state_save=0"]
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=SECONDS
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    check(image)
+
+
+def test_ctrl_c_in_a_console_ends_a_server_cleanly(image: Path) -> None:
+    """A terminal of Unix is a console to Wine; what is written is durable and the log is clean."""
+    pid, terminal = pty.fork()
+    if not pid:
+        serve = ["-m", "vhdx", "serve", "--write", "--port", str(free_port()), str(image)]
+        os.environ["VHDX_WINDOWS_CONSOLE"] = "1"
+        os.execvp("sh", ["sh", str(ROOT / ".ci" / "windows"), *serve])
+    shown = b""
+    while (uri := re.search(rb"nbd://[^\s\x1b]+(?=\r)", shown)) is None:
+        shown += os.read(terminal, 4096)
+    qemu_io(uri[0].decode(), "write -P 7 1M 64k")
+    os.write(terminal, b"\x03")
+    with contextlib.suppress(OSError):  # how Linux says that nobody has the other end any more
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    os.close(terminal)
+    assert os.waitpid(pid, 0)[1] == 0, shown
+    assert b"Traceback" not in shown
+    with vhdx.open(image) as disk:
+        assert disk.pread(65536, MIB) == b"\x07" * 65536
+    found = vhdx.info(image)
+    assert isinstance(found, vhdx.ImageInfo)
+    assert found.log.state == "clean"
 
 
 @needs("qemu-io")

@@ -91,7 +91,7 @@ class Look:
 @contextmanager
 def naively(path: Path) -> Iterator[Look]:
     """Look at a file."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | OPEN_FLAGS)
     try:
         yield Look(descriptor)
     finally:

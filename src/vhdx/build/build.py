@@ -2,58 +2,18 @@
 
 from __future__ import annotations
 
-import uuid
 from array import array
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from uuid import UUID
 
-from vhdx.build.layout import Layout, metadata_length
+from vhdx.build.structures import layout_of, write_structures
 from vhdx.build.table import TableWriter
 from vhdx.extents import BlockState
-from vhdx.format import bat, guids, header, identifier, locator, metadata, region
-from vhdx.format.header import Header
-from vhdx.format.metadata import IS_USER, IS_VIRTUAL_DISK, KNOWN_ITEMS, MetadataEntry
-from vhdx.format.region import RegionEntry
-from vhdx.geometry import Geometry
-from vhdx.version import __version__
+from vhdx.format import bat
 
 if TYPE_CHECKING:
-    from vhdx.storage.base import Storage
-
-CREATOR = f"vhdx {__version__}"
-
-
-@dataclass(frozen=True, slots=True)
-class UserItem:
-    """A user metadata item that belongs to the virtual disk, not to the file."""
-
-    item_id: UUID
-    value: bytes
-    flags: int = IS_USER | IS_VIRTUAL_DISK
-
-
-@dataclass(frozen=True, slots=True)
-class ImagePlan:
-    """What a new image is to be; sizes in bytes, already legal.
-
-    ``absent`` is the state of blocks without contents: NOT_PRESENT or ZERO.
-    """
-
-    fixed: bool
-    block_size: int
-    log_length: int
-    logical_sector_size: int
-    physical_sector_size: int
-    disk_id: UUID
-    absent: BlockState = BlockState.NOT_PRESENT
-    user_items: tuple[UserItem, ...] = ()
-    locator: tuple[tuple[str, str], ...] = ()
-    """Keys and values of the parent locator; empty if there is no parent."""
-
-    def geometry(self, disk_size: int) -> Geometry:
-        """The geometry of a disk of ``disk_size`` bytes."""
-        return Geometry(disk_size, self.block_size, self.logical_sector_size, bool(self.locator))
+    from vhdx.build.plan import ImagePlan
+    from vhdx.build.structures import Output
+    from vhdx.geometry import Geometry
 
 
 class ImageBuilder:
@@ -63,10 +23,10 @@ class ImageBuilder:
     16 bytes are kept in memory for each run of blocks.
     """
 
-    def __init__(self, storage: Storage, plan: ImagePlan, disk_size: int | None) -> None:
+    def __init__(self, storage: Output, plan: ImagePlan, disk_size: int | None) -> None:
         self._storage = storage
         self._plan = plan
-        self._layout = _layout(plan)
+        self._layout = layout_of(plan)
         self._disk_size = disk_size
         bat_space = 0 if disk_size is None else plan.geometry(disk_size).bat_length
         self._blocks_offset = self._end = self._layout.bat_offset + bat_space
@@ -119,9 +79,7 @@ class ImageBuilder:
             table = self._table_writer(disk_size, bat_offset)
         self._storage.resize(self._end)
         self._finish_table(table, geometry)
-        self._write_metadata(disk_size)
-        self._write_regions(bat_offset, geometry.bat_length)
-        self._write_headers()
+        write_structures(self._storage, self._plan, disk_size, bat_offset, geometry.bat_length)
         return self._end
 
     def _finish_table(self, table: TableWriter, geometry: Geometry) -> None:
@@ -134,66 +92,9 @@ class ImageBuilder:
         table.append(geometry.block_count - table.next_block, self._plan.absent)
         table.write()
 
-    def _write_metadata(self, disk_size: int) -> None:
-        offset, entries = metadata.TABLE_SIZE, []
-        for item_id, value, flags in _items(self._plan, disk_size):
-            entries.append(MetadataEntry(item_id, offset if value else 0, len(value), flags))
-            self._storage.write_at(value, self._layout.metadata_offset + offset)
-            offset += len(value)
-        self._storage.write_at(metadata.pack_table(entries), self._layout.metadata_offset)
-
-    def _write_regions(self, bat_offset: int, length: int) -> None:
-        layout = self._layout
-        table = region.pack(
-            (
-                RegionEntry(guids.BAT_REGION, bat_offset, length, required=1),
-                RegionEntry(
-                    guids.METADATA_REGION, layout.metadata_offset, layout.metadata_length, required=1
-                ),
-            )
-        )
-        for offset in region.TABLE_OFFSETS:
-            self._storage.write_at(table, offset)
-
-    def _write_headers(self) -> None:
-        file_write_guid, data_write_guid = uuid.uuid4(), uuid.uuid4()
-        for sequence_number, offset in enumerate(header.HEADER_OFFSETS):
-            packed = Header(
-                sequence_number=sequence_number,
-                file_write_guid=file_write_guid,
-                data_write_guid=data_write_guid,
-                log_guid=guids.NIL,
-                log_version=header.LOG_VERSION,
-                version=header.VERSION,
-                log_length=self._layout.log_length,
-                log_offset=self._layout.log_offset,
-            ).pack()
-            self._storage.write_at(packed, offset)
-        self._storage.write_at(identifier.pack(CREATOR), identifier.IDENTIFIER_OFFSET)
-
 
 def file_size(plan: ImagePlan, disk_size: int, blocks: int) -> int:
     """The length in bytes of an image of this plan in which so many blocks have a place."""
     geometry = plan.geometry(disk_size)
     places = geometry.block_count if plan.fixed else blocks
-    return _layout(plan).bat_offset + geometry.bat_length + places * plan.block_size
-
-
-def _layout(plan: ImagePlan) -> Layout:
-    return Layout(plan.log_length, metadata_length(sum(len(value) for _, value, _ in _items(plan, 0))))
-
-
-def _items(plan: ImagePlan, disk_size: int) -> list[tuple[UUID, bytes, int]]:
-    """Id, value and flags of every item, in the order in which Windows writes them."""
-    flags = metadata.HAS_PARENT if plan.locator else metadata.LEAVE_BLOCK_ALLOCATED if plan.fixed else 0
-    known = {
-        guids.FILE_PARAMETERS: metadata.pack_file_parameters(plan.block_size, flags),
-        guids.VIRTUAL_DISK_SIZE: disk_size.to_bytes(8, "little"),
-        guids.LOGICAL_SECTOR_SIZE: plan.logical_sector_size.to_bytes(4, "little"),
-        guids.PHYSICAL_SECTOR_SIZE: plan.physical_sector_size.to_bytes(4, "little"),
-        guids.VIRTUAL_DISK_ID: plan.disk_id.bytes_le,
-    }
-    if plan.locator:
-        known[guids.PARENT_LOCATOR] = locator.pack(dict(plan.locator))
-    items = [(item_id, value, KNOWN_ITEMS[item_id].flags) for item_id, value in known.items()]
-    return items + [(item.item_id, item.value, item.flags) for item in plan.user_items]
+    return layout_of(plan).bat_offset + geometry.bat_length + places * plan.block_size

@@ -9,8 +9,8 @@ from vhdx.format.bat import ENTRY_SIZE
 from vhdx.image.bat import WINDOW, packed
 
 if TYPE_CHECKING:
+    from vhdx.build.structures import Output
     from vhdx.geometry import Geometry
-    from vhdx.storage.base import Storage
 
 _LARGE_GAP = 4096
 """Empty slots that are worth a system call of their own to pass over."""
@@ -22,7 +22,7 @@ class TableWriter:
     The space of the table must read as zeros before: entries of zero are not written.
     """
 
-    def __init__(self, storage: Storage, file_offset: int, geometry: Geometry) -> None:
+    def __init__(self, storage: Output, file_offset: int, geometry: Geometry) -> None:
         self._storage = storage
         self._file_offset = file_offset
         self._geometry = geometry

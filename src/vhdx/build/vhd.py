@@ -17,15 +17,15 @@ from vhdx.format.vhd import DynamicHeader
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from vhdx.storage.base import Storage
+    from vhdx.build.structures import Output
 
 BLOCK_SIZE = 2 * MIB
-_BITMAP = b"\xff" * vhd.SECTOR_SIZE
+BITMAP = b"\xff" * vhd.SECTOR_SIZE
 """Of a block of 2 MiB: a bit for each sector."""
 _ALIGNMENT = 4096
-_TABLE_OFFSET = vhd.FOOTER_SIZE + vhd.HEADER_SIZE
+TABLE_OFFSET = vhd.FOOTER_SIZE + vhd.HEADER_SIZE
 _NO_PARENT = uuid.UUID(int=0)
-assert len(_BITMAP) * 8 * vhd.SECTOR_SIZE == BLOCK_SIZE
+assert len(BITMAP) * 8 * vhd.SECTOR_SIZE == BLOCK_SIZE
 
 
 def new_footer(disk_type: int, disk_size: int) -> bytes:
@@ -43,20 +43,20 @@ class DynamicVhdBuilder:
     reserved = True
     """Nothing is to be."""
 
-    def __init__(self, storage: Storage, disk_size: int | None) -> None:
+    def __init__(self, storage: Output, disk_size: int | None) -> None:
         self._storage = storage
         self._table = array("I")
         self._has_room = disk_size is not None
-        self._end = _TABLE_OFFSET + _table_length(disk_size or 0)
+        self._end = TABLE_OFFSET + table_length(disk_size or 0)
 
     def place(self, block: int) -> int:
         """The file offset of a block's data, which read as zeros until they are written.
 
         Blocks are to be asked for in ascending order, each once.
         """
-        data = _data_offset(self._end)
-        bitmap = data - len(_BITMAP)
-        self._storage.write_at(_BITMAP, bitmap)
+        data = data_offset(self._end)
+        bitmap = data - len(BITMAP)
+        self._storage.write_at(BITMAP, bitmap)
         self._extend_table(block)
         self._table.append(bitmap // vhd.SECTOR_SIZE)
         self._end = data + BLOCK_SIZE
@@ -67,44 +67,51 @@ class DynamicVhdBuilder:
 
     def finish(self, disk_size: int) -> int:
         """Write table, header and footers; the length of the file in bytes. The caller flushes."""
-        blocks = _block_count(disk_size)
-        self._extend_table(blocks)
-        table_offset = _TABLE_OFFSET
+        self._extend_table(block_count(disk_size))
+        table_offset = TABLE_OFFSET
         if not self._has_room:
-            table_offset, self._end = self._end, self._end + _table_length(disk_size)
+            table_offset, self._end = self._end, self._end + table_length(disk_size)
         footer = new_footer(vhd.DYNAMIC, disk_size)
-        header = DynamicHeader(table_offset, vhd.VERSION, blocks, BLOCK_SIZE, _NO_PARENT, 0, "", ())
         length = self._end + len(footer)
         self._storage.resize(length)
-        self._storage.write_at(self._packed_table(disk_size), table_offset)
-        self._storage.write_at(header.pack(), vhd.FOOTER_SIZE)
+        self._storage.write_at(packed_table(self._table, disk_size), table_offset)
+        self._storage.write_at(dynamic_header(table_offset, disk_size), vhd.FOOTER_SIZE)
         self._storage.write_at(footer, 0)
         self._storage.write_at(footer, self._end)
         return length
 
-    def _packed_table(self, disk_size: int) -> bytes:
-        if sys.byteorder == "little":
-            self._table.byteswap()
-        return self._table.tobytes().ljust(_table_length(disk_size), b"\xff")
+
+def dynamic_header(table_offset: int, disk_size: int) -> bytes:
+    """The header of a dynamic VHD without a parent."""
+    blocks = block_count(disk_size)
+    return DynamicHeader(table_offset, vhd.VERSION, blocks, BLOCK_SIZE, _NO_PARENT, 0, "", ()).pack()
+
+
+def packed_table(table: array[int], disk_size: int) -> bytes:
+    """The table of a dynamic VHD as it stands in the file; takes the array over."""
+    if sys.byteorder == "little":
+        table.byteswap()
+    return table.tobytes().ljust(table_length(disk_size), b"\xff")
 
 
 def dynamic_file_size(disk_size: int, blocks: int) -> int:
     """The length in bytes of a dynamic VHD in which so many blocks have a place."""
-    end = _TABLE_OFFSET + _table_length(disk_size)
+    end = TABLE_OFFSET + table_length(disk_size)
     if blocks:
-        end = _data_offset(end) + blocks * BLOCK_SIZE + (blocks - 1) * _ALIGNMENT
+        end = data_offset(end) + blocks * BLOCK_SIZE + (blocks - 1) * _ALIGNMENT
     return end + vhd.FOOTER_SIZE
 
 
-def _data_offset(end: int) -> int:
+def data_offset(end: int) -> int:
     """Where the data of the next block go if what is there ends at ``end``."""
-    return -(-(end + len(_BITMAP)) // _ALIGNMENT) * _ALIGNMENT
+    return -(-(end + len(BITMAP)) // _ALIGNMENT) * _ALIGNMENT
 
 
-def _block_count(disk_size: int) -> int:
+def block_count(disk_size: int) -> int:
+    """How many blocks a disk has."""
     return -(-disk_size // BLOCK_SIZE)
 
 
-def _table_length(disk_size: int) -> int:
+def table_length(disk_size: int) -> int:
     """Bytes of the table, whole sectors."""
-    return -(-_block_count(disk_size) * vhd.ENTRY_SIZE // vhd.SECTOR_SIZE) * vhd.SECTOR_SIZE
+    return -(-block_count(disk_size) * vhd.ENTRY_SIZE // vhd.SECTOR_SIZE) * vhd.SECTOR_SIZE

@@ -15,6 +15,7 @@ from vhdx.cli.options import (
     json_option,
     parent_policy,
     selection,
+    sparse_option,
     verbose_option,
     volume_options,
 )
@@ -41,6 +42,7 @@ _HARDLY = 0.99
 @chain_options
 @json_option
 @verbose_option
+@sparse_option
 def compact(
     image: str,
     *,

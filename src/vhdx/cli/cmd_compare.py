@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vhdx.cli.options import (
     FILE,
     FORMAT,
+    TARGET,
     chain_options,
+    force_option,
     json_option,
     parent_policy,
     partition_option,
@@ -27,6 +29,14 @@ if TYPE_CHECKING:
 @click.option("-f", "--first-format", type=FORMAT, help="By default told by FIRST's content.")
 @click.option("-F", "--second-format", type=FORMAT, help="By default told by SECOND's content.")
 @partition_option
+@click.option(
+    "--make-child",
+    "child",
+    type=TARGET,
+    metavar="CHILD",
+    help="Make a new child of FIRST, a VHDX, that holds what SECOND has otherwise.",
+)
+@force_option
 @chain_options
 @json_option
 @verbose_option
@@ -37,6 +47,8 @@ def compare(
     first_format: Format | None,
     second_format: Format | None,
     partition: int | None,
+    child: str | None,
+    force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     as_json: bool,
@@ -46,7 +58,26 @@ def compare(
     Each may be raw, VHDX or VHD, and is read with all its parents. Exit code 0 if they are identical, 1
     if not, 2 if they could not be compared. Disks of different size are not identical. With --partition
     that partition of both disks is compared.
+
+    With --make-child the sectors in which they differ go into a differencing image over FIRST, which reads as
+    SECOND does; the exit code is 0 then.
     """
+    if child is not None:
+        if partition is not None:
+            raise click.UsageError("--make-child takes whole disks: leave out --partition")
+        _make_child(
+            child,
+            first,
+            second,
+            parent_format=first_format,
+            contents_format=second_format,
+            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            overwrite=force,
+            as_json=as_json,
+        )
+        return 0
+    if force:
+        raise click.UsageError("--force goes with --make-child")
     from vhdx.ops.compare import compare as compare_disks  # noqa: PLC0415  --help needs no library
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
@@ -70,3 +101,13 @@ def compare(
     else:
         click.echo("the disks are identical")
     return 0 if found.identical else 1
+
+
+def _make_child(child: str, first: str, second: str, *, as_json: bool, **how: Any) -> None:
+    from vhdx.cli.increments import print_increment  # noqa: PLC0415  --help needs no library
+    from vhdx.cli.interrupted import making  # noqa: PLC0415
+    from vhdx.ops.make.increment import create_increment  # noqa: PLC0415
+
+    with making(child), progress_bar("comparing") as progress:
+        made = create_increment(child, parent=first, contents=second, compare=True, progress=progress, **how)
+    print_increment(made, as_json=as_json)

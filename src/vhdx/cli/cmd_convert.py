@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from vhdx.cli.by_qemu import Opening, TargetFormat, refuse_by_qemu
 from vhdx.cli.costs import Stopwatch
-from vhdx.cli.interrupted import making, resuming
+from vhdx.cli.interrupted import making, passing_on, resuming
 from vhdx.cli.options import (
     FORMAT,
+    OUTPUT,
     TARGET,
     File,
     chain_options,
@@ -22,6 +24,7 @@ from vhdx.cli.options import (
     partition_option,
     selection,
     source_options,
+    sparse_option,
     verbose_option,
     volume_options,
 )
@@ -29,14 +32,17 @@ from vhdx.cli.render import EXIT_DOUBTS, JsonLists, print_doubt, progress_bar, s
 from vhdx.text import printable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from vhdx.disk.open import Format
     from vhdx.ops.make.carve import CarvedBlock
+    from vhdx.ops.make.cloning import Clone
     from vhdx.ops.make.convert import ConvertResult
 
 
 @click.command()
 @click.argument("source", type=File(allow_dash=True))
-@click.argument("target", type=TARGET)
+@click.argument("target", type=OUTPUT)
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
 @click.option("-O", "--target-format", type=TargetFormat(), help="By default told by TARGET's suffix.")
 @partition_option
@@ -51,6 +57,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Do not wait for the host's disk: after a loss of power TARGET may not be whole.",
 )
+@click.option(
+    "--clone",
+    type=click.Choice(["auto", "never", "always"]),
+    default="auto",
+    show_default=True,
+    help="Share space with SOURCE where the file system can; then nothing is looked through for zeros.",
+)
+@click.option("--verify", is_flag=True, help="Read a block device back, and compare.")
 @click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
 )
@@ -74,6 +88,7 @@ if TYPE_CHECKING:
 )
 @json_option
 @verbose_option
+@sparse_option
 def convert(
     source: str,
     target: str,
@@ -90,6 +105,8 @@ def convert(
     force_share: bool,
     force: bool,
     no_sync: bool,
+    clone: Clone,
+    verify: bool,
     salvage: bool,
     state: str | None,
     carve: str | None,
@@ -101,12 +118,13 @@ def convert(
 ) -> int:
     """Write the contents of SOURCE into the new file TARGET.
 
-    SOURCE is a raw disk (file or block device), a VHDX or VHD with all its parents, or - for raw on standard
-    input. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are kept.
-    With --partition TARGET has that partition only, as a disk of its own. TARGET appears whole or not at
-    all; holes and blocks of zeros take no space in it. Options that describe an image go with VHDX targets,
-    of VHDs only --type does: without it a VHD is a fixed one, as Azure wants it. VHDs are rounded up to whole
-    MiB.
+    SOURCE is a raw disk (file or block device), a VHDX or VHD with all its parents, or - for standard input,
+    which is raw or an image. TARGET is a file, or - for standard output; then all that is said goes to
+    standard error. A block device that nobody uses is written over with --force, if the disk fits. From a
+    VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are kept. With --partition
+    TARGET has that partition only, as a disk of its own. A file appears whole or not at all; holes and
+    blocks of zeros take no space in it. Options that describe an image go with VHDX targets, of VHDs only
+    --type does: without it a VHD is a fixed one, as Azure wants it. VHDs are rounded up to whole MiB.
 
     With --discard-free the space of deleted files is neither read nor stored: what the file systems on the
     disk call free, once all that they keep of it was read and agrees. Files stay as they are. With
@@ -132,10 +150,11 @@ def convert(
         raise click.UsageError("--virtual-size and --disk-type go with --salvage")
     if carve is not None and (not salvage or state is not None):
         raise click.UsageError("--carve goes with --salvage, and not with --state")
-    lists = JsonLists("doubts", "carved") if as_json else None
+    is_pipe = target == "-"
+    lists = JsonLists("doubts", "carved", err=is_pipe) if as_json else None
     stopwatch = Stopwatch()
     with (
-        making(target, carve) if state is None else resuming(target, state),
+        _interruptible(target, state, carve),
         progress_bar("converting") as progress,
     ):
         made = convert_disk(
@@ -154,31 +173,44 @@ def convert(
             salvage=salvage,
             state=state,
             sync=not no_sync,
+            clone=clone,
+            verify=verify,
             ignore_bitmaps=ignore_bitmaps,
             carve_to=carve,
-            on_carved=lists.adder("carved") if lists else _print_carved,
+            on_carved=lists.adder("carved") if lists else partial(_print_carved, err=is_pipe),
             on_doubt=lists.adder("doubts") if lists else print_doubt,
             progress=progress,
         )
     if lists:
         lists.finish(made)
     else:
-        _print_text(target, made, stopwatch)
+        _print_text("standard output" if is_pipe else target, made, stopwatch, err=is_pipe)
     return EXIT_DOUBTS if made.doubts else 0
 
 
-def _print_carved(block: CarvedBlock) -> None:
+def _print_carved(block: CarvedBlock, *, err: bool) -> None:
     looks = block.looks_like if block.detail is None else f"{block.looks_like}, {block.detail}"
     lost = f"; {block.unreadable} bytes of it could not be read" if block.unreadable else ""
-    click.echo(printable(f"{block.path}: {block.length} bytes at {block.file_offset}: {looks}{lost}"))
+    click.echo(
+        printable(f"{block.path}: {block.length} bytes at {block.file_offset}: {looks}{lost}"), err=err
+    )
 
 
-def _print_text(target: str, made: ConvertResult, stopwatch: Stopwatch) -> None:
+def _interruptible(target: str, state: str | None, carve: str | None) -> AbstractContextManager[None]:
+    from vhdx.ops.make.addresses import is_block_device  # noqa: PLC0415  --help needs no library
+
+    if target == "-" or is_block_device(target):
+        return passing_on("standard output" if target == "-" else target)
+    return making(target, carve) if state is None else resuming(target, state)
+
+
+def _print_text(target: str, made: ConvertResult, stopwatch: Stopwatch, *, err: bool) -> None:
     for remark in made.remarks:
         click.echo(printable(f"vhdx: {remark}"), err=True)
     if made.doubts:
         click.echo(f"vhdx: ranges that may be wrong: {made.doubts}", err=True)
     click.echo(
         f"{printable(target)}: {made.target_format}, {shown(made.virtual_size)}, of which "
-        f"{shown(made.data_size)} data; the file has {shown(made.file_size)}{stopwatch.told(', made')}"
+        f"{shown(made.data_size)} data; the file has {shown(made.file_size)}{stopwatch.told(', made')}",
+        err=err,
     )

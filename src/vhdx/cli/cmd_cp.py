@@ -10,7 +10,13 @@ import click
 from vhdx.cli.guest_volumes import Told, selection
 from vhdx.cli.guests import guest_options
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, TARGET, parent_policy
+from vhdx.cli.options import (
+    FILE,
+    TARGET,
+    parent_policy,
+    sparse_option,
+    warn_if_tracked,
+)
 from vhdx.cli.render import progress_bar
 
 if TYPE_CHECKING:
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--owners/--no-owners", default=None, help="Keep owners; by default for root only.")
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @guest_options
+@sparse_option
 def cp(
     places: tuple[str, ...],
     target: str,
@@ -97,6 +104,7 @@ def _insert(
 
     if chosen["force_share"]:
         raise click.UsageError("--force-share is for reading")
+    warn_if_tracked(image)
     told = Told()
     policy = parent_policy(chosen["parent_dirs"], any_parent=chosen["any_parent"])
     options = InsertOptions(recursive, force, chosen["partition"], chosen["volume"])

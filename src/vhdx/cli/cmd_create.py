@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from vhdx.cli.interrupted import making
 from vhdx.cli.options import (
     FILE,
+    FORMAT,
     SIZE,
     TARGET,
     chain_options,
@@ -17,12 +18,14 @@ from vhdx.cli.options import (
     image_options,
     json_option,
     parent_policy,
+    sparse_option,
     verbose_option,
 )
-from vhdx.cli.render import print_json, shown
+from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
 
 if TYPE_CHECKING:
+    from vhdx.disk.open import Format
     from vhdx.ops.make.formatting import FileSystemKind, TableKind
 
 _KINDS = ("fat12", "fat16", "fat32", "exfat", "ext2", "ext3", "ext4", "ntfs", "xfs")
@@ -35,13 +38,21 @@ _KINDS = ("fat12", "fat16", "fat32", "exfat", "ext2", "ext3", "ext4", "ntfs", "x
 @click.option("--format", "kind", type=click.Choice(_KINDS), help="Put a file system on the disk.")
 @click.option("--partition", type=click.Choice(["gpt", "mbr"]), help="With --format: in a partition.")
 @click.option("--label", help="With --format: the label of the file system.")
-@click.option("--from", "contents", type=FILE, metavar="DIRECTORY", help="With --format: the files in it.")
+@click.option(
+    "--from",
+    "contents",
+    type=FILE,
+    metavar="PATH",
+    help="With --parent: the disk that IMAGE is to read as. With --format: a directory of files.",
+)
+@click.option("-F", "--from-format", type=FORMAT, help="Of the disk of --from; by default told by content.")
 @click.option("--esp", is_flag=True, help="With --format and --partition: it is an EFI system partition.")
 @image_options
 @chain_options
 @force_option
 @json_option
 @verbose_option
+@sparse_option
 def create(
     image: str,
     size: int | None,
@@ -51,6 +62,7 @@ def create(
     partition: TableKind | None,
     label: str | None,
     contents: str | None,
+    from_format: Format | None,
     esp: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
@@ -65,19 +77,33 @@ def create(
     reserves its space on the host. With --parent the size may be left out; disk id, sector sizes and the
     user metadata of the disk are the parent's, blocks have 2M unless told otherwise.
 
+    With --parent and --from IMAGE holds exactly what the disk PATH has otherwise than the parent, sector by
+    sector, and reads as it does: an increment, which vhdx merge applies. If the parent is an ancestor of
+    PATH, the tables of the images between tell what that is; else the contents are compared.
+
     With --format there is a file system on it. FAT is made here, the others by mkfs of this host; --from
     fills FAT, exFAT, ext2, ext3 and ext4.
     """
     from vhdx.ops.make.create import create as create_image  # noqa: PLC0415  --help needs no library
 
     _refuse_other_suffix(image)
+    if parent is not None and contents is not None and kind is None:
+        if size is not None:
+            raise click.UsageError("with --parent and --from the size is that of the disk PATH: leave it out")
+        made_of = _Increment(image, parent, contents, from_format, parent_dirs, any_parent, force, as_json)
+        _create_increment(made_of, options)
+        return
+    if from_format is not None:
+        raise click.UsageError("--from-format says what the disk is that --parent and --from take")
     formatting = None
     if kind is not None:
         from vhdx.ops.make.formatting import Formatting  # noqa: PLC0415
 
         formatting = Formatting(kind, partition, label, contents, esp)
-    elif partition is not None or label is not None or contents is not None or esp:
-        raise click.UsageError("--partition, --label, --from and --esp say more of --format")
+    elif contents is not None:
+        raise click.UsageError("--from goes with --format or with --parent; vhdx convert copies a disk")
+    elif partition is not None or label is not None or esp:
+        raise click.UsageError("--partition, --label and --esp say more of --format")
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with making(image):
         made = create_image(
@@ -96,6 +122,38 @@ def create(
         click.echo(printable(f"vhdx: {remark}"), err=True)
     blocks = f"blocks of {shown(made.block_size)}"
     click.echo(f"{printable(made.path)}: {made.disk_type}, {shown(made.virtual_size)}, {blocks}")
+
+
+class _Increment(NamedTuple):
+    """What the options say of an increment."""
+
+    image: str
+    parent: str
+    contents: str
+    from_format: Format | None
+    parent_dirs: tuple[str, ...]
+    any_parent: bool
+    force: bool
+    as_json: bool
+
+
+def _create_increment(asked: _Increment, options: dict[str, Any]) -> None:
+    from vhdx.cli.increments import print_increment  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.make.increment import create_increment  # noqa: PLC0415
+    from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
+
+    with making(asked.image), progress_bar("comparing") as progress:
+        made = create_increment(
+            asked.image,
+            parent=asked.parent,
+            contents=asked.contents,
+            contents_format=asked.from_format,
+            options=ImageOptions(**options),
+            parents=parent_policy(asked.parent_dirs, any_parent=asked.any_parent),
+            overwrite=asked.force,
+            progress=progress,
+        )
+    print_increment(made, as_json=asked.as_json)
 
 
 def _refuse_other_suffix(image: str) -> None:

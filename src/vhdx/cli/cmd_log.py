@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.options import FILE, force_share_option, json_option
-from vhdx.cli.render import print_json_stream, print_rows, shown
+from vhdx.cli.options import FILE, force_share_option, json_option, verbose_option
+from vhdx.cli.render import is_verbose, print_json_stream, print_rows, shown
 from vhdx.text import printable
 
 if TYPE_CHECKING:
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 @click.option("--diff", is_flag=True, help="What replay would change, structure by structure.")
 @force_share_option
 @json_option
+@verbose_option
 def log(image: str, *, diff: bool, force_share: bool, as_json: bool) -> None:
     """Show the log of IMAGE as it stands, without changing anything.
 
     Every entry with its state: active (would be replayed), applied (before the tail), orphan (in no
     complete sequence), stale (of another session) or damaged, and where its descriptors lead. Of a clean
-    image: what the last sessions left. Works on images that cannot be opened if a header can be read.
+    image: what the last sessions left. With -v also sessions, tails and sizes of the file.
+
+    Works on images that cannot be opened if a header can be read.
     """
     from vhdx.ops.log import open_log, open_log_changes  # noqa: PLC0415  --help needs no library
 
@@ -60,7 +63,8 @@ def _print_log(report: LogReport) -> None:
 def _rows(report: LogReport) -> Iterator[tuple[str, str]]:
     yield "image", report.path
     yield "log", f"{report.state}, {shown(report.length)} at file offset {report.file_offset}"
-    yield "log GUID", str(report.log_guid)
+    if is_verbose():
+        yield "log GUID", str(report.log_guid)
     if report.active_entries:
         numbers = f"sequence numbers {report.first_sequence_number} to {report.last_sequence_number}"
         yield "to replay", f"{report.active_entries} of its entries, {numbers}"
@@ -69,10 +73,10 @@ def _rows(report: LogReport) -> Iterator[tuple[str, str]]:
 
 
 def _entry_line(entry: LogEntry) -> str:
-    about = f"number {entry.sequence_number}, {entry.length} bytes, tail at {entry.tail}"
-    sizes = f"file size {entry.flushed_file_offset} flushed, {entry.last_file_offset} needed"
     fault = f": {entry.fault}" if entry.fault else ""
-    return (
-        f"{entry.position:>10}  {entry.state}{fault}; {about}, descriptors: {entry.descriptor_count}, "
-        f"{sizes}, session {entry.log_guid}"
-    )
+    about = f"number {entry.sequence_number}, {shown(entry.length)}, descriptors: {entry.descriptor_count}"
+    line = f"{entry.position:>10}  {entry.state}{fault}; {about}"
+    if not is_verbose():
+        return line
+    sizes = f"file size {entry.flushed_file_offset} flushed, {entry.last_file_offset} needed"
+    return f"{line}, tail at {entry.tail}, {sizes}, session {entry.log_guid}"

@@ -8,7 +8,15 @@ import click
 
 from vhdx.cli.costs import Stopwatch
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import TARGET, chain_options, json_option, parent_policy, verbose_option
+from vhdx.cli.options import (
+    TARGET,
+    chain_options,
+    json_option,
+    parent_policy,
+    sparse_option,
+    verbose_option,
+    warn_if_tracked,
+)
 from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
 
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
 @chain_options
 @json_option
 @verbose_option
+@sparse_option
 def merge(
     child: str,
     *,
@@ -61,6 +70,7 @@ def merge(
             parents=parent_policy(parent_dirs, any_parent=any_parent),
             progress=progress,
         )
+    warn_if_tracked(done.path)
     if as_json:
         print_json(done)
     else:

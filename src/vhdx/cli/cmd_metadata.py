@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.interrupted import changing, making
-from vhdx.cli.options import DISK_ID, FILE, TARGET, json_option, orphans_option
+from vhdx.cli.options import (
+    DISK_ID,
+    FILE,
+    TARGET,
+    json_option,
+    orphans_option,
+    sparse_option,
+    verbose_option,
+)
 from vhdx.cli.render import print_json, shown, standard
 from vhdx.text import printable
 from vhdx.units import MIB
@@ -32,6 +40,7 @@ def metadata() -> None:
 @metadata.command("list")
 @_image
 @json_option
+@verbose_option
 def list_items(image: str, *, as_json: bool) -> None:
     """List the user items of IMAGE."""
     from vhdx.ops.metadata import item_list  # noqa: PLC0415  --help needs no library
@@ -82,6 +91,7 @@ def _write_new(path: str, value: bytes) -> None:
     help="Whether it follows the disk into copies and children, or stays with this file, as new ones do.",
 )
 @orphans_option
+@sparse_option
 def set_item(image: str, item: UUID, source: str, *, virtual_disk: bool | None, force: bool) -> None:
     """Give the user item GUID of IMAGE the contents of FILE.
 
@@ -107,6 +117,7 @@ def _value_from(source: str) -> bytes:
 @_target
 @_item
 @orphans_option
+@sparse_option
 def delete_item(image: str, item: UUID, *, force: bool) -> None:
     """Delete the user item GUID of IMAGE."""
     from vhdx.ops.metadata import delete_user_item  # noqa: PLC0415

@@ -24,6 +24,8 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
     refuse_to_orphan,
+    sparse_option,
+    warn_if_tracked,
 )
 from vhdx.errors import VhdxError
 from vhdx.text import command, printable
@@ -70,6 +72,7 @@ class Writing(NamedTuple):
 @orphans_option
 @chain_options
 @force_share_option
+@sparse_option
 def mount(
     image: str,
     directory: str,
@@ -192,6 +195,7 @@ def _prepare(image: str, disk: Disk, writing: Writing) -> None:
 
     if disk.format == "raw" and not writing.is_format_said:
         raise click.UsageError(RAW_IS_SAID.format(image))
+    warn_if_tracked(image)
     if isinstance(disk, VhdxDisk):
         refuse_to_orphan(image, disk, force=writing.force)
         with changing(image=image):

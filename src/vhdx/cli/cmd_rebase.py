@@ -15,6 +15,7 @@ from vhdx.cli.options import (
     chain_options,
     json_option,
     parent_policy,
+    sparse_option,
     verbose_option,
 )
 from vhdx.cli.render import EXIT_DOUBTS, print_json, progress_bar, shown
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 @chain_options
 @json_option
 @verbose_option
+@sparse_option
 def rebase(
     child: str | None,
     *,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import TARGET, json_option, known_options, verbose_option
+from vhdx.cli.options import TARGET, json_option, known_options, sparse_option, verbose_option
 from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.cli.show_check import EXIT_ERRORS, EXIT_WARNINGS, print_hints, print_result
 from vhdx.text import command, printable, shell_word
@@ -46,6 +46,7 @@ _NOT_YET = "the image may be neither as it was nor as the repair left it"
 @known_options
 @json_option
 @verbose_option
+@sparse_option
 def repair(
     image: str,
     *,

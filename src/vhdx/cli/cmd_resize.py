@@ -16,6 +16,7 @@ from vhdx.cli.options import (
     orphans_option,
     parent_policy,
     say_if_decimal,
+    sparse_option,
     verbose_option,
 )
 from vhdx.cli.render import print_json, progress_bar, shown
@@ -56,6 +57,7 @@ class _WithSizeWords(click.Command):
 @chain_options
 @json_option
 @verbose_option
+@sparse_option
 def resize(
     image: str,
     size: str | None,

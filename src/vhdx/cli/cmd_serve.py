@@ -22,6 +22,8 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
     refuse_to_orphan,
+    sparse_option,
+    warn_if_tracked,
 )
 from vhdx.cli.render import EXIT_DOUBTS, print_doubt
 from vhdx.text import printable
@@ -114,6 +116,7 @@ class _Opening(NamedTuple):
 @click.option("--insecure", is_flag=True, help="Let everybody connect who can reach the address.")
 @orphans_option
 @chain_options
+@sparse_option
 def serve(
     images: tuple[str, ...],
     *,
@@ -283,6 +286,8 @@ def _export(
         raise click.UsageError(f"--name takes up to {_NAME_LIMIT} bytes of text that can be printed")
     whole = _opened(image, opening)
     with contextlib.closing(whole):
+        if opening.write:
+            warn_if_tracked(image)
         if opening.write and isinstance(whole, VhdxDisk):
             refuse_to_orphan(image, whole, force=opening.force, families=opening.families)
         disk = chosen(whole, opening.partition)

@@ -13,6 +13,7 @@ from vhdx.cli.options import (
     TARGET,
     json_option,
     orphans_option,
+    sparse_option,
     verbose_option,
 )
 from vhdx.cli.render import print_json, progress_bar, shown
@@ -39,6 +40,7 @@ class NewOrDiskId(click.ParamType["UUID | str"]):
 @orphans_option
 @json_option
 @verbose_option
+@sparse_option
 def set(  # noqa: A001  the verb's name
     image: str,
     *,

@@ -20,6 +20,7 @@ from vhdx.cli.options import (
     partition_option,
     refuse_to_orphan,
     selection,
+    sparse_option,
     verbose_option,
     volume_options,
 )
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 @chain_options
 @verbose_option
 @json_option
+@sparse_option
 def trim(
     image: str,
     offset: int | None,

@@ -22,6 +22,7 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
     refuse_to_orphan,
+    sparse_option,
     verbose_option,
 )
 from vhdx.cli.render import progress_bar, shown, standard
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 @orphans_option
 @chain_options
 @verbose_option
+@sparse_option
 def write(
     image: str,
     offset: int,

@@ -18,6 +18,7 @@ from vhdx.cli.options import (
     parent_policy,
     partition_option,
     refuse_to_orphan,
+    sparse_option,
     verbose_option,
 )
 from vhdx.cli.render import shown
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @orphans_option
 @chain_options
 @verbose_option
+@sparse_option
 def zero(
     image: str,
     offset: int,

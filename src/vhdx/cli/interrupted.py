@@ -61,6 +61,15 @@ def making(target: str, others: str | None = None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def passing_on(target: str) -> Iterator[None]:
+    """Around what is written where nothing can be taken back: says after Ctrl-C that it is not all."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedChangeError(f"interrupted; what went to {target} is not the whole disk") from None
+
+
+@contextlib.contextmanager
 def resuming(target: str, state: str) -> Iterator[None]:
     """Around the making of a file that can be gone on with."""
     try:

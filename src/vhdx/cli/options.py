@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.opened import Disk
     from vhdx.disk.places import ParentPolicy
+    from vhdx.storage.sparse import Sparse
 
     Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -87,7 +90,14 @@ def _named(value: Any) -> Any:
         from vhdx.ops.wsl import is_address, path_of  # noqa: PLC0415  only who names disks so waits for it
 
         return path_of(value) if is_address(value) else value
-    return value
+    return with_variables(value) if os.name == "nt" and isinstance(value, str) else value
+
+
+def with_variables(path: str) -> str:
+    """The path with what ``%NAME%`` stands for, which PowerShell leaves; a file of that name goes first."""
+    if "%" not in path or os.path.lexists(path):
+        return path
+    return re.sub("%([^%]+)%", lambda found: os.environ.get(found[1], found[0]), path)
 
 
 class File(click.Path):
@@ -98,7 +108,7 @@ class File(click.Path):
 
 
 class Target(click.Path):
-    """A file that is made or changed. Not ``-``: until pipes can be written to, no option lets it pass."""
+    """A file that is made or changed. Not ``-``: no image is changed in a pipe."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from vhdx.storage.file import refuse_standard_output  # noqa: PLC0415  parsing options needs no library
@@ -108,7 +118,33 @@ class Target(click.Path):
             refuse_standard_output(os.fspath(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+        if ctx is not None:
+            ctx.call_on_close(partial(_warn_at_end, ctx, os.fspath(value)))
         return super().convert(value, param, ctx)
+
+
+def _warn_at_end(ctx: click.Context, image: str) -> None:
+    """When the verb has ended, and it is known whether it was to change something."""
+    if not ctx.params.get("dry_run"):
+        warn_if_tracked(image)
+
+
+def warn_if_tracked(image: str) -> None:
+    """Say on standard error if Windows tracks the changes of an image that is or was to be changed."""
+    from vhdx.ops.tracking import unseen  # noqa: PLC0415  parsing options needs no library
+
+    sentence = unseen(image)
+    if sentence is not None:
+        from vhdx.text import printable  # noqa: PLC0415
+
+        echo(printable(f"vhdx: {image}: {sentence}"), err=True)
+
+
+class Output(Target):
+    """Where a disk is written to: what a `Target` is, and ``-`` for standard output."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "-" else super().convert(value, param, ctx)
 
 
 class Seconds(click.ParamType[float]):
@@ -186,7 +222,26 @@ FILE = File(readable=False)
 """A file that is read."""
 TARGET = Target(readable=False)
 """A file that is made or changed."""
+OUTPUT = Output(readable=False, allow_dash=True)
+"""A place that a disk is written to."""
 
+
+def _follow(context: click.Context, _option: click.Parameter, wanted: Sparse) -> None:
+    if wanted != "auto":
+        from vhdx.storage.sparse import sparse  # noqa: PLC0415  parsing options needs no library
+
+        context.with_resource(sparse(wanted))
+
+
+sparse_option = click.option(
+    "--sparse",
+    type=click.Choice(["auto", "never", "always"]),
+    default="auto",
+    show_default=True,
+    expose_value=False,
+    callback=_follow,
+    help="Holes in files: auto makes none where Windows would refuse the file for them, such as on NTFS.",
+)
 volume_options = together(
     click.option("--swap", is_flag=True, help="With free space: also that of swap areas."),
     click.option(

@@ -47,7 +47,7 @@ OF_ONE_PLACE = frozenset({"cat", "ls"})
 
 def call_of(arguments: list[str]) -> partial[Any] | None:
     """What a command line calls; None where only click can tell."""
-    if os.name == "nt" or "_VHDX_COMPLETE" in os.environ:  # click expands file names there
+    if os.name == "nt" or "_VHDX_COMPLETE" in os.environ:  # names may have variables in them there
         return None
     if arguments == ["--version"]:
         return partial(_print_version)

@@ -138,11 +138,12 @@ def _begun(result: Any) -> Any:
 class JsonLists:
     """An object whose first members are lists that are printed while they grow, their lengths unknown.
 
-    Each list is complete before something is added to the next one.
+    Each list is complete before something is added to the next one. With ``err`` all goes to standard error.
     """
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, err: bool = False) -> None:
         self._names = list(names)
+        self._err = err
         self._at = -1
         self._before = "{"
 
@@ -152,7 +153,7 @@ class JsonLists:
 
     def _add(self, index: int, item: Any) -> None:
         self._begin(index)
-        echo(f"{self._before}{_dumps(_plain(item))}", nl=False)
+        echo(f"{self._before}{_dumps(_plain(item))}", nl=False, err=self._err)
         self._before = ",\n "
 
     def _begin(self, index: int) -> None:
@@ -167,7 +168,7 @@ class JsonLists:
         """End the lists; the result becomes the member ``result``."""
         self._begin(len(self._names) - 1)
         start = self._before if self._before != ",\n " else ""
-        echo(f'{start}], "result": {_dumps(_plain(result))}}}')
+        echo(f'{start}], "result": {_dumps(_plain(result))}}}', err=self._err)
 
 
 def _dumps(value: Any, indent: int | None = None) -> str:

@@ -125,7 +125,8 @@ def _whole(result: CheckResult) -> Iterator[str]:
 def _files_share(found: FileSystemShare) -> str:
     """How much of the contents of a file system is lost."""
     if found.used is None or found.lost is None:
-        return f"how much of its files is lost is not known: {found.reason}"
+        reason = (found.reason or "").partition(";")[0]  # what it advises is for a disk that is whole
+        return f"how much of its files is lost is not known: {reason}"
     if not found.lost:
         return f"all {shown(found.used)} in use are whole"
     return f"{shown(found.lost)} of {shown(found.used)} in use are lost"

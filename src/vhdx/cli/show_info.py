@@ -126,6 +126,9 @@ def _print_text(found: ImageInfo) -> None:
             print_rows(found.parent_locator.items(), indent="  ")
     if found.chain is not None:
         _print_chain(found.chain)
+    if found.tracking_files:
+        files = ", ".join(map(printable, found.tracking_files))
+        echo(f"change tracking of Windows beside it, which sees no change by other programs: {files}")
     for note in found.notes:
         echo(f"{note.severity}: {note.structure} at file offset {note.file_offset}: {note.text}")
     _print_hint(found)

@@ -11,7 +11,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
-from vhdx.disk.contexts import BLOCK_CONTEXTS
+from vhdx.disk.contexts import chain_contexts
 from vhdx.disk.doubts import DoubtfulLayer, doubts_of
 from vhdx.disk.layers import resolved, stored_ranges
 from vhdx.disk.nearest import Nearest, answers_of
@@ -68,6 +68,7 @@ class VhdxDisk(Disk):
         self._asks: tuple[Answers, ...] = tuple(layer.reader.extents for layer in self._layers)
         # A layer is asked only for what every layer over it has: past the end of a short parent are zeros.
         self._visible = tuple(accumulate((layer.geometry.disk_size for layer in self._layers), min))
+        self._contexts: Contexts | None = None
         self._writer = make_writer(_refuse_later(self)) if make_writer else None
         _open_disks.add(self)
         self._commits = self._committing(commit_interval) if commit_interval else None
@@ -218,8 +219,7 @@ class VhdxDisk(Disk):
         Raises ValueError if the chain has no such layer under the image.
         """
         self._check()
-        above = self._layers_above(since)
-        return merged(self._changes(above))
+        return merged(self._changes(self.depth_of(since) - 1))
 
     def _changes(self, above: int) -> Iterator[Extent]:
         """What the first ``above`` layers say; zeros where one is too short to show what was there."""
@@ -238,8 +238,13 @@ class VhdxDisk(Disk):
 
     @property
     def contexts(self) -> Contexts:
-        """What can be told of an extent beside its kind: the block's state and the layer that answered."""
-        return BLOCK_CONTEXTS
+        """What can be told of an extent beside its kind: the block's state, the layer that answered.
+
+        And for each ancestor whether it was changed since.
+        """
+        if self._contexts is None:
+            self._contexts = chain_contexts(self._layers, self._visible)
+        return self._contexts
 
     def data_ranges(self, *, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs of a range, in order, that may hold something; all else is zeros.
@@ -258,7 +263,11 @@ class VhdxDisk(Disk):
         self._check()
         return merged(self.resolved(0, self._size, self._asks[:1]))
 
-    def _layers_above(self, since: int | str | os.PathLike[str] | None) -> int:
+    def depth_of(self, since: int | str | os.PathLike[str] | None) -> int:
+        """The depth of a layer under the image: 2 for its parent, which None means, and so on.
+
+        Raises ValueError if the chain has no such layer under the image.
+        """
         if isinstance(since, str | os.PathLike):
             identities = [layer.file.identity() for layer in self._layers]
             found = identity_of(since)
@@ -275,7 +284,7 @@ class VhdxDisk(Disk):
             raise ValueError(
                 f"{wanted} is not a layer under {self._leaf.name}; its layers: {', '.join(self.chain)}"
             )
-        return above
+        return above + 1
 
     def resolved(self, offset: int, length: int, asks: Sequence[Answers]) -> Iterator[Extent]:
         """What the uppermost layers say of a range, ``asks`` being how each of them is asked."""

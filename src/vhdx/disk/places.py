@@ -14,6 +14,7 @@ from unicodedata import normalize
 
 from vhdx.errors import VhdxError
 from vhdx.storage.file import open_for_reading
+from vhdx.storage.windows_paths import refuse_as_named
 from vhdx.text import brief, quoted
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     """A path as an image names it, and whether it is relative to the image."""
 
 
+_ON_WINDOWS = os.name == "nt"
 _LONGEST_PATH = 4096
 """Characters of a path from inside an image: no host here opens longer ones."""
 
@@ -100,6 +102,12 @@ class Places:
             self.refused[value] = f"is longer than {_LONGEST_PATH} characters"
             return
         parts = [part for part in value.replace("\\", "/").split("/") if part not in ("", ".")]
+        try:
+            if _ON_WINDOWS:
+                refuse_as_named(parts)
+        except ValueError as error:
+            self.refused[value] = str(error)
+            return
         within = None if self._policy.any_parent else home
         if relative or _is_relative(value):  # some write relative paths where absolute ones belong
             yield from same_names(home, parts, within)
@@ -114,8 +122,8 @@ class Places:
         try:
             if self._policy.any_parent or is_below(path, home):
                 return True
-        except ValueError as error:  # names of this host cannot have such characters
-            self.refused[path] = str(error)
+        except (OSError, ValueError) as error:  # names of this host cannot have such characters
+            self.refused[path] = getattr(error, "strerror", None) or str(error)
             return False
         self.outside = True
         self.refused[path] = f"leads out of {home}, which is only followed with --any-parent or when named"
@@ -169,6 +177,7 @@ def is_below(path: str, directory: str) -> bool:
 
 
 def _is_part(path: str, directory: str) -> bool:
+    path, directory = os.path.normcase(path), os.path.normcase(directory)
     try:
         return os.path.commonpath([path, directory]) == directory
     except ValueError:  # on another drive

@@ -59,6 +59,11 @@ class RawDisk(Disk):
         return (self._storage,)
 
     @property
+    def storage(self) -> ReadableStorage:
+        """The file."""
+        return self._storage
+
+    @property
     def size(self) -> int:
         """The capacity in bytes, a multiple of the sector size."""
         return self._size

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
-from vhdx.build.build import CREATOR
+from vhdx.build.structures import CREATOR
 from vhdx.errors import CorruptImageError
 from vhdx.examine.lost_log import LostLog, lost_log
 from vhdx.format import identifier, region

@@ -7,11 +7,13 @@ has no entry that its partition table or a file system always has.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vhdx.examine.contents import Contents
+from vhdx.examine.copies import MOST_COPIES, find_copies
 from vhdx.examine.entries import needless_places, say_nothing
 from vhdx.examine.slots import Slots
 from vhdx.extents import BlockState, Doubt
@@ -20,7 +22,7 @@ from vhdx.format.bat import ENTRY_SIZE, FILE_OFFSET_MASK, STATE_MASK
 from vhdx.image.bat import WINDOW
 from vhdx.image.claims import claims_by_mib
 from vhdx.image.states import MAY_OWN_SPACE
-from vhdx.image.unowned import Look, find_unowned
+from vhdx.image.unowned import Look, find_unowned, unclaimed_runs
 from vhdx.journal.replay import known_end
 from vhdx.units import MIB
 
@@ -90,25 +92,28 @@ def _has_empty_sector(in_sector: NDArray[np.int64]) -> bool:
 
 
 def is_strong(
-    storage: ReadableStorage,
+    look: Look,
     unowned: Unowned,
     absent: Absence,
     bat_offset: int,
     geometry: Geometry,
     *,
     used: bytes | bytearray,
+    end: int,
 ) -> bool:
     """Whether what nobody claims is likely to be blocks whose entries are lost.
 
-    As many places as a crash rarely leaves; fewer, where a whole sector of the table is empty, too; a single
-    one, where it begins as a disk does and the disk's first block has no entry, or as a volume does whose
-    first block has none, or where bookkeeping of a volume has none, or where an entry names it that is
-    NOT_PRESENT, as if its state were damaged. ``used`` is the map of the file.
+    As many places as a crash rarely leaves, copies of blocks not counted; fewer, where a whole sector of the
+    table is empty, too; a single one, where it begins as a disk does and the disk's first block has no entry,
+    or as a volume does whose first block has none, or where bookkeeping of a volume has none, or where an
+    entry names it that is NOT_PRESENT, as if its state were damaged. ``used`` is the map of the file, ``end``
+    the MiB up to which it was looked at.
     """
     if not absent.blocks or not unowned.places:
         return False
+    storage = look.storage
     needed = _FEW_PLACES if absent.has_empty_sector else _MANY_PLACES
-    if unowned.places >= needed:
+    if unowned.places >= needed and _without_copies(look, used, geometry, end).places >= needed:
         return True
     if absent.lacks_first and any(_begins_a_disk(storage, place) for place in unowned.first):
         return True
@@ -123,6 +128,23 @@ def is_strong(
         if contents.lacks(volume.offset)
         for place in unowned.first
     )
+
+
+def _filled(look: Look, used: bytes | bytearray, end: int) -> Iterator[int]:
+    """The MiB that nobody claims and that are not zeros."""
+    for first, stop in unclaimed_runs(used, 0, end):
+        for window in range(first, stop, WINDOW):
+            filled = look.filled(window, min(stop, window + WINDOW))
+            yield from (window + index for index, is_filled in enumerate(filled) if is_filled)
+
+
+def _without_copies(look: Look, used: bytes | bytearray, geometry: Geometry, end: int) -> Unowned:
+    """What nobody claims and is not what a claimed MiB holds as well."""
+    filled = list(islice(_filled(look, used, end), MOST_COPIES + 1))
+    without = bytearray(used)
+    for mib in find_copies(look.storage, used, filled, end=end):
+        without[mib] = 1
+    return find_unowned(look, without, geometry.block_size, end=end)
 
 
 def _is_filled(storage: ReadableStorage, used: bytes | bytearray, place: int) -> bool:
@@ -157,11 +179,12 @@ class Evidence(NamedTuple):
 def evidence(image: Image, used: bytes | bytearray, look: Look) -> Evidence:
     """Judge an opened image. ``used`` is the map of its file: 0 for each MiB that nobody claims."""
     storage, geometry = image.storage, image.geometry
-    unowned = find_unowned(look, used, geometry.block_size, end=_explained_from(image, used))
+    end = _explained_from(image, used)
+    unowned = find_unowned(look, used, geometry.block_size, end=end)
     absent = absence(Slots(storage, image.regions.bat, geometry), geometry)
     fixed = image.metadata.disk_type == "fixed"
     bat_offset = image.regions.bat.file_offset
-    lost = is_strong(storage, unowned, absent, bat_offset, geometry, used=used)
+    lost = is_strong(look, unowned, absent, bat_offset, geometry, used=used, end=end)
     return Evidence(unowned, bool(fixed and absent.blocks) or lost)
 
 

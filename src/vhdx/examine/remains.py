@@ -14,10 +14,11 @@ from vhdx.format.bat import ENTRY_SIZE
 from vhdx.format.header import FILE_OFFSET_LIMIT, HEADER_SECTION_SIZE
 from vhdx.format.log import SECTOR_SIZE
 from vhdx.geometry import Geometry
-from vhdx.image import headers
+from vhdx.image import headers, regions
 from vhdx.image.bat import Bat
 from vhdx.image.pages import PAGE_SIZE, Pages
 from vhdx.journal.ring import Ring
+from vhdx.storage.base import HostReadError
 from vhdx.storage.overlay import Overlay
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Remains:
     @cached_property
     def region_entries(self) -> tuple[RegionEntry, ...]:
         """The entries of the best copy: one that is whole, else one that names a known region."""
-        copies = [self.peek(region.TABLE_SIZE, offset) for offset in region.TABLE_OFFSETS]
+        copies = regions.read_copies(self.storage)
         for copy in copies:
             if region.damage(copy) is None:
                 return region.unpack(copy)
@@ -147,8 +148,11 @@ class Remains:
 
     @property
     def disk_size(self) -> int | None:
-        """The size of the disk in bytes, if the image says one that is legal."""
-        return self.geometry.disk_size if self.geometry else None
+        """The size of the disk in bytes, if the image says one that is legal and the host can read it."""
+        try:
+            return self.geometry.disk_size if self.geometry else None
+        except HostReadError:  # of the metadata; what is asked for beside this size may be readable
+            return None
 
     def geometry_with(self, sector: int) -> Geometry | None:
         """The sizes of the disk if its logical sectors had this size."""

@@ -109,7 +109,7 @@ def check_table(
     look = Look(storage, size, unreadable=unreadable, advance=meter.advance, seen=seen)
     _report_gap(look, claims.claimed, regions, report)
     used_end = claims.claimed.gaps(-(-size // MIB)).tail_start * MIB
-    space = _Space(storage, look, claims.claimed, geometry, regions.bat.file_offset, absent)
+    space = _Space(look, claims.claimed, geometry, regions.bat.file_offset, absent)
     leaked, free = _report_free(space, report, keeps_length=keeps_length)
     return TableFound(claims.claimed, tuple(claims.late), leaked, free, used_end)
 
@@ -163,7 +163,6 @@ def _report_gap(look: Look, claimed: MibSet, regions: Regions, report: Report) -
 class _Space(NamedTuple):
     """What there is to look into when all is claimed that is claimed."""
 
-    storage: ReadableStorage
     look: Look
     claimed: MibSet
     geometry: Geometry
@@ -188,7 +187,7 @@ def _report_free(space: _Space, report: Report, *, keeps_length: bool) -> tuple[
     unowned = space.unowned(used, 0, start) if inner else NOTHING
     behind = space.unowned(used, start, end) if tail else NOTHING
     both = unowned.joined(behind)
-    if is_strong(space.storage, both, space.absent, space.bat_offset, space.geometry, used=used):
+    if is_strong(space.look, both, space.absent, space.bat_offset, space.geometry, used=used, end=end):
         _report_lost(both, space.absent, report)
         zeros = free.missing - both.mibs
         return both.mibs * MIB, 0 if keeps_length else zeros * MIB

@@ -25,7 +25,7 @@ def free_unexplained(session: Session, *, accept: bool, advance: Advance = to_no
 
     Raises CorruptImageError where it is likely to be lost blocks, unless the caller ``accept``s that.
     """
-    used = session.space.claimed()
+    used = session.claimed
     if b"\0" not in used:
         return 0
     from vhdx.examine.lost import evidence  # noqa: PLC0415  numpy is slow to import

@@ -15,7 +15,8 @@ from vhdx.files.acl import from_ext
 from vhdx.files.base import Kind
 from vhdx.files.ext_inode import INLINE_DATA, INLINE_FLAG, Inode, inode
 from vhdx.files.ext_names import Inodes, names_in
-from vhdx.files.libyal import SPARSE, HeldContent
+from vhdx.files.library import HeldContent
+from vhdx.files.libyal import SPARSE
 from vhdx.files.posix import PosixTree
 from vhdx.filesystems import ext
 from vhdx.filesystems.base import NotFreeError
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from vhdx.files.base import Content, Entry, Tell
     from vhdx.files.ext_names import Name
-    from vhdx.files.libyal import Place
     from vhdx.files.source import Read, VolumeSource
 
 _INLINE_FEATURE = 0x8000
@@ -113,7 +113,7 @@ class ExtTree(PosixTree):
                     yield block
             left = max(0, left - length)
 
-    def _extents(self, handle: Any) -> Iterator[Place]:
+    def _extents(self, handle: Any) -> Iterator[tuple[int, int, int]]:
         return (handle.get_extent(index) for index in range(handle.get_number_of_extents()))
 
     def content(self, entry: Entry, stream: str | None = None) -> Content:

@@ -1,8 +1,7 @@
-"""FAT12, FAT16, FAT32 and exFAT by libfsfat.
+"""FAT12, FAT16 and FAT32 by libfsfat.
 
-Where libfsfat is wrong: its times are a month late. They are read here, from the entries themselves. Of exFAT
-it does not read names of more than some 130 characters, which is told, nor all of directories in one piece:
-`exfat_chains` helps. Times of FAT have no zone, and those of exFAT need none: they are taken for UTC then.
+Where libfsfat is wrong: its times are a month late. They are read here, from the entries themselves. They
+have no zone and are taken for UTC.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from vhdx.files.libyal import LibyalTree
 
 if TYPE_CHECKING:
     from vhdx.files.base import Tell
-    from vhdx.files.source import Read, VolumeSource
+    from vhdx.files.source import VolumeSource
 
 _DIRECTORY, _READ_ONLY = 0x10, 0x01
 _ENTRY_LENGTH = 32
@@ -63,11 +62,7 @@ class FatTree(LibyalTree):
     def _times(self, raw: bytes) -> Times:
         if len(raw) < _ENTRY_LENGTH:
             raise FileSystemError("a directory entry lies behind the end of the volume")
-        return exfat_times(raw) if self._is_exfat else fat_times(raw)
-
-    @property
-    def _is_exfat(self) -> bool:
-        return self.source.pread(8, 3) == b"EXFAT   "
+        return fat_times(raw)
 
 
 def fat_times(raw: bytes) -> Times:
@@ -111,13 +106,6 @@ def _nanoseconds(date: int, time: int, tens: int = 0) -> int | None:
         return None
     seconds = timegm((year, month, day, time >> 11, time >> 5 & 63, (time & 31) * 2, 0, 0, 0))
     return seconds * 10**9 + tens * _TEN_MS
-
-
-def prepared(read: Read, size: int, tell: Tell) -> Read:
-    """An exFAT whose directories all have chains."""
-    from vhdx.files.exfat_chains import chained  # noqa: PLC0415  FAT needs none of it
-
-    return chained(read, size, tell)
 
 
 def open_tree(library: Any, source: VolumeSource, tell: Tell) -> FatTree:

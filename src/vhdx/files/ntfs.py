@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind
-from vhdx.files.libyal import SPARSE, LibyalTree
+from vhdx.files.libyal import LibyalTree
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.ntfs_boot import BOOT_LENGTH, parsed
 from vhdx.filesystems.ntfs_record import DATA, attributes
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.files.base import Tell
-    from vhdx.files.libyal import LibyalContent, Place
+    from vhdx.files.libyal import LibyalContent
+    from vhdx.files.placed import Place
     from vhdx.files.source import VolumeSource
 
 _EPOCH = 11644473600 * 10**9
@@ -124,7 +125,7 @@ class NtfsTree(LibyalTree):
             return None
         if isinstance(stream, Value) or not stream.is_as_stored or stream.length != content.size:
             return None
-        return [(place or 0, length, SPARSE if place is None else 0) for place, length in stream.places()]
+        return list(stream.places())
 
     def streams(self, entry: Entry) -> tuple[str, ...]:
         """The names of its alternate streams."""

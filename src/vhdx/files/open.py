@@ -14,16 +14,17 @@ if TYPE_CHECKING:
 
 
 class Adapter(NamedTuple):
-    """A library and the module here that knows it; ``prepared`` of the module stands before its reads."""
+    """The module here that knows a library, if it needs one; its ``prepared`` stands before the reads."""
 
     module: str
-    library: str
+    library: str | None = None
     is_prepared: bool = False
+    package: str = "vhdx[files]"
+    """What to install where it is missing."""
 
 
 _EXT = Adapter("ext", "pyfsext", is_prepared=True)
 _FAT = Adapter("fat", "pyfsfat")
-_EXFAT = Adapter("fat", "pyfsfat", is_prepared=True)
 ADAPTERS = {
     "ext2": _EXT,
     "ext3": _EXT,
@@ -33,7 +34,9 @@ ADAPTERS = {
     "FAT12": _FAT,
     "FAT16": _FAT,
     "FAT32": _FAT,
-    "exFAT": _EXFAT,
+    "exFAT": Adapter("exfat"),
+    "HFS+": Adapter("hfs", "pyfshfs"),
+    "btrfs": Adapter("btrfs", "dissect.btrfs", package="dissect.btrfs"),
 }
 """By the kind that `filesystems/detect` names. Another engine is another file and its rows here."""
 
@@ -50,11 +53,11 @@ def open_tree(kind: str, read: Read, size: int, tell: Tell, send: Send | None = 
     if adapter is None:
         raise UnsupportedImageError(f"files of {kind} are not read, only of {', '.join(ADAPTERS)}")
     try:
-        library = import_module(adapter.library)
+        library = import_module(adapter.library) if adapter.library else None
     except ImportError:
         raise UnsupportedImageError(
             f"files of {kind} are read by a package that is not installed",
-            next_command="pip install 'vhdx[files]'",
+            next_command=f"pip install '{adapter.package}'",
         ) from None
     module = import_module(f"vhdx.files.{adapter.module}")
     prepared = module.prepared(read, size, tell) if adapter.is_prepared else read

@@ -140,7 +140,7 @@ class FileVolume:
                 yield "/" + "/".join(step.parts)
 
 
-_LOGS = frozenset({"XFS", "NTFS"})
+_LOGS = frozenset({"XFS", "NTFS", "btrfs"})
 """Kinds with a log that no adapter replays."""
 
 

@@ -59,22 +59,6 @@ def agreed(boot: Boot, clusters: Clusters, root: Root) -> AgreedExfat:
     return found
 
 
-def directories_without_chain(
-    boot: Boot, clusters: Clusters, root: Root
-) -> tuple[list[tuple[int, int]], str | None]:
-    """(first cluster, how many) of directories of several clusters whose entries in the FAT mean nothing.
-
-    Where the volume is damaged those up to there, and what is wrong.
-    """
-    tree = _Tree(boot, clusters)
-    try:
-        for _ in tree.claims(root.clusters):
-            pass
-    except NotFreeError as error:
-        return tree.in_one_piece, error.reason
-    return tree.in_one_piece, None
-
-
 class _Stored(NamedTuple):
     """What directory entries say of bytes in clusters, entry by entry."""
 
@@ -90,8 +74,6 @@ class _Tree:
     def __init__(self, boot: Boot, clusters: Clusters) -> None:
         self._boot, self._clusters = boot, clusters
         self._left = boot.clusters
-        self.in_one_piece: list[tuple[int, int]] = []
-        """(first cluster, how many) of the directories of several clusters that have no chain."""
 
     def claims(self, root: list[int]) -> Iterator[Runs]:
         """The runs of all files and directories below the root, in no order."""
@@ -110,8 +92,6 @@ class _Tree:
                     if area[0] in seen:
                         raise NotFreeError(f"a directory of it stands in two places: {_ADVICE}")
                     seen.add(area[0])
-                    if whole[index] and len(area) > 1:
-                        self.in_one_piece.append((area[0], len(area)))
                     waiting.append(area)
 
     def _must_fit(self, stored: _Stored) -> None:

@@ -100,7 +100,7 @@ class Look:
         advance: Advance = to_nobody,
         seen: Seen | None = None,
     ) -> None:
-        self._storage = storage
+        self.storage = storage
         self._size = size
         self._unreadable = unreadable
         self._advance = advance
@@ -192,7 +192,7 @@ class Look:
             start, end = first + low, first + high
             found = bytearray((_ZEROS,)) * (end - start)
             length = max(0, min(end * MIB, self._size) - start * MIB)
-            for at, part in self._storage.data_ranges(start * MIB, length):
+            for at, part in self.storage.data_ranges(start * MIB, length):
                 one, behind = at // MIB - start, -(-(at + part) // MIB) - start
                 found[one:behind] = bytes((_DATA,)) * (behind - one)
             self._seen[start:end] = found
@@ -206,7 +206,7 @@ class Look:
     def _answer(self, start: int, buffer: memoryview) -> int:
         for piece in (buffer[:_PROBE], buffer[_PROBE:]):
             try:
-                self._storage.read_into(piece, start)
+                self.storage.read_into(piece, start)
             except OSError as error:
                 if error.errno != errno.EIO:
                     raise

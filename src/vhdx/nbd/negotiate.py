@@ -292,10 +292,14 @@ class Negotiation:
 
 
 def _matches(context: str, queries: list[str], *, setting: bool) -> bool:
-    """Whether a context was asked for; to list, nothing or a namespace alone stand for all in it."""
+    """Whether a context was asked for; to list, nothing or a beginning up to a colon stand for all of it."""
     if setting:
         return context in queries
-    return not queries or context in queries or context[: context.index(":") + 1] in queries
+    return (
+        not queries
+        or context in queries
+        or any(query.endswith(":") and context.startswith(query) for query in queries)
+    )
 
 
 def _counted(text: str) -> bytes:

@@ -13,6 +13,7 @@ from vhdx.examine.lost_items import LOST, lost_values
 from vhdx.format import guids
 from vhdx.image import image
 from vhdx.known import NOTHING_KNOWN, KnownDisk
+from vhdx.ops.info import refused_holes
 from vhdx.rules import Finding, Place, Severity
 from vhdx.storage.file import open_for_reading
 from vhdx.text import brief, command
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from vhdx.image.image import Image
     from vhdx.ops.whole import WholeShare
     from vhdx.progress import Progress
-    from vhdx.rules import CollectingReport
+    from vhdx.rules import CollectingReport, Report
     from vhdx.storage.base import ReadableStorage
 
 
@@ -129,6 +130,7 @@ def check(
             result = _checked_vhd(storage, policy, chain=chain, lock=lock, progress=progress)
             return result._replace(whole=_whole(storage, result))
         examined = examine(storage, progress, known)
+        _report_holes(storage, examined.report)
         leaf = _leaf(storage) if chain else None
         if chain and leaf is None and (examined.metadata is None or examined.metadata.has_parent):
             examined = examined._replace(unchecked=(*examined.unchecked, "parents"))
@@ -137,6 +139,12 @@ def check(
         return result._replace(whole=_whole(storage, result), lost=_lost(examined, known))
     finally:
         storage.close()
+
+
+def _report_holes(storage: ReadableStorage, report: Report) -> None:
+    """Tell of holes in the file that Windows would refuse."""
+    for finding in refused_holes(storage):
+        report(finding)
 
 
 def _lost(examined: Examined, known: KnownDisk) -> tuple[LostValue, ...]:
@@ -255,6 +263,7 @@ def _checked_vhd(
     from vhdx.examine.vhd_check import examine_vhd  # noqa: PLC0415
 
     found = examine_vhd(storage, progress)
+    _report_holes(storage, found.report)
     if not chain or found.image is None:
         found = found._replace(unchecked=(*found.unchecked, "parents")) if chain else found
         return result_of(storage.name, found, name="vhd")

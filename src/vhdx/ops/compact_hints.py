@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vhdx.build.build import ImagePlan, file_size
+from vhdx.build.build import file_size
+from vhdx.build.plan import ImagePlan
 from vhdx.disk.free_space import SWAP
 from vhdx.disk.volumes import volumes
 from vhdx.errors import VhdxError

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.open import open_any
 from vhdx.disk.parts import one_partition
-from vhdx.extents import ExtentKind, side_by_side
+from vhdx.ops.differences import stored_in_either
 from vhdx.text import brief
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.open import Format, Openable
     from vhdx.disk.opened import Disk
     from vhdx.disk.places import Parents
-    from vhdx.extents import Extent
 
 
 @brief("identical", "first_difference")
@@ -65,8 +65,9 @@ def _part(disk: Disk, partition: int | None) -> Disk:
 def _first_difference(
     one: VirtualDisk, other: VirtualDisk, progress: Callable[[int, int | None], None] | None
 ) -> int | None:
-    done, total = 0, 0 if progress is None else sum(part.length for part in _stored(one, other))
-    for part in _stored(one, other):
+    shared = partial(stored_in_either, one, other, offset=0, length=min(one.size, other.size))
+    done, total = 0, 0 if progress is None else sum(part.length for part in shared())
+    for part in shared():
         for start in range(part.offset, part.end, MIB):
             count = min(MIB, part.end - start)
             left, right = one.pread(count, start), other.pread(count, start)
@@ -76,14 +77,6 @@ def _first_difference(
             if progress is not None:
                 progress(done, total)
     return None
-
-
-def _stored(one: VirtualDisk, other: VirtualDisk) -> Iterator[Extent]:
-    """The parts in which one of both has data: everywhere else both read as zeros."""
-    length = min(one.size, other.size)
-    for ours, theirs in side_by_side(one.extents(length=length), other.extents(length=length)):
-        if ExtentKind.DATA in (ours.kind, theirs.kind):
-            yield ours
 
 
 def _first_unequal(left: bytes, right: bytes) -> int:

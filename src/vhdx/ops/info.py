@@ -18,6 +18,8 @@ from vhdx.filesystems.base import FileSystem
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
 from vhdx.image.states import PRESENT
+from vhdx.ops.tracking import tracking_files
+from vhdx.rules import Finding, Place
 from vhdx.storage.file import FileStorage
 from vhdx.text import brief
 from vhdx.write.space import Conflict, survey
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from vhdx.image.image import Image
     from vhdx.partitions.table import Partition
     from vhdx.progress import Progress
-    from vhdx.rules import Finding
     from vhdx.storage.base import ReadableStorage
 
 
@@ -127,6 +128,8 @@ class ImageInfo(NamedTuple):
     chain: tuple[LayerInfo, ...] | None
     partition_table: TableInfo | None
     file_systems: tuple[FileSystemOn, ...] | None
+    tracking_files: tuple[str, ...]
+    """Files of Windows' change tracking beside the image."""
     notes: tuple[Note, ...]
 
 
@@ -168,7 +171,7 @@ def info_of_image(
         try:
             found = _image_info(
                 image,
-                [*image.findings, *_remarks(layers)],
+                [*image.findings, *_remarks(layers), *refused_holes(image.file)],
                 _layer_infos(disk, progress) if disk is not None and chain else None,
                 disk,
                 _block_info(image, progress) if (small if blocks is None else blocks) else None,
@@ -241,6 +244,12 @@ def _layer_info(layer: Image, data_size: int) -> LayerInfo:
     )
 
 
+def refused_holes(storage: ReadableStorage) -> tuple[Finding, ...]:
+    """A note if Windows would refuse the file for its holes."""
+    reason = storage.has_refused_holes() if isinstance(storage, FileStorage) else None
+    return () if reason is None else (Finding(rules.FILE_HOLES, Place("file", 0), reason),)
+
+
 def _remarks(layers: Sequence[Image]) -> Iterator[Finding]:
     """What was found out about the parents that were opened."""
     for parent in layers[1:]:
@@ -279,6 +288,7 @@ def _image_info(
         chain=layers,
         partition_table=None if disk is None else table_info(disk),
         file_systems=None if disk is None else file_systems_info(disk),
+        tracking_files=tracking_files(image.name),
         notes=tuple(
             Note(f.rule.code, f.rule.severity.value, f.place.structure, f.place.file_offset, f.detail)
             for f in findings

@@ -10,7 +10,7 @@ from vhdx.disk.places import policy_from
 from vhdx.disk.vhd import VhdDisk, vhd_disk
 from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
-from vhdx.ops.info import allocated_size, file_systems_info, table_info
+from vhdx.ops.info import allocated_size, file_systems_info, refused_holes, table_info
 from vhdx.storage.file import open_for_reading
 from vhdx.text import brief
 
@@ -105,7 +105,12 @@ def _vhd_info(image: VhdImage, disk: VhdDisk | None, *, chain: bool) -> VhdInfo:
         chain=tuple(layer.name for layer in disk.layers) if disk is not None and chain else None,
         partition_table=None if disk is None else table_info(disk),
         file_systems=None if disk is None else file_systems_info(disk),
-        notes=(*(image.all_findings() if disk is None else disk.findings), *_notes(image), *_hidden(disk)),
+        notes=(
+            *(image.all_findings() if disk is None else disk.findings),
+            *_notes(image),
+            *_hidden(disk),
+            *_holes(image),
+        ),
     )
 
 
@@ -115,6 +120,11 @@ def _notes(image: VhdImage) -> list[str]:
     if geometry == vhd.LARGEST_GEOMETRY or creator in _TAKEN_AT_THEIR_WORD or geometry.size >= image.size:
         return []
     return [f"Virtual PC and QEMU show only {geometry.size} bytes of the disk, what its geometry addresses"]
+
+
+def _holes(image: VhdImage) -> list[str]:
+    """Whether Windows would refuse the file for its holes."""
+    return [finding.detail for finding in refused_holes(image.storage)]
 
 
 def _hidden(disk: VhdDisk | None) -> list[str]:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-from itertools import chain, groupby
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.base import padded_read
 from vhdx.disk.open import closing_on_failure, lone_disk, open_disk, writable_disk
 from vhdx.errors import ParentMismatchError, UnsupportedImageError
-from vhdx.extents import ExtentKind, side_by_side
+from vhdx.extents import ExtentKind
 from vhdx.image import metadata
+from vhdx.ops.differences import stored_in_either, unequal_runs
 from vhdx.ops.make.child import is_found_by_default, locator_values
 from vhdx.storage.file import identity_of, open_for_writing
 from vhdx.text import brief, command
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from uuid import UUID
 
     from vhdx.disk.chain import VhdxDisk
     from vhdx.disk.places import Parents
-    from vhdx.extents import Extent
     from vhdx.image.image import Image
     from vhdx.progress import Progress
 
@@ -135,7 +134,9 @@ def _copy_differences(disk: VhdxDisk, new_parent: VhdxDisk, progress: Progress |
     """Copy into the child, sector by sector, what the new parent would show differently; how many bytes."""
     copied = 0
     unsaid = (extent for extent in disk.own_extents() if extent.kind is ExtentKind.UNALLOCATED)
-    for extent in chain.from_iterable(_stored_in_either(disk, new_parent, extent) for extent in unsaid):
+    for extent in chain.from_iterable(
+        stored_in_either(disk, new_parent, offset=part.offset, length=part.length) for part in unsaid
+    ):
         for offset in range(extent.offset, extent.end, MIB):
             length = min(MIB, extent.end - offset)
             old = disk.pread(length, offset)
@@ -147,27 +148,9 @@ def _copy_differences(disk: VhdxDisk, new_parent: VhdxDisk, progress: Progress |
     return copied
 
 
-def _stored_in_either(disk: VhdxDisk, new_parent: VhdxDisk, extent: Extent) -> Iterator[Extent]:
-    """The parts of a range in which one of both has data: everywhere else both read as zeros."""
-    shared = max(extent.offset, min(extent.end, new_parent.size))
-    if length := shared - extent.offset:
-        ours, theirs = (each.extents(offset=extent.offset, length=length) for each in (disk, new_parent))
-        for one, other in side_by_side(ours, theirs):
-            if ExtentKind.DATA in (one.kind, other.kind):
-                yield one
-    behind = disk.extents(offset=shared, length=extent.end - shared)
-    yield from (one for one in behind if one.kind is ExtentKind.DATA)
-
-
 def _write_unequal(disk: VhdxDisk, old: bytes, new: bytes, offset: int) -> int:
     """Write the runs of sectors in which two pieces differ, as they are in the old one; how many bytes."""
-    size, copied, start = disk.logical_sector_size, 0, 0
-    for differs, run in groupby(
-        range(0, len(old), size), lambda at: old[at : at + size] != new[at : at + size]
-    ):
-        stop = min(start + len(list(run)) * size, len(old))
-        if differs:
-            disk.pwrite(old[start:stop], offset + start)
-            copied += stop - start
-        start = stop
-    return copied
+    runs = unequal_runs(old, new, disk.logical_sector_size)
+    for start, stop in runs:
+        disk.pwrite(old[start:stop], offset + start)
+    return sum(stop - start for start, stop in runs)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vhdx.build.build import ImageBuilder, ImagePlan
+from vhdx.build.build import ImageBuilder
+from vhdx.build.plan import ImagePlan
 from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.open import closing_on_failure, open_image, with_parents
 from vhdx.format import locator

@@ -10,11 +10,14 @@ import contextlib
 import errno
 import os
 import sys
+import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vhdx.errors import ImageLockedError
 from vhdx.pieces import pieces
 from vhdx.storage.base import ZEROS, HostReadError, ended_early
+from vhdx.storage.sparse import is_without_holes, refusing
 
 if sys.platform == "win32":
     from vhdx.storage import windows as host
@@ -59,6 +62,7 @@ def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
     refuse_standard_output(path)
     for _ in range(ATTEMPTS):
         storage = FileStorage(host.open_to_write(path, lock=lock), path)
+        storage.follow_wishes()
         try:
             # What was replaced before it was locked has no name any more: all that is written to it is lost.
             named = is_named(path, storage.identity(), follow=True)
@@ -78,7 +82,8 @@ def refuse_standard_output(path: str) -> None:
     """
     if path == "-":
         raise ValueError(
-            "a disk is written into a file, not to standard output; ./- is the file of that name"
+            "this goes into a file, not to standard output, which vhdx convert SOURCE - writes to; "
+            "./- is the file of that name"
         )
 
 
@@ -108,13 +113,15 @@ def of_descriptor(descriptor: int, name: str) -> FileStorage:
 class FileStorage:
     """A descriptor that is read and written by offset; owns the descriptor."""
 
-    def __init__(self, descriptor: host.Descriptor, name: str) -> None:
+    def __init__(self, descriptor: host.Descriptor, name: str, *, is_dense: bool = False) -> None:
         self._descriptor = descriptor
         self._name = name
         self.salvage: str | None = None
         """The command that saves the disk that is read; None for one of the file alone."""
         self._closed = False
         self._process = os.getpid()
+        self._is_dense = is_dense
+        self._growing = threading.Lock()
 
     @property
     def name(self) -> str:
@@ -128,6 +135,27 @@ class FileStorage:
     def identity(self) -> tuple[int, int]:
         """Device and inode: equal for two names of one file."""
         return host.identity_of(self._descriptor)
+
+    def follow_wishes(self) -> None:
+        """Make no holes from now on if `vhdx.storage.sparse` says so: what grows is filled up."""
+        self._is_dense = is_without_holes(self.identity()[0], partial(host.is_ntfs, self._descriptor))
+
+    @property
+    def hole_remark(self) -> str | None:
+        """What is to be said of the holes of a file that is written here."""
+        place = refusing(self.identity()[0], partial(host.is_ntfs, self._descriptor))
+        if place is None:
+            return None
+        if self._is_dense:
+            return f"no holes were made: this is {place}, and Windows refuses images with holes"
+        return self.has_refused_holes()
+
+    def has_refused_holes(self) -> str | None:
+        """Why Windows would refuse the file for its holes; None if it would not, as far as can be told."""
+        place = refusing(self.identity()[0], partial(host.is_ntfs, self._descriptor))
+        if place is None or not host.has_holes(self._descriptor):
+            return None
+        return f"the file has holes and stands on {place}: Windows refuses to attach it (0xC03A001A)"
 
     def allocated(self) -> int:
         """How many bytes of the host's disk the file takes."""
@@ -184,6 +212,30 @@ class FileStorage:
 
     def write_at(self, data: bytes | bytearray | memoryview, file_offset: int) -> None:
         """Write all of ``data``, in one system call unless the host takes fewer bytes at once."""
+        if self._is_dense and file_offset + len(data) > self.size():
+            self._write_growing(data, file_offset)
+            return
+        self._write(data, file_offset)
+
+    def _write_growing(self, data: bytes | bytearray | memoryview, file_offset: int) -> None:
+        """Two that grow the file at once must not fill up what the other one wrote."""
+        with self._growing:
+            self._fill_up(file_offset)
+            self._write(data, file_offset)
+
+    def _fill_up(self, end: int) -> None:
+        """Give the file space up to a place, by reserving it or by writing zeros."""
+        start = self.size()
+        if start >= end:
+            return
+        with self._naming(end - start):
+            if host.reserve(self._descriptor, start, end - start):
+                system.ftruncate(self._descriptor, end)
+                return
+        for place, count in pieces(start, end - start, len(ZEROS)):
+            self._write(ZEROS[:count], place)
+
+    def _write(self, data: bytes | bytearray | memoryview, file_offset: int) -> None:
         try:
             done = system.pwrite(self._descriptor, data, file_offset)
             while done < len(data):
@@ -202,6 +254,9 @@ class FileStorage:
 
     def resize(self, size: int) -> None:
         """Cut or extend the file; what is added reads as zeros."""
+        if self._is_dense:
+            with self._growing:
+                self._fill_up(size)
         with self._naming():
             system.ftruncate(self._descriptor, size)
 
@@ -215,8 +270,27 @@ class FileStorage:
 
     def punch(self, file_offset: int, length: int) -> bool:
         """Give the space of a range back, so that it reads as zeros; False where the host cannot."""
+        if self._is_dense:
+            return False
         with self._naming():
             return host.punch(self._descriptor, file_offset, length)
+
+    def clone_from(self, source: FileStorage, source_offset: int, length: int, file_offset: int) -> bool:
+        """Share the space of a range of another file; False where the file system cannot.
+
+        All three numbers are multiples of the file system's blocks.
+        """
+        with self._growing if self._is_dense else contextlib.nullcontext():
+            if self._is_dense:
+                self._fill_up(file_offset)
+            with self._naming(length):
+                return host.clone_range(
+                    source._descriptor, source_offset, length, self._descriptor, file_offset
+                )
+
+    def shared_unit(self) -> int:
+        """The blocks of the file system, which files may share; 0 where they cannot."""
+        return host.shared_unit(self._descriptor)
 
     def reserve(self, file_offset: int, length: int) -> bool:
         """Claim space on the host for a range without changing the file's length.
@@ -224,7 +298,9 @@ class FileStorage:
         False where the host cannot. Raises OSError (ENOSPC) when the disk is full.
         """
         with self._naming(length):
-            return host.reserve(self._descriptor, file_offset, length)
+            if host.reserve(self._descriptor, file_offset, length):
+                return True
+        return self._is_dense and file_offset + length <= self.size() <= self.allocated()
 
     @contextlib.contextmanager
     def _naming(self, wanted: int = 0) -> Iterator[None]:
@@ -272,7 +348,7 @@ class FileStorage:
 
     def lent(self) -> FileStorage:
         """The same opening once more: closing it lets go of nothing that this one holds, locks included."""
-        return _LentStorage(host.duplicate(self._descriptor), self._name)
+        return _LentStorage(host.duplicate(self._descriptor), self._name, is_dense=self._is_dense)
 
     def pinned(self) -> FileStorage:
         """The file once more, for its `identity` alone, which no other gets before this is closed."""

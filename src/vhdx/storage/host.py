@@ -42,7 +42,13 @@ _NO_FULL_FLUSH = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno
 _RENAME_NOREPLACE = 1  # of linux/fs.h
 _RENAME_EXCL = 4  # of macOS' sys/stdio.h
 _AT_FDCWD = -100
+_NTFS_SPARSE = 0x200
+_FICLONERANGE = 0x4020940D
+_CLONE = struct.Struct("=qQQQ")
+"""Of linux/fs.h: descriptor, offset, length, offset in the target."""
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM})
+_NOT_CLONED = _UNSUPPORTED | {errno.EXDEV, errno.ETXTBSY, errno.EMLINK}
+"""The last where space is shared as often as the file system can count."""
 
 
 def open_to_read(path: str, *, lock: bool) -> int:
@@ -173,6 +179,28 @@ def allocated(descriptor: int) -> int:
     return os.fstat(descriptor).st_blocks * 512
 
 
+def has_holes(descriptor: int) -> bool:
+    """Whether a file has less space than bytes, or is called sparse by the driver that keeps it."""
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_blocks * 512 < status.st_size:
+        return True
+    return bool((_ntfs_attributes(descriptor) or 0) & _NTFS_SPARSE)
+
+
+def is_ntfs(descriptor: int) -> bool:
+    """Whether a file has the attributes of NTFS, by the word of its driver."""
+    return _ntfs_attributes(descriptor) is not None
+
+
+def _ntfs_attributes(descriptor: int) -> int | None:
+    if not hasattr(os, "getxattr"):
+        return None
+    try:
+        return int.from_bytes(os.getxattr(descriptor, "system.ntfs_attrib_be"), "big")
+    except OSError:
+        return None
+
+
 def synchronize(descriptor: int) -> None:
     """Make everything written to the descriptor durable, the file's length included."""
     if sys.platform != "darwin" and hasattr(os, "fdatasync"):
@@ -262,6 +290,24 @@ def punch(descriptor: int, file_offset: int, length: int) -> bool:
 
         return macos.punch(descriptor, file_offset, length)
     return _space_request(descriptor, _FS_IOC_UNRESVSP64, file_offset, length)
+
+
+def shared_unit(descriptor: int) -> int:
+    """The blocks of a file system of which files may share some; 0 where that is not asked for."""
+    return os.fstatvfs(descriptor).f_bsize if sys.platform.startswith("linux") else 0
+
+
+def clone_range(source: int, source_offset: int, length: int, target: int, target_offset: int) -> bool:
+    """Let two files share the space of a range; False where they cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        fcntl.ioctl(target, _FICLONERANGE, _CLONE.pack(source, source_offset, length, target_offset))
+    except OSError as error:
+        if error.errno in _NOT_CLONED:
+            return False
+        raise
+    return True
 
 
 def zero_range(descriptor: int, file_offset: int, length: int) -> bool:

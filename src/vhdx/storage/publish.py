@@ -63,7 +63,10 @@ def new_file(
         directory, name = os.path.split(final)
         temporary = os.path.join(directory or ".", part_name(name))
         with _removed_at_end(temporary), _created(temporary, path) as storage:
+            storage.follow_wishes()
             yield storage
+            if remark is not None and storage.hole_remark is not None:
+                remark(storage.hole_remark)
             if sync:
                 storage.flush()
             if overwrite:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ntpath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _DEVICE = "\\\\.\\"
 _LITERAL = "\\\\?\\"
@@ -34,13 +38,17 @@ def opened_as(path: str) -> str:
 
 def refuse_as_new(path: str) -> None:
     """Raise ValueError for a name that Windows would take for a device or give to another file."""
-    name = ntpath.basename(path)
-    if path.startswith(_LITERAL):
-        return
-    if is_reserved(name):
-        raise ValueError(f"{path} names a device of Windows; no file can have that name")
-    if name not in (".", "..") and name != name.rstrip(". "):
-        raise ValueError(f"{path} ends in a dot or a blank, which Windows drops; leave it out")
+    if not path.startswith(_LITERAL):
+        refuse_as_named([ntpath.basename(path)])
+
+
+def refuse_as_named(parts: Iterable[str]) -> None:
+    """The same for parts of a path, directories included. Raises ValueError."""
+    for part in parts:
+        if is_reserved(part):
+            raise ValueError(f"{part} names a device of Windows; no file can have that name")
+        if part not in (".", "..") and part != part.rstrip(". "):
+            raise ValueError(f"{part} ends in a dot or a blank, which Windows drops; leave it out")
 
 
 def is_reserved(name: str) -> bool:

@@ -65,6 +65,26 @@ def reserve(descriptor: calls.Descriptor, file_offset: int, length: int) -> bool
     return not compact and allocated(descriptor) >= file_offset + length
 
 
+def has_holes(descriptor: calls.Descriptor) -> bool:
+    """Whether Windows calls a file sparse."""
+    return has_attributes(descriptor, api.ATTRIBUTE_SPARSE)
+
+
+def is_ntfs(descriptor: calls.Descriptor) -> bool:  # noqa: ARG001
+    """Not asked here: Windows makes a file sparse only when it is told to."""
+    return False
+
+
+def shared_unit(_: calls.Descriptor) -> int:
+    """0: only ReFS shares space between files, which is not asked for here."""
+    return 0
+
+
+def clone_range(*_: object) -> bool:
+    """False, as above."""
+    return False
+
+
 def punch(descriptor: calls.Descriptor, file_offset: int, length: int) -> bool:
     """Give a range of a file that is sparse already back to the host; False for all others."""
     if not has_attributes(descriptor, api.ATTRIBUTE_SPARSE):

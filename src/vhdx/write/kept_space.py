@@ -25,6 +25,7 @@ class KeptSpace:
     def __init__(self, look: Look, claimed: bytes, block_size: int) -> None:
         self._look = look
         self._block_size = block_size
+        self.claimed = claimed
         self._decided = bytearray(claimed)
         self._kept = bytearray(len(claimed))
         last, rest = divmod(look.size, MIB)

@@ -84,6 +84,13 @@ class Session(ClosedAtEnd):
             self._known_space = space
         return self._known_space
 
+    @property
+    def claimed(self) -> bytes:
+        """The map of the file as it was opened, 0 for each MiB that nobody claims, kept or not."""
+        _ = self.space
+        assert self._kept_space is not None  # the survey made it
+        return self._kept_space.claimed
+
     def _space_to_keep(self, space: Space) -> KeptSpace:
         """What nobody claims when the file is opened, but for what the log says is newer than itself."""
         claimed, sequence = space.claimed(), None if self.transaction.began else self.image.sequence

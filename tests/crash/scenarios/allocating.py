@@ -105,8 +105,8 @@ def with_anchors() -> ImageBuilder:
 SCENARIOS = (
     Scenario("blocks allocated, a flush for each", dynamic, one_flush_for_each, 470),
     Scenario("blocks allocated, a flush for many", dynamic, one_flush_for_many, 570),
-    Scenario("blocks allocated in gaps full of junk", with_gaps, from_junk, 310),
-    Scenario("space given up and used again in one session", dynamic, given_up_in_one_session, 490),
+    Scenario("blocks allocated in gaps full of junk", with_gaps, from_junk, 210),
+    Scenario("space given up and used again in one session", dynamic, given_up_in_one_session, 410),
     Scenario("space given up and used again across sessions", dynamic, given_up_across_sessions, 130),
-    Scenario("blocks without contents that keep their space", with_anchors, anchors, 350),
+    Scenario("blocks without contents that keep their space", with_anchors, anchors, 290),
 )

@@ -92,10 +92,10 @@ def _mixed() -> ImageBuilder:
 
 
 SCENARIOS = (
-    Scenario("whole blocks zeroed", _mixed, zeroed_whole, 350),
+    Scenario("whole blocks zeroed", _mixed, zeroed_whole, 310),
     Scenario("parts of blocks zeroed", _mixed, zeroed_in_part, 240),
     Scenario("blocks zeroed and their space kept", _mixed, zeroed_and_kept, 85),
-    Scenario("whole blocks trimmed", _mixed, trimmed_whole, 330),
+    Scenario("whole blocks trimmed", _mixed, trimmed_whole, 270),
     Scenario("parts of blocks trimmed", _mixed, trimmed_in_part, 240),
     Scenario("a block given up and written again", dynamic, again_and_again, 300),
 )

@@ -77,5 +77,5 @@ SCENARIOS = (
         warnings=HARMLESS | {SHORT},
     ),
     Scenario("a dynamic image of QEMU", qemu_dynamic, busy, 1930),
-    Scenario("an image of Disk2vhd", _disk2vhd, busy, 1600),
+    Scenario("an image of Disk2vhd", _disk2vhd, busy, 1590),
 )

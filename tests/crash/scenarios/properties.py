@@ -88,7 +88,7 @@ SCENARIOS = (
     Scenario("dynamic becomes fixed and dynamic", dynamic, there_and_back, 30, samples=8),
     Scenario("fixed becomes dynamic", _zeros, to_dynamic, 60),
     Scenario("fixed and dynamic in many commits", dynamic, in_many_commits, 30, samples=8),
-    Scenario("another identity", dynamic, identity, 60),
-    Scenario("another identity, sectors of 4096 bytes", of_4096, identity, 60),
+    Scenario("another identity", dynamic, identity, 37),
+    Scenario("another identity, sectors of 4096 bytes", of_4096, identity, 37),
     Scenario("user items come and go", dynamic, items, 200, samples=12),
 )

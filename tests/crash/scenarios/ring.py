@@ -55,7 +55,7 @@ def _disk_of(gigabytes: int, log_length: int = MIB) -> ImageBuilder:
 SCENARIOS = (
     Scenario("a ring that fills several times", partial(_disk_of, 4), laps, 1240, samples=3, one_in=4),
     Scenario("a ring filled by small commits", partial(_disk_of, 1), small_laps, 590, samples=2, one_in=6),
-    Scenario("commits that start early", partial(_disk_of, 160), early, 1230, samples=6, one_in=6),
-    Scenario("entries split at 126 pages", partial(_disk_of, 160, 2 * MIB), early, 790, samples=4, one_in=8),
-    Scenario("a log of 2 MiB", partial(_disk_of, 4, 2 * MIB), laps, 770, samples=2, one_in=8),
+    Scenario("commits that start early", partial(_disk_of, 160), early, 750, samples=6, one_in=6),
+    Scenario("entries split at 126 pages", partial(_disk_of, 160, 2 * MIB), early, 340, samples=4, one_in=8),
+    Scenario("a log of 2 MiB", partial(_disk_of, 4, 2 * MIB), laps, 700, samples=2, one_in=8),
 )

@@ -81,10 +81,10 @@ def dirty(position: int, length: int = MIB) -> ImageBuilder:
 
 
 SCENARIOS = (
-    Scenario("killed, replayed, killed again", dynamic, killed, 600),
+    Scenario("killed, replayed, killed again", dynamic, killed, 550),
     Scenario("killed and repaired", dynamic, killed_and_repaired, 170),
-    Scenario("the file cut at its end", dynamic, the_cut, 620),
-    Scenario("the log of another writer", lambda: dirty(3 * SECTOR), replayed, 280),
-    Scenario("a log that wraps", lambda: dirty(MIB - 3 * SECTOR), replayed, 350),
-    Scenario("a log that is replayed and nothing else", lambda: dirty(0), replayed_only, 270),
+    Scenario("the file cut at its end", dynamic, the_cut, 350),
+    Scenario("the log of another writer", lambda: dirty(3 * SECTOR), replayed, 260),
+    Scenario("a log that wraps", lambda: dirty(MIB - 3 * SECTOR), replayed, 270),
+    Scenario("a log that is replayed and nothing else", lambda: dirty(0), replayed_only, 180),
 )

@@ -45,10 +45,10 @@ def wander(session: Session, steps: int = 25) -> None:
 
 SCENARIOS = (
     Scenario("wandering on a dynamic image", dynamic, wander, 190),
-    Scenario("wandering among junk", with_gaps, wander, 380),
+    Scenario("wandering among junk", with_gaps, wander, 360),
     Scenario("wandering among kept space", with_anchors, wander, 280),
     Scenario("wandering on a fixed image", fixed, wander, 85),
-    Scenario("wandering on an image of QEMU", qemu_dynamic, wander, 550),
+    Scenario("wandering on an image of QEMU", qemu_dynamic, wander, 490),
     Scenario("wandering on sectors of 4096 bytes", of_4096, wander, 540),
     Scenario("wandering on blocks of 4 MiB", large, wander, 140),
 )

@@ -129,10 +129,10 @@ SCENARIOS = (
     Scenario("first write of a session", dynamic, first_write, 30),
     Scenario("writes in place", dynamic, in_place, 890),
     Scenario("many writes and no flush", dynamic, unflushed, 1450),
-    Scenario("single bytes, and writes over borders", dynamic, bytes_and_borders, 400),
+    Scenario("single bytes, and writes over borders", dynamic, bytes_and_borders, 290),
     Scenario("whole blocks", dynamic, whole_blocks, 280),
     Scenario("blocks of 4 MiB", large, larger_blocks, 210),
     Scenario("a last block that the disk ends in", _ends_early, last_block, 160),
-    Scenario("sectors of 4096 bytes", of_4096, sectors_of_4096, 280),
+    Scenario("sectors of 4096 bytes", of_4096, sectors_of_4096, 260),
     Scenario("a disk of odd size", lambda: dynamic(disk_size=3 * MIB + 5 * 512), odd_size, 120),
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind
-from vhdx.files.libyal import HeldContent
+from vhdx.files.library import HeldContent
 from vhdx.files.resolve import Found
 from vhdx.files.walk import walk
 

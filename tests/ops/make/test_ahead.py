@@ -103,6 +103,7 @@ def test_whoever_stops_taking_ends_the_thread(
 def test_a_pipe_is_read_by_its_taker(monkeypatch: pytest.MonkeyPatch) -> None:
     class Pipe:
         disk = size = None
+        waits = True
         format = "raw"
 
         def pieces(self, buffers: Iterator[bytearray]) -> Iterator[tuple[int, bytearray]]:

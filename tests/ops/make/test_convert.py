@@ -252,19 +252,12 @@ def test_a_large_hole_on_standard_input_costs_nothing(tmp_path: Path) -> None:
     assert naive_content(tmp_path / "a.vhdx", 4 * TIB, 2) == b"x\0"
 
 
-def test_a_vhdx_cannot_come_from_standard_input(tmp_path: Path) -> None:
-    done = piped(b"", tmp_path / "a.raw", "-f", "vhdx")
-    assert done.returncode == 64
-    assert b"only a raw disk can come from standard input" in done.stderr
-
-
 @pytest.mark.parametrize("regular", [True, False])
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
         (b"QFI\xfb".ljust(4096, b"\0"), b"standard input is a qcow2 image"),
         (b"\x1f\x8b\x08".ljust(4096, b"\0"), b"decompress it first"),
-        (b"vhdxfile".ljust(4096, b"\0"), b"standard input is a VHDX"),
     ],
 )
 def test_images_from_standard_input_are_no_raw_disks_unless_it_is_said(

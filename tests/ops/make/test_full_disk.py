@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 import vhdx
 from tests.ops.conftest import SMALL
 from tests.support.layout import MIB
+from vhdx.ops.make.increment import create_increment
 
 from .making import disk_of, names_in, write_raw
 
@@ -77,3 +79,27 @@ def test_a_file_to_be_replaced_survives(small_disk: Path, tmp_path: Path) -> Non
         vhdx.convert(source, small_disk / "a.vhdx", overwrite=True)
     assert (small_disk / "a.vhdx").read_bytes() == b"old"
     assert names_in(small_disk) == ["a.vhdx"]
+
+
+def test_a_copy_that_can_be_gone_on_with_keeps_what_it_has(small_disk: Path, tmp_path: Path) -> None:
+    """Also where the map cannot be written any more: the one of the beginning is there."""
+    content = b"x" * 2 * SMALL
+    source = write_raw(tmp_path / "a.raw", 2 * SMALL, {0: content})
+    target, state = small_disk / "a.raw", small_disk / "map"
+    with pytest.raises(OSError, match="had been written, and stay: the same command goes on from there"):
+        vhdx.convert(source, target, salvage=True, state=state)
+    assert names_in(small_disk) == ["a.raw", "map"]
+    shutil.move(small_disk / "a.raw", tmp_path / "b.raw")
+    vhdx.convert(source, tmp_path / "b.raw", salvage=True, state=shutil.copy(state, tmp_path))
+    assert (tmp_path / "b.raw").read_bytes() == content
+
+
+def test_an_increment_that_does_not_fit(small_disk: Path, tmp_path: Path) -> None:
+    vhdx.create(tmp_path / "base.vhdx", 2 * SMALL)
+    (tmp_path / "other.raw").write_bytes(os.urandom(2 * SMALL))
+    with pytest.raises(OSError, match="nothing was made") as caught:
+        create_increment(
+            small_disk / "c.avhdx", parent=tmp_path / "base.vhdx", contents=tmp_path / "other.raw"
+        )
+    assert caught.value.errno == errno.ENOSPC
+    assert names_in(small_disk) == []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.open import open_any
 from vhdx.files.volume import chosen
+from vhdx.storage.stream import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,10 +36,13 @@ class Selection(NamedTuple):
 def split(argument: str) -> Place:
     r"""``IMAGE:PATH`` in its halves, at the first colon before which the name of a file stands.
 
-    So ``disk.vhdx:C:\x`` and ``C:\disk.vhdx:/x`` both work, as do images with a colon in their names.
+    So ``disk.vhdx:C:\x`` and ``C:\disk.vhdx:/x`` both work, as do images with a colon in their names. In a
+    URL it is the first colon behind the host and its port.
     """
     if os.path.exists(argument):
         return Place(argument, None)
+    if is_url(argument):
+        return _split_url(argument)
     at = argument.find(":")
     while at != -1:
         if os.path.isfile(argument[:at]) or _is_device(argument[:at]):
@@ -46,6 +50,13 @@ def split(argument: str) -> Place:
         at = argument.find(":", at + 1)
     image, colon, path = argument.partition(":")
     return Place(image, path if colon else None)
+
+
+def _split_url(url: str) -> Place:
+    scheme, _, rest = url.partition("://")
+    host, slash, file = rest.partition("/")
+    name, colon, path = file.partition(":")
+    return Place(f"{scheme}://{host}{slash}{name}", path if colon else None)
 
 
 def _is_device(path: str) -> bool:

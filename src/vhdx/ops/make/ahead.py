@@ -36,7 +36,7 @@ def pieces_of(source: Source) -> Iterator[Iterator[Piece]]:
 
     A read of a pipe that nobody writes to could not be broken off.
     """
-    if source.disk is None:
+    if source.waits:
         yield pieces_here(source)
         return
     ring = _Ring(source)

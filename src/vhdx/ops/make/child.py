@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vhdx.build.build import UserItem
+from vhdx.build.plan import UserItem
 from vhdx.disk.places import is_below
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, locator
@@ -20,7 +20,7 @@ from vhdx.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.build.build import ImagePlan
+    from vhdx.build.plan import ImagePlan
     from vhdx.disk.chain import VhdxDisk
     from vhdx.image.image import Image
     from vhdx.ops.make.plan import ImageOptions
@@ -34,9 +34,15 @@ NOT_FOUND_BY_DEFAULT = (
 
 
 def child_plan(
-    child: str, parent: VhdxDisk, size: int | None, options: ImageOptions, rounding: Rounding
+    child: str,
+    parent: VhdxDisk,
+    size: int | None,
+    options: ImageOptions,
+    rounding: Rounding,
+    *,
+    smaller: bool = False,
 ) -> tuple[ImagePlan, int]:
-    """The plan of an empty child of ``parent`` and its disk size in bytes.
+    """The plan of an empty child of ``parent`` and its disk size in bytes, which may be ``smaller``.
 
     Raises UnsupportedImageError for a parent with a dirty log, ValueError for options that contradict the
     parent, and for a child that would take the place of one of its ancestors.
@@ -53,7 +59,7 @@ def child_plan(
             next_command=command("repair {}", image.name),
         )
     wanted = parent.size if size is None else size
-    if wanted < parent.size:
+    if wanted < parent.size and not smaller:
         raise ValueError(f"a child cannot be smaller than its parent of {parent.size} bytes")
     plan = plan_from(_options_from(image, options), wanted, rounding, user_items_of(image))
     disk_size = disk_size_from(wanted, plan.logical_sector_size, rounding)

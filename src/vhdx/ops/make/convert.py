@@ -1,37 +1,40 @@
-"""Convert between raw disks and images, in one forward pass into a file that appears whole or not at all."""
+"""Convert between raw disks and images, in one forward pass."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.free_space import VolumeSelection
 from vhdx.ops.make.ahead import pieces_of
+from vhdx.ops.make.carving import Carving, damaged_image
+from vhdx.ops.make.cloning import NOT_SHARED, SHARED, NotSharedError, can_be_tried
+from vhdx.ops.make.cloning import clone as share
 from vhdx.ops.make.create import NOT_RESERVED
+from vhdx.ops.make.destination import FileDestination, destination_of
+from vhdx.ops.make.opening import open_source
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import open_source, stored_size
-from vhdx.ops.make.target import format_of, target_for
-from vhdx.storage.file import identity_of, refuse_standard_output, telling_if_full
-from vhdx.storage.publish import new_file
+from vhdx.ops.make.source import stored_size
+from vhdx.ops.make.target import target_for
+from vhdx.storage.file import telling_if_full
 from vhdx.text import brief
 from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.extents import Doubt
-    from vhdx.image.image import Image
     from vhdx.known import KnownDisk
     from vhdx.ops.make.carve import CarvedBlock
-    from vhdx.ops.make.sink import Sink
+    from vhdx.ops.make.cloning import Clone
     from vhdx.ops.make.source import Source
+    from vhdx.ops.make.writing import Destination, Writing
     from vhdx.progress import Progress
-    from vhdx.storage.file import FileStorage
 
 _WRITE_BACK_EVERY = 32 * MIB
 
@@ -68,6 +71,8 @@ def convert(
     salvage: bool = False,
     state: str | os.PathLike[str] | None = None,
     sync: bool = True,
+    verify: bool = False,
+    clone: Clone = "auto",
     on_doubt: Callable[[Doubt], None] | None = None,
     ignore_bitmaps: bool = False,
     discard_free: bool = False,
@@ -80,22 +85,29 @@ def convert(
     """Write the contents of ``source`` into a new file ``target``.
 
     ``source`` is what `vhdx.open` takes: a raw file, a block device, a VHDX or VHD with all its parents; or
-    ``"-"`` for raw on standard input. Formats are told by content and by the target's suffix unless given.
-    A VHDX target is made as ``options`` say; from a VHDX it keeps disk id, sector sizes and the user items
-    that belong to the disk. A VHD target is fixed, as Azure wants it, unless ``options`` say that it is
-    dynamic, and rounded up to whole MiB. ``partition`` takes the partition of this number alone, which
-    becomes a disk of its own. Where the target has other logical sectors than the source, MBR and GPT are
-    rewritten so that the partitions stay where they are; where that is impossible the table stays, too. The
-    remarks say so, and which file systems are made for the old sectors. Holes and blocks of zeros are not
-    stored. ``progress`` is called with the bytes done and the size of the disk (None while that is not
-    known). ``lock=False`` reads a source that somebody else writes to. ``salvage=True`` reads what can be
-    read of a damaged source; once the target is there ``on_doubt`` is called with each range that may be
-    wrong, from the source's tables. ``ignore_bitmaps`` takes every sector of a stored block of a VHD
-    without a parent as it stands, as QEMU does. ``sync=False`` returns when the host has taken everything,
-    without waiting for its disk: a loss of power may then leave a target that is not whole. ``known`` is
-    what you know of a disk to be salvaged whose metadata are lost.
-    ``state`` is a map file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``: the
-    target is written in its place, and a later call goes on where this one was broken off.
+    ``"-"`` for standard input: raw, or an image, which goes through a temporary file unless it can be read
+    front to back. ``target`` is a path, or ``"-"`` for standard output, into which a VHDX or dynamic VHD
+    goes front to back, too: what is stored of the source is written, its zeros included. Formats are told by
+    content and by the target's suffix unless given. A VHDX target is made as ``options`` say; from a VHDX it
+    keeps disk id, sector sizes and the user items that belong to the disk. A VHD target is fixed, as Azure
+    wants it, unless ``options`` say that it is dynamic, and rounded up to whole MiB. ``partition`` takes the
+    partition of this number alone, which becomes a disk of its own. Where the target has other logical
+    sectors than the source, MBR and GPT are rewritten so that the partitions stay where they are; where that
+    is impossible the table stays, too. The remarks say so, and which file systems are made for the old
+    sectors. Holes and blocks of zeros are not stored. ``progress`` is called with the bytes done and the
+    size of the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes
+    to. ``salvage=True`` reads what can be read of a damaged source; once the target is there ``on_doubt`` is
+    called with each range that may be wrong, from the source's tables. ``ignore_bitmaps`` takes every sector
+    of a stored block of a VHD without a parent as it stands, as QEMU does. ``sync=False`` returns when the
+    host has taken everything, without waiting for its disk: a loss of power may then leave a target that is
+    not whole. ``known`` is what you know of a disk to be salvaged whose metadata are lost.
+    ``clone`` shares the space of what is stored where source and target are files of one file system that
+    can (XFS, btrfs and others): nothing is read then, and zeros that are stored stay stored; ``"never"``
+    does not, ``"always"`` raises ValueError where it cannot. ``target`` may be a block device of Linux that
+    nobody uses, with ``overwrite``: it gets the disk itself if that fits, zeros included, and the backup of
+    a GPT at its end. ``verify`` reads it back and compares. ``state`` is a map file, as GNU ddrescue has
+    them, of a conversion to a raw target with ``salvage``: the target is written in its place, and a later
+    call goes on where this one was broken off.
     ``carve_to`` is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX to be salvaged
     that no table names any more: each in a file named by its place; ``on_carved`` is called with each.
 
@@ -106,78 +118,95 @@ def convert(
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
     target = os.fspath(target)
-    refuse_standard_output(target)
-    wanted = target_format or format_of(target)
-    rounding = Rounding()
-    with open_source(
-        source,
-        source_format,
-        parents=parents,
-        lock=lock,
-        partition=partition,
-        salvage=salvage,
-        ignore_bitmaps=ignore_bitmaps,
-        volumes=(volumes or VolumeSelection()) if discard_free else None,
-        known=known,
-    ) as opened:
-        _refuse_own_layer(opened, target)
+    chosen = options or ImageOptions()
+    place = destination_of(target, target_format, overwrite=overwrite, sync=sync, verify=verify)
+    with (
+        place as destination,
+        open_source(
+            source,
+            source_format,
+            parents=parents,
+            lock=lock,
+            partition=partition,
+            salvage=salvage,
+            ignore_bitmaps=ignore_bitmaps,
+            volumes=(volumes or VolumeSelection()) if discard_free else None,
+            known=known,
+            whole=state is not None or destination.needs_map(chosen),
+        ) as opened,
+    ):
+        destination.refuse_source(opened)
+        if clone == "always" and not isinstance(destination, FileDestination):
+            raise ValueError(NOT_SHARED)  # before anything is written over
         carving = None
         if carve_to is not None:
-            image = _damaged_image(opened, salvage=salvage and state is None)
-            carving = _Carving(image, os.fspath(carve_to), overwrite, on_carved)
+            image = damaged_image(opened, salvage=salvage and state is None)
+            carving = Carving(image, os.fspath(carve_to), overwrite, on_carved)
         if state is not None:
-            how = _Resuming(target, os.fspath(state), overwrite=overwrite, is_raw=salvage and wanted == "raw")
+            is_raw = salvage and isinstance(destination, FileDestination) and destination.format == "raw"
+            how = _Resuming(target, os.fspath(state), overwrite=overwrite, is_raw=is_raw)
             return _resumed(opened, how, on_doubt, progress)
-        made = target_for(opened, wanted, options or ImageOptions(), rounding, salvage=salvage)
-        disk_size = None if opened.size is None else made.disk_size(opened.size, rounding)
-        read, remarks = with_sectors_of(opened, made.sector_size, disk_size)
-        left_over: list[str] = []
-        with new_file(target, overwrite=overwrite, sync=sync, remark=left_over.append) as storage:
-            if carving is not None:
-                carving.prepare()
-            sink = made.sink(storage, disk_size)
-            written = _copy(read, sink, storage, progress)
-            if disk_size is None:
-                disk_size = made.disk_size(opened.size or 0, rounding)
-            file_size = sink.finish(disk_size)
+        made = _made(
+            opened, destination, chosen, salvage=salvage, clone=clone, carving=carving, progress=progress
+        )
         doubts = _report_doubts(opened, on_doubt)
-        remarks = (*opened.remarks(), *remarks)
+        remarks = (*opened.remarks(), *made.remarks)
         carved = 0 if carving is None else carving.run(progress)
-    remarks = (*rounding.sentences, *remarks, *(() if sink.reserved else (NOT_RESERVED,)), *left_over)
     return ConvertResult(
-        target, opened.format, wanted, disk_size, file_size, written, remarks, doubts, carved
+        target,
+        opened.format,
+        destination.format,
+        made.disk_size,
+        made.file_size,
+        made.written,
+        (*made.rounded, *remarks, *made.left_over),
+        doubts,
+        carved,
     )
 
 
-class _Carving(NamedTuple):
-    """Which blocks go into which directory, and who hears of each."""
+class _Made(NamedTuple):
+    """What was made, in bytes, and what is to be said of it."""
 
-    image: Image
-    directory: str
-    overwrite: bool
-    on_carved: Callable[[CarvedBlock], None] | None
-
-    def prepare(self) -> None:
-        from vhdx.ops.make.carve import prepare  # noqa: PLC0415  numpy is slow to import
-
-        prepare(self.directory, overwrite=self.overwrite)
-
-    def run(self, progress: Progress | None) -> int:
-        """How many blocks were written."""
-        from vhdx.ops.make.carve import carve  # noqa: PLC0415  see above
-
-        count = 0
-        for block in carve(self.image, self.directory, overwrite=self.overwrite, progress=progress):
-            count += 1
-            if self.on_carved is not None:
-                self.on_carved(block)
-        return count
+    disk_size: int
+    file_size: int
+    written: int
+    rounded: Sequence[str]
+    remarks: Sequence[str]
+    left_over: Sequence[str]
 
 
-def _damaged_image(source: Source, *, salvage: bool) -> Image:
-    if not salvage or not isinstance(source.disk, VhdxDisk):
-        raise ValueError("blocks are carved out of a VHDX, with salvage and without a map file")
-    return source.disk.layers[0]
+def _made(
+    source: Source,
+    destination: Destination,
+    options: ImageOptions,
+    *,
+    salvage: bool,
+    clone: Clone,
+    carving: Carving | None,
+    progress: Progress | None,
+) -> _Made:
+    """Make it of a source that is open."""
+    rounding = Rounding()
+    target = target_for(source, destination.format, options, rounding, salvage=salvage)
+    disk_size = None if source.size is None else target.disk_size(source.size, rounding)
+    size, sector_size = destination.medium or (disk_size, target.sector_size)
+    read, remarks = with_sectors_of(source, sector_size, size)
+    left_over: list[str] = []
+    with destination.opened(target, read, disk_size, left_over.append) as writing:
+        if carving is not None:
+            carving.prepare()
+        written = None if salvage else _shared(read, writing, clone, progress)
+        if written is not None and target.is_fixed:
+            left_over.append(SHARED)
+        if written is None:
+            written = _copy(read, writing, progress)
+        if disk_size is None:
+            disk_size = target.disk_size(source.size or 0, rounding)
+        file_size = writing.sink.finish(disk_size)
+    if not writing.sink.reserved:
+        left_over.insert(0, NOT_RESERVED)
+    return _Made(disk_size, file_size, written, rounding.sentences, remarks, left_over)
 
 
 class _Resuming(NamedTuple):
@@ -217,12 +246,19 @@ def _report(doubts: Iterable[Doubt], on_doubt: Callable[[Doubt], None] | None) -
     return count
 
 
-def _refuse_own_layer(source: Source, target: str) -> None:
-    if source.disk is not None and os.path.exists(target) and identity_of(target) in source.disk.files():
-        raise ValueError(f"{target} is the source or one of its parents")
+def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress | None) -> int | None:
+    """Share what is stored of the source; how many bytes, None where it is to be copied."""
+    if clone == "never":
+        return None
+    if can_be_tried(source, writing):
+        with contextlib.suppress(NotSharedError):
+            return share(source, writing, progress)
+    if clone == "always":
+        raise ValueError(NOT_SHARED)
+    return None
 
 
-def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress | None) -> int:
+def _copy(source: Source, writing: Writing, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
     written = started = done = 0
     total = None if progress is None else stored_size(source)
@@ -233,10 +269,10 @@ def _copy(source: Source, sink: Sink, storage: FileStorage, progress: Progress |
         for offset, data, runs in pieces:
             view = memoryview(data)
             for start, stop in runs:
-                sink.put(view[start:stop], offset + start)
+                writing.sink.put(view[start:stop], offset + start)
                 written += stop - start
             if written - started >= _WRITE_BACK_EVERY:
-                storage.start_writing_back()  # while we go on reading
+                writing.start_writing_back()  # while we go on reading
                 started = written
             done += len(data)
             if progress is not None:

@@ -20,7 +20,7 @@ from vhdx.units import parse_size
 if TYPE_CHECKING:
     from uuid import UUID
 
-    from vhdx.build.build import ImagePlan
+    from vhdx.build.plan import ImagePlan
     from vhdx.disk.chain import VhdxDisk
     from vhdx.disk.places import Parents
     from vhdx.ops.make.formatting import Formatting

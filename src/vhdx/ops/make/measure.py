@@ -10,9 +10,11 @@ from vhdx.disk.free_space import VolumeSelection
 from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.ops.compact import compact
 from vhdx.ops.make.ahead import pieces_here
+from vhdx.ops.make.opening import open_source
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import STANDARD_INPUT, open_source, stored_size
+from vhdx.ops.make.sink import touched_blocks
+from vhdx.ops.make.source import stored_size
 from vhdx.ops.make.target import target_for
 from vhdx.storage.stream import is_url
 from vhdx.text import brief
@@ -75,7 +77,7 @@ def measure(
     with open_source(
         source, source_format, parents=parents, lock=lock, partition=partition, volumes=selection
     ) as opened:
-        if opened.size is None:
+        if opened.size is None or opened.disk is None:
             raise ValueError("a pipe cannot be measured: what is read from it is gone")
         target = target_for(opened, target_format, options or ImageOptions(), rounding)
         disk_size = target.disk_size(opened.size, rounding)
@@ -102,7 +104,7 @@ def measure(
             # Of what no read asks, such as a bitmap that no block needs, or of a log that cannot be written.
             refusal = (f"it cannot be compacted: {error.message}",)
     return MeasureResult(
-        path=STANDARD_INPUT if opened.disk is None else opened.disk.chain[0],
+        path=opened.disk.chain[0],
         source_format=opened.format,
         target_format=target_format,
         virtual_size=disk_size,
@@ -132,14 +134,15 @@ def _scanned(source: Source, progress: Progress | None) -> Iterator[tuple[int, i
 
 def _count(runs: Iterator[tuple[int, int]], target: Target) -> tuple[int, int]:
     """Blocks that the runs, which come in order, lie in, and the bytes in them."""
-    block_size = target.block_size or 1
-    blocks, last, total = 0, -1, 0
-    for offset, length in runs:
-        first = max(last + 1, offset // block_size)
-        last = max(last, (offset + length - 1) // block_size)
-        blocks += max(0, last + 1 - first)
-        total += length
-    return blocks, total
+    total = 0
+
+    def counted() -> Iterator[tuple[int, int]]:
+        nonlocal total
+        for run in runs:
+            total += run[1]
+            yield run
+
+    return sum(count for _, count in touched_blocks(counted(), target.block_size or 1)), total
 
 
 def _all_blocks(target: Target, disk_size: int) -> int:

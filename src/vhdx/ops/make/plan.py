@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from vhdx.build.build import ImagePlan, UserItem
 from vhdx.build.layout import default_block_size
+from vhdx.build.plan import ImagePlan, UserItem
 from vhdx.extents import BlockState
 from vhdx.format import vhd
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE, MAXIMUM_DISK_SIZE, MINIMUM_BLOCK_SIZE, SECTOR_SIZES

@@ -29,7 +29,7 @@ SECTORS_UNTOLD = (
     "(losetup --sector-size 4096), or convert to VHDX with --logical-sector-size 512 first"
 )
 FROM_A_PIPE = "what comes out of a pipe keeps its partition table, for whatever sectors that is made"
-BACKUP_MOVED = "the backup of the GPT was moved to the end of the disk, which was rounded up"
+BACKUP_MOVED = "the backup of the GPT was moved to the end of the disk, which became larger"
 TAKEN_FOR_512 = (
     "an MBR does not tell for which sectors it is made, and nothing in its partitions does: "
     "it was taken for one of sectors of 512 bytes"
@@ -67,7 +67,9 @@ def with_sectors_of(
     if not found.patches:
         return source, found.remarks
     remarks = (*found.remarks, TAKEN_FOR_512) if is_guess else found.remarks
-    return DiskSource(disk, source.format, found.patches, disk_size, free=source.free), remarks
+    return DiskSource(
+        disk, source.format, found.patches, disk_size, free=source.free, waits=source.waits
+    ), remarks
 
 
 def _with_backup_at_end(
@@ -81,7 +83,9 @@ def _with_backup_at_end(
     except ValueError as error:
         return source, (f"the backup of the GPT stays where the disk ended before: {error}",)
     patches = (*without_old_backup(table.gpt, table.end_of_last), *(Patch(*step[1:3]) for step in steps))
-    return DiskSource(disk, source.format, patches, disk_size, free=source.free), (BACKUP_MOVED,)
+    return DiskSource(disk, source.format, patches, disk_size, free=source.free, waits=source.waits), (
+        BACKUP_MOVED,
+    )
 
 
 def _leads_to_file_systems(read: Read, table: PartitionTable) -> bool:

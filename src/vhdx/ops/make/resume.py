@@ -6,6 +6,7 @@ came: what is done is not read again, and what failed is not tried again.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import time
@@ -15,11 +16,11 @@ from vhdx.extents import Doubt
 from vhdx.format import mapfile
 from vhdx.format.mapfile import DONE, FAILED, UNTRIED, MapRange
 from vhdx.storage.base import UNREADABLE_DATA, ZEROS
-from vhdx.storage.file import open_for_writing
+from vhdx.storage.file import open_for_writing, telling_if_full
 from vhdx.storage.publish import new_file
 from vhdx.storage.runs import Runs
 from vhdx.storage.zeros import nonzero_runs
-from vhdx.units import MIB
+from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,12 +56,17 @@ class Resumed:
             with new_file(self._target, overwrite=overwrite) as storage:
                 storage.resize(self._disk.size)
         storage = open_for_writing(self._target)
-        try:
-            storage.resize(self._disk.size)
-            self._copy(storage, progress)
-        finally:
-            self._save(storage)
-            storage.close()
+        with contextlib.closing(storage), telling_if_full(self._kept):
+            try:
+                storage.resize(self._disk.size)
+                if not goes_on:  # should the host be full later, an old map is better than none
+                    self._save(storage)
+                self._copy(storage, progress)
+            finally:
+                self._save(storage)
+
+    def _kept(self) -> str:
+        return f"{size_text(self.written)} had been written, and stay: the same command goes on from there"
 
     def _load(self) -> None:
         with open(self._state, encoding="utf-8", errors="replace") as file:

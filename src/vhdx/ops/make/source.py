@@ -1,43 +1,27 @@
-"""Where a conversion reads from: a disk of any kind, or a stream of raw bytes of unknown length."""
+"""What a conversion reads: pieces of a disk in ascending order, zeros left out."""
 
 from __future__ import annotations
 
-import contextlib
 import heapq
-import io
-import os
-import stat
-import sys
-from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from vhdx.disk.free_space import FreeSpace
-from vhdx.disk.open import open_any, refuse_foreign
-from vhdx.disk.parts import one_partition
 from vhdx.disk.raw import RawDisk
-from vhdx.disk.slice import SliceDisk
-from vhdx.disk.vhd import VhdDisk
-from vhdx.format.foreign import PREFIX_SIZE
-from vhdx.format.identifier import SIGNATURE
 from vhdx.storage.base import fill_zeros
-from vhdx.storage.file import of_descriptor
+from vhdx.storage.runs import joined
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from vhdx.disk.free_space import VolumeSelection
-    from vhdx.disk.open import Format, Openable
+    from vhdx.disk.open import Format
     from vhdx.disk.opened import Disk
-    from vhdx.disk.places import Parents
-    from vhdx.known import KnownDisk
+    from vhdx.disk.vhd import VhdDisk
     from vhdx.partitions.resector import Patch
 
     FreeRuns = Callable[[], Iterator[Any]]
 
 PIECE_SIZE = MIB
 _NO_MORE = (1 << 63, 1)
-STANDARD_INPUT = "-"
 
 _HIDDEN = (
     "QEMU and others show {} bytes that this leaves out: they stand where the image's bitmaps say that "
@@ -62,6 +46,18 @@ class Source(Protocol):
     @property
     def free(self) -> FreeRuns | None:
         """What is left out because file systems call it free; None for nothing."""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether something lies over what the disk's files hold."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether reads may wait for somebody who writes, so that they cannot be broken off."""
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """What is said of it whatever part of it is taken."""
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs, in order, that may hold something. Raises ValueError for a stream."""
@@ -94,10 +90,12 @@ class DiskSource:
         image: VhdDisk | None = None,
         free: FreeRuns | None = None,
         told: tuple[str, ...] = (),
+        waits: bool = False,
     ) -> None:
+        self.waits = waits
         self._image = image
         self.free = free
-        self._told = told
+        self.told = told
         self.disk: Disk | None = disk
         self.format = name
         # Of a flat file what it has, not what its last sector is filled up to.
@@ -105,6 +103,7 @@ class DiskSource:
         self.size: int | None = own if size is None else size
         self._disk = disk
         self._patches = patches
+        self.is_changed = bool(patches)
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs, in order, that may hold something."""
@@ -113,8 +112,8 @@ class DiskSource:
             stored = without(stored, self.free())
         if not self._patches:
             return stored
-        laid = sorted((patch.disk_offset, len(patch.data)) for patch in self._patches)
-        return _joined(heapq.merge(stored, laid))
+        laid = sorted((patch.disk_offset, patch.disk_offset + len(patch.data)) for patch in self._patches)
+        return joined(heapq.merge(((start, start + length) for start, length in stored), laid))
 
     def pieces(self, buffers: Iterator[bytearray]) -> Iterator[tuple[int, bytearray]]:
         """What the disk and the files behind it do not know to be zeros."""
@@ -133,10 +132,10 @@ class DiskSource:
     def remarks(self) -> tuple[str, ...]:
         """What is unusual about a VHD, what it holds that was left out, and which free space was not."""
         if self._image is None:
-            return self._told
+            return self.told
         hidden = self._image.hidden_bytes()
         left_out = () if not hidden else (_HIDDEN.format(hidden),)
-        return (*self._image.findings, *left_out, *self._told)
+        return (*self._image.findings, *left_out, *self.told)
 
     def _read_into(self, piece: bytearray, offset: int) -> None:
         if not self._patches:
@@ -174,146 +173,3 @@ def without(ranges: Iterable[tuple[int, int]], free: Iterable[Any]) -> Iterator[
             if at < free_start:
                 yield at, min(end, free_start) - at
             at = min(end, free_end) if free_start < end else end
-
-
-def _joined(runs: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Runs in order of their offsets, those that touch or overlap made one."""
-    start = end = 0
-    for offset, length in runs:
-        if offset > end:
-            if end > start:
-                yield start, end - start
-            start = offset
-        end = max(end, offset + length)
-    if end > start:
-        yield start, end - start
-
-
-class StreamSource:
-    """Raw bytes from a pipe."""
-
-    disk = None
-    format: Format = "raw"
-    free = None
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.size: int | None = None
-
-    def ranges(self) -> Iterator[tuple[int, int]]:
-        """What comes is known only when it comes."""
-        raise ValueError("what is read from a pipe is gone: it cannot be looked at before it is converted")
-
-    def pieces(self, buffers: Iterator[bytearray]) -> Iterator[tuple[int, bytearray]]:
-        """All that comes, up to its end."""
-        offset = 0
-        for piece in buffers:
-            length = self._fill(memoryview(piece))
-            if not length:
-                break
-            yield offset, piece if length == PIECE_SIZE else piece[:length]
-            offset += length
-        self.size = offset
-
-    def remarks(self) -> tuple[str, ...]:
-        """Nothing is known of it."""
-        return ()
-
-    def _fill(self, piece: memoryview) -> int:
-        """Pipes give what is there: read on until the piece is full or the stream ends."""
-        done = 0
-        while done < len(piece) and (count := self._stream.readinto(piece[done:])):  # type: ignore[attr-defined]
-            done += count
-        return done
-
-
-@contextlib.contextmanager
-def open_source(
-    source: Openable,
-    name: Format | None,
-    *,
-    parents: Parents,
-    lock: bool,
-    partition: int | None = None,
-    salvage: bool = False,
-    ignore_bitmaps: bool = False,
-    volumes: VolumeSelection | None = None,
-    known: KnownDisk | None = None,
-) -> Iterator[Source]:
-    """Open what is to be converted, or one of its partitions; closed at the end of the ``with``.
-
-    With ``volumes`` what these call free is left out. Raises ValueError where the format cannot be told
-    without doubt, for a partition or volume that is not there, and where free space cannot be believed in: in
-    a damaged image, one that somebody may be writing to, and a pipe.
-    """
-    if volumes is not None and (salvage or not lock):
-        raise ValueError("what is free is only certain of a sound image that nobody else writes to")
-    if source == STANDARD_INPUT:
-        with _standard_input(name) as found:
-            yield _part_of(found, partition, volumes)
-        return
-    with open_any(
-        source,
-        image_format=name,
-        parents=parents,
-        lock=lock,
-        salvage=salvage,
-        ignore_bitmaps=ignore_bitmaps,
-        known=known,
-    ) as disk:
-        found = DiskSource(disk, disk.format, image=disk if isinstance(disk, VhdDisk) else None)
-        yield _part_of(found, partition, volumes)
-
-
-def _part_of(source: Source, number: int | None, volumes: VolumeSelection | None) -> Source:
-    """The source, or a partition of it, less what is free in these volumes."""
-    disk = source.disk
-    if disk is None:
-        if number is not None:
-            raise ValueError("a partition cannot be picked out of a pipe: its table may stand behind its end")
-        if volumes is not None:
-            raise ValueError("what is free cannot be told of a pipe: it would have to be read twice")
-        return source
-    part = disk if number is None else one_partition(disk, number)
-    if volumes is None:
-        return source if part is disk else DiskSource(part, source.format)
-    if number is not None and not volumes.include:
-        volumes = volumes._replace(include=(str(number),))
-    space = FreeSpace(disk, volumes)
-    start = part.start if isinstance(part, SliceDisk) else 0
-    return DiskSource(
-        part,
-        source.format,
-        free=partial(space.runs_in, start, part.size),
-        told=(*source.remarks(), *space.remarks()),
-    )
-
-
-def _refuse_images(prefix: bytes) -> None:
-    """Raise ValueError for what only looks at first like a raw disk."""
-    if prefix.startswith(SIGNATURE):
-        raise ValueError(
-            "standard input is a VHDX, which is not read front to back: name the file, or say -f raw if its "
-            "bytes are those of the disk"
-        )
-    refuse_foreign("standard input", prefix)
-
-
-@contextlib.contextmanager
-def _standard_input(name: Format | None) -> Iterator[Source]:
-    if name not in (None, "raw"):
-        raise ValueError("only a raw disk can come from standard input: images are not read front to back")
-    if sys.stdin is None:
-        raise ValueError("standard input is closed")
-    stream = sys.stdin.buffer
-    descriptor = stream.fileno()
-    if stat.S_ISREG(os.fstat(descriptor).st_mode) and os.lseek(descriptor, 0, os.SEEK_CUR) == 0:
-        storage = of_descriptor(descriptor, "standard input")
-        with RawDisk(storage) as disk:
-            if name is None:
-                _refuse_images(storage.read(min(storage.size(), PREFIX_SIZE), 0))
-            yield DiskSource(disk, "raw")
-    else:
-        if name is None and isinstance(stream, io.BufferedReader):
-            _refuse_images(stream.peek(PREFIX_SIZE)[:PREFIX_SIZE])
-        yield StreamSource(stream)

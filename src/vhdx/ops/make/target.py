@@ -7,21 +7,22 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.build import vhd as vhd_file
-from vhdx.build.build import file_size
+from vhdx.build.build import ImageBuilder, file_size
+from vhdx.build.forward import ForwardDynamicVhd, ForwardImage
 from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.open import SUFFIXES
 from vhdx.format import vhd
 from vhdx.ops.make.child import user_items_of
 from vhdx.ops.make.plan import ImageOptions, disk_size_from, disk_type_from, plan_from, vhd_size_from
-from vhdx.ops.make.sink import DynamicVhdSink, FixedVhdSink, ImageSink, RawSink
+from vhdx.ops.make.sink import BlockSink, DynamicVhdSink, FixedVhdSink, RawSink, touched_blocks
 
 if TYPE_CHECKING:
-    from vhdx.build.build import ImagePlan
+    from vhdx.build.plan import ImagePlan
+    from vhdx.build.structures import Output
     from vhdx.disk.open import Format
     from vhdx.ops.make.plan import Rounding
     from vhdx.ops.make.sink import Sink
     from vhdx.ops.make.source import Source
-    from vhdx.storage.file import FileStorage
 
 
 class Target(NamedTuple):
@@ -40,6 +41,11 @@ class Target(NamedTuple):
         return vhd.SECTOR_SIZE if self.format == "vhd" else None
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether it is said to have all its space."""
+        return self.format == "vhd" and not self.is_dynamic if self.plan is None else self.plan.fixed
+
+    @property
     def block_size(self) -> int | None:
         """Of what is stored in blocks."""
         if self.plan is not None:
@@ -52,12 +58,27 @@ class Target(NamedTuple):
             return vhd_size_from(size, rounding)
         return disk_size_from(size, 1 if self.plan is None else self.plan.logical_sector_size, rounding)
 
-    def sink(self, storage: FileStorage, disk_size: int | None) -> Sink:
-        """What writes it into a storage; ``disk_size`` None if that is known only at the end."""
+    def sink(self, storage: Output, disk_size: int | None) -> Sink:
+        """What writes it into a file; ``disk_size`` None if that is known only at the end."""
         if self.plan is not None:
-            return ImageSink(storage, self.plan, disk_size)
+            return BlockSink(storage, ImageBuilder(storage, self.plan, disk_size), self.plan.block_size)
         if self.is_dynamic:
-            return DynamicVhdSink(storage, disk_size)
+            builder = vhd_file.DynamicVhdBuilder(storage, disk_size)
+            return DynamicVhdSink(storage, builder, vhd_file.BLOCK_SIZE)
+        return self._flat_sink(storage)
+
+    def forward_sink(self, storage: Output, source: Source, disk_size: int | None) -> Sink:
+        """What writes it front to back, of a source that was looked at before unless it is written flat."""
+        if self.block_size is None:
+            return self._flat_sink(storage)
+        if disk_size is None:
+            raise ValueError("tables stand in front of the blocks: the size of the disk must be known")
+        blocks = touched_blocks(source.ranges(), self.block_size)
+        if self.plan is not None:
+            return BlockSink(storage, ForwardImage(storage, self.plan, disk_size, blocks), self.block_size)
+        return DynamicVhdSink(storage, ForwardDynamicVhd(storage, disk_size, blocks), self.block_size)
+
+    def _flat_sink(self, storage: Output) -> Sink:
         return FixedVhdSink(storage) if self.format == "vhd" else RawSink(storage)
 
     def file_size(self, disk_size: int, blocks: int) -> int:
@@ -104,6 +125,8 @@ def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePla
 
 def format_of(target: str) -> Format:
     """The format that the name of a target tells. Raises ValueError if it tells none."""
+    if target == "-":
+        raise ValueError("standard output has no suffix that tells a format; say -O raw, -O vhdx or -O vhd")
     suffix = os.path.splitext(target)[1].lower()
     if suffix not in SUFFIXES:
         raise ValueError(

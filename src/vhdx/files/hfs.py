@@ -1,0 +1,117 @@
+"""HFS+ and HFSX by libfshfs, as Linux shows them: composed names, nothing of the file system's own.
+
+The resource fork and Finder's information are attributes, as on macOS; all are called ``user.``, as ``osx.``
+is nothing that other file systems take. Names compare as they are written, also where the volume would not.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Any
+
+from vhdx.errors import FileSystemError
+from vhdx.files.base import Entry, Kind, kind_of_mode
+from vhdx.files.libyal import LibyalTree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vhdx.files.base import Tell
+    from vhdx.files.source import VolumeSource
+
+_EPOCH = 2_082_844_800
+"""Seconds from 1904 to 1970."""
+_OWN = ("\0\0\0\0HFS+ Private Data", ".HFS+ Private Directory Data\r")
+"""Directories of the root in which it keeps what has several names."""
+_COMPRESSION = "com.apple.decmpfs"
+_RESOURCES = "user.com.apple.ResourceFork"
+_LONGEST_VALUE = 64 << 10
+
+
+class HfsTree(LibyalTree):
+    """Files of an HFS+ or HFSX."""
+
+    def entry(self, handle: Any, name: str) -> Entry:
+        """A record of the catalogue as an entry."""
+        mode = handle.get_file_mode() or 0
+        kind = kind_of_mode(mode) or (Kind.DIRECTORY if _is_directory(handle) else Kind.FILE)
+        is_sized = kind in (Kind.FILE, Kind.SYMLINK)
+        is_device = kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE)
+        return Entry(
+            name,
+            kind,
+            handle.get_size() if is_sized else 0,
+            handle.get_link_identifier() or handle.get_identifier(),
+            1 if kind is Kind.DIRECTORY else handle.get_number_of_links() or 1,
+            mode & 0o7777 if mode else None,
+            handle.get_owner_identifier() if mode else None,
+            handle.get_group_identifier() if mode else None,
+            _nanoseconds(handle.get_modification_time_as_integer()),
+            _nanoseconds(handle.get_access_time_as_integer()),
+            _nanoseconds(handle.get_entry_modification_time_as_integer()),
+            _nanoseconds(handle.get_creation_time_as_integer()),
+            handle.get_symbolic_link_target() if kind is Kind.SYMLINK else None,
+            _parts(handle.get_device_number()) if is_device else None,
+            handle,
+        )
+
+    def name_of(self, handle: Any, directory: Entry) -> str:
+        """The name with composed characters and, as POSIX sees it, a colon for each slash."""
+        return unicodedata.normalize("NFC", super().name_of(handle, directory)).replace("/", ":")
+
+    def entries(self, directory: Entry) -> Iterator[Entry]:
+        """What is in a directory, without the file system's own directories."""
+        is_root = directory.identity == self.root.identity
+        return (entry for entry in super().entries(directory) if not is_root or entry.name not in _OWN)
+
+    def has_holes(self, entry: Entry) -> bool:  # noqa: ARG002  as of other trees
+        """Never: files are stored in full, or compressed."""
+        return False
+
+    def attributes(self, entry: Entry) -> Iterator[tuple[str, bytes]]:
+        """The extended attributes and the resource fork; too long ones are told."""
+        handle = entry.handle
+        with self.asking(f"the attributes of {entry.name!r}"):
+            found = [
+                (f"user.{each.name}", each)
+                for each in (
+                    handle.get_extended_attribute(index)
+                    for index in range(handle.get_number_of_extended_attributes())
+                )
+                if each.name != _COMPRESSION
+            ]
+            if entry.kind is Kind.FILE and handle.has_resource_fork():
+                found.append((_RESOURCES, handle.get_resource_fork()))
+        for name, value in found:
+            with self.asking(f"the attribute {name} of {entry.name!r}"):
+                size = value.get_size()
+                data = value.read_buffer_at_offset(size, 0) if 0 < size <= _LONGEST_VALUE else b""
+            if size > _LONGEST_VALUE:
+                self.tell(f"attribute {name} of {entry.name!r} has {size} bytes, too many for an attribute")
+            else:
+                yield name, data
+
+
+def _is_directory(handle: Any) -> bool:
+    """Of what keeps no mode: directories have no data, not even none."""
+    try:
+        handle.get_number_of_extents()
+    except OSError:
+        return True
+    return False
+
+
+def _parts(device: int | tuple[int, int] | None) -> tuple[int, int] | None:
+    return (device >> 24, device & 0xFFFFFF) if isinstance(device, int) else device
+
+
+def _nanoseconds(stamp: int | None) -> int | None:
+    return None if not stamp else (stamp - _EPOCH) * 10**9
+
+
+def open_tree(library: Any, source: VolumeSource, tell: Tell) -> HfsTree:
+    """The tree of an HFS+ or HFSX. Raises FileSystemError."""
+    tree = HfsTree(library, source, tell)
+    if not tree.root.is_directory:
+        raise FileSystemError("its root is no directory")
+    return tree

@@ -1,0 +1,82 @@
+"""What the words for SOURCE and TARGET stand for: the table of all places that a disk comes from or goes to.
+
+`vhdx.ops.make.opening` reads what is read, `vhdx.ops.make.destination` writes what is written; what is not
+says so here, in one sentence each.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import NamedTuple
+
+from vhdx.storage.stream import is_url
+
+
+class Address(NamedTuple):
+    """A kind of place; where it is not read or not written, the sentence that says so and what else works."""
+
+    kind: str
+    unread: str = ""
+    unwritten: str = ""
+
+
+PIPE = Address("pipe")
+DEVICE = Address("device")
+FILE = Address("file")
+_NBD = Address(
+    "NBD server",
+    unread="NBD servers are not read yet: nbdcopy URI - | vhdx convert -f raw - TARGET",
+    unwritten="NBD servers are not written yet: vhdx convert -O raw SOURCE - | nbdcopy - URI",
+)
+_WEB = Address("web server", unwritten="web servers are only read: write a file, and upload that")
+_STORE = Address(
+    "object store",
+    unwritten="object stores are not written yet: vhdx convert SOURCE - goes into a pipe to their commands",
+)
+_ELSEWHERE = Address("URL", unwritten="URLs of this kind are only read: write a file, and upload that")
+SCHEMES = {
+    "nbd": _NBD,
+    "nbd+unix": _NBD,
+    "http": _WEB,
+    "https": _WEB,
+    "s3": _STORE,
+    "gs": _STORE,
+    "az": _STORE,
+}
+"""What is in front of ``://``; other schemes are those of fsspec's packages, which read."""
+
+
+def address_of(place: object) -> Address:
+    """The kind of place that a word stands for; file objects are read as files are."""
+    if place == "-":
+        return PIPE
+    if is_url(place):
+        return SCHEMES.get(place.partition("://")[0].lower(), _ELSEWHERE)
+    if isinstance(place, str | os.PathLike) and is_block_device(os.fspath(place)):
+        return DEVICE
+    return FILE
+
+
+def readable(place: object) -> Address:
+    """The kind of place that a disk comes from. Raises ValueError for one that is not read."""
+    address = address_of(place)
+    if address.unread:
+        raise ValueError(f"{place}: {address.unread}")
+    return address
+
+
+def writable(place: str) -> Address:
+    """The kind of place that a disk goes to. Raises ValueError for one that is not written."""
+    address = address_of(place)
+    if address.unwritten:
+        raise ValueError(f"{place}: {address.unwritten}")
+    return address
+
+
+def is_block_device(path: str) -> bool:
+    """Whether a path names one."""
+    try:
+        return stat.S_ISBLK(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False

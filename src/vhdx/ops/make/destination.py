@@ -1,0 +1,134 @@
+"""Where a conversion writes to: from the address of its target to the sink that takes the pieces."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from vhdx.ops.make.addresses import DEVICE, PIPE, writable
+from vhdx.ops.make.target import format_of
+from vhdx.ops.make.writing import Writing
+from vhdx.storage.file import identity_of
+from vhdx.storage.outgoing import OutgoingStorage
+from vhdx.storage.publish import new_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vhdx.disk.open import Format
+    from vhdx.ops.make.plan import ImageOptions
+    from vhdx.ops.make.source import Source
+    from vhdx.ops.make.target import Target
+    from vhdx.ops.make.writing import Destination
+
+
+class FileDestination(NamedTuple):
+    """A new file, whole or not at all."""
+
+    path: str
+    format: Format
+    overwrite: bool
+    sync: bool
+
+    @property
+    def medium(self) -> None:
+        """Nothing is there yet."""
+
+    def needs_map(self, options: ImageOptions) -> bool:  # noqa: ARG002
+        """No: tables are written last."""
+        return False
+
+    def refuse_source(self, source: Source) -> None:
+        """Raise ValueError for a target that is a file of the source."""
+        if source.disk is not None and os.path.exists(self.path):
+            _refuse(self.path, identity_of(self.path), source)
+
+    @contextlib.contextmanager
+    def opened(
+        self,
+        made: Target,
+        source: Source,  # noqa: ARG002
+        disk_size: int | None,
+        remark: Callable[[str], None],
+    ) -> Iterator[Writing]:
+        """The file under a temporary name, published at the end."""
+        with new_file(self.path, overwrite=self.overwrite, sync=self.sync, remark=remark) as storage:
+            yield Writing(made.sink(storage, disk_size), storage.start_writing_back, storage)
+
+
+class PipeDestination(NamedTuple):
+    """Standard output, in one pass."""
+
+    format: Format
+
+    @property
+    def medium(self) -> None:
+        """Nothing is there yet."""
+
+    def needs_map(self, options: ImageOptions) -> bool:
+        """Of whatever has a table: that goes first."""
+        return self.format == "vhdx" or (self.format == "vhd" and options.disk_type == "dynamic")
+
+    def refuse_source(self, source: Source) -> None:
+        """Raise ValueError for output that goes into a file of the source."""
+        if source.disk is None:
+            return
+        with contextlib.suppress(OSError, io.UnsupportedOperation):
+            status = os.fstat(_standard_output().fileno())
+            _refuse("standard output", (status.st_dev, status.st_ino), source)
+
+    @contextlib.contextmanager
+    def opened(
+        self,
+        made: Target,
+        source: Source,
+        disk_size: int | None,
+        remark: Callable[[str], None],  # noqa: ARG002
+    ) -> Iterator[Writing]:
+        """What is written goes at once, in its order."""
+        stream = _standard_output()
+        yield Writing(
+            made.forward_sink(OutgoingStorage(stream, "standard output"), source, disk_size), stream.flush
+        )
+        stream.flush()
+
+
+def _standard_output() -> BinaryIO:
+    """Raises ValueError where nothing can be written there, or would be shown as text."""
+    if sys.stdout is None:
+        raise ValueError("standard output is closed")
+    if sys.stdout.isatty():
+        raise ValueError(
+            "a disk is not written to a terminal: say where it goes, such as > FILE or | COMMAND"
+        )
+    return sys.stdout.buffer
+
+
+def _refuse(name: str, identity: tuple[int, int], source: Source) -> None:
+    if source.disk is not None and identity in source.disk.files():
+        raise ValueError(f"{name} is the source or one of its parents")
+
+
+@contextlib.contextmanager
+def destination_of(
+    target: str, target_format: Format | None, *, overwrite: bool, sync: bool, verify: bool = False
+) -> Iterator[Destination]:
+    """The place that a word stands for. Raises ValueError where nothing is written, or no format said."""
+    address = writable(target)
+    if verify and address is not DEVICE:
+        raise ValueError("only a block device is read back (--verify); vhdx compare compares files")
+    if address is PIPE:
+        yield PipeDestination(target_format or format_of(target))
+        return
+    if address is not DEVICE:
+        yield FileDestination(target, target_format or format_of(target), overwrite, sync)
+        return
+    if target_format not in (None, "raw"):
+        raise ValueError(f"{target} is a block device, which gets the disk itself: say -O raw, or nothing")
+    from vhdx.ops.make.device import device_destination  # noqa: PLC0415  most targets are files
+
+    with device_destination(target, overwrite=overwrite, verify=verify) as device:
+        yield device

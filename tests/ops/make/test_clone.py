@@ -1,0 +1,157 @@
+"""Conversions that share space, on XFS and btrfs of this host. They need root."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import vhdx
+from tests.support.layout import MIB
+from tests.support.naive import naive_content
+from tests.support.tools import needs
+from vhdx.ops.make import cloning
+from vhdx.storage import host
+
+from .making import raw_bytes, write_raw
+
+SIZE = 21 * MIB + 512
+PIECES = {
+    0: b"first" * 700,
+    5000: b"\1" * 9001,
+    7 * MIB - 3: b"over a border of MiB",
+    9 * MIB + 1: b"\2" * (3 * MIB),
+    SIZE - 5: b"last.",
+}
+CONTENT = raw_bytes(SIZE, PIECES)
+MAKERS = {"xfs": ["mkfs.xfs", "-q", "-m", "reflink=1"], "btrfs": ["mkfs.btrfs", "-q"]}
+pytestmark = needs("mkfs.xfs", "mkfs.btrfs")
+
+
+@pytest.fixture(name="folder", scope="module", params=MAKERS)
+def _folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    at = tmp_path_factory.mktemp(request.param)
+    with open(at / "disk", "wb") as file:
+        file.truncate(400 * MIB)
+    subprocess.run([*MAKERS[request.param], str(at / "disk")], check=True, capture_output=True)
+    (at / "m").mkdir()
+    subprocess.run(["mount", "-o", "loop", str(at / "disk"), str(at / "m")], check=True)
+    try:
+        write_raw(at / "m" / "a.raw", SIZE, PIECES)
+        yield at / "m"
+    finally:
+        subprocess.run(["umount", str(at / "m")], check=True)
+
+
+@pytest.fixture(name="copied")
+def _copied(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The lengths of all that is copied byte by byte."""
+    lengths: list[int] = []
+    inner = cloning._copy
+
+    def counted(piece: cloning.Run, start: int, end: int, *rest: object) -> None:
+        lengths.append(max(0, end - start))
+        inner(piece, start, end, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cloning, "_copy", counted)
+    return lengths
+
+
+def content_of(path: Path) -> bytes:
+    with vhdx.open(path) as disk:
+        found = disk.pread(disk.size, 0)
+    assert not found[SIZE:].strip(b"\0")
+    return found[:SIZE]
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("b.vhdx", {"block_size": MIB}),
+        ("b.vhdx", {"disk_type": "fixed"}),
+        ("b.vhdx", {"logical_sector_size": 4096}),
+        ("b.vhd", {}),
+        ("b.vhd", {"disk_type": "dynamic"}),
+        ("b.raw", {}),
+    ],
+)
+def test_what_is_shared_is_the_same_disk(
+    folder: Path, copied: list[int], name: str, options: dict[str, object]
+) -> None:
+    """There and back; only the ends of runs are copied, and what is made is sound."""
+    made = folder / name
+    chosen = vhdx.ImageOptions(**options)  # type: ignore[arg-type]
+    result = vhdx.convert(folder / "a.raw", made, options=chosen, overwrite=True, clone="always")
+    assert content_of(made) == CONTENT
+    assert sum(copied) < 64 * 1024
+    assert any("shared" in remark for remark in result.remarks) == (
+        options.get("disk_type", name) in ("fixed", "b.vhd")
+    )
+    vhdx.convert(made, folder / "back.raw", overwrite=True, clone="always")
+    assert (folder / "back.raw").read_bytes().ljust(SIZE, b"\0")[:SIZE] == CONTENT
+    if made.suffix != ".raw":
+        assert vhdx.check(made).is_clean
+    if made.suffix == ".vhdx":
+        assert naive_content(made, 0, SIZE) == CONTENT
+
+
+def test_a_write_to_one_is_none_to_the_other(folder: Path) -> None:
+    vhdx.convert(folder / "a.raw", folder / "w.vhdx", overwrite=True, clone="always")
+    with vhdx.open(folder / "w.vhdx", "r+") as disk:
+        disk.pwrite(b"new", 9 * MIB + 100)
+    assert (folder / "a.raw").read_bytes() == CONTENT
+    assert content_of(folder / "w.vhdx") == CONTENT[: 9 * MIB + 100] + b"new" + CONTENT[9 * MIB + 103 :]
+
+
+def test_a_chain(folder: Path) -> None:
+    """Each layer's part out of its own file, sectors that are no whole blocks of the file system included."""
+    base, child = folder / "base.vhdx", folder / "child.avhdx"
+    vhdx.convert(folder / "a.raw", base, overwrite=True)
+    vhdx.create(child, parent=base, overwrite=True)
+    with vhdx.open(child, "r+") as disk:
+        disk.pwrite(b"\3" * 1536, 9 * MIB + 512)
+        disk.zero(length=MIB, offset=10 * MIB)
+        disk.pwrite(b"\4" * (2 * MIB), 16 * MIB)
+        expected = disk.pread(SIZE, 0)
+    vhdx.convert(child, folder / "flat.vhdx", overwrite=True, clone="always")
+    assert naive_content(folder / "flat.vhdx", 0, SIZE) == expected
+    assert vhdx.check(folder / "flat.vhdx").is_clean
+
+
+def test_stored_zeros_stay_stored_unless_it_is_never(folder: Path) -> None:
+    source = folder / "zeros.raw"
+    source.write_bytes(bytes(4 * MIB))
+    options = vhdx.ImageOptions(block_size=MIB)
+    sizes = [
+        vhdx.convert(source, folder / "z.vhdx", options=options, overwrite=True, clone=clone).file_size
+        for clone in ("auto", "never")
+    ]
+    assert sizes[0] - sizes[1] == 4 * MIB
+
+
+def test_where_nothing_can_be_shared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is copied, or refused if it must be shared."""
+    monkeypatch.setattr(host, "clone_range", lambda *_: False)
+    vhdx.convert(folder / "a.raw", folder / "n.vhdx", overwrite=True)
+    assert content_of(folder / "n.vhdx") == CONTENT
+    with pytest.raises(ValueError, match="cannot share space"):
+        vhdx.convert(folder / "a.raw", folder / "n2.vhdx", clone="always")
+    assert not (folder / "n2.vhdx").exists()
+
+
+def test_two_file_systems(folder: Path, tmp_path: Path) -> None:
+    vhdx.convert(folder / "a.raw", tmp_path / "b.vhdx")
+    assert content_of(tmp_path / "b.vhdx") == CONTENT
+    with pytest.raises(ValueError, match="cannot share space"):
+        vhdx.convert(folder / "a.raw", tmp_path / "c.vhdx", clone="always")
+
+
+def test_where_sharing_ends_in_the_middle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system counts how often; the rest is copied."""
+    inner, calls = host.clone_range, iter(range(1000))
+    monkeypatch.setattr(host, "clone_range", lambda *a: next(calls) % 2 == 0 and inner(*a))
+    vhdx.convert(folder / "a.raw", folder / "m.vhdx", overwrite=True, clone="always")
+    assert content_of(folder / "m.vhdx") == CONTENT
