@@ -45,6 +45,16 @@ def test_an_image_and_its_compaction(tmp_path: Path) -> None:
     assert shown["source, compacted"] == "at most 4 MiB"
 
 
+def test_a_vhdx_out_of_a_pipe(tmp_path: Path) -> None:
+    """Its tables are enough."""
+    succeed("create", tmp_path / "a.vhdx", "1G")
+    with open(tmp_path / "a.vhdx", "rb") as image:
+        assert (
+            rows(succeed("measure", "-", stdin=image))["required"]
+            == rows(succeed("measure", tmp_path / "a.vhdx"))["required"]
+        )
+
+
 def test_a_pipe(tmp_path: Path) -> None:
     done = run("measure", "-", input="x")
     assert (done.code, "cannot be measured" in done.sentence) == (USAGE, True)

@@ -243,3 +243,13 @@ def test_places_that_are_not_written_say_so(folder: Path, place: str, words: str
     done = run("convert", folder / "a.vhdx", place)
     assert (done.code, words in done.sentence) == (USAGE, True)
     assert run("convert", folder / "a.vhdx", "https://h/x.vhdx").code == USAGE
+    for line in (["create", place, "1M"], ["merge", place]):
+        refused = run(*line)
+        assert (refused.code, "only files of this host" in refused.err) == (USAGE, True)
+
+
+def test_where_there_is_no_room_for_more(folder: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        line = [*COMMAND, "convert", "-O", "raw", str(folder / "a.vhdx"), "-"]
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, b"which is not the whole disk" in done.stderr) == (1, True)

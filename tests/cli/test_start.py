@@ -54,7 +54,7 @@ OF_INFO = {
     },
     "ops": {"info", "info_any"},
     "partitions": {"gpt", "mbr", "read", "table", "types"},
-    "storage": {"base", "cursor", "file", "host", "locks", "stream"},
+    "storage": {"base", "cursor", "file", "host", "locks", "sparse", "stream"},
     "write": {"space"},
 }
 """The modules of each room that `vhdx info` imports: one more takes everybody's time."""

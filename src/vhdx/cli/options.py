@@ -111,11 +111,11 @@ class Target(click.Path):
     """A file that is made or changed. Not ``-``: no image is changed in a pipe."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from vhdx.storage.file import refuse_standard_output  # noqa: PLC0415  parsing options needs no library
+        from vhdx.storage.file import refuse_as_target  # noqa: PLC0415  parsing options needs no library
 
         value = _named(value)
         try:
-            refuse_standard_output(os.fspath(value))
+            refuse_as_target(os.fspath(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
         if ctx is not None:
@@ -141,10 +141,10 @@ def warn_if_tracked(image: str) -> None:
 
 
 class Output(Target):
-    """Where a disk is written to: what a `Target` is, and ``-`` for standard output."""
+    """Where a disk is written to: a `Target`, ``-`` for standard output, or a URL."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value if value == "-" else super().convert(value, param, ctx)
+        return value if value == "-" or "://" in value else super().convert(value, param, ctx)
 
 
 class Seconds(click.ParamType[float]):

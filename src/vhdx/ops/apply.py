@@ -19,7 +19,7 @@ from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image, metadata
 from vhdx.ops.make.child import braced, locator_values
 from vhdx.ops.merge import merge
-from vhdx.storage.file import identity_of, open_for_reading, open_for_writing, refuse_standard_output
+from vhdx.storage.file import identity_of, open_for_reading, open_for_writing, refuse_as_target
 from vhdx.storage.publish import new_file, remove_file
 from vhdx.storage.zeros import nonzero_runs
 from vhdx.text import brief
@@ -82,7 +82,7 @@ def apply_increment(
     before the target was changed; and what `merge` raises.
     """
     target = os.path.realpath(os.fspath(target))
-    refuse_standard_output(target)
+    refuse_as_target(target)
     with contextlib.closing(open_image(target).storage):
         pass  # a VHDX, and nobody writes to it
     kept = target + KEPT_SUFFIX

@@ -25,7 +25,7 @@ from vhdx.storage.file import (
     is_named,
     open_for_reading,
     open_for_writing,
-    refuse_standard_output,
+    refuse_as_target,
     replaced_meanwhile,
 )
 from vhdx.storage.publish import remove_file
@@ -94,7 +94,7 @@ def merge(
     """
     above = [os.fspath(path) for path in children]
     for path in (os.fspath(child), *above):  # by their names, before links are followed
-        refuse_standard_output(path)
+        refuse_as_target(path)
     with open_disk(os.fspath(child), parents=parents) as disk:
         layers = [os.path.realpath(path) for path in disk.chain]
         depth = _depth(disk, into)

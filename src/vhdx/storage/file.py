@@ -18,6 +18,7 @@ from vhdx.errors import ImageLockedError
 from vhdx.pieces import pieces
 from vhdx.storage.base import ZEROS, HostReadError, ended_early
 from vhdx.storage.sparse import is_without_holes, refusing
+from vhdx.storage.stream import is_url
 
 if sys.platform == "win32":
     from vhdx.storage import windows as host
@@ -59,7 +60,7 @@ def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
 
     Raises OSError, ImageLockedError, and ValueError for what is no regular file: images grow and shrink.
     """
-    refuse_standard_output(path)
+    refuse_as_target(path)
     for _ in range(ATTEMPTS):
         storage = FileStorage(host.open_to_write(path, lock=lock), path)
         storage.follow_wishes()
@@ -75,8 +76,8 @@ def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
     raise replaced_meanwhile(path)
 
 
-def refuse_standard_output(path: str) -> None:
-    """Raise ValueError for ``-`` as the name of what is made or changed: people mean a pipe by it.
+def refuse_as_target(path: str) -> None:
+    """Raise ValueError for ``-`` and URLs as names of what is made or changed: people mean no file by them.
 
     Every opening for writing and every new file asks here, and the command for each of its targets.
     """
@@ -85,6 +86,8 @@ def refuse_standard_output(path: str) -> None:
             "this goes into a file, not to standard output, which vhdx convert SOURCE - writes to; "
             "./- is the file of that name"
         )
+    if is_url(path):
+        raise ValueError(f"{path} is elsewhere: only files of this host are made or changed")
 
 
 def is_named(path: str, identity: tuple[int, int], *, follow: bool = False) -> bool:

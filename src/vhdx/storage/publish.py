@@ -19,7 +19,7 @@ from vhdx.storage.file import (
     ATTEMPTS,
     FileStorage,
     is_named,
-    refuse_standard_output,
+    refuse_as_target,
     replaced_meanwhile,
 )
 from vhdx.storage.parts import part_name, remove_left_over, withdrawn_on_failure
@@ -47,7 +47,7 @@ def new_file(
     for less than was written. ``remark`` is told what dead processes had left beside it, which is removed.
     Raises FileExistsError, ImageLockedError, ValueError for something that is no regular file, OSError.
     """
-    refuse_standard_output(path)
+    refuse_as_target(path)
     if sys.platform == "win32":
         refuse_as_new(path)
     # Links stay: what they name is replaced.

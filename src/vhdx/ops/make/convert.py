@@ -261,9 +261,10 @@ def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress |
 def _copy(source: Source, writing: Writing, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
     written = started = done = 0
+    fate = ", which is not the whole disk" if writing.storage is None else ", and went with the new file"
     total = None if progress is None else stored_size(source)
     with (
-        telling_if_full(lambda: f"{size_text(written)} had been written, and went with the new file"),
+        telling_if_full(lambda: f"{size_text(written)} had been written{fate}"),
         pieces_of(source) as pieces,
     ):
         for offset, data, runs in pieces:

@@ -12,7 +12,7 @@ from vhdx.disk.open import lone_disk, open_disk
 from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT, child_plan, is_found_by_default
 from vhdx.ops.make.formatting import format_disk
 from vhdx.ops.make.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
-from vhdx.storage.file import refuse_standard_output
+from vhdx.storage.file import refuse_as_target
 from vhdx.storage.publish import new_file
 from vhdx.text import brief
 from vhdx.units import parse_size
@@ -82,7 +82,7 @@ def create(
     fixed image on a full disk).
     """
     path = os.fspath(path)
-    refuse_standard_output(path)
+    refuse_as_target(path)
     if formatting is not None:
         if parent is not None:
             raise ValueError("a child begins with the contents of its parent: it gets no file system")

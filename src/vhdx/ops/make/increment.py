@@ -16,7 +16,7 @@ from vhdx.errors import UnsupportedImageError
 from vhdx.ops.make.changes import TableChanges, compared, depth_in_chain
 from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT, child_plan, is_found_by_default, user_items_of
 from vhdx.ops.make.plan import ImageOptions, Rounding
-from vhdx.storage.file import identity_of, refuse_standard_output, telling_if_full
+from vhdx.storage.file import identity_of, refuse_as_target, telling_if_full
 from vhdx.storage.outgoing import OutgoingStorage
 from vhdx.storage.publish import new_file
 from vhdx.text import brief, command
@@ -87,7 +87,7 @@ def create_increment(
     with other logical sectors.
     """
     path = os.fspath(path)
-    refuse_standard_output(path)
+    refuse_as_target(path)
     with (
         open_any(parent, image_format=parent_format, parents=parents) as found,
         open_any(contents, image_format=contents_format, parents=parents) as disk,

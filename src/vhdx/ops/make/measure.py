@@ -119,7 +119,11 @@ def measure(
 
 def _own_file(source: Openable) -> str | None:
     """The path of what could be compacted in its place."""
-    return None if is_url(source) or not isinstance(source, str | os.PathLike) else os.fspath(source)
+    return (
+        None
+        if is_url(source) or source == "-" or not isinstance(source, str | os.PathLike)
+        else os.fspath(source)
+    )
 
 
 def _scanned(source: Source, progress: Progress | None) -> Iterator[tuple[int, int]]:
