@@ -213,3 +213,15 @@ def test_verbs_and_options_that_cannot_be() -> None:
         vhdx.fleet.run(["."], "burn")
     with pytest.raises(ValueError, match="target_dir"):
         vhdx.fleet.run(["."], "convert")
+
+
+@pytest.mark.slow
+def test_two_thousand(tmp_path: Path) -> None:
+    """The small estate's test for as many images as people have."""
+    estate = make(tmp_path / "estate", plain=1936, broken_ones=40, chains=5, in_use=3)
+    assert estate.rows == 2000
+    expected = _check(estate, executors.threads())
+    assert len(expected) == 2000
+    assert differences(expected, _check(estate, executors.processes(2))) == []
+    with contextlib.ExitStack() as held:
+        assert differences(expected, _check(estate, executors.dask("local", held, 2))) == []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vhdx.cli.render import shown
+from vhdx.report.colours import COLOURS
 from vhdx.text import printable
 from vhdx.units import format_size
 
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 _LINES = 16
 _LABEL_WIDTH = 12
 _LEGEND = {
-    "#": ("green", "data, in the file in the same order"),
-    "%": ("cyan", "data that goes on elsewhere in the file"),
-    "+": ("green", "data in a part of the cell"),
-    "*": ("cyan", "data in a part, elsewhere in the file"),
-    "0": ("blue", "zeros, as a layer says"),
-    ".": (None, "unallocated: no layer says anything"),
+    "#": (COLOURS["data"].terminal, "data, in the file in the same order"),
+    "%": (COLOURS["scattered"].terminal, "data that goes on elsewhere in the file"),
+    "+": (COLOURS["data"].terminal, "data in a part of the cell"),
+    "*": (COLOURS["scattered"].terminal, "data in a part, elsewhere in the file"),
+    "0": (COLOURS["zeros"].terminal, "zeros, as a layer says"),
+    ".": (COLOURS["nothing"].terminal, "unallocated: no layer says anything"),
 }
 _BORDERS = "a partition begins, or the last one ends"
 

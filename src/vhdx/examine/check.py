@@ -21,7 +21,7 @@ from vhdx.journal.replay import known_end
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.rules import CollectingReport, Finding, Place, Severity
 from vhdx.storage.skipping import SkippingStorage
-from vhdx.storage.zeros import is_zero
+from vhdx.storage.zeros import UNIT, stored_nonzero_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -176,11 +176,14 @@ def _check_noncurrent(file: ReadableStorage, pair: headers.Headers | None, repor
 def _check_section(file: ReadableStorage, report: Report) -> None:
     """Mention what stands where the header section is reserved."""
     for name, start, end in headers.RESERVED_RANGES:
-        data = file.read(max(0, min(end, file.size()) - start), start) if file.size() > start else b""
-        if not is_zero(data):
-            used = len(data) - len(data.lstrip(b"\0"))
+        length = max(0, min(end, file.size()) - start)
+        found = next(stored_nonzero_runs(file, start, length), None) if length else None
+        if found is not None:
+            at, count = found
+            data = file.read(min(count, UNIT), at)
+            used = at + len(data) - len(data.lstrip(b"\0"))
             detail = f"something stands in the reserved space behind the {name}"
-            report(Finding(rules.HEADER_SECTION_RESERVED, Place("header section", start + used), detail))
+            report(Finding(rules.HEADER_SECTION_RESERVED, Place("header section", used), detail))
 
 
 def _replayed(
