@@ -163,7 +163,7 @@ def _tries(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsysbinary: pytest.CaptureFixture[bytes],
+    capfdbinary: pytest.CaptureFixture[bytes],
 ) -> Iterator[Tried]:
     """The case interrupted at some moments of its run, each in a folder of its own."""
     interrupter = Interrupter(monkeypatch)
@@ -181,7 +181,7 @@ def _tries(
             source.seek(0)
             monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(source))
             code = interrupter.run(case.line, moment)
-        said = capsysbinary.readouterr().err.decode()
+        said = capfdbinary.readouterr().err.decode()
         assert code in ((0, 1, 3) if moment is None else (EXIT_INTERRUPTED,)), said
         return Tried(case.line, folder, said, before, _files(folder, contents=contents))
 
@@ -256,7 +256,7 @@ def test_a_target_that_was_published_is_complete(
 
 
 def test_a_repair_with_a_backup_is_undone_as_it_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     damaged(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -266,7 +266,7 @@ def test_a_repair_with_a_backup_is_undone_as_it_says(
     while not Path("undo").exists():
         moment += 1
         assert interrupter.run("repair --backup undo vm.vhdx", moment) == EXIT_INTERRUPTED
-    said = capsysbinary.readouterr().err.decode()
+    said = capfdbinary.readouterr().err.decode()
     assert said.endswith("; --undo undo brings back what was, or run it again with another --backup\n")
     assert exit_code_of(["repair", "--undo", "undo", "vm.vhdx"]) == 0
     assert Path("vm.vhdx").read_bytes() == before

@@ -9,7 +9,15 @@ import click
 
 from vhdx.cli.costs import Stopwatch
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import FILE, TARGET, chain_options, json_option, parent_policy, verbose_option
+from vhdx.cli.options import (
+    FILE,
+    TARGET,
+    chain_options,
+    json_option,
+    parent_policy,
+    sparse_option,
+    verbose_option,
+)
 from vhdx.cli.render import print_json, progress_bar, shown, standard
 from vhdx.text import printable
 
@@ -22,6 +30,7 @@ if TYPE_CHECKING:
 @click.argument("increment", type=FILE, default="-")
 @click.option("--shrink", is_flag=True, help="Also cut data that TARGET has behind the increment's end.")
 @click.option("--force", is_flag=True, help="Also where other images lose their parent.")
+@sparse_option
 @chain_options
 @json_option
 @verbose_option

@@ -15,6 +15,7 @@ from vhdx.cli.options import (
     json_option,
     parent_policy,
     partition_option,
+    sparse_option,
     verbose_option,
 )
 from vhdx.cli.render import print_json, progress_bar, shown
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     help="Make a new child of FIRST, a VHDX, that holds what SECOND has otherwise.",
 )
 @force_option
+@sparse_option
 @chain_options
 @json_option
 @verbose_option

@@ -15,6 +15,7 @@ from vhdx.cli.options import (
     force_share_option,
     json_option,
     parent_policy,
+    sparse_option,
 )
 from vhdx.cli.render import print_json_stream, progress_bar, standard
 
@@ -56,6 +57,7 @@ class Changes(NamedTuple):
     help="With --export: 1M to 256M, 2M by default; a pipe takes whole blocks.",
 )
 @force_option
+@sparse_option
 @chain_options
 @force_share_option
 @json_option
