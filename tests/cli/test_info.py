@@ -171,6 +171,7 @@ def test_json_keys_are_stable(tmp_path: Path) -> None:
         },
         "parent": "str",
         "parent_problem": "NoneType",
+        "tracking_files": [],
         "parent_locator": dict.fromkeys(
             ("parent_linkage", "absolute_win32_path", "relative_path", "volume_path", "parent_linkage2"),
             "str",

@@ -110,7 +110,7 @@ def test_what_only_a_vhdx_has(line: str, tmp_path: Path) -> None:
     (tmp_path / "a.raw").write_bytes(vhd.content())
     sentences = {
         "a.vhd": "this is a VHD, the older format, which is only read",
-        "a.raw": "this is a raw disk, which has nothing but its bytes: only a VHDX has that",
+        "a.raw": "this has the name of a raw disk and begins like no VHDX: only a VHDX has that",
     }
     for name, sentence in sentences.items():
         if (name == "a.raw" and line.split(maxsplit=1)[0] in ("write", "zero")) or line.startswith("trim {}"):

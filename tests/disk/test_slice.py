@@ -143,7 +143,8 @@ def test_contexts_tell_states_of_the_image_itself_and_depths(image: Path, tmp_pa
         disk.pwrite(pattern(4, MIB), 0)
     with vhdx.open(child) as disk:
         told = [
-            (extent.offset, *(value(extent) for value in disk.contexts.values())) for extent in disk.extents()
+            (extent.offset, *(disk.contexts[name](extent) for name in BLOCK_CONTEXTS))
+            for extent in disk.extents()
         ]
     assert list(BLOCK_CONTEXTS) == ["x-vhdx:state", "x-vhdx:depth"]
     assert told == [

@@ -22,7 +22,7 @@ _VERBS = ("info", "check", "measure", "usage", "map", "hash", "compact", "conver
     metavar="REPORT",
     help="A .parquet, .csv, .jsonl or .html, or with / at its end a directory of Parquet. Repeatable.",
 )
-@click.option("--json", "as_lines", is_flag=True, help="Print each image as a line of JSON, as it comes.")
+@click.option("--json", "as_json", is_flag=True, help="Print each image as a line of JSON, as it comes.")
 @click.option("--resume", is_flag=True, help="Leave out what the reports have of the same file, unchanged.")
 @click.option("--force", is_flag=True, help="Replace reports that are there.")
 @click.option(
@@ -75,11 +75,12 @@ _VERBS = ("info", "check", "measure", "usage", "map", "hash", "compact", "conver
 @force_share_option
 @verbose_option
 def fleet(verb: str, paths: tuple[str, ...], **options: Any) -> int:
-    """Do VERB to many images: info, check, measure, usage, map, hash, compact or convert.
+    """Do VERB, such as check or compact, to thousands of images.
 
-    PATHS are files, directories with all that is below, patterns, URLs; - is a list of names on standard
-    input. Each image is one row, also the one that cannot be looked at, and comes after its parents. Without
-    -o the rows are printed, the worst first, and what they come to.
+    VERB is info, check, measure, usage, map, hash, compact or convert. PATHS are files, directories with all
+    that is below, patterns, URLs; - is a list of names on standard input. Each image is one row, also the one
+    that cannot be looked at, and comes after its parents. Without -o the rows are printed, the worst first,
+    and what they come to.
 
     usage says what file systems use and what compact --discard-free would give back, hash is that of the
     contents of the disk. compact and convert ask before they begin, and log what they do; an image that is

@@ -52,9 +52,9 @@ class _Outputs:
         *,
         go_on: bool,
         overwrite: bool,
-        as_lines: bool,
+        as_json: bool,
     ) -> None:
-        self._verb, self._as_lines, self._prints_table = verb, as_lines, not reports and not as_lines
+        self._verb, self._as_json, self._prints_table = verb, as_json, not reports and not as_json
         self._data = [path for path in reports if not path.lower().endswith(PAGE)]
         self._all = held.enter_context(contextlib.closing(Ordered()))
         self._reports: list[Report] = []
@@ -74,7 +74,7 @@ class _Outputs:
         """One more row."""
         for report in self._reports:
             report.write(row)
-        if self._as_lines:
+        if self._as_json:
             print_json_line(row)
         self._keep(row)
 
@@ -90,7 +90,7 @@ class _Outputs:
             summary.add(row)
         if self._prints_table:
             print_table(self._verb, self._all.rows())
-        if not self._as_lines:
+        if not self._as_json:
             print_summary(summary)
         return exit_code(summary) if summary.images else EXIT_FAILURE
 
@@ -100,7 +100,7 @@ def show(
     paths: Sequence[str],
     *,
     reports: Sequence[str],
-    as_lines: bool,
+    as_json: bool,
     resume: bool,
     force: bool,
     include: Sequence[str],
@@ -117,12 +117,12 @@ def show(
         raise click.UsageError("--resume goes on with a report of data: name it with -o")
     changes = verb in CHANGING and not asked.dry_run
     asks = changes and not yes
-    if asks and (as_lines or sys.stdin is None or not sys.stdin.isatty() or STANDARD_INPUT in paths):
+    if asks and (as_json or sys.stdin is None or not sys.stdin.isatty() or STANDARD_INPUT in paths):
         raise click.UsageError("nobody can be asked here: say --yes")
     with contextlib.ExitStack() as held:
         log = log or f"vhdx-fleet-{verb}.log"
         held.enter_context(changing(f"; {log} says what was done", fate=_FATE, dry_run=not changes))
-        outputs = _Outputs(held, verb, reports, go_on=resume, overwrite=force, as_lines=as_lines)
+        outputs = _Outputs(held, verb, reports, go_on=resume, overwrite=force, as_json=as_json)
         progress = held.enter_context(progress_bar(verb))
         changed = held.enter_context(contextlib.closing(ChangeLog(log))) if changes else None
         rows = run_on(

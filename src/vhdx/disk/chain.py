@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from vhdx.disk.nearest import Answer
     from vhdx.extents import Doubt, Extent
     from vhdx.image.image import Image
-    from vhdx.storage.base import ReadableStorage
     from vhdx.write.write import Writer
 
 _FEW_LAYERS = 2
@@ -77,11 +76,6 @@ class VhdxDisk(Disk):
         from vhdx.disk.commits import Commits  # noqa: PLC0415  readers need not wait for it
 
         return Commits(self, interval)
-
-    @property
-    def storages(self) -> tuple[ReadableStorage, ...]:
-        """What its layers stand in, from the image itself on."""
-        return self._storages
 
     @property
     def size(self) -> int:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.extents import Doubt, Extent
     from vhdx.partitions.table import Partition, PartitionTable
-    from vhdx.storage.base import ReadableStorage
 
 
 class GuestVolume(Protocol):
@@ -116,11 +115,6 @@ class Disk(ClosedAtEnd, ABC):
     @abstractmethod
     def chain(self) -> tuple[str, ...]:
         """The names of the files, from the image itself to its base."""
-
-    @property
-    def storages(self) -> tuple[ReadableStorage, ...]:
-        """What its layers stand in, from the image itself on; none for a part of a disk."""
-        return ()
 
     @abstractmethod
     def files(self) -> tuple[tuple[int, int], ...]:

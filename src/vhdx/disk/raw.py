@@ -54,11 +54,6 @@ class RawDisk(Disk):
             )
 
     @property
-    def storages(self) -> tuple[ReadableStorage, ...]:
-        """The file."""
-        return (self._storage,)
-
-    @property
     def storage(self) -> ReadableStorage:
         """The file."""
         return self._storage

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vhdx.disk.chain import VhdxDisk
+from vhdx.disk.raw import RawDisk
+from vhdx.disk.vhd import VhdDisk
 from vhdx.extents import ExtentKind, merged
 from vhdx.storage.file import FileStorage
 
 if TYPE_CHECKING:
     from vhdx.disk.opened import Disk
+    from vhdx.storage.base import ReadableStorage
+
+
+def storages_of(disk: Disk) -> tuple[ReadableStorage, ...]:
+    """The files of a disk, from the top to the base; none of a disk that is part of another."""
+    if isinstance(disk, RawDisk):
+        return (disk.storage,)
+    return tuple(layer.storage for layer in disk.layers) if isinstance(disk, VhdxDisk | VhdDisk) else ()
 
 
 def sent(disk: Disk, output: int, length: int, offset: int) -> int:
@@ -17,12 +28,13 @@ def sent(disk: Disk, output: int, length: int, offset: int) -> int:
     0 where somebody has to read them and write them: zeros that are not stored, a log that is replayed in
     memory, a disk that may change, a host that cannot.
     """
-    if not disk.read_only or not disk.storages:
+    storages = storages_of(disk)
+    if not disk.read_only or not storages:
         return 0
     extent = next(merged(disk.extents(offset=offset, length=length)))
     if extent.kind is not ExtentKind.DATA or extent.file_offset is None:
         return 0
-    storage = disk.storages[extent.depth - 1]
+    storage = storages[extent.depth - 1]
     if not isinstance(storage, FileStorage):
         return 0
     return storage.send(output, extent.length, extent.file_offset)

@@ -64,11 +64,6 @@ class VhdDisk(Disk):
         self._ends_early = ends_early
 
     @property
-    def storages(self) -> tuple[ReadableStorage, ...]:
-        """What its layers stand in, from the image itself on."""
-        return self._storages
-
-    @property
     def size(self) -> int:
         """The capacity in bytes."""
         return self._size

@@ -21,7 +21,7 @@ def refuse_other_formats(storage: ReadableStorage) -> None:
     prefix = read_copy(storage, min(PREFIX_SIZE, storage.size()), 0)
     if storage.name.lower().endswith(RAW_SUFFIXES) and foreign(prefix) is None:
         raise _only_a_vhdx(
-            "this is a raw disk, which has nothing but its bytes: only a VHDX has that", storage.name
+            "this has the name of a raw disk and begins like no VHDX: only a VHDX has that", storage.name
         )
 
 

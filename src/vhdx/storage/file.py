@@ -291,6 +291,10 @@ class FileStorage:
                     source._descriptor, source_offset, length, self._descriptor, file_offset
                 )
 
+    def may_share_with(self, source: FileStorage) -> bool:
+        """Whether the file system lets this file share space of another one; nothing is changed."""
+        return host.may_share(source._descriptor, self._descriptor)
+
     def shared_unit(self) -> int:
         """The blocks of the file system, which files may share; 0 where they cannot."""
         return host.shared_unit(self._descriptor)

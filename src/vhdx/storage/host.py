@@ -297,6 +297,17 @@ def shared_unit(descriptor: int) -> int:
     return os.fstatvfs(descriptor).f_bsize if sys.platform.startswith("linux") else 0
 
 
+def may_share(source: int, target: int) -> bool:
+    """Whether the file system of two files lets them share space; neither is changed."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:  # nobody shares from the middle of a block: who can share at all says so by EINVAL
+        fcntl.ioctl(target, _FICLONERANGE, _CLONE.pack(source, 1, 1, 0))
+    except OSError as error:
+        return error.errno == errno.EINVAL
+    return True
+
+
 def clone_range(source: int, source_offset: int, length: int, target: int, target_offset: int) -> bool:
     """Let two files share the space of a range; False where they cannot."""
     if not sys.platform.startswith("linux"):

@@ -29,7 +29,7 @@ is_held, rename = names.is_held, names.rename
 allocated, reserve, free_space = space.allocated, space.reserve, space.free_space
 punch, zero_range, data_ranges = space.punch, space.zero_range, space.data_ranges
 has_holes, is_ntfs = space.has_holes, space.is_ntfs
-shared_unit, clone_range = space.shared_unit, space.clone_range
+shared_unit, may_share, clone_range = space.shared_unit, space.may_share, space.clone_range
 
 
 def ftruncate(descriptor: Descriptor, size: int) -> None:

@@ -80,6 +80,11 @@ def shared_unit(_: calls.Descriptor) -> int:
     return 0
 
 
+def may_share(*_: object) -> bool:
+    """Never: ReFS could, NTFS cannot."""
+    return False
+
+
 def clone_range(*_: object) -> bool:
     """False, as above."""
     return False

@@ -33,8 +33,9 @@ class KeptSpace:
             self._decided[last] = 1  # less than a MiB, as real software leaves it
 
     def keep_all(self) -> None:
-        """Without a look: nothing of it may be used."""
-        self._kept = self._decided.translate(bytes.maketrans(b"\0\1", b"\1\0"))
+        """Without a look: nothing of it may be used, but for what is behind the end that is looked at."""
+        end = -(-self._look.size // MIB)
+        self._kept[:end] = self._decided[:end].translate(bytes.maketrans(b"\0\1", b"\1\0"))
         self._decided = bytearray(b"\1") * len(self._decided)
 
     def within(self, file_offset: int, length: int) -> Iterator[tuple[int, int]]:

@@ -31,11 +31,12 @@ def _create_fixed(folder: Path, *, overwrite: bool) -> None:
 
 def _from_raw(folder: Path, *, overwrite: bool) -> None:
     options = vhdx.ImageOptions(block_size=MIB)
-    vhdx.convert(folder / "source.raw", folder / TARGET, options=options, overwrite=overwrite)
+    vhdx.convert(folder / "source.raw", folder / TARGET, options=options, overwrite=overwrite, clone="never")
 
 
 def _to_raw(folder: Path, *, overwrite: bool) -> None:
-    vhdx.convert(folder / "source.vhdx", folder / TARGET, target_format="raw", overwrite=overwrite)
+    source = folder / "source.vhdx"
+    vhdx.convert(source, folder / TARGET, target_format="raw", overwrite=overwrite, clone="never")
 
 
 Job = Callable[..., None]

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from vhdx.disk.chain import VhdxDisk
-from vhdx.disk.raw import RawDisk
-from vhdx.disk.vhd import VhdDisk
+from vhdx.disk.sending import storages_of
 from vhdx.extents import ExtentKind
 from vhdx.pieces import pieces
 from vhdx.storage.file import FileStorage
@@ -18,22 +16,16 @@ from vhdx.storage.zeros import nonzero_runs
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from vhdx.disk.opened import Disk
     from vhdx.ops.make.sink import Sink
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.writing import Writing
     from vhdx.progress import Progress
-    from vhdx.storage.base import ReadableStorage
 
 Clone = Literal["auto", "never", "always"]
 NOT_SHARED = "the file system cannot share space between these files: say --clone auto, or leave it out"
 SHARED = "its space is shared with the source: the disk may become full when either is written to"
-
-
-class NotSharedError(Exception):
-    """Nothing can be shared here; nothing was written."""
 
 
 class Run(NamedTuple):
@@ -45,20 +37,26 @@ class Run(NamedTuple):
     file_offset: int
 
 
+class Cloned(NamedTuple):
+    """How many bytes are stored, and how many of them in space that is shared."""
+
+    stored: int
+    shared: int
+
+
 def can_be_tried(source: Source, writing: Writing) -> bool:
-    """Whether both sides are files of one file system, and every byte of the source stands in one."""
+    """Whether every byte of the source stands in files that the target may share space with."""
     target = writing.storage
-    if target is None or not target.shared_unit() or source.disk is None or source.waits or source.is_changed:
+    if target is None or source.disk is None or source.waits or source.is_changed:
         return False
-    storages = _storages(source.disk)
-    device = target.identity()[0]
+    storages = storages_of(source.disk)
     return bool(storages) and all(
-        isinstance(storage, FileStorage) and storage.identity()[0] == device for storage in storages
+        isinstance(storage, FileStorage) and target.may_share_with(storage) for storage in storages
     )
 
 
-def clone(source: Source, writing: Writing, progress: Progress | None) -> int:
-    """Share what is stored of the source; how many bytes that is. Raises NotSharedError, OSError."""
+def clone(source: Source, writing: Writing, progress: Progress | None) -> Cloned:
+    """Share what is stored of the source, copy what cannot be shared. Raises OSError."""
     target = writing.storage
     assert target is not None
     unit = target.shared_unit()
@@ -67,14 +65,14 @@ def clone(source: Source, writing: Writing, progress: Progress | None) -> int:
     for run in _runs(source):
         for offset, length in pieces(run.disk_offset, run.length, writing.sink.span):
             piece = Run(offset, length, run.storage, run.file_offset + offset - run.disk_offset)
-            shared += _clone_piece(piece, writing.sink, target, unit, must_share=not shared)
+            shared += _clone_piece(piece, writing.sink, target, unit)
             done += length
             if progress is not None:
                 progress(done, total)
-    return done
+    return Cloned(done, shared)
 
 
-def _clone_piece(piece: Run, sink: Sink, target: FileStorage, unit: int, *, must_share: bool) -> int:
+def _clone_piece(piece: Run, sink: Sink, target: FileStorage, unit: int) -> int:
     """Share what can be of a piece in one block, copy the rest; how many bytes are shared."""
     place = sink.place(piece.disk_offset)
     start = -piece.file_offset % unit
@@ -84,8 +82,6 @@ def _clone_piece(piece: Run, sink: Sink, target: FileStorage, unit: int, *, must
         _copy(piece, 0, start, sink)
         _copy(piece, start + length, piece.length, sink)
         return length
-    if is_alike and must_share:
-        raise NotSharedError
     _copy(piece, 0, piece.length, sink)
     return 0
 
@@ -102,17 +98,10 @@ def _runs(source: Source) -> Iterator[Run]:
     """What may hold something, as it stands in the files."""
     disk = source.disk
     assert disk is not None
-    storages = _storages(disk)
+    storages = storages_of(disk)
     for offset, length in source.ranges():
         for extent in disk.extents(offset=offset, length=min(length, disk.size - offset)):
             if extent.kind is ExtentKind.DATA and extent.file_offset is not None:
                 storage = storages[extent.depth - 1]
                 assert isinstance(storage, FileStorage)
                 yield Run(extent.offset, extent.length, storage, extent.file_offset)
-
-
-def _storages(disk: Disk) -> Sequence[ReadableStorage]:
-    """The files of a disk, from the top to the base; none of a disk that is part of another."""
-    if isinstance(disk, RawDisk):
-        return (disk.storage,)
-    return tuple(layer.storage for layer in disk.layers) if isinstance(disk, VhdxDisk | VhdDisk) else ()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.free_space import VolumeSelection
 from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.carving import Carving, damaged_image
-from vhdx.ops.make.cloning import NOT_SHARED, SHARED, NotSharedError, can_be_tried
+from vhdx.ops.make.cloning import NOT_SHARED, SHARED, can_be_tried
 from vhdx.ops.make.cloning import clone as share
 from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.ops.make.destination import FileDestination, destination_of
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from vhdx.extents import Doubt
     from vhdx.known import KnownDisk
     from vhdx.ops.make.carve import CarvedBlock
-    from vhdx.ops.make.cloning import Clone
+    from vhdx.ops.make.cloning import Clone, Cloned
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.writing import Destination, Writing
     from vhdx.progress import Progress
@@ -196,11 +195,10 @@ def _made(
     with destination.opened(target, read, disk_size, left_over.append) as writing:
         if carving is not None:
             carving.prepare()
-        written = None if salvage else _shared(read, writing, clone, progress)
-        if written and target.is_fixed:
+        cloned = None if salvage else _shared(read, writing, clone, progress)
+        if cloned is not None and cloned.shared and target.is_fixed:
             left_over.append(SHARED)
-        if written is None:
-            written = _copy(read, writing, progress)
+        written = _copy(read, writing, progress) if cloned is None else cloned.stored
         if disk_size is None:
             disk_size = target.disk_size(source.size or 0, rounding)
         file_size = writing.sink.finish(disk_size)
@@ -246,16 +244,14 @@ def _report(doubts: Iterable[Doubt], on_doubt: Callable[[Doubt], None] | None) -
     return count
 
 
-def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress | None) -> int | None:
-    """Share what is stored of the source; how many bytes, None where it is to be copied."""
+def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress | None) -> Cloned | None:
+    """Share what is stored of the source; None, before anything is written, where it is to be copied."""
     if clone == "never":
         return None
-    if can_be_tried(source, writing):
-        with contextlib.suppress(NotSharedError):
-            return share(source, writing, progress)
-    if clone == "always":
+    done = share(source, writing, progress) if can_be_tried(source, writing) else None
+    if clone == "always" and (done is None or (done.stored and not done.shared)):
         raise ValueError(NOT_SHARED)
-    return None
+    return done
 
 
 def _copy(source: Source, writing: Writing, progress: Progress | None) -> int:
