@@ -40,6 +40,7 @@ POSIX_ONLY = {
     "ops/test_compact_killed.py": "signals of Unix",
     "ops/trip.py": "system calls of POSIX",
     "soak/*": "signals of Unix",
+    "storage/test_sparse.py": "types of file systems as Linux names them",
     "storage/test_locks.py": "locks of POSIX; those of Windows: tests/storage/test_windows.py",
     "storage/test_meanwhile.py": "others act at system calls of POSIX",
     "storage/test_publish_killed.py": "dies at system calls of POSIX",
