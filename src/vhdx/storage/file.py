@@ -200,8 +200,8 @@ class FileStorage:
         """
         done = 0
         try:
-            while done < length and sys.platform == "linux":
-                count = os.sendfile(output, self._descriptor, file_offset + done, length - done)
+            while done < length:
+                count = host.send(self._descriptor, output, length - done, file_offset + done)
                 if count == 0:
                     break
                 done += count

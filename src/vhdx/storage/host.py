@@ -297,6 +297,11 @@ def shared_unit(descriptor: int) -> int:
     return os.fstatvfs(descriptor).f_bsize if sys.platform.startswith("linux") else 0
 
 
+def send(descriptor: int, output: int, length: int, file_offset: int) -> int:
+    """How many bytes of a range, from its start on, the kernel copied to a descriptor; 0 elsewhere."""
+    return os.sendfile(output, descriptor, file_offset, length) if sys.platform == "linux" else 0
+
+
 def may_share(source: int, target: int) -> bool:
     """Whether the file system of two files lets them share space; neither is changed."""
     if not sys.platform.startswith("linux"):

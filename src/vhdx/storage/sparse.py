@@ -63,17 +63,20 @@ def refusing(device: int, is_ntfs: Callable[[], bool]) -> str | None:
 
     Told by the number of its device and, of one whose driver is a program, by what that says of a file.
     """
-    if not sys.platform.startswith("linux"):
-        return None  # Windows makes a file sparse only when it is told to, which nothing here does
-    number = f"{os.major(device)}:{os.minor(device)}"
+    line = None
+    if sys.platform.startswith("linux"):  # Windows makes holes only in files that were told to have some
+        number = f"{os.major(device)}:{os.minor(device)}"
+        line = next((line for line in _mounts() if line.split(" ", 3)[2] == number), None)
+    return None if line is None else _named(line, is_ntfs)
+
+
+def _mounts() -> list[str]:
+    """The lines of ``mountinfo``; none where the host does not show it."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
-            for line in mounts:
-                if line.split(" ", 3)[2] == number:
-                    return _named(line, is_ntfs)
+            return list(mounts)
     except OSError:
-        return None
-    return None
+        return []
 
 
 def _named(line: str, is_ntfs: Callable[[], bool]) -> str | None:

@@ -30,6 +30,7 @@ allocated, reserve, free_space = space.allocated, space.reserve, space.free_spac
 punch, zero_range, data_ranges = space.punch, space.zero_range, space.data_ranges
 has_holes, is_ntfs = space.has_holes, space.is_ntfs
 shared_unit, may_share, clone_range = space.shared_unit, space.may_share, space.clone_range
+send = space.send
 
 
 def ftruncate(descriptor: Descriptor, size: int) -> None:

@@ -80,6 +80,11 @@ def shared_unit(_: calls.Descriptor) -> int:
     return 0
 
 
+def send(*_: object) -> int:
+    """0: what Windows has for it sends to sockets only."""
+    return 0
+
+
 def may_share(*_: object) -> bool:
     """Never: ReFS could, NTFS cannot."""
     return False
