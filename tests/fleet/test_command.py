@@ -14,6 +14,8 @@ import vhdx
 from tests.cli.running import COMMAND, USAGE, run, succeed
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
+from vhdx import fleet
+from vhdx.fleet import FleetOptions
 
 from .estate import make
 
@@ -73,6 +75,7 @@ def test_the_hash_is_that_of_the_contents(folder: Path) -> None:
         ["info", ".", "--resume", "-o", "r.html"],
         ["info", ".", "--threads", "2", "--processes", "2"],
         ["info", ".", "-o", "r.xlsx"],
+        ["compact", ".", "--yes", "--force-share"],
         ["burn", "."],
         ["info"],
     ],
@@ -81,6 +84,19 @@ def test_what_cannot_be(words: list[str], folder: Path) -> None:
     done = run("fleet", *words, cwd=folder, input="")
     assert done.code == USAGE
     assert not [path for path in folder.iterdir() if path.suffix in (".log", ".html")]
+
+
+def test_what_is_changed_is_locked(folder: Path) -> None:
+    """Also for a caller who reads what others write to; Windows' change tracking is told of."""
+    (folder / "a.vhdx.rct").touch()
+    sizes = {path.name: path.stat().st_size for path in folder.glob("*.vhdx")}
+    with vhdx.open(folder / "b.vhdx", "r+"):
+        found = fleet.run([folder], "compact", options=FleetOptions(lock=False))
+        rows = {Path(row["path"]).name: row for row in found}
+    assert rows["b.vhdx"]["error_code"] == "locked"
+    assert (folder / "b.vhdx").stat().st_size == sizes["b.vhdx"]
+    assert "a.vhdx.rct is beside it" in rows["a.vhdx"]["remarks"]
+    assert rows["c.vhdx"]["remarks"] is None
 
 
 def test_compact_and_its_log(folder: Path) -> None:

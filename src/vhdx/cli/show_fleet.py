@@ -171,6 +171,8 @@ def _options(
             )
     if verb == "convert" and options["target_dir"] is None:
         raise click.UsageError("say with --to where the new files go")
+    if verb == "compact" and force_share and not options["dry_run"]:
+        raise click.UsageError("--force-share only reads: an image that somebody uses is not compacted")
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     return FleetOptions(parents=policy, lock=not force_share, seconds=time_limit, **options)
 

@@ -8,47 +8,62 @@ contents that repeat may be those of lost blocks, too.
 from __future__ import annotations
 
 import errno
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vhdx.image.unowned import unclaimed_runs
+from vhdx.progress import to_nobody
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from vhdx.progress import Advance
     from vhdx.storage.base import ReadableStorage
 
 MOST_COPIES = 1024
 """MiB that can be copies: compaction makes 256 MiB durable at a time, and lets go of as many meanwhile."""
 _SECTOR = 512
+_TOO_MANY = 2
+"""Counterparts after which no more are counted: contents may repeat all over a disk."""
 _FEW_SECTORS = 16
 """Up to so many sectors of a MiB are read one by one, not all of it."""
 _TO_UNOWNED = bytes.maketrans(b"\x00\x01", b"\x01\x00")
 
 
 def find_copies(
-    storage: ReadableStorage, used: bytes | bytearray, mibs: Sequence[int], *, end: int
+    storage: ReadableStorage,
+    used: bytes | bytearray,
+    mibs: Sequence[int],
+    *,
+    end: int,
+    advance: Advance = to_nobody,
 ) -> frozenset[int]:
     """Which of some MiB that nobody claims hold what exactly one MiB below ``end`` holds that is claimed.
 
     Or a part of it, and zeros: the copy need not have been completed. ``used`` is the map of the file: 0 for
-    each MiB that nobody claims.
+    each MiB that nobody claims. ``advance`` is told how many bytes of claimed space are gone through.
     """
     if not 0 < len(mibs) <= MOST_COPIES:
         return frozenset()
     looked_for = _first_sectors(storage, mibs)
     found: defaultdict[int, list[int]] = defaultdict(list)
+    left = len(used[:end]) - used.count(0, 0, end)
+    advance(0, left * MIB)
     for mib in _claimed(storage, used, end):
         for copy in _alike(storage, mib, looked_for):
-            found[copy].append(mib)
-    originals = [mib for several in found.values() for mib in several]
+            if len(found[copy]) < _TOO_MANY:
+                found[copy].append(mib)
+        advance(MIB, 0)
+        left -= 1
+    advance(left * MIB, 0)  # holes of the host's file
+    originals = Counter(mib for several in found.values() for mib in several)
     return frozenset(
         copy
         for copy, several in found.items()
-        if len(several) == 1 and originals.count(several[0]) == 1 and _is_copy(storage, copy, several[0])
+        if len(several) == 1 and originals[several[0]] == 1 and _is_copy(storage, copy, several[0])
     )
 
 

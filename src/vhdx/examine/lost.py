@@ -142,7 +142,7 @@ def _without_copies(look: Look, used: bytes | bytearray, geometry: Geometry, end
     """What nobody claims and is not what a claimed MiB holds as well."""
     filled = list(islice(_filled(look, used, end), MOST_COPIES + 1))
     without = bytearray(used)
-    for mib in find_copies(look.storage, used, filled, end=end):
+    for mib in find_copies(look.storage, used, filled, end=end, advance=look.advance):
         without[mib] = 1
     return find_unowned(look, without, geometry.block_size, end=end)
 

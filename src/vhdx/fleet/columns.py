@@ -118,6 +118,7 @@ OF_VERB: dict[str, tuple[Column, ...]] = {
         ("moved_size", "int64", "bytes that were moved in the file"),
         ("punched_size", "int64", "bytes that became holes of the file"),
         ("dry_run", "bool", "whether nothing was changed"),
+        ("remarks", "string", "what else is to be said"),
     ),
     "convert": _columns(
         ("target", "string", "the new file"),

@@ -19,9 +19,9 @@ USUAL_SECONDS = 300.0
 class FleetOptions(NamedTuple):
     """How images are examined or changed; each field says what the option of the verb of its name does.
 
-    ``lock=False`` reads also what somebody writes to. ``isolate`` examines each image in a process of its own
-    with at most ``memory`` bytes of addresses and ``seconds``. ``target_dir`` and ``target_format`` are for
-    `convert`, whose new files are named as their sources.
+    ``lock=False`` reads also what somebody writes to; what is changed is locked all the same. ``isolate``
+    examines each image in a process of its own with at most ``memory`` bytes of addresses and ``seconds``.
+    ``target_dir`` and ``target_format`` are for `convert`, whose new files are named as their sources.
     """
 
     parents: ParentPolicy = ParentPolicy()

@@ -179,6 +179,7 @@ def _hash(path: str, options: FleetOptions) -> Row:
 
 def _compact(path: str, options: FleetOptions) -> Row:
     from vhdx.ops.compact import compact  # noqa: PLC0415
+    from vhdx.ops.tracking import unseen  # noqa: PLC0415
 
     done = compact(
         path,
@@ -187,14 +188,15 @@ def _compact(path: str, options: FleetOptions) -> Row:
         discard_free=options.discard_free,
         dry_run=options.dry_run,
         parents=options.parents,
-        lock=options.lock,
+        lock=options.lock or not options.dry_run,
         progress=going_on,
     )
     names = (
         *("disk_type", "file_size_before", "file_size_after", "host_size_before", "host_size_after"),
         *("freed_blocks", "moved_size", "punched_size", "dry_run"),
     )
-    return {name: getattr(done, name) for name in names}
+    row: Row = {name: getattr(done, name) for name in names}
+    return row if options.dry_run else row | {"remarks": _text(unseen(path) or "")}
 
 
 def _convert(path: str, options: FleetOptions) -> Row:

@@ -103,7 +103,7 @@ class Look:
         self.storage = storage
         self._size = size
         self._unreadable = unreadable
-        self._advance = advance
+        self.advance = advance
         self._seen = (seen or Seen()).map
         self._buffer = memoryview(bytearray(MIB))
 
@@ -115,7 +115,7 @@ class Look:
     def filled(self, first: int, stop: int) -> bytearray:
         """For each MiB of a run: 1 where anything but zeros stands or may stand, else 0."""
         self._pass_over_holes(first, stop)
-        self._advance(0, self._seen.count(_DATA, first, stop) * MIB)
+        self.advance(0, self._seen.count(_DATA, first, stop) * MIB)
         mib = first
         while (mib := self._seen.find(_DATA, mib, stop)) >= 0:
             self._read(mib)
@@ -164,25 +164,25 @@ class Look:
     def _first_unread(self, first: int, stop: int, known: int) -> int:
         """The first MiB that is filled of those that must be read, else what is known."""
         unread = self._seen.count(_DATA, first, stop)
-        self._advance(0, unread * MIB)
+        self.advance(0, unread * MIB)
         mib = first
         while (mib := self._seen.find(_DATA, mib, stop)) >= 0:
             unread -= 1
             if self._read(mib) != _ZEROS:
                 break
-        self._advance(unread * MIB, 0)  # which need not be read
+        self.advance(unread * MIB, 0)  # which need not be read
         return mib if mib >= 0 else known
 
     def _last_unread(self, first: int, stop: int, known: int) -> int:
         """The last one, in the same way."""
         unread = self._seen.count(_DATA, first, stop)
-        self._advance(0, unread * MIB)
+        self.advance(0, unread * MIB)
         mib = stop
         while (mib := self._seen.rfind(_DATA, first, mib)) >= 0:
             unread -= 1
             if self._read(mib) != _ZEROS:
                 break
-        self._advance(unread * MIB, 0)
+        self.advance(unread * MIB, 0)
         return mib if mib >= 0 else known
 
     def _pass_over_holes(self, first: int, stop: int) -> None:
@@ -200,7 +200,7 @@ class Look:
     def _read(self, mib: int) -> int:
         """Look into one MiB; what it is."""
         found = self._seen[mib] = self._answer(mib * MIB, self._buffer[: self._size - mib * MIB])
-        self._advance(MIB, 0)
+        self.advance(MIB, 0)
         return found
 
     def _answer(self, start: int, buffer: memoryview) -> int:

@@ -1,5 +1,6 @@
 """Conversions that share space, on XFS and btrfs of this host. They need root."""
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from tests.support.naive import naive_content
 from tests.support.tools import needs
 from vhdx.ops.make import cloning
 from vhdx.storage import host
+from vhdx.storage.file import open_for_reading, open_for_writing
 
 from .making import raw_bytes, write_raw
 
@@ -140,6 +142,39 @@ def test_where_nothing_can_be_shared(folder: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(ValueError, match="cannot share space"):
         vhdx.convert(folder / "a.raw", folder / "n2.vhdx", clone="always")
     assert not (folder / "n2.vhdx").exists()
+
+
+@pytest.mark.parametrize("one_in", [0, 2, 3])
+def test_what_is_copied_before_anything_is_shared(
+    one_in: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part that is no whole block of the file system comes first, in another block of the disk."""
+    base, child = folder / "empty.vhdx", folder / "few.avhdx"
+    vhdx.create(base, SIZE, block_size=MIB, overwrite=True)
+    vhdx.create(child, parent=base, block_size=MIB, overwrite=True)
+    with vhdx.open(child, "r+") as disk:
+        disk.pwrite(b"\3" * 512, 512)
+        disk.pwrite(b"\4" * (4 * MIB), 9 * MIB)
+        expected = disk.pread(SIZE, 0)
+    inner, calls = host.clone_range, iter(range(1000))
+
+    def sometimes(*places: int) -> bool:
+        return bool(one_in) and next(calls) % one_in == 0 and inner(*places)
+
+    monkeypatch.setattr(host, "clone_range", sometimes)
+    for name, options in (("d.vhdx", vhdx.ImageOptions(block_size=MIB)), ("d.raw", None)):
+        vhdx.convert(child, folder / name, options=options, overwrite=True)
+        assert content_of(folder / name) == expected
+
+
+def test_a_question_changes_nothing(folder: Path, tmp_path: Path) -> None:
+    (folder / "q.raw").write_bytes(CONTENT)
+    (tmp_path / "q.raw").write_bytes(CONTENT)
+    with contextlib.closing(open_for_reading(str(folder / "a.raw"))) as source:
+        for path, may_share in ((folder / "q.raw", True), (tmp_path / "q.raw", False)):
+            with contextlib.closing(open_for_writing(str(path))) as target:
+                assert target.may_share_with(source) is may_share
+            assert path.read_bytes() == CONTENT
 
 
 def test_two_file_systems(folder: Path, tmp_path: Path) -> None:
