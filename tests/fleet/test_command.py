@@ -76,6 +76,7 @@ def test_the_hash_is_that_of_the_contents(folder: Path) -> None:
         ["info", ".", "--threads", "2", "--processes", "2"],
         ["info", ".", "-o", "r.xlsx"],
         ["compact", ".", "--yes", "--force-share"],
+        ["info", ".", "--sparse", "never"],
         ["burn", "."],
         ["info"],
     ],
@@ -84,6 +85,15 @@ def test_what_cannot_be(words: list[str], folder: Path) -> None:
     done = run("fleet", *words, cwd=folder, input="")
     assert done.code == USAGE
     assert not [path for path in folder.iterdir() if path.suffix in (".log", ".html")]
+
+
+def test_holes_are_made_or_not_by_the_workers(folder: Path) -> None:
+    for name, wanted in (("with", "always"), ("without", "never")):
+        (folder / name).mkdir()
+        words = ("--to", name, "-O", "raw", "--yes", "--sparse", wanted, "--log", f"{name}.log")
+        succeed("fleet", "convert", "a.vhdx", *words, cwd=folder)
+    held = {name: (folder / name / "a.raw").stat().st_blocks * 512 for name in ("with", "without")}
+    assert held["with"] < 64 * MIB <= held["without"]
 
 
 def test_what_is_changed_is_locked(folder: Path) -> None:

@@ -67,6 +67,11 @@ _VERBS = ("info", "check", "measure", "usage", "map", "hash", "compact", "conver
 @click.option(
     "-O", "--target-format", type=FORMAT, default="vhdx", show_default=True, help="convert, measure: to what."
 )
+@click.option(
+    "--sparse",
+    type=click.Choice(["auto", "never", "always"]),
+    help="compact, convert: whether files get holes; by default auto.",
+)
 @click.option("--yes", is_flag=True, help="compact, convert: ask nothing.")
 @click.option(
     "--log", metavar="FILE", help="compact, convert: what was done, a line each; vhdx-fleet-VERB.log."

@@ -19,7 +19,7 @@ from vhdx.fleet.columns import CHANGING
 from vhdx.fleet.options import FleetOptions
 from vhdx.fleet.ordered import Ordered
 from vhdx.fleet.paths import STANDARD_INPUT, files
-from vhdx.fleet.run import run_on
+from vhdx.fleet.run import USUAL, run_on
 from vhdx.fleet.summary import Summary
 from vhdx.fleet.targets import PAGE, open_report, read_report
 
@@ -37,6 +37,7 @@ _OF = {
     "scan_zeros": ("compact", "measure"),
     "discard_free": ("compact", "convert", "measure"),
     "target_dir": ("convert",),
+    "sparse": ("compact", "convert"),
 }
 """Options, and the verbs that they say something to."""
 
@@ -173,6 +174,7 @@ def _options(
         raise click.UsageError("say with --to where the new files go")
     if verb == "compact" and force_share and not options["dry_run"]:
         raise click.UsageError("--force-share only reads: an image that somebody uses is not compacted")
+    options["sparse"] = options["sparse"] or USUAL.sparse
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     return FleetOptions(parents=policy, lock=not force_share, seconds=time_limit, **options)
 

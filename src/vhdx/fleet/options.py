@@ -9,6 +9,7 @@ from vhdx.units import GIB
 
 if TYPE_CHECKING:
     from vhdx.disk.base import Format
+    from vhdx.storage.sparse import Sparse
 
 USUAL_MEMORY = GIB
 """Bytes of addresses that an isolated examination may have."""
@@ -22,6 +23,7 @@ class FleetOptions(NamedTuple):
     ``lock=False`` reads also what somebody writes to; what is changed is locked all the same. ``isolate``
     examines each image in a process of its own with at most ``memory`` bytes of addresses and ``seconds``.
     ``target_dir`` and ``target_format`` are for `convert`, whose new files are named as their sources.
+    ``sparse`` is what `vhdx.sparse` takes, for files that are made or changed.
     """
 
     parents: ParentPolicy = ParentPolicy()
@@ -35,3 +37,4 @@ class FleetOptions(NamedTuple):
     dry_run: bool = False
     target_dir: str | None = None
     target_format: Format = "vhdx"
+    sparse: Sparse = "auto"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.fleet.columns import CHANGING, text_of
 from vhdx.fleet.stopping import going_on
+from vhdx.storage.sparse import sparse
 from vhdx.storage.stream import is_url
 
 if TYPE_CHECKING:
@@ -249,7 +250,8 @@ ASKED: dict[str, Callable[[str, FleetOptions], Row]] = {
 
 def answer(task: Task) -> Row:
     """What the verb says of an image. Raises what it raises."""
-    found = ASKED[task.verb](task.image.path, task.options)
+    with sparse(task.options.sparse):
+        found = ASKED[task.verb](task.image.path, task.options)
     if task.verb in CHANGING and not is_url(task.image.path):
         status = os.stat(task.image.path)
         found |= {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
