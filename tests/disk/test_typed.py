@@ -35,6 +35,8 @@ def test_pyright_knows_arrays_and_results(tmp_path: Path) -> None:
         sys.executable,
         "-m",
         "basedpyright",
+        "--pythonpath",
+        sys.executable,
         "--pythonversion",
         "3.11",
         "--level",
