@@ -210,6 +210,25 @@ def test_a_merge_that_is_refused_leaves_nothing(scene: Scene) -> None:
     assert scene.read() == scene.contents[0]
 
 
+@pytest.mark.parametrize("way", ["path", "file"])
+def test_an_increment_beside_the_target_is_no_child_that_needs_it(scene: Scene, way: str) -> None:
+    beside = scene.away / "increment.avhdx"
+    beside.write_bytes(scene.stream(1))
+    scene.copy.rename(scene.away / "base.vhdx")
+    target = scene.away / "base.vhdx"
+    with beside.open("rb") as file:
+        assert apply_increment(target, beside if way == "path" else file).applied
+    with vhdx.open(target) as disk:
+        assert disk.pread(disk.size, 0) == scene.contents[1]
+
+
+def test_what_breaks_off_in_its_structures_says_so(scene: Scene) -> None:
+    with pytest.raises(vhdx.CorruptImageError, match="the increment: it is not whole: ") as caught:
+        apply(scene, scene.stream(1)[: MIB // 2])
+    assert KEPT_SUFFIX not in str(caught.value)
+    assert scene.names() == ["copy.vhdx"]
+
+
 # broken off --------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """What the command says that one should do next, to somebody who never read the specification."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +117,16 @@ def test_no_user_items_is_said(tmp_path: Path) -> None:
 
 
 CHANGING = ["write monday.avhdx 0", "zero monday.avhdx 0 1M"]
+
+
+def test_a_copy_beside_orphans_nobody(tmp_path: Path) -> None:
+    """The child finds the image that it names, whatever becomes of its copy."""
+    chain(tmp_path)
+    shutil.copy(tmp_path / "monday.avhdx", tmp_path / "copy.avhdx")
+    assert run("write", "copy.avhdx", "0", cwd=tmp_path, input="any bytes").code == 0
+    succeed("info", "tuesday.avhdx", cwd=tmp_path)
+    shutil.move(tmp_path / "monday.avhdx", tmp_path / "elsewhere.avhdx")
+    assert "would take their parent" in run("write", "elsewhere.avhdx", "0", cwd=tmp_path, input="x").sentence
 
 
 @pytest.mark.parametrize("line", [*CHANGING, "trim monday.avhdx 0 1M", "serve --write monday.avhdx"])

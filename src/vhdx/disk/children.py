@@ -1,15 +1,22 @@
-"""Which images of a directory have a file for their parent: whom a change of its contents would orphan."""
+"""Which images of a directory have a file for their parent: whom a change of its contents would orphan.
+
+Told by identity, whatever their names for it; but not those that find another file of it: copies of
+an image can stand beside it.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from vhdx.disk.parents import found_parent
+from vhdx.disk.places import ParentPolicy
 from vhdx.errors import UnsupportedImageError, VhdxError
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image, metadata
-from vhdx.storage.file import open_for_reading
+from vhdx.storage.file import identity_of, open_for_reading
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,15 +33,19 @@ class Families:
         self._linkages = lru_cache(maxsize=None)(_linkages_in)
 
     def children_beside(self, path: str, identity: UUID) -> Iterator[str]:
-        """The images beside ``path`` that know ``identity`` for their parent's, by name.
+        """The images beside ``path`` that have it for their parent, which has this identity.
 
         Beside it is where the name stands, and where the file does that it is a link to.
         """
         places = os.path.realpath(os.path.dirname(path) or "."), os.path.dirname(os.path.realpath(path))
         for directory in dict.fromkeys(places):
-            for other, known in self._linkages(directory):
-                if identity in known:
-                    yield other
+            yield from self.children_in(directory, path, identity)
+
+    def children_in(self, directory: str, path: str, identity: UUID) -> Iterator[str]:
+        """The same of one directory."""
+        for other, known in self._linkages(directory):
+            if identity in known and not _finds_another(other, path):
+                yield other
 
 
 def refuse_orphans(
@@ -53,6 +64,16 @@ def refuse_orphans(
             image=path,
             rule="2.2.2.1",
         )
+
+
+def _finds_another(child: str, path: str) -> bool:
+    """Whether the parent that opening a child finds is another file than this one."""
+    with contextlib.closing(open_for_reading(child, lock=False)) as file:
+        parent = found_parent(image.load(file), ParentPolicy())
+    if parent is None:
+        return False
+    with contextlib.closing(parent.file) as found:
+        return found.identity() != identity_of(path)
 
 
 def _linkages_in(directory: str) -> tuple[tuple[str, frozenset[UUID]], ...]:

@@ -81,6 +81,16 @@ def open_parent(layers: list[Image], policy: ParentPolicy, *, lock: bool, load: 
     return _Search(layers, policy, lock=lock, load=load).parent()
 
 
+def found_parent(loaded: Image, policy: ParentPolicy) -> Image | None:
+    """The parent that opening an image finds, opened; None if it has none, or none is found."""
+    if not loaded.metadata.has_parent:
+        return None
+    try:
+        return open_parent([loaded], policy, lock=False)
+    except (VhdxError, OSError):
+        return None
+
+
 def salvage_of(leaf: str, policy: ParentPolicy) -> str:
     """The command that saves what can be read of a chain, by the name of the image that was opened."""
     parents = [("--parent-dir {}", directory) for directory in policy.directories]

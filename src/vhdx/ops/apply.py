@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.open import lone_disk, open_image
@@ -18,7 +19,7 @@ from vhdx.format import locator
 from vhdx.format.identifier import SIGNATURE
 from vhdx.image import image, metadata
 from vhdx.ops.make.child import braced, locator_values
-from vhdx.ops.merge import merge
+from vhdx.ops.merge import merge, refuse_orphans
 from vhdx.storage.file import identity_of, open_for_reading, open_for_writing, refuse_as_target
 from vhdx.storage.publish import new_file, remove_file
 from vhdx.storage.zeros import nonzero_runs
@@ -86,7 +87,7 @@ def apply_increment(
     with contextlib.closing(open_image(target).storage):
         pass  # a VHDX, and nobody writes to it
     kept = target + KEPT_SUFFIX
-    how = _How(target, kept, shrink, force, parents, on_kept, progress)
+    how = _How(target, kept, _file_of(increment), shrink, force, parents, on_kept, progress)
     completed = os.path.exists(kept)
     if completed:
         _complete(how)
@@ -106,11 +107,24 @@ class _How(NamedTuple):
 
     target: str
     kept: str
+    source: tuple[int, int] | None
+    """Device and inode of the file that the increment comes from."""
     shrink: bool
     force: bool
     parents: Parents
     on_kept: Callable[[str], None] | None
     progress: Progress | None
+
+
+def _file_of(increment: BinaryIO | str | os.PathLike[str]) -> tuple[int, int] | None:
+    """The file that is, or stands behind, what is read; None for a pipe and for what is no file."""
+    if isinstance(increment, str | os.PathLike):
+        return identity_of(increment)
+    try:
+        status = os.fstat(increment.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
 
 
 def _identity(path: str) -> UUID:
@@ -142,7 +156,7 @@ def _keep(how: _How, increment: BinaryIO | str | os.PathLike[str]) -> int:
     """Bring what comes into a file beside the target if it is whole and belongs to it; its length."""
     with contextlib.ExitStack() as held:
         if isinstance(increment, str | os.PathLike):
-            if identity_of(increment) == identity_of(how.target):
+            if how.source == identity_of(how.target):
                 raise ValueError(f"{how.target} is not an increment over itself")
             stream: BinaryIO = held.enter_context(open(increment, "rb"))
         else:
@@ -182,12 +196,20 @@ def _filled(stream: BinaryIO) -> bytearray:
     return bytearray().join(pieces)
 
 
+def _increment(storage: FileStorage) -> VhdxDisk:
+    """What came, opened. Raises CorruptImageError where it is not whole."""
+    try:
+        return lone_disk(storage.lent())
+    except VhdxError as error:
+        raise CorruptImageError(f"it is not whole: {error.message}", image=_NAME) from None
+
+
 def _check(how: _How, storage: FileStorage) -> None:
     """Raise unless what came is whole and the target's increment."""
     with contextlib.closing(open_image(how.target).storage) as file:
         below = image.load(file)
         present, sectors = below.header.data_write_guid, below.geometry.logical_sector_size
-    with lone_disk(storage.lent()) as disk:
+    with _increment(storage) as disk:
         leaf = disk.layers[0]
         if not leaf.metadata.has_parent:
             raise UnsupportedImageError(
@@ -232,12 +254,18 @@ def _withdrawn_if_untouched(how: _How) -> Iterator[None]:
 
 
 def _merged(how: _How) -> MergeResult:
-    """Merge what is kept, give the target the identity of its contents, then let go of it."""
+    """Merge what is kept, give the target the identity of its contents, then let go of it.
+
+    What came is over the target, too, and needs it no more.
+    """
+    if not how.force:
+        known = () if how.source is None else (how.source,)
+        refuse_orphans([how.kept, how.target], known, how.parents, delete_child=False)
     done = merge(
         how.kept,
         into=how.target,
         shrink=how.shrink,
-        force=how.force,
+        force=True,
         parents=how.parents,
         progress=how.progress,
     )

@@ -33,7 +33,7 @@ from vhdx.text import brief
 from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
     from uuid import UUID
 
     from vhdx.disk.places import Parents
@@ -108,7 +108,8 @@ def merge(
     target = layers[depth]
     _check_children(layers, depth, above, parents)
     if not force:
-        _refuse_orphans(layers[: depth + 1], above, parents, delete_child=delete_child)
+        known = frozenset(map(identity_of, above))
+        refuse_orphans(layers[: depth + 1], known, parents, delete_child=delete_child)
     done: list[Folded] = []
     unfound: list[str] = []
     for number in reversed(range(depth)):
@@ -168,9 +169,13 @@ def _check_children(layers: list[str], depth: int, above: list[str], parents: Pa
                 raise ValueError(f"{path} is no child of {layers[0]}")
 
 
-def _refuse_orphans(layers: list[str], above: list[str], parents: Parents, *, delete_child: bool) -> None:
-    """Raise for images that would lose their parent: a layer that changes, or one that is deleted."""
-    known = {identity_of(path) for path in above}
+def refuse_orphans(
+    layers: list[str], known: Container[tuple[int, int]], parents: Parents, *, delete_child: bool
+) -> None:
+    """Raise for images that would lose their parent: a layer that changes, or one that is deleted.
+
+    The files that are ``known`` are cared for otherwise.
+    """
     orphans = [
         path
         for path in _children_of(layers if delete_child else layers[1:], layers)
@@ -191,7 +196,7 @@ def _children_of(of: Iterable[str], layers: list[str]) -> list[str]:
         path
         for layer in of
         for place in places
-        for path in families.children_beside(os.path.join(place, "any"), _identity(layer))
+        for path in families.children_in(place, layer, _identity(layer))
     )
     return [path for path in dict.fromkeys(found) if identity_of(path) not in own]
 

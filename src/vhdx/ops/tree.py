@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.parents import first_sentence, open_parent
+from vhdx.disk.parents import first_sentence, found_parent
 from vhdx.disk.places import is_named, policy_from
 from vhdx.disk.vhd import named_parent, names_of_parent
 from vhdx.errors import VhdxError
@@ -146,11 +146,8 @@ def _described(loaded: Image, file: ReadableStorage, parents: Parents) -> Member
 
 def _parent_by_name(loaded: Image, parents: Parents) -> str | None:
     """The file that opening the image finds for its parent."""
-    if not loaded.metadata.has_parent:
-        return None
-    try:
-        parent = open_parent([loaded], policy_from(parents), lock=False)
-    except (VhdxError, OSError):
+    parent = found_parent(loaded, policy_from(parents))
+    if parent is None:
         return None
     parent.file.close()
     return os.path.realpath(parent.name)

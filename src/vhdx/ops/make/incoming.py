@@ -73,6 +73,8 @@ class StreamSource:
                 break
             yield offset, piece if length == PIECE_SIZE else piece[:length]
             offset += length
+        if not offset:
+            raise ValueError(f"nothing came through {_NAME}: whatever was to write there has failed")
         self.size = offset
 
     def remarks(self) -> tuple[str, ...]:
