@@ -186,13 +186,6 @@ def test_blocks_that_stand_otherwise_are_kept(tmp_path: Path, blocks: dict[int, 
     assert ("a temporary file without a name" in piped.err) != in_order
 
 
-def test_nothing_is_no_disk(tmp_path: Path) -> None:
-    done = run("convert", "-", "b.vhdx", cwd=tmp_path, input="")
-    assert (done.code, done.out) == (USAGE, "")
-    assert "nothing came through standard input" in done.sentence
-    assert not [*tmp_path.iterdir()]
-
-
 def test_a_vhdx_that_ends_early_makes_nothing(folder: Path, tmp_path: Path) -> None:
     given = (folder / "a.vhdx").read_bytes()
     for length in (9, 100_000, 3 * MIB, len(given) - 513):
