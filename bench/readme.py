@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bench.harness import Row
 
 README = Path(__file__).parents[1] / "README.md"
+ELSEWHERE = frozenset({"salvage", "shrink"})
+"""Subjects whose figures are no costs: their tables stand in `docs/howto/`, or are printed only."""
 _FIGURES = re.compile(r"(<!-- figures -->\n).*?(<!-- end of figures -->)", re.DOTALL)
 
 

@@ -246,6 +246,34 @@ def test_a_bad_place_keeps_what_the_parent_says(tmp_path: Path) -> None:
         assert content[at : at + 512] == (bytes(512) if sector in (1, 2, 4) else right[at : at + 512])
 
 
+@pytest.mark.parametrize(
+    ("entry", "reads", "told"),
+    [
+        ((900 * MIB) | 6, "parent", "its place is behind the end of the file; the parent is read"),
+        (4, "parent", "the block is in state 4, which is reserved; the parent is read"),
+        (
+            (900 * MIB) | 0x81232,
+            "parent",
+            "its entry in the table has bits that none may have; the parent is read",
+        ),
+        ((900 * MIB) | 2, "zeros", None),
+        (3, "zeros", None),
+    ],
+)
+def test_what_a_child_cannot_tell_its_parent_may(
+    entry: int, reads: str, told: str | None, tmp_path: Path
+) -> None:
+    """But a block that is sound and zeros is zeros, whatever the parent has."""
+    path, parent = family(tmp_path)
+    with open_disk(parent) as disk:
+        below = disk.pread(MIB, 0)
+    assert any(below)
+    overwrite(path, locate_bitmap_entry(path, 0), entry.to_bytes(8, "little"))
+    content, doubts = salvaged(path)
+    assert content[:MIB] == (below if reads == "parent" else bytes(MIB))
+    assert [doubt.reason.partition(": ")[2] for doubt in doubts if doubt.offset == 0] == [told][: bool(told)]
+
+
 def said_nothing(disk: VhdxDisk) -> list[tuple[int, int]]:
     """Where a child leaves the answer to its parent."""
     own = disk.own_extents()

@@ -1,4 +1,8 @@
-"""Reading blocks whose entries break a rule: what the file has at their place, zeros else, never an error."""
+"""Reading blocks whose entries break a rule: what the file has at their place, never an error.
+
+Of what it does not have zeros are read; in a child what the parent has, as most of a disk is what it was
+there, but for sectors that a sound bitmap calls the child's.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,11 @@ from typing import TYPE_CHECKING
 from vhdx import rules
 from vhdx.errors import CorruptImageError
 from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
-from vhdx.format.bat import FILE_OFFSET_MASK, STATE_MASK, file_offset_of, state_of
+from vhdx.format.bat import FILE_OFFSET_MASK, RESERVED_MASK, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
 from vhdx.image.claims import claims_by_mib
 from vhdx.image.read import SPLIT, Reader
-from vhdx.image.states import READ_ANSWERS, Answer
+from vhdx.image.states import PRESENT, READ_ANSWERS, Answer
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -37,9 +41,14 @@ class SalvageReader(Reader):
                 self._bitmap_place(block)
         except CorruptImageError:
             return SPLIT
-        return place
+        return SPLIT if _is_noise(self._bat.payload(block)) else place
 
     def _run_extents(self, run: BlockRun, offset: int, end: int) -> Iterator[Extent]:
+        if _is_noise(run.entry):
+            start = run.first_block << self._block_shift
+            length = min(run.block_count << self._block_shift, self._disk_size - start)
+            yield self._missing(Extent(start, length, ExtentKind.ZERO, state_of(run.entry), 1, None))
+            return
         try:  # the first extent is only told once everything about the run is known to be right
             yield from super()._run_extents(run, offset, end)
         except CorruptImageError:
@@ -57,10 +66,24 @@ class SalvageReader(Reader):
         elif answer in (Answer.THIS_FILE, Answer.BITMAP):
             yield Extent(start, length, ExtentKind.DATA, state, 1, place)
         else:
-            yield Extent(start, length, ExtentKind.ZERO, state, 1, None)
+            yield self._missing(Extent(start, length, ExtentKind.ZERO, state, 1, None))
+
+    def _missing(self, extent: Extent) -> Extent:
+        """An extent of whose bytes nothing is known here."""
+        if self._asks_parent(extent.offset >> self._block_shift, extent.state):
+            return extent._replace(kind=ExtentKind.UNALLOCATED, depth=0, file_offset=None)
+        return extent._replace(kind=ExtentKind.ZERO, file_offset=None)
+
+    def _asks_parent(self, block: int, state: BlockState) -> bool:
+        """Whether the parent may have what is missing of a block."""
+        is_told = state is BlockState.PARTIALLY_PRESENT and self._bitmap_fault(block) is None
+        return self._geometry.differencing and not is_told
+
+    def _instead(self, block: int, state: BlockState) -> str:
+        return "the parent is read" if self._asks_parent(block, state) else "zeros are read"
 
     def _as_far_as_there(self, extent: Extent) -> Iterator[Extent]:
-        """An extent of data that may reach behind the end of the file: zeros there."""
+        """An extent of data that may reach behind the end of the file."""
         place = extent.file_offset
         if extent.kind is not ExtentKind.DATA or place is None:
             yield extent
@@ -69,8 +92,7 @@ class SalvageReader(Reader):
         if there:
             yield extent.part(extent.offset, extent.offset + there)
         if there < extent.length:
-            missing = extent.part(extent.offset + there, extent.end)
-            yield missing._replace(kind=ExtentKind.ZERO, file_offset=None)
+            yield self._missing(extent.part(extent.offset + there, extent.end))
 
     def _bitmap_fault(self, block: int) -> str | None:
         """Why nobody can say which sectors of a partially present block are in this file."""
@@ -98,6 +120,7 @@ class SalvageReader(Reader):
         # Partially present blocks depend on their bitmaps, too: each is looked at.
         suspects = (present & self.faulty_places(places)) | partial | twice
         suspects |= states == BlockState.RESERVED_4.value
+        suspects |= ~present & (entries & np.uint64(RESERVED_MASK) != 0)
         for index in np.flatnonzero(suspects).tolist():
             number, entry = block + index, int(entries[index])
             yield from self._doubt(number, entry, shared=bool(twice[index]))
@@ -120,17 +143,19 @@ class SalvageReader(Reader):
     def _doubt(self, block: int, entry: int, *, shared: bool) -> Iterator[Doubt]:
         state, place = state_of(entry), file_offset_of(entry)
         start, length = block << self._block_shift, self._geometry.block_length(block)
+        if _is_noise(entry):
+            reason = f"its entry in the table has bits that none may have; {self._instead(block, state)}"
+            yield Doubt(start, length, reason)
+            return
         if state is BlockState.RESERVED_4:
-            yield Doubt(
-                start, length, f"the block is in state {state.value}, which is reserved; zeros are read"
-            )
+            reason = f"the block is in state {state.value}, which is reserved; {self._instead(block, state)}"
+            yield Doubt(start, length, reason)
             return
         fault = self._run_fault(block, 1, place)
         if fault is not None and fault[0] is rules.BAT_PAST_END:
             there = max(0, min(length, self.file_size - place))
-            yield Doubt(
-                start + there, length - there, "its place is behind the end of the file; zeros are read"
-            )
+            reason = f"its place is behind the end of the file; {self._instead(block, state)}"
+            yield Doubt(start + there, length - there, reason)
         elif fault is not None:
             area = self._regions.area_touching(place, self._block_size)
             where = f"lies in {area.name}" if area else "is none that a file can have"
@@ -146,6 +171,11 @@ class SalvageReader(Reader):
             yield Doubt(start, length, f"{unknown}; all are read from it")
         elif claims[self._bitmap_place(block) // MIB] > 1:
             yield Doubt(start, length, "the space of its sector bitmap is claimed by another block, too")
+
+
+def _is_noise(entry: int) -> bool:
+    """Whether an entry that names no contents was written over: everybody writes 0 into its reserved bits."""
+    return bool(entry & RESERVED_MASK) and state_of(entry) not in PRESENT
 
 
 def joined(doubts: Iterable[Doubt]) -> Iterator[Doubt]:
