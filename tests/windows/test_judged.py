@@ -33,8 +33,16 @@ def _image(tmp_path: Path) -> Path:
 
 
 def on_windows(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """What a verb did in Windows' Python; asked once more if it ended without a word.
+
+    Wine itself dies now and then before Python has begun; every failure of the command says something.
+    """
     command = ["sh", str(ROOT / ".ci" / "windows"), "-m", "vhdx", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+    for _ in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS)
+        if done.returncode == 0 or done.stdout or done.stderr:
+            break
+    return done
 
 
 class Served:
