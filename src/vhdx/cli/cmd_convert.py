@@ -9,7 +9,7 @@ import click
 
 from vhdx.cli.by_qemu import Opening, TargetFormat, refuse_by_qemu
 from vhdx.cli.costs import Stopwatch
-from vhdx.cli.interrupted import making, passing_on, resuming
+from vhdx.cli.interrupted import making, passing_on, resuming, uploading
 from vhdx.cli.options import (
     FORMAT,
     OUTPUT,
@@ -66,6 +66,12 @@ if TYPE_CHECKING:
 )
 @click.option("--verify", is_flag=True, help="Read a block device back, and compare.")
 @click.option(
+    "--resume",
+    type=TARGET,
+    metavar="FILE",
+    help="To S3: keep in FILE what was sent, and go on from there; FILE goes when all is there.",
+)
+@click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
 )
 @click.option(
@@ -107,6 +113,7 @@ def convert(
     no_sync: bool,
     clone: Clone,
     verify: bool,
+    resume: str | None,
     salvage: bool,
     state: str | None,
     carve: str | None,
@@ -154,7 +161,7 @@ def convert(
     lists = JsonLists("doubts", "carved", err=is_pipe) if as_json else None
     stopwatch = Stopwatch()
     with (
-        _interruptible(target, state, carve),
+        _interruptible(target, state or resume, carve),
         progress_bar("converting") as progress,
     ):
         made = convert_disk(
@@ -175,6 +182,7 @@ def convert(
             sync=not no_sync,
             clone=clone,
             verify=verify,
+            resume=resume,
             ignore_bitmaps=ignore_bitmaps,
             carve_to=carve,
             on_carved=lists.adder("carved") if lists else partial(_print_carved, err=is_pipe),
@@ -201,6 +209,8 @@ def _interruptible(target: str, state: str | None, carve: str | None) -> Abstrac
 
     if target == "-" or is_block_device(target):
         return passing_on("standard output" if target == "-" else target)
+    if state is None and "://" in target:
+        return uploading(target)
     return making(target, carve) if state is None else resuming(target, state)
 
 

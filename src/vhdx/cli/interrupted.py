@@ -70,6 +70,17 @@ def passing_on(target: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def uploading(target: str) -> Iterator[None]:
+    """Around the making of an object, whole or not at all, of which nothing stays otherwise."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedChangeError(
+            f"interrupted; {target} is as it was, or whole if all had been sent; no other part of it stays"
+        ) from None
+
+
+@contextlib.contextmanager
 def resuming(target: str, state: str) -> Iterator[None]:
     """Around the making of a file that can be gone on with."""
     try:

@@ -13,11 +13,18 @@ from vhdx.storage.base import ended_early
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+OBJECT_SCHEMES = frozenset({"s3", "gs", "az"})
+
 
 def is_url(file: object) -> TypeGuard[str]:
     """Whether a name is that of a file elsewhere; drives of Windows have one letter only."""
     scheme, end, _ = file.partition("://") if isinstance(file, str) else ("", "", "")
     return end != "" and len(scheme) > 1 and scheme.replace("+", "").isalnum()
+
+
+def is_object(url: str) -> bool:
+    """Whether it is that of an object in one of the object stores that are read by obstore."""
+    return url.partition("://")[0].lower() in OBJECT_SCHEMES
 
 
 class SeekableFile(Protocol):

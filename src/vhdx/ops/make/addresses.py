@@ -30,9 +30,10 @@ _NBD = Address(
     unwritten="NBD servers are not written yet: vhdx convert -O raw SOURCE - | nbdcopy - URI",
 )
 _WEB = Address("web server", unwritten="web servers are only read: write a file, and upload that")
-_STORE = Address(
-    "object store",
-    unwritten="object stores are not written yet: vhdx convert SOURCE - goes into a pipe to their commands",
+OBJECT = Address("object")
+_READ_OBJECT = Address(
+    "object",
+    unwritten="of object stores only S3 is written to: vhdx convert SOURCE - writes into a pipe",
 )
 _ELSEWHERE = Address("URL", unwritten="URLs of this kind are only read: write a file, and upload that")
 SCHEMES = {
@@ -40,9 +41,9 @@ SCHEMES = {
     "nbd+unix": _NBD,
     "http": _WEB,
     "https": _WEB,
-    "s3": _STORE,
-    "gs": _STORE,
-    "az": _STORE,
+    "s3": OBJECT,
+    "gs": _READ_OBJECT,
+    "az": _READ_OBJECT,
 }
 """What is in front of ``://``; other schemes are those of fsspec's packages, which read."""
 

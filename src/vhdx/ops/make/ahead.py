@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from functools import partial
 from itertools import repeat
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.ops.make.source import PIECE_SIZE
+from vhdx.disk.afar import is_afar, read_ahead
+from vhdx.ops.make.source import PIECE_SIZE, DiskSource
 from vhdx.storage.zeros import nonzero_runs
 
 if TYPE_CHECKING:
@@ -39,12 +41,22 @@ def pieces_of(source: Source) -> Iterator[Iterator[Piece]]:
     if source.waits:
         yield pieces_here(source)
         return
+    if isinstance(source, DiskSource) and source.disk is not None and is_afar(source.disk):
+        with contextlib.closing(read_ahead(partial(_piece_of, source), source.places())) as pieces:
+            yield pieces
+        return
     ring = _Ring(source)
     ring.start()
     try:
         yield ring.pieces()
     finally:
         ring.stop()
+
+
+def _piece_of(source: DiskSource, offset: int, length: int) -> Piece:
+    data = bytearray(length)
+    source.read_into(data, offset)
+    return Piece(offset, data, nonzero_runs(data))
 
 
 def pieces_here(source: Source) -> Iterator[Piece]:

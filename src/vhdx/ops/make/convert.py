@@ -71,6 +71,7 @@ def convert(
     state: str | os.PathLike[str] | None = None,
     sync: bool = True,
     verify: bool = False,
+    resume: str | os.PathLike[str] | None = None,
     clone: Clone = "auto",
     on_doubt: Callable[[Doubt], None] | None = None,
     ignore_bitmaps: bool = False,
@@ -104,9 +105,12 @@ def convert(
     can (XFS, btrfs and others): nothing is read then, and zeros that are stored stay stored; ``"never"``
     does not, ``"always"`` raises ValueError where it cannot. ``target`` may be a block device of Linux that
     nobody uses, with ``overwrite``: it gets the disk itself if that fits, zeros included, and the backup of
-    a GPT at its end. ``verify`` reads it back and compares. ``state`` is a map file, as GNU ddrescue has
-    them, of a conversion to a raw target with ``salvage``: the target is written in its place, and a later
-    call goes on where this one was broken off.
+    a GPT at its end. ``verify`` reads it back and compares. ``target`` may be ``"s3://BUCKET/KEY"``, with
+    the extra `vhdx[cloud]`: the object appears whole or not at all, and what is stored of the source is
+    written, its zeros included. ``resume`` is a file, a journal of the parts that were sent: a later call
+    with the same words reads the source again, and sends what the store does not have. ``state`` is a map
+    file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``: the target is written
+    in its place, and a later call goes on where this one was broken off.
     ``carve_to`` is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX to be salvaged
     that no table names any more: each in a file named by its place; ``on_carved`` is called with each.
 
@@ -118,7 +122,14 @@ def convert(
     """
     target = os.fspath(target)
     chosen = options or ImageOptions()
-    place = destination_of(target, target_format, overwrite=overwrite, sync=sync, verify=verify)
+    place = destination_of(
+        target,
+        target_format,
+        overwrite=overwrite,
+        sync=sync,
+        verify=verify,
+        resume=None if resume is None else os.fspath(resume),
+    )
     with (
         place as destination,
         open_source(

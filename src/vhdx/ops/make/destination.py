@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from vhdx.ops.make.addresses import DEVICE, PIPE, writable
+from vhdx.ops.make.addresses import DEVICE, OBJECT, PIPE, writable
 from vhdx.ops.make.target import format_of
 from vhdx.ops.make.writing import Writing
 from vhdx.storage.file import identity_of
@@ -114,12 +114,27 @@ def _refuse(name: str, identity: tuple[int, int], source: Source) -> None:
 
 @contextlib.contextmanager
 def destination_of(
-    target: str, target_format: Format | None, *, overwrite: bool, sync: bool, verify: bool = False
+    target: str,
+    target_format: Format | None,
+    *,
+    overwrite: bool,
+    sync: bool,
+    verify: bool = False,
+    resume: str | None = None,
 ) -> Iterator[Destination]:
     """The place that a word stands for. Raises ValueError where nothing is written, or no format said."""
     address = writable(target)
     if verify and address is not DEVICE:
         raise ValueError("only a block device is read back (--verify); vhdx compare compares files")
+    if resume is not None and address is not OBJECT:
+        raise ValueError("only what is written to S3 goes on from a journal (--resume)")
+    if address is OBJECT:
+        from vhdx.ops.make.object_store import object_destination  # noqa: PLC0415  most targets are files
+
+        yield object_destination(
+            target, target_format or format_of(target), overwrite=overwrite, journal=resume
+        )
+        return
     if address is PIPE:
         yield PipeDestination(target_format or format_of(target))
         return
