@@ -32,6 +32,7 @@ _REFUSED = frozenset({"401", "403"})
 _CREDENTIALS_FAILED = re.compile(
     "Expired|InvalidAccessKey|InvalidToken|TokenRefresh|Signature|AuthenticationFail"
 )
+_CAUSE = re.compile("connection refused|dns error|timed out|connection reset|certificate", re.IGNORECASE)
 _HOW_TO_LOG_IN = {
     "s3": "credentials come from where the AWS tools look: AWS_PROFILE, AWS_ACCESS_KEY_ID, aws configure",
     "gs": "credentials come from GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth application-default login",
@@ -144,7 +145,8 @@ def failure(error: Exception, address: ObjectAddress) -> OSError:
     code = re.search(r"<Code>(\w{1,64})</Code>", text)
     if "Received redirect without LOCATION" in text:
         return refusal("301", None, address, type(error).__name__)
-    return refusal(status and status[1], code and code[1], address, type(error).__name__)
+    cause = _CAUSE.search(text)
+    return refusal(status and status[1], code and code[1], address, cause[0] if cause else type(error).__name__)
 
 
 def refusal(status: str | None, code: str | None, address: ObjectAddress, kind: str) -> OSError:
