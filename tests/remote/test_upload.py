@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from tests.support.layout import MIB
 from tests.support.naive import naive_content
 from tests.support.patterns import pattern
 from tests.support.tools import needs
+from vhdx.cli.exit_codes import EXIT_INTERRUPTED
+from vhdx.cli.main import exit_code_of
 from vhdx.storage import multipart
+from vhdx.storage.uploading import UploadingStorage
 
 from .store import KEY_ID, SECRET, Asked, Fault, Store
 
@@ -168,38 +172,44 @@ def test_places_that_do_not_go_together(store: Store, raw: Path, tmp_path: Path)
 # What goes wrong ---------------------------------------------------------------------------------
 
 
-def numbered(number: int, fault: Fault) -> Any:
-    """The fault at this request, and the fates of all others as they are."""
-    return lambda asked: fault if asked.number == number else None
-
-
-def test_each_request_cut_once_is_sent_again(store: Store, raw: Path) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Fault(0), id="cut", marks=pytest.mark.slow),
+        pytest.param(Fault(0, passed=True), id="cut behind"),
+        pytest.param(Fault(429), id="429"),
+        pytest.param(Fault(500), id="500", marks=pytest.mark.slow),
+        pytest.param(Fault(503), id="503", marks=pytest.mark.slow),
+    ],
+)
+def test_each_request_that_fails_once_is_sent_again(store: Store, raw: Path, fault: Fault) -> None:
     """In front of the store and behind it: what was done twice is there once."""
-    vhdx.convert(raw, store.url("counted.vhdx"))
-    count = len(store.proxy.asked)
-    for fault in (Fault(0), Fault(0, passed=True), Fault(503), Fault(429), Fault(500)):
-        failed: set[tuple[str, str]] = set()
+    failed: set[tuple[str, str]] = set()
+    lock = threading.Lock()
 
-        def once(asked: Asked, fault: Fault = fault, failed: set[tuple[str, str]] = failed) -> Fault | None:
-            request = (asked.method, re.sub("uploadId=[^&]*", "", asked.path))
+    def once(asked: Asked) -> Fault | None:
+        request = (asked.method, re.sub("uploadId=[^&]*", "", asked.path))
+        with lock:
             if request in failed:
                 return None
             failed.add(request)
-            return fault
+        return fault
 
-        store.proxy.fault = once
-        vhdx.convert(raw, store.url("a.vhdx"), overwrite=True)
-        assert len(failed) >= count - 2
-        with vhdx.open(store.url("a.vhdx")) as disk:
-            assert disk.pread(SIZE, 0) == CONTENT
-    store.proxy.fault = lambda _asked: None
-    assert len(store.uploads()) <= 2  # begun, and the answer lost: nobody knows their names
+    store.proxy.fault = once
+    made = vhdx.convert(raw, store.url("a.raw"))
+    assert len(failed) >= -(-made.file_size // MIB) + 3  # looked for, begun, each part, completed
+    assert store.get("a.raw") == CONTENT
+    assert len(store.uploads()) == fault.passed  # begun, and the answer lost: nobody knows its name
 
 
 @pytest.mark.parametrize(
     "fault",
-    [Fault(0), Fault(503), Fault(403, code="ExpiredToken"), Fault(400, code="BadDigest")],
-    ids=["cut", "503", "expired", "digest"],
+    [
+        pytest.param(Fault(0), id="cut"),
+        pytest.param(Fault(503), id="503", marks=pytest.mark.slow),
+        pytest.param(Fault(403, code="ExpiredToken"), id="expired"),
+        pytest.param(Fault(400, code="BadDigest"), id="digest", marks=pytest.mark.slow),
+    ],
 )
 def test_what_fails_for_good_leaves_nothing(store: Store, raw: Path, fault: Fault) -> None:
     """At each request of an upload, from then on; but for those by which it is aborted."""
@@ -230,16 +240,83 @@ def test_an_upload_that_cannot_be_aborted_is_named(store: Store, raw: Path) -> N
     assert not store.keys()
 
 
-def test_ctrl_c_leaves_nothing(store: Store, raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+class Interrupted:
+    """Ctrl-C before a write to the object of this number."""
 
-    with pytest.raises(KeyboardInterrupt):
-        vhdx.convert(raw, store.url("a.raw"), progress=interrupt)
-    assert nothing_is_left(store)
-    monkeypatch.setattr("vhdx.ops.make.convert.stored_size", interrupt)
-    done = run("convert", raw, store.url("a.raw"))
-    assert done.code == 0  # a process of its own, which nobody interrupts
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.count = self.moment = 0
+        write = UploadingStorage.write_at
+
+        def counted(*arguments: Any) -> None:
+            self.count += 1
+            if self.count == self.moment:
+                raise KeyboardInterrupt
+            write(*arguments)
+
+        monkeypatch.setattr(UploadingStorage, "write_at", counted)
+
+    def run(self, moment: int, *line: str | Path) -> int:
+        self.count, self.moment = 0, moment
+        return exit_code_of(list(map(str, line)))
+
+
+def test_ctrl_c_leaves_nothing_or_what_is_gone_on_with(
+    store: Store,
+    raw: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    interrupted, url = Interrupted(monkeypatch), store.url("a.vhdx")
+    assert interrupted.run(0, "convert", raw, store.url("counted.vhdx")) == 0
+    store.client.delete_object(Bucket=store.bucket, Key="counted.vhdx")
+    last = interrupted.count
+    for moment in (1, last // 2, last):
+        capfd.readouterr()
+        assert interrupted.run(moment, "convert", raw, url) == EXIT_INTERRUPTED
+        assert (
+            "is as it was, or whole if all had been sent; no other part of it stays" in capfd.readouterr().err
+        )
+        assert nothing_is_left(store)
+    line: list[str | Path] = ["convert", raw, url, "--resume", tmp_path / "journal"]
+    assert interrupted.run(last, *line) == EXIT_INTERRUPTED
+    assert "the same command goes on from" in capfd.readouterr().err
+    assert (store.keys(), len(store.uploads())) == ([], 1)
+    assert interrupted.run(0, *line) == 0
+    with vhdx.open(url) as disk:
+        assert disk.pread(SIZE, 0) == CONTENT
+
+
+@pytest.mark.parametrize("resumes", [True, False])
+def test_a_killed_upload_is_no_object(store: Store, tmp_path: Path, resumes: bool) -> None:
+    """Parts are held back until it was killed; what had arrived does not go again."""
+    part = 8 * MIB
+    raw, journal = tmp_path / "large.raw", tmp_path / "journal"
+    raw.write_bytes(b"".join(pattern(number, 4096).ljust(part, b"\0") for number in range(6)))
+    held, arrived = threading.Event(), threading.Event()
+
+    def hold(asked: Asked) -> None:
+        if asked.part > 3:
+            arrived.set()
+            held.wait(60)
+
+    store.proxy.fault = hold
+    line: list[str | Path] = ["convert", raw, store.url("a.raw"), *(["--resume", journal] if resumes else [])]
+    with subprocess.Popen([*COMMAND, *map(str, line)]) as process:
+        assert arrived.wait(60)
+        while resumes and journal.read_bytes().count(b"\n") < 3:
+            assert process.poll() is None
+        process.kill()
+    store.proxy.fault = lambda _asked: None
+    held.set()
+    assert (store.keys(), len(store.uploads())) == ([], 1)
+    store.proxy.asked.clear()
+    done = run(*line)
+    assert (done.code, store.get("a.raw")) == (0, raw.read_bytes())
+    assert len(store.uploads()) == (0 if resumes else 1)
+    if resumes:
+        assert not {2, 3} & set(sent(store))
+        assert "the store had" in done.err
 
 
 # Going on ----------------------------------------------------------------------------------------

@@ -146,7 +146,9 @@ def failure(error: Exception, address: ObjectAddress) -> OSError:
     if "Received redirect without LOCATION" in text:
         return refusal("301", None, address, type(error).__name__)
     cause = _CAUSE.search(text)
-    return refusal(status and status[1], code and code[1], address, cause[0] if cause else type(error).__name__)
+    return refusal(
+        status and status[1], code and code[1], address, cause[0] if cause else type(error).__name__
+    )
 
 
 def refusal(status: str | None, code: str | None, address: ObjectAddress, kind: str) -> OSError:
