@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.reading import whole
+from vhdx.storage.azure_settings import azure_settings
 from vhdx.storage.object_stores import address_from
 from vhdx.storage.objects import object_storage
 
@@ -296,10 +298,28 @@ def test_google_cloud_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_stores_that_are_set_up_in_no_way_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("AZURE_")]:
+        monkeypatch.delenv(name)
     with pytest.raises(
         PermissionError, match="Account must be specified; credentials come from AZURE_STORAGE"
     ):
         vhdx.open("az://container/a.vhd")
     assert address_from("AZ://container/a/b.vhd") == ("az", "container", "a/b.vhd")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "somebody")
+    monkeypatch.setenv("AZURE_STORAGE_KEY", "no base64: hunter2")
+    with pytest.raises(PermissionError, match="credentials come from") as caught:
+        vhdx.open("az://container/a.vhd")
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_variables_of_azures_own_programs() -> None:
+    words = "DefaultEndpointsProtocol=http;AccountName=one;AccountKey=a2V5==;BlobEndpoint=http://h/one;"
+    assert azure_settings({"AZURE_STORAGE_CONNECTION_STRING": words, "AZURE_STORAGE_ACCOUNT": "two"}) == {
+        "account_name": "one",
+        "account_key": "a2V5==",
+        "endpoint": "http://h/one",
+    }
+    assert azure_settings({"AZURE_STORAGE_ACCOUNT": "two", "AZURE_STORAGE_SAS_TOKEN": "sv=1&sig=2"}) == {
+        "account_name": "two",
+        "sas_key": "sv=1&sig=2",
+    }

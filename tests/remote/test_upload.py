@@ -301,7 +301,7 @@ def test_a_killed_upload_is_no_object(store: Store, tmp_path: Path, resumes: boo
             held.wait(60)
 
     store.proxy.fault = hold
-    line: list[str | Path] = ["convert", raw, store.url("a.raw"), *(["--resume", journal] if resumes else [])]
+    line: list[str | Path] = ["convert", raw, store.url("a.raw"), *(("--resume", journal) if resumes else ())]
     with subprocess.Popen([*COMMAND, *map(str, line)]) as process:
         assert arrived.wait(60)
         while resumes and journal.read_bytes().count(b"\n") < 3:

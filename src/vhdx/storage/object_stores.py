@@ -8,17 +8,17 @@ a message.
 from __future__ import annotations
 
 import errno
-import os
 import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.errors import ImageFailedError
 from vhdx.storage.aws import Access
+from vhdx.storage.azure_settings import azure_settings
 from vhdx.storage.extras import missing_extra
 
 if TYPE_CHECKING:
-    from obstore.store import AzureStore, GCSStore, RetryConfig, S3Config, S3Credential, S3Store
+    from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Config, S3Credential, S3Store
 
     Store = S3Store | GCSStore | AzureStore
 
@@ -36,7 +36,8 @@ _CAUSE = re.compile("connection refused|dns error|timed out|connection reset|cer
 _HOW_TO_LOG_IN = {
     "s3": "credentials come from where the AWS tools look: AWS_PROFILE, AWS_ACCESS_KEY_ID, aws configure",
     "gs": "credentials come from GOOGLE_APPLICATION_CREDENTIALS, or gcloud auth application-default login",
-    "az": "credentials come from AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, or az login",
+    "az": "credentials come from AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or "
+    "from AZURE_STORAGE_CONNECTION_STRING",
 }
 _KEPT_FOR = timedelta(minutes=5)
 
@@ -76,19 +77,13 @@ def store_of(address: ObjectAddress) -> Store:
             return _s3_store(address)
         if address.scheme == "gs":
             return store.GCSStore(address.bucket, retry_config=RETRY)
-        return store.AzureStore(
-            address.bucket,
-            retry_config=RETRY,
-            client_options={"allow_http": _asks_for_http("AZURE_ENDPOINT")},
-        )
+        settings = azure_settings()
+        options: ClientConfig = {"allow_http": settings.get("endpoint", "").startswith("http://")}
+        return store.AzureStore(address.bucket, config=settings, retry_config=RETRY, client_options=options)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001  what settings can be wrong in has no end
         raise unset(error, address) from None
-
-
-def _asks_for_http(variable: str) -> bool:
-    return os.environ.get(variable, "").startswith("http://")
 
 
 def _s3_store(address: ObjectAddress) -> S3Store:
