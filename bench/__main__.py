@@ -21,6 +21,7 @@ SUBJECTS = (
     "reads",
     "conversion",
     "clones",
+    "objects",
     "huge",
     "start",
     "writes",

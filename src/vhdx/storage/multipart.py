@@ -43,9 +43,9 @@ class PartSizes(NamedTuple):
     at_once: int
 
     @classmethod
-    def of(cls, size: int, part_size: int | None = None) -> Self:
+    def of(cls, size: int) -> Self:
         """For an object of so many bytes. Raises ValueError for one that is too large."""
-        wanted = max(part_size or SMALLEST_PART, -(-size // MAXIMUM_PARTS // MIB) * MIB)
+        wanted = max(SMALLEST_PART, -(-size // MAXIMUM_PARTS // MIB) * MIB)
         if wanted > MAXIMUM_PART:
             raise ValueError("an object of S3 has at most 10000 parts of 5 GiB")
         return cls(wanted, max(1, min(AT_ONCE, AT_ONCE * SMALLEST_PART // wanted)))

@@ -86,9 +86,9 @@ class ObjectDestination(NamedTuple):
             self.target.address.url, self.target.endpoint, _made(made, disk_size), _read_of(source)
         )
         with contextlib.closing(self._journal(self.journal, identity, file_size)) as journal:
-            sizes = PartSizes.of(file_size, journal.part_size)
+            sizes = PartSizes.of(file_size)
             if sizes.part_size != journal.part_size:
-                raise ValueError(f"{journal.path} is the journal of a smaller object: name another file")
+                raise ValueError(f"{journal.path} is the journal of parts of another size: name another file")
             upload = self.target.upload(journal.upload_id)
             if not upload.is_known():
                 raise ValueError(_GONE.format(journal.path))
@@ -132,7 +132,8 @@ def _saying_how_to_go_on(journal: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.strerror = f"{error.strerror}; {_GOES_ON.format(journal)}"
+        if error.strerror:
+            error.strerror = f"{error.strerror}; {_GOES_ON.format(journal)}"
         raise
 
 
