@@ -42,7 +42,8 @@ def check_directory(directory: str) -> None:
 
 def source_name(image: str) -> str:
     """What the list of mounts says of where a mount comes from: the process that serves it, and the image."""
-    return f"{FILE_SYSTEM_TYPE}:{os.getpid()}:{os.path.abspath(image)}"
+    place = image if "://" in image else os.path.abspath(image)
+    return f"{FILE_SYSTEM_TYPE}:{os.getpid()}:{place}"
 
 
 def serve(
