@@ -9,13 +9,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import pytest
+
+from tests.cli.running import Ran
 
 SECRET = "hunter2hunter2hunter2hunter2"
 KEY_ID = "AKIAHUNTER2HUNTER2"
 NAMES = count(1)
+
+
+class RunHere(Protocol):
+    """A fixture: runs the command, as `tests.cli.running.run` does in another process."""
+
+    def __call__(self, *words: str | Path) -> Ran: ...
 
 
 class Asked(NamedTuple):

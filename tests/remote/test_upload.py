@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import vhdx
-from tests.cli.running import COMMAND, USAGE, run
+from tests.cli.running import COMMAND, USAGE
 from tests.support.layout import MIB
 from tests.support.naive import naive_content
 from tests.support.patterns import pattern
@@ -21,7 +21,7 @@ from vhdx.cli.main import exit_code_of
 from vhdx.storage import multipart
 from vhdx.storage.uploading import UploadingStorage
 
-from .store import KEY_ID, SECRET, Asked, Fault, Store
+from .store import KEY_ID, SECRET, Asked, Fault, RunHere, Store
 
 SIZE = 6 * MIB + 4096
 QEMU = {"vhd": "vpc", "vhdx": "vhdx", "raw": "raw"}
@@ -134,13 +134,13 @@ def test_a_chain_and_a_pipe(store: Store, raw: Path, tmp_path: Path) -> None:
         assert disk.pread(SIZE, 0) == CONTENT
 
 
-def test_an_object_that_is_there_stays_or_is_replaced(store: Store, raw: Path) -> None:
+def test_an_object_that_is_there_stays_or_is_replaced(run_here: RunHere, store: Store, raw: Path) -> None:
     store.put("a.raw", b"old")
-    done = run("convert", raw, store.url("a.raw"))
+    done = run_here("convert", raw, store.url("a.raw"))
     assert (done.code, done.sentence) == (1, f"{store.url('a.raw')} exists already; --force replaces it")
     assert store.get("a.raw") == b"old"
     assert store.proxy.told("POST") == []
-    done = run("convert", raw, store.url("a.raw"), "--force")
+    done = run_here("convert", raw, store.url("a.raw"), "--force")
     assert (done.code, store.get("a.raw")) == (0, CONTENT)
 
 
@@ -155,7 +155,7 @@ def test_an_object_that_comes_meanwhile_stays(store: Store, raw: Path) -> None:
     assert (store.get("a.raw"), store.uploads()) == (b"somebody's", [])
 
 
-def test_places_that_do_not_go_together(store: Store, raw: Path, tmp_path: Path) -> None:
+def test_places_that_do_not_go_together(run_here: RunHere, store: Store, raw: Path, tmp_path: Path) -> None:
     for line, words in (
         (["convert", raw, store.url("a.vhdx"), "--clone", "always"], "share"),
         (["convert", raw, store.url("a.vhdx"), "--verify"], "only a block device is read back"),
@@ -164,7 +164,7 @@ def test_places_that_do_not_go_together(store: Store, raw: Path, tmp_path: Path)
         (["convert", raw, "s3://bucket//a.vhdx"], "no empty parts"),
         (["create", store.url("a.vhdx"), "1M"], "only files of this host"),
     ):
-        done = run(*line)
+        done = run_here(*line)
         assert (done.code, words in done.err) == (USAGE, True), done.err
     assert nothing_is_left(store)
 
@@ -287,10 +287,13 @@ def test_ctrl_c_leaves_nothing_or_what_is_gone_on_with(
         assert disk.pread(SIZE, 0) == CONTENT
 
 
-@pytest.mark.parametrize("resumes", [True, False])
-def test_a_killed_upload_is_no_object(store: Store, tmp_path: Path, resumes: bool) -> None:
+@pytest.mark.parametrize("resumes", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_a_killed_upload_is_no_object(
+    run_here: RunHere, store: Store, tmp_path: Path, resumes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Parts are held back until it was killed; what had arrived does not go again."""
     part = 8 * MIB
+    monkeypatch.setattr(multipart, "SMALLEST_PART", part)  # as it is in the process that is killed
     raw, journal = tmp_path / "large.raw", tmp_path / "journal"
     raw.write_bytes(b"".join(pattern(number, 4096).ljust(part, b"\0") for number in range(6)))
     held, arrived = threading.Event(), threading.Event()
@@ -311,7 +314,7 @@ def test_a_killed_upload_is_no_object(store: Store, tmp_path: Path, resumes: boo
     held.set()
     assert (store.keys(), len(store.uploads())) == ([], 1)
     store.proxy.asked.clear()
-    done = run(*line)
+    done = run_here(*line)
     assert (done.code, store.get("a.raw")) == (0, raw.read_bytes())
     assert len(store.uploads()) == (0 if resumes else 1)
     if resumes:
