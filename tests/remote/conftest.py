@@ -36,6 +36,6 @@ def _store(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A bucket; what is asked again is asked at once."""
     monkeypatch.setitem(object_stores.RETRY, "max_retries", 3)
     monkeypatch.setitem(object_stores.RETRY, "backoff", {"init_backoff": timedelta(milliseconds=1)})
-    monkeypatch.setattr(multipart, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(multipart, "delays", lambda: iter([0.0] * 3))
     with bucket_behind(moto, monkeypatch) as store:
         yield store

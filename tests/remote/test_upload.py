@@ -437,3 +437,22 @@ def test_how_objects_are_cut(
     assert found.part_size * 10000 >= size
     with pytest.raises(ValueError, match="at most 10000 parts"):
         multipart.PartSizes.of(50_001 << 30)
+
+
+def test_a_failure_does_not_wait_for_what_would_be_asked_again(
+    store: Store, raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each other part would be sent again for a year: it is given up with the one that failed."""
+    both = threading.Barrier(2)
+
+    def fail(asked: Asked) -> Fault | None:
+        if asked.part not in (3, 4):
+            return None
+        both.wait(30)
+        return Fault(503 if asked.part == 3 else 403)
+
+    monkeypatch.setattr(multipart, "delays", lambda: iter([86400.0] * 365))
+    store.proxy.fault = fail
+    with pytest.raises(PermissionError):
+        vhdx.convert(raw, store.url("a.raw"))
+    assert nothing_is_left(store)

@@ -6,8 +6,8 @@ import base64
 import contextlib
 import hashlib
 import random
+import threading
 from functools import partial
-from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.storage.aws import Access
@@ -70,6 +70,7 @@ class S3Target:
             raise
         except Exception as error:  # noqa: BLE001  what settings can be wrong in has no end
             raise unset(error, address) from None
+        self._is_given_up = threading.Event()
         self.endpoint: str = self._client.meta.endpoint_url
 
     def asked(self, operation: str, **words: Any) -> dict[str, Any]:
@@ -78,10 +79,13 @@ class S3Target:
         waits = delays()
         while isinstance(found := _answer_of(call, words), _Refused):
             wait = next(waits, None) if found.status in _PASSING else None
-            if wait is None:
+            if wait is None or self._is_given_up.wait(wait):
                 raise refusal(found.status, found.code, self.address, found.kind)
-            sleep(wait)
         return found
+
+    def give_up(self, *, given_up: bool) -> None:
+        """Ask nothing again from now on: whoever waits for the requests that run has no use for answers."""
+        (self._is_given_up.set if given_up else self._is_given_up.clear)()
 
     def tag(self) -> str | None:
         """The tag of the object that is there; None for none, or where that is not to be known."""
@@ -132,6 +136,7 @@ class Upload:
 
     def __init__(self, target: S3Target, upload_id: str) -> None:
         self._target = target
+        self.give_up = target.give_up
         self.upload_id = upload_id
 
     def is_known(self) -> bool:

@@ -103,6 +103,7 @@ class UploadingStorage:
                 self._send(number, data)
         except BaseException as error:  # noqa: BLE001  raised again by whoever writes
             self._failures.append(error)
+            self._upload.give_up(given_up=True)
         finally:
             self._free.release()
 
@@ -132,4 +133,6 @@ class UploadingStorage:
     def stop(self) -> None:
         """Return when nothing is on its way any more."""
         self._failures.append(InterruptedError())
+        self._upload.give_up(given_up=True)
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._upload.give_up(given_up=False)

@@ -122,7 +122,8 @@ def _aborted_at_failure(upload: Upload) -> Iterator[None]:
             upload.abort()
         except OSError as second:
             raise OSError(
-                errno.ECONNABORTED, _STAYS.format(error, second.strerror, upload.upload_id)
+                errno.ECONNABORTED,
+                _STAYS.format(str(error) or type(error).__name__, second.strerror, upload.upload_id),
             ) from None
         raise
 
