@@ -145,7 +145,7 @@ def convert(
             is_raw = salvage and isinstance(destination, FileDestination) and destination.format == "raw"
             how = _Resuming(target, os.fspath(state), overwrite=overwrite, is_raw=is_raw)
             return _resumed(opened, how, on_doubt, progress)
-        made = _made(
+        made = made_of(
             opened, destination, chosen, salvage=salvage, clone=clone, carving=carving, progress=progress
         )
         doubts = _report_doubts(opened, on_doubt)
@@ -164,7 +164,7 @@ def convert(
     )
 
 
-class _Made(NamedTuple):
+class Made(NamedTuple):
     """What was made, in bytes, and what is to be said of it."""
 
     disk_size: int
@@ -175,16 +175,16 @@ class _Made(NamedTuple):
     left_over: Sequence[str]
 
 
-def _made(
+def made_of(
     source: Source,
     destination: Destination,
     options: ImageOptions,
     *,
-    salvage: bool,
-    clone: Clone,
-    carving: Carving | None,
-    progress: Progress | None,
-) -> _Made:
+    salvage: bool = False,
+    clone: Clone = "never",
+    carving: Carving | None = None,
+    progress: Progress | None = None,
+) -> Made:
     """Make it of a source that is open."""
     rounding = Rounding()
     target = target_for(source, destination.format, options, rounding, salvage=salvage)
@@ -204,7 +204,7 @@ def _made(
         file_size = writing.sink.finish(disk_size)
     if not writing.sink.reserved:
         left_over.insert(0, NOT_RESERVED)
-    return _Made(disk_size, file_size, written, rounding.sentences, remarks, left_over)
+    return Made(disk_size, file_size, written, rounding.sentences, remarks, left_over)
 
 
 class _Resuming(NamedTuple):

@@ -1,0 +1,367 @@
+"""A page blob of Azure: the few requests that its pages are made, written and read by. Needs ``vhdx[cloud]``.
+
+The only file that knows the libraries for it. Every request is tried again where the service or the line to
+it failed; what the service refuses is an OSError that shows no secret.
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+import logging
+import random
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from vhdx.storage.base import ended_early
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vhdx.storage.blob_address import BlobAddress
+
+Answer = TypeVar("Answer")
+PAGE_SIZE = 512
+LARGEST_PIECE = 4 * 1024 * 1024
+"""What the service takes in one request, and gives with a checksum."""
+INSTALL = "page blobs need packages that are not installed; try: pip install 'vhdx[cloud]'"
+_ATTEMPTS = 7
+_FIRST_DELAY, _LONGEST_DELAY = 0.4, 30.0
+"""Seconds before a second attempt, which double from then on."""
+_TIMEOUTS = {"connection_timeout": 20, "read_timeout": 60}
+_AGAIN = frozenset({408, 429, 500, 502, 503, 504})
+_AGAIN_CODES = frozenset({"Md5Mismatch", "OperationTimedOut", "InternalError", "ServerBusy"})
+_KEY_LASTS = timedelta(days=7)
+"""How long what a key of an account signs for one transfer is worth something."""
+_DEEPEST = 8
+"""How many reasons of reasons are looked into."""
+_SCOPE = "https://storage.azure.com/.default"
+_VERSION = "2021-12-02"
+
+
+class Found(NamedTuple):
+    """What stands under the address of a blob."""
+
+    size: int
+    kind: str
+    etag: str
+    created: str
+    """When it was made: by which it is told from one of the same name."""
+
+
+class PageBlob:
+    """One blob, used by several threads at once. ``stopped`` set, nothing is tried again."""
+
+    def __init__(
+        self, address: BlobAddress, stopped: threading.Event | None = None, first_delay: float = _FIRST_DELAY
+    ) -> None:
+        """Raises ImportError if a package is missing, ValueError for a key that is none."""
+        try:
+            from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415  an extra
+            from azure.storage.blob import BlobClient  # noqa: PLC0415  an extra
+        except ImportError:
+            raise ImportError(INSTALL) from None
+        self.address = address
+        self.name = address.name
+        self.requests = 0
+        """How many were sent."""
+        self._stopped = stopped or threading.Event()
+        self._first_delay = first_delay
+        credential = _credential(address)
+        transport = RequestsTransport(**_TIMEOUTS)
+        self._client = BlobClient.from_blob_url(
+            address.url, credential=credential, retry_total=0, transport=transport
+        )
+        self._reader = _reader(self._client.url, credential, transport)
+        _hush()
+
+    def look(self) -> Found | None:
+        """What is there; None for nothing."""
+        try:
+            told = self._tried(self._client.get_blob_properties)
+        except FileNotFoundError:
+            return None
+        created = told.creation_time
+        return Found(
+            told.size, str(told.blob_type.value), told.etag, "" if created is None else created.isoformat()
+        )
+
+    def create(self, size: int, over: str | None = None) -> None:
+        """Make it, all zeros, where nothing is, or in the place of the one with the tag ``over``.
+
+        Raises FileExistsError for one that came meanwhile.
+        """
+        from azure.core import MatchConditions  # noqa: PLC0415  an extra
+
+        condition: dict[str, Any] = (
+            {"match_condition": MatchConditions.IfMissing}
+            if over is None
+            else {"etag": over, "match_condition": MatchConditions.IfNotModified}
+        )
+        try:
+            self._tried(lambda: self._client.create_page_blob(size, **condition))
+        except (FileExistsError, _ChangedError):
+            if not self._is_empty(size):  # else an answer was lost, and it is the one that was asked for
+                raise FileExistsError(errno.EEXIST, "somebody else made it meanwhile", self.name) from None
+
+    def _is_empty(self, size: int) -> bool:
+        found = self.look()
+        return found is not None and found.size == size and next(self.page_ranges(found.etag), None) is None
+
+    def write(self, data: bytes, offset: int) -> None:
+        """Write whole pages, at most `LARGEST_PIECE`; the service compares their MD5."""
+        self._tried(lambda: self._client.upload_page(data, offset, len(data), validate_content="md5"))
+
+    def clear(self, offset: int, length: int) -> None:
+        """Make pages zeros that are not stored."""
+        self._tried(lambda: self._client.clear_page(offset, length))
+
+    def page_ranges(self, etag: str, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
+        """(offset, length) of the pages that are stored, in order. Raises OSError if the blob changed."""
+        from azure.core import MatchConditions  # noqa: PLC0415  an extra
+
+        options: dict[str, Any] = {} if length is None else {"offset": offset, "length": length}
+        listed = self._client.list_page_ranges(
+            etag=etag, match_condition=MatchConditions.IfNotModified, **options
+        ).by_page()
+        while True:
+            page = self._tried(lambda: next(listed, None))
+            if page is None:
+                return
+            for found in page:
+                start, end = int(found.start or 0), int(found.end or 0)
+                yield start, end - start + 1
+
+    def read(self, length: int, offset: int, etag: str) -> bytes:
+        """Exactly so many bytes, whose MD5 was compared. Raises OSError if the blob changed."""
+        return self._tried(lambda: self._read(length, offset, etag))
+
+    def _read(self, length: int, offset: int, etag: str) -> bytes:
+        from azure.core.exceptions import HttpResponseError, ServiceResponseError  # noqa: PLC0415  an extra
+        from azure.core.rest import HttpRequest  # noqa: PLC0415  an extra
+
+        headers = {"x-ms-range": f"bytes={offset}-{offset + length - 1}", "If-Match": etag}
+        if length <= LARGEST_PIECE:
+            headers["x-ms-range-get-content-md5"] = "true"
+        response = self._reader.send_request(HttpRequest("GET", self._client.url, headers=headers))
+        if response.status_code not in (200, 206):
+            raise HttpResponseError(response=response)
+        data: bytes = response.content
+        told = response.headers.get("Content-MD5") if response.status_code == 206 else None
+        if len(data) != length:
+            raise ServiceResponseError(f"{len(data)} bytes came instead of {length}")
+        if told is not None and base64.b64decode(told) != hashlib.md5(data, usedforsecurity=False).digest():
+            raise ServiceResponseError("what came has another MD5 than the service says")
+        return data
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._stopped.set()
+        self._client.close()
+
+    def _tried(self, request: Callable[[], Answer]) -> Answer:
+        """What a request gives, which is sent again as long as that may help."""
+        from azure.core.exceptions import AzureError, HttpResponseError  # noqa: PLC0415  an extra
+
+        for attempt in range(_ATTEMPTS):
+            self.requests += 1
+            delay = None
+            try:
+                return request()
+            except HttpResponseError as error:
+                status, code, delay = _answer(error)
+                failure = _refused(self.address, status, code)
+                if status and status not in _AGAIN and code not in _AGAIN_CODES:
+                    raise failure from None  # a traceback would show what was asked, secrets included
+            except AzureError as error:
+                failure = OSError(errno.EIO, f"the service cannot be reached ({_why(error)})", self.name)
+            if attempt + 1 == _ATTEMPTS or self._stopped.wait(_delay(self._first_delay, attempt, delay)):
+                break
+        failure.strerror = f"{failure.strerror}; it was tried {attempt + 1} times"
+        raise failure from None
+
+
+class _ChangedError(OSError):
+    """The blob is not the one any more that a request was meant for."""
+
+
+def _credential(address: BlobAddress) -> Any:
+    """What the library is to use: words of a SAS, a token of whoever is logged in, or nothing."""
+    if address.sas is not None:
+        return None if not address.sas else address.sas
+    if address.key is not None:
+        from azure.storage.blob import BlobSasPermissions, generate_blob_sas  # noqa: PLC0415  an extra
+
+        try:
+            base64.b64decode(address.key, validate=True)
+        except ValueError:
+            raise ValueError(f"{address.name}: the key of the account is none: it is not base64") from None
+        return generate_blob_sas(
+            address.account,
+            address.container,
+            address.blob,
+            account_key=address.key,
+            permission=BlobSasPermissions(read=True, write=True, create=True),
+            expiry=datetime.now(UTC) + _KEY_LASTS,
+        )
+    if address.may_ask_identity:
+        try:
+            return import_module("azure.identity").DefaultAzureCredential()  # not even of the extra
+        except ImportError:
+            return None
+    return None
+
+
+def _reader(url: str, credential: Any, transport: Any) -> Any:
+    """What fetches ranges: the library's own download lists all pages of the blob for each range once more."""
+    from azure.core import PipelineClient  # noqa: PLC0415  an extra
+    from azure.core.pipeline import policies  # noqa: PLC0415  an extra
+
+    headers = policies.HeadersPolicy(base_headers={"x-ms-version": _VERSION})
+    chain: list[Any] = [headers]
+    if hasattr(credential, "get_token"):
+        chain.append(policies.BearerTokenCredentialPolicy(credential, _SCOPE))
+    return PipelineClient(url, transport=transport, policies=chain)
+
+
+def _answer(error: Any) -> tuple[int, str, float | None]:
+    """The status, the service's word for it, and after how many seconds it wants to be asked again."""
+    response = error.response
+    if response is None:
+        return 0, "", None
+    code = str(response.headers.get("x-ms-error-code") or "")
+    after = str(response.headers.get("Retry-After") or "")
+    return response.status_code, code, float(after) if after.isdigit() else None
+
+
+def _delay(first: float, attempt: int, wanted: float | None) -> float:
+    if wanted is not None:
+        return min(wanted, _LONGEST_DELAY)
+    longest: float = min(first * 2**attempt, _LONGEST_DELAY)
+    return longest * random.uniform(0.5, 1)  # noqa: S311  no secret
+
+
+_KINDS: dict[int, tuple[type[OSError], int, str]] = {
+    401: (PermissionError, errno.EACCES, "the service does not know who asks"),
+    403: (PermissionError, errno.EACCES, "the service does not allow it"),
+    404: (FileNotFoundError, errno.ENOENT, "there is no such blob, or no such container"),
+    409: (OSError, errno.EBUSY, "the service does not do this to it now"),
+    412: (_ChangedError, errno.ESTALE, "it was changed meanwhile"),
+    416: (OSError, errno.EINVAL, "it has fewer bytes than it had"),
+}
+_CODES: dict[str, tuple[type[OSError], int, str]] = {
+    "BlobAlreadyExists": (FileExistsError, errno.EEXIST, "it exists already"),
+    "ContainerNotFound": (OSError, errno.ENOENT, "there is no such container: make it first"),
+    "LeaseIdMissing": (OSError, errno.EBUSY, "somebody holds a lease on it"),
+}
+
+
+def _refused(address: BlobAddress, status: int, code: str) -> OSError:
+    kind, number, sentence = _CODES.get(code) or _KINDS.get(
+        status, (OSError, errno.EIO, "the service did not do it")
+    )
+    told = " ".join(filter(None, (str(status), code if code.isalnum() else "")))
+    return kind(number, f"{sentence} ({told}){_about_sas(address) if status == 403 else ''}", address.name)
+
+
+def _about_sas(address: BlobAddress) -> str:
+    """Why a SAS may be refused, as it says itself."""
+    if address.ends is None:
+        return "" if address.sas else "; no SAS and no key is known for this account"
+    try:
+        ends = datetime.fromisoformat(address.ends)
+    except ValueError:
+        return ""
+    ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
+    if ends.timestamp() < time.time():
+        return f"; the SAS ended at {ends.isoformat()}: get a new one"
+    return f"; the SAS lasts until {ends.isoformat()}, see what it allows"
+
+
+def _why(error: BaseException) -> str:
+    """The innermost reason, in words that hold no address: those of the libraries show the whole query."""
+    seen: BaseException | None = error
+    reasons: list[BaseException] = []
+    while seen is not None and len(reasons) < _DEEPEST:
+        reasons.append(seen)
+        inner = getattr(seen, "reason", None) or getattr(seen, "inner_exception", None)
+        seen = inner if isinstance(inner, BaseException) else seen.__cause__ or seen.__context__
+    told = [each.strerror for each in reasons if isinstance(each, OSError) and each.strerror]
+    if told and "?" not in told[-1] and "://" not in told[-1]:
+        return told[-1]
+    text = str(error)
+    return text if "?" not in text and "/" not in text and len(text) < 100 else type(reasons[-1]).__name__
+
+
+def _hush() -> None:
+    """Their logs tell of each failed request, and this library tells of it in its own words."""
+    for name in ("azure", "urllib3"):
+        logging.getLogger(name).addHandler(logging.NullHandler())
+
+
+class BlobStorage:
+    """A page blob as bytes that are read, as long as it stays what it was when it was opened."""
+
+    def __init__(self, blob: PageBlob) -> None:
+        """Raises FileNotFoundError, and ValueError for a blob that has no pages."""
+        found = blob.look()
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "there is no such blob", blob.name)
+        self._blob, self._found = blob, found
+        self.fetched = 0
+        """How many bytes were read."""
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """Its address, without anything secret."""
+        return self._blob.name
+
+    @property
+    def kind(self) -> str:
+        """``PageBlob``, ``BlockBlob``, ``AppendBlob``."""
+        return self._found.kind
+
+    def size(self) -> int:
+        """How many bytes it has."""
+        return self._found.size
+
+    def identity(self) -> None:
+        """It is no file of this host."""
+        return
+
+    def read(self, length: int, file_offset: int) -> bytes:
+        """Exactly so many bytes."""
+        if file_offset < 0 or file_offset + length > self._found.size:
+            raise ended_early(self.name, file_offset, length)
+        parts = [
+            self._blob.read(min(LARGEST_PIECE, file_offset + length - start), start, self._found.etag)
+            for start in range(file_offset, file_offset + length, LARGEST_PIECE)
+        ]
+        with self._lock:
+            self.fetched += length
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read_into(self, buffer: memoryview, file_offset: int) -> None:
+        """Fill a buffer."""
+        if len(buffer):
+            buffer[:] = self.read(len(buffer), file_offset)
+
+    def data_ranges(self, file_offset: int, length: int) -> Iterator[tuple[int, int]]:
+        """The pages that are stored; all others are zeros."""
+        if not length:
+            return
+        start = file_offset - file_offset % PAGE_SIZE
+        end = min(-(-(file_offset + length) // PAGE_SIZE) * PAGE_SIZE, self._found.size)
+        for at, count in self._blob.page_ranges(self._found.etag, start, end - start):
+            low, high = max(at, file_offset), min(at + count, file_offset + length)
+            if low < high:
+                yield low, high - low
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._blob.close()
