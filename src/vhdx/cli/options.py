@@ -215,6 +215,14 @@ format_option = click.option(
 )
 force_option = click.option("--force", is_flag=True, help="Replace the file if it exists and is not in use.")
 
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    default=8,
+    show_default=True,
+    help="So many requests at once.",
+)
 orphans_option = click.option(
     "--force", is_flag=True, help="Also where images beside IMAGE have it for their parent."
 )

@@ -6,15 +6,18 @@ A secret never leaves this file but to the library that talks to the service: me
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _WEB = ("https", "http")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_OF_AZURE = (".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn")
+_OF_AZURE = (
+    *(".blob.core.windows.net", ".blob.core.usgovcloudapi.net", ".blob.core.chinacloudapi.cn"),
+    ".blob.storage.azure.net",
+)
 _ACCOUNT = ("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME")
 _KEY = ("AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY")
 _SAS = ("AZURE_STORAGE_SAS_TOKEN",)
@@ -62,9 +65,10 @@ class BlobAddress(NamedTuple):
         return next(iter(parse_qs(self.sas or "").get(field, ())), None)
 
 
-def is_blob_address(place: str) -> bool:
-    """Whether a word is meant for a blob."""
-    return place.partition("://")[0].lower() in ("az", *_WEB) and "://" in place
+def without_secrets(place: str) -> str:
+    """An address as it may be shown, whether it is one or not."""
+    scheme, separator, rest = place.partition("?")[0].rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else rest
 
 
 def blob_address(place: str, environment: Mapping[str, str] | None = None) -> BlobAddress:
@@ -118,6 +122,8 @@ def _of_url(place: str, environment: Mapping[str, str]) -> BlobAddress:
     known = _account_of(environment)
     if known is not None and known.name == account:  # nobody else gets what is his
         address = address._replace(sas=known.sas, key=known.key)
+    elif known is None and _is_of_azure(url):
+        address = address._replace(sas=_token(_first(environment, _SAS)))
     return address._replace(may_ask_identity=_is_of_azure(url))
 
 
@@ -149,12 +155,16 @@ def _account_of(environment: Mapping[str, str]) -> _Account | None:
     return _Account(
         name,
         endpoint or f"https://{name}.blob.{suffix}",
-        None if sas is None else sas.lstrip("?"),
+        _token(sas),
         None if sas is not None else key,
     )
 
 
-def _pairs(told: str) -> Any:
+def _token(sas: str | None) -> str | None:
+    return None if sas is None else sas.strip().lstrip("?")
+
+
+def _pairs(told: str) -> Iterator[tuple[str, str]]:
     for pair in told.strip().split(";"):
         name, equals, value = pair.partition("=")
         if equals:

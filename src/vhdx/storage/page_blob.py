@@ -37,6 +37,9 @@ _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _AGAIN_CODES = frozenset({"Md5Mismatch", "OperationTimedOut", "InternalError", "ServerBusy"})
 _KEY_LASTS = timedelta(days=7)
 """How long what a key of an account signs for one transfer is worth something."""
+_FAILED = 400
+"""From which status on an answer is a refusal."""
+_NOBODY = "nobody is logged in whom the service could know, and no SAS and no key is set; try: az login"
 _DEEPEST = 8
 """How many reasons of reasons are looked into."""
 _SCOPE = "https://storage.azure.com/.default"
@@ -56,21 +59,16 @@ class Found(NamedTuple):
 class PageBlob:
     """One blob, used by several threads at once. ``stopped`` set, nothing is tried again."""
 
-    def __init__(
-        self, address: BlobAddress, stopped: threading.Event | None = None, first_delay: float = _FIRST_DELAY
-    ) -> None:
-        """Raises ImportError if a package is missing, ValueError for a key that is none."""
+    def __init__(self, address: BlobAddress, stopped: threading.Event) -> None:
+        """Raises OSError if a package is missing, ValueError for a key that is none."""
         try:
             from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415  an extra
             from azure.storage.blob import BlobClient  # noqa: PLC0415  an extra
         except ImportError:
-            raise ImportError(INSTALL) from None
+            raise OSError(errno.ENOTSUP, INSTALL) from None
         self.address = address
         self.name = address.name
-        self.requests = 0
-        """How many were sent."""
-        self._stopped = stopped or threading.Event()
-        self._first_delay = first_delay
+        self._stopped = stopped
         credential = _credential(address)
         transport = RequestsTransport(**_TIMEOUTS)
         self._client = BlobClient.from_blob_url(
@@ -165,24 +163,34 @@ class PageBlob:
 
     def _tried(self, request: Callable[[], Answer]) -> Answer:
         """What a request gives, which is sent again as long as that may help."""
-        from azure.core.exceptions import AzureError, HttpResponseError  # noqa: PLC0415  an extra
+        from azure.core.exceptions import AzureError  # noqa: PLC0415  an extra
 
-        for attempt in range(_ATTEMPTS):
-            self.requests += 1
-            delay = None
+        attempt = 0
+        while True:
             try:
                 return request()
-            except HttpResponseError as error:
-                status, code, delay = _answer(error)
-                failure = _refused(self.address, status, code)
-                if status and status not in _AGAIN and code not in _AGAIN_CODES:
-                    raise failure from None  # a traceback would show what was asked, secrets included
             except AzureError as error:
-                failure = OSError(errno.EIO, f"the service cannot be reached ({_why(error)})", self.name)
-            if attempt + 1 == _ATTEMPTS or self._stopped.wait(_delay(self._first_delay, attempt, delay)):
-                break
-        failure.strerror = f"{failure.strerror}; it was tried {attempt + 1} times"
-        raise failure from None
+                failure, may_help, delay = self._failure(error)
+            attempt += 1
+            if not may_help:
+                raise failure  # outside: a traceback would show what was asked, secrets included
+            if attempt == _ATTEMPTS or self._stopped.wait(_delay(attempt, delay)):
+                times = "" if attempt == 1 else f"; it was tried {attempt} times"
+                raise type(failure)(failure.errno, f"{failure.strerror}{times}", self.name)
+
+    def _failure(self, error: Any) -> tuple[OSError, bool, float | None]:
+        """What is told of an error, whether asking again may help, and after how many seconds if said."""
+        from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415  an extra
+
+        response = getattr(error, "response", None)
+        if response is None and isinstance(error, ClientAuthenticationError):  # before anything was asked
+            return PermissionError(errno.EACCES, _NOBODY, self.name), False, None
+        if response is None or response.status_code < _FAILED:
+            return OSError(errno.EIO, f"the service gives no answer ({_why(error)})", self.name), True, None
+        status, code = response.status_code, str(response.headers.get("x-ms-error-code") or "")
+        after = str(response.headers.get("Retry-After") or "")
+        delay = float(after) if after.isdecimal() else None
+        return _refused(self.address, status, code), status in _AGAIN or code in _AGAIN_CODES, delay
 
 
 class _ChangedError(OSError):
@@ -217,7 +225,7 @@ def _credential(address: BlobAddress) -> Any:
 
 
 def _reader(url: str, credential: Any, transport: Any) -> Any:
-    """What fetches ranges: the library's own download lists all pages of the blob for each range once more."""
+    """What fetches ranges: the library's own download lists all pages of the blob once more for each."""
     from azure.core import PipelineClient  # noqa: PLC0415  an extra
     from azure.core.pipeline import policies  # noqa: PLC0415  an extra
 
@@ -228,20 +236,10 @@ def _reader(url: str, credential: Any, transport: Any) -> Any:
     return PipelineClient(url, transport=transport, policies=chain)
 
 
-def _answer(error: Any) -> tuple[int, str, float | None]:
-    """The status, the service's word for it, and after how many seconds it wants to be asked again."""
-    response = error.response
-    if response is None:
-        return 0, "", None
-    code = str(response.headers.get("x-ms-error-code") or "")
-    after = str(response.headers.get("Retry-After") or "")
-    return response.status_code, code, float(after) if after.isdigit() else None
-
-
-def _delay(first: float, attempt: int, wanted: float | None) -> float:
+def _delay(attempt: int, wanted: float | None) -> float:
     if wanted is not None:
         return min(wanted, _LONGEST_DELAY)
-    longest: float = min(first * 2**attempt, _LONGEST_DELAY)
+    longest: float = min(_FIRST_DELAY * 2 ** (attempt - 1), _LONGEST_DELAY)
     return longest * random.uniform(0.5, 1)  # noqa: S311  no secret
 
 
