@@ -31,6 +31,13 @@ def dynamic(folder: Path) -> Made:
     return Made(builder.write(folder / "a.vhdx"), builder.content())
 
 
+def small(folder: Path) -> Made:
+    """The same in small: five runs, each of which is one request."""
+    blocks = {n: Block({n * 16 * KIB: pattern(n, 20 * KIB)}) for n in (1, 2, 5, 9, 15)}
+    builder = ImageBuilder(16 * MIB, blocks=blocks)
+    return Made(builder.write(folder / "a.vhdx"), builder.content())
+
+
 def fixed(folder: Path) -> Made:
     """A fixed VHDX."""
     builder = ImageBuilder(4 * MIB, disk_type="fixed", blocks={1: Block(pattern(1, MIB))})

@@ -37,6 +37,8 @@ _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _AGAIN_CODES = frozenset({"Md5Mismatch", "OperationTimedOut", "InternalError", "ServerBusy"})
 _KEY_LASTS = timedelta(days=7)
 """How long what a key of an account signs for one transfer is worth something."""
+_GONE = errno.ECONNABORTED
+"""Not EIO: nothing is wrong with what is read, and nobody should go on without it."""
 _FAILED = 400
 """From which status on an answer is a refusal."""
 _NOBODY = "nobody is logged in whom the service could know, and no SAS and no key is set; try: az login"
@@ -186,7 +188,7 @@ class PageBlob:
         if response is None and isinstance(error, ClientAuthenticationError):  # before anything was asked
             return PermissionError(errno.EACCES, _NOBODY, self.name), False, None
         if response is None or response.status_code < _FAILED:
-            return OSError(errno.EIO, f"the service gives no answer ({_why(error)})", self.name), True, None
+            return OSError(_GONE, f"the service gives no answer ({_why(error)})", self.name), True, None
         status, code = response.status_code, str(response.headers.get("x-ms-error-code") or "")
         after = str(response.headers.get("Retry-After") or "")
         delay = float(after) if after.isdecimal() else None
@@ -260,7 +262,7 @@ _CODES: dict[str, tuple[type[OSError], int, str]] = {
 
 def _refused(address: BlobAddress, status: int, code: str) -> OSError:
     kind, number, sentence = _CODES.get(code) or _KINDS.get(
-        status, (OSError, errno.EIO, "the service did not do it")
+        status, (OSError, _GONE, "the service did not do it")
     )
     told = " ".join(filter(None, (str(status), code if code.isalnum() else "")))
     return kind(number, f"{sentence} ({told}){_about_sas(address) if status == 403 else ''}", address.name)

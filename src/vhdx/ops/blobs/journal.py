@@ -94,7 +94,7 @@ def _read(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:
             outer = json.loads(file.read(_LONGEST))
-        body = outer["body"]
+        body = str(outer["body"])
         if outer["kind"] != _KIND or outer["sum"] != _sum(body):
             raise ValueError
         told: dict[str, Any] = json.loads(body)

@@ -163,12 +163,13 @@ def _identity(source: Source, taken: tuple[Any, ...], *, lock: bool) -> list[Any
     if source.disk is None or not lock:
         raise ValueError(_NO_FILE)
     files: list[Any] = []
+    opened = source.disk.files()
     for path in source.disk.chain:
         try:
             status = os.stat(path)
-        except OSError:
+        except (OSError, ValueError):
             raise ValueError(f"{path}: {_NO_FILE}") from None
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode) or (status.st_dev, status.st_ino) not in opened:
             raise ValueError(f"{path}: {_NO_FILE}")
         files.append([status.st_size, status.st_mtime_ns])
     return [source.format, source.size, *taken, files]
