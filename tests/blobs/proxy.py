@@ -76,6 +76,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Proxy
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  the base class's name
         """Nobody reads it."""

@@ -155,9 +155,8 @@ def test_the_number_of_jobs_is_bounded(jobs: int, tmp_path: Path) -> None:
 
 _MEASURE = """
 import re, sys, vhdx
-for jobs in (8, 64):
-    done = vhdx.upload(sys.argv[1], sys.argv[2], jobs=jobs, overwrite=True)
-made = vhdx.download(sys.argv[2], sys.argv[3])
+vhdx.upload(sys.argv[1], sys.argv[2], jobs=64)
+vhdx.download(sys.argv[2], sys.argv[3])
 print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
 """
 
