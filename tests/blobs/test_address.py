@@ -27,10 +27,8 @@ MINE = {"AZURE_STORAGE_ACCOUNT": "mine", "AZURE_STORAGE_KEY": "a2V5"}
         ("az://disks/a.vhd", {**MINE, "AZURE_STORAGE_SAS_TOKEN": "sig=x"}, AZURE, ("sig=x", None)),
         (
             "az://disks/d/a b.vhd",
-            {
-                "AZURE_STORAGE_CONNECTION_STRING": "AccountName=mine;AccountKey=a2V5==;EndpointSuffix=core.x.cn"
-            },
-            "https://mine.blob.core.x.cn/disks/d/a%20b.vhd",
+            {"AZURE_STORAGE_CONNECTION_STRING": "AccountName=mine;AccountKey=a2V5==;EndpointSuffix=x.cn"},
+            "https://mine.blob.x.cn/disks/d/a%20b.vhd",
             (None, "a2V5=="),
         ),
         (

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import USAGE, run
+from tests.docs.schema import PAGE, complaints, read_schema
 from tests.support.naive import naive_content
 
 from .azurite import CONTAINER, KEY, Service, needs_node
@@ -14,6 +15,9 @@ from .proxy import Proxy
 from .sources import nonzero, raw, small
 
 pytestmark = needs_node
+
+
+SCHEMA = read_schema(PAGE.read_text())
 
 
 @pytest.fixture(name="address")
@@ -50,11 +54,13 @@ def test_json(tmp_path: Path, address: str, target: str) -> None:
     made = raw(tmp_path)
     plain = address.partition("?")[0]
     told = json.loads(run("upload", made.path, address, "-f", "raw", "--json").out)
+    assert complaints(told, SCHEMA.prints["upload"], SCHEMA) == []
     assert told["path"] == plain
     assert (told["format"], told["source_format"], told["virtual_size"]) == ("vhd", "raw", 5 << 20)
     assert told["sent_size"] == nonzero(made.content, 512) + 512
     assert told["remarks"] == ["virtual size rounded from 4194404 bytes to 5242880 (5 MiB)"]
     told = json.loads(run("download", target, tmp_path / "b.vhdx", "--json").out)
+    assert complaints(told, SCHEMA.prints["download"], SCHEMA) == []
     assert (told["path"], told["format"], told["source"]) == (str(tmp_path / "b.vhdx"), "vhdx", plain)
     assert told["next_command"] is None
 

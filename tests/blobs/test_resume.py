@@ -63,19 +63,11 @@ def test_it_goes_on_after_a_failure_at_any_request(  # noqa: PLR0917  fixtures
             assert not journal.exists()
 
 
-def killed_at(  # noqa: PLR0917  words of one sentence
-    point: int,
-    with_signal: signal.Signals,
-    made: Made,
-    journal: Path,
-    name: str,
-    proxy: Proxy,
-    *,
-    heard: bool,
+def killed_at(
+    point: int, with_signal: signal.Signals, line: list[str], proxy: Proxy, *, heard: bool
 ) -> subprocess.CompletedProcess[str]:
     """The command, which gets a signal while its n-th request is at the service."""
-    words = [*COMMAND, "upload", str(made.path), f"az://{CONTAINER}/{name}"]
-    words += ["--resume", str(journal), "--jobs", str(JOBS)]
+    words = [*COMMAND, *line, "--jobs", str(JOBS)]
     child = subprocess.Popen(
         words,
         stdout=subprocess.PIPE,
@@ -102,25 +94,36 @@ def test_after_a_kill_at_any_request_at_most_a_piece_a_worker_goes_again(  # noq
 ) -> None:
     for point in sweep.of(range(2, 9), start=3):
         blob = f"{point}{name}"
-        killed = killed_at(point, signal.SIGKILL, made, journal, blob, proxy, heard=point % 2 == 0)
+        line = ["upload", str(made.path), f"az://{CONTAINER}/{blob}", "--resume", str(journal)]
+        killed = killed_at(point, signal.SIGKILL, line, proxy, heard=point % 2 == 0)
         assert killed.returncode == -signal.SIGKILL
-        first = proxy.written
-        proxy.begin()
+        proxy.judge = lambda _number, _kind: None
         vhdx.upload(made.path, f"az://{CONTAINER}/{blob}", resume=journal, jobs=JOBS)
         assert service.content(blob)[:-512] == made.content
-        assert first + proxy.written <= nonzero(made.content) + 2 * 512 + JOBS * LONGEST
-        writes = [(each.start, each.length) for each in proxy.of("write")]
-        assert len(writes) == len(set(writes))
+        writes = [(each.start, each.length) for each in proxy.of("write")]  # of both
+        assert len(writes) <= len(set(writes)) + JOBS
+        assert max(writes.count(each) for each in writes) <= 2
 
 
 def test_ctrl_c_says_what_to_do(made: Made, journal: Path, name: str, service: Service, proxy: Proxy) -> None:
-    stopped = killed_at(5, signal.SIGINT, made, journal, name, proxy, heard=True)
+    line = ["upload", str(made.path), f"az://{CONTAINER}/{name}", "--resume", str(journal)]
+    stopped = killed_at(5, signal.SIGINT, line, proxy, heard=True)
     assert stopped.returncode == 130
     assert "is not whole yet: the same command goes on from" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     proxy.begin()
     vhdx.upload(made.path, f"az://{CONTAINER}/{name}", resume=journal)
     assert service.content(name)[:-512] == made.content
+
+
+def test_a_download_that_is_interrupted_leaves_nothing(
+    made: Made, tmp_path: Path, target: str, proxy: Proxy
+) -> None:
+    vhdx.upload(made.path, target)
+    stopped = killed_at(8, signal.SIGINT, ["download", target, str(tmp_path / "b.vhdx")], proxy, heard=True)
+    assert stopped.returncode == 130
+    assert "b.vhdx was not made, nothing else was changed" in stopped.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.vhdx"]
 
 
 def broken_off(made: Made, journal: Path, name: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,15 @@
 """Pages for people: small, whole, without anything from elsewhere, of whatever image."""
 
+import json
 import os
 import re
 import shutil
 import struct
 import subprocess
 from collections.abc import Callable
+from html import unescape
 from html.parser import HTMLParser
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
@@ -174,9 +177,47 @@ def test_a_page_of_many(tmp_path: Path) -> None:
     assert len(text) < LIMIT
 
 
+def _in_a_browser(folder: Path, page: str, *words: str) -> tuple[str, list[str]]:
+    """What becomes of a page in Chromium, and the lines of its console."""
+    browser = shutil.which("chromium")
+    assert browser is not None
+    (folder / "shown.html").write_text(page)
+    how = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile"]
+    how += ["--enable-logging=stderr", "--v=0", "--virtual-time-budget=60000", "--dump-dom", *words]
+    done = subprocess.run(
+        [browser, *how, f"file://{folder}/shown.html"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert "</html>" in done.stdout
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+
+
+def _judged(folder: Path, page: str, *words: str) -> tuple[int, list[str], list[str]]:
+    """How many of axe-core's rules a page keeps, which it breaks, and what its console says."""
+    rules = (files("axe_core_python") / "axe.min.js").read_text()
+    asked = """axe.run().then(found => {
+        document.body.textContent = "";
+        const told = document.body.appendChild(document.createElement("pre"));
+        told.textContent = JSON.stringify([found.passes.length, found.violations.map(
+            each => `${each.id} (${each.impact}): ${each.nodes[0].html}`)]);
+    });"""
+    text = page.replace("</body>", f"<script>{rules}</script><script>{asked}</script></body>")
+    shown, console = _in_a_browser(folder, text, *words)
+    answer = re.search("<pre>(.*?)</pre>", shown, re.DOTALL)
+    assert answer is not None
+    kept, broken = json.loads(unescape(answer[1]))
+    return kept, broken, console
+
+
 @needs("chromium")
+@pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("scene", ["one", "many"])
-def test_a_browser_complains_of_nothing_and_asks_nobody(scene: str, tmp_path: Path) -> None:
+def test_a_browser_and_axe_find_no_fault_and_nobody_is_asked(
+    scene: str, colours: str, tmp_path: Path
+) -> None:
     """Whatever a page would ask for is forbidden by itself, which a browser tells on its console."""
     if scene == "one":
         chain(tmp_path)
@@ -184,17 +225,23 @@ def test_a_browser_complains_of_nothing_and_asks_nobody(scene: str, tmp_path: Pa
     else:
         make(tmp_path / "estate", plain=14, broken_ones=8, chains=1, in_use=0)
         run("fleet", "check", "estate", "-o", "page.html", cwd=tmp_path)
-    browser = shutil.which("chromium")
-    assert browser is not None
-    words = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile"]
-    words += ["--enable-logging=stderr", "--v=0", f"--log-net-log={tmp_path}/net.json", "--dump-dom"]
-    done = subprocess.run(
-        [browser, *words, f"file://{tmp_path}/page.html"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
+    scheme = {"dark": 0, "light": 1}[colours]
+    kept, broken, console = _judged(
+        tmp_path, (tmp_path / "page.html").read_text(), f"--blink-settings=preferredColorScheme={scheme}"
     )
-    assert "</html>" in done.stdout
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
     assert console == []
+    assert broken == []
+    assert kept > 15
+
+
+@needs("chromium")
+def test_the_judges_see_faults(tmp_path: Path) -> None:
+    """Text that is too pale, a picture without words, and something from elsewhere."""
+    page = """<!doctype html><html lang="en"><head><title>x</title><meta charset="utf-8">
+        <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'unsafe-inline';
+        style-src 'unsafe-inline'; img-src data:"></head><body><main><h1>x</h1>
+        <p style="color: #ccc; background: #fff">pale</p>
+        <img src="data:,"><img alt="x" src="elsewhere.png"></main></body></html>"""
+    _, broken, console = _judged(tmp_path, page)
+    assert {each.split()[0] for each in broken} == {"color-contrast", "image-alt"}
+    assert any("elsewhere.png" in line for line in console)

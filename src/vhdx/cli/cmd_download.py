@@ -53,7 +53,7 @@ def download(
     BLOB is an address as `vhdx upload` takes it, or the SAS that `az disk grant-access` or `az snapshot
     grant-access` gives. Only pages that are stored are read, and compared with the MD5 that the service says.
     TARGET, a VHDX, VHD or raw disk by its suffix, appears whole or not at all; if the blob is changed
-    meanwhile, not at all.
+    meanwhile, not at all. Needs the extra vhdx[cloud].
     """
     from vhdx.ops.blobs.download import download as download_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415

@@ -67,17 +67,18 @@ def upload(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write the disk of IMAGE as a fixed VHD into a page blob of Azure, with no file between them.
+    """Write a disk into a page blob of Azure.
 
-    IMAGE is what convert takes. TARGET is https://ACCOUNT.blob.core.windows.net/CONTAINER/NAME.vhd, with or
-    without a SAS, the SAS that `az disk grant-access --access-level Write` gives, or az://CONTAINER/NAME.vhd.
+    It becomes a fixed VHD there, with no file between them: of these Azure makes disks of machines. IMAGE is
+    what convert takes. TARGET is https://ACCOUNT.blob.core.windows.net/CONTAINER/NAME.vhd, with or without a
+    SAS, the SAS that `az disk grant-access --access-level Write` gives, or az://CONTAINER/NAME.vhd.
     What TARGET lacks the environment says: AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or
     AZURE_STORAGE_SAS_TOKEN, or AZURE_STORAGE_CONNECTION_STRING. Secrets are never shown.
 
     Only pages that are not zeros are sent, each piece with its MD5, the VHD's footer last. The size is
     rounded up to whole MiB, as Azure wants it. A blob that is there and holds something needs --force. With
     --resume an upload that was broken off, by whatever, goes on; neither IMAGE nor the blob may have been
-    changed since.
+    changed since. Needs the extra vhdx[cloud].
     """
     from vhdx.ops.blobs.upload import upload as upload_disk  # noqa: PLC0415  --help needs no library
     from vhdx.storage.blob_address import without_secrets  # noqa: PLC0415
