@@ -21,6 +21,7 @@ SUBJECTS = (
     "reads",
     "conversion",
     "clones",
+    "blobs",
     "huge",
     "start",
     "writes",

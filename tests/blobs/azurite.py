@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -74,10 +75,15 @@ def environment(port: int) -> dict[str, str]:
     return {"AZURE_STORAGE_CONNECTION_STRING": words}
 
 
+def is_installed() -> bool:
+    """Whether there is one to run."""
+    return _PROGRAM.exists() and shutil.which("node") is not None
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[Service]:
     """Azurite, with everything in memory."""
-    if not _PROGRAM.exists():
+    if not is_installed():
         if os.environ.get("CI"):
             raise FileNotFoundError(_PROGRAM)
         pytest.skip("not installed: azurite (.ci/azurite fetches it)")

@@ -22,6 +22,7 @@ _LACKING = re.compile(
 _SPARSE = "its files of many GiB are sparse on Linux, which no file is here"
 
 POSIX_ONLY = {
+    "blobs/*": "Azurite runs in Node.js, which Wine has not",
     "chains/test_tree.py": "pseudo-terminals of Unix",
     "cli/test_hints.py": "runs programs of Unix",
     "cli/test_interrupted.py": "signals and pseudo-terminals of Unix",

@@ -7,6 +7,7 @@ it failed; what the service refuses is an OSError that shows no secret.
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import hashlib
 import logging
@@ -37,6 +38,8 @@ _AGAIN = frozenset({408, 429, 500, 502, 503, 504})
 _AGAIN_CODES = frozenset({"Md5Mismatch", "OperationTimedOut", "InternalError", "ServerBusy"})
 _KEY_LASTS = timedelta(days=7)
 """How long what a key of an account signs for one transfer is worth something."""
+_MOST_EMPTY = 100
+"""How many parts of a list may tell nothing."""
 _GONE = errno.ECONNABORTED
 """Not EIO: nothing is wrong with what is read, and nobody should go on without it."""
 _FAILED = 400
@@ -85,10 +88,10 @@ class PageBlob:
             told = self._tried(self._client.get_blob_properties)
         except FileNotFoundError:
             return None
-        created = told.creation_time
-        return Found(
-            told.size, str(told.blob_type.value), told.etag, "" if created is None else created.isoformat()
-        )
+        if told.size is None or told.blob_type is None or not told.etag:
+            raise OSError(errno.EPROTO, "what answers there is no blob service", self.name)
+        created = "" if told.creation_time is None else told.creation_time.isoformat()
+        return Found(told.size, str(told.blob_type.value), told.etag, created)
 
     def create(self, size: int, over: str | None = None) -> None:
         """Make it, all zeros, where nothing is, or in the place of the one with the tag ``over``.
@@ -128,13 +131,18 @@ class PageBlob:
         listed = self._client.list_page_ranges(
             etag=etag, match_condition=MatchConditions.IfNotModified, **options
         ).by_page()
-        while True:
-            page = self._tried(lambda: next(listed, None))
-            if page is None:
-                return
+        reached = empty = 0
+        while (page := self._tried(lambda: next(listed, None))) is not None:
+            before = reached
             for found in page:
                 start, end = int(found.start or 0), int(found.end or 0)
-                yield start, end - start + 1
+                if not reached <= start <= end:
+                    raise OSError(errno.EPROTO, f"its pages are not told in order at {start}", self.name)
+                reached = end + 1
+                yield start, reached - start
+            empty += reached == before
+            if empty > _MOST_EMPTY:
+                raise OSError(errno.EPROTO, "the list of its pages has no end", self.name)
 
     def read(self, length: int, offset: int, etag: str) -> bytes:
         """Exactly so many bytes, whose MD5 was compared. Raises OSError if the blob changed."""
@@ -147,16 +155,22 @@ class PageBlob:
         headers = {"x-ms-range": f"bytes={offset}-{offset + length - 1}", "If-Match": etag}
         if length <= LARGEST_PIECE:
             headers["x-ms-range-get-content-md5"] = "true"
-        response = self._reader.send_request(HttpRequest("GET", self._client.url, headers=headers))
-        if response.status_code not in (200, 206):
-            raise HttpResponseError(response=response)
-        data: bytes = response.content
+        request = HttpRequest("GET", self._client.url, headers=headers)
+        response = self._reader.send_request(request, stream=True)
+        data = bytearray()
+        with contextlib.closing(response):
+            if response.status_code not in (200, 206):
+                raise HttpResponseError(response=response)
+            for part in response.iter_raw():  # as it is stored, whatever its properties call it
+                data += part
+                if len(data) > length:
+                    break
         told = response.headers.get("Content-MD5") if response.status_code == 206 else None
         if len(data) != length:
-            raise ServiceResponseError(f"{len(data)} bytes came instead of {length}")
+            raise ServiceResponseError(f"other than {length} bytes came")
         if told is not None and base64.b64decode(told) != hashlib.md5(data, usedforsecurity=False).digest():
             raise ServiceResponseError("what came has another MD5 than the service says")
-        return data
+        return bytes(data)
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -165,13 +179,15 @@ class PageBlob:
 
     def _tried(self, request: Callable[[], Answer]) -> Answer:
         """What a request gives, which is sent again as long as that may help."""
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  an extra
+        from azure.core.exceptions import AzureError, DeserializationError  # noqa: PLC0415  an extra
+        from requests import RequestException  # noqa: PLC0415  what carries it, and lets its own errors through
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415  and what carries that
 
         attempt = 0
         while True:
             try:
                 return request()
-            except AzureError as error:
+            except (AzureError, DeserializationError, RequestException, HTTPError) as error:
                 failure, may_help, delay = self._failure(error)
             attempt += 1
             if not may_help:
