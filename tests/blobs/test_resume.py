@@ -151,13 +151,13 @@ def test_a_journal_belongs_to_one_source_as_it_was_and_to_one_blob(  # noqa: PLR
         assert not proxy.of("write")
 
     refused("another target", f"az://{CONTAINER}/o{name}")
-    refused("not there any more", f"az://{CONTAINER}/nothing{name}")
+    refused("is none any more", f"az://{CONTAINER}/nothing{name}")
     status = made.path.stat()
     os.utime(made.path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     refused("the source was changed")
     os.utime(made.path, ns=(status.st_atime_ns, status.st_mtime_ns))
     service.blob(name).delete_blob()
-    refused("not there any more")
+    refused("is none any more")
     look = page_blob.PageBlob.look
 
     def later(blob: page_blob.PageBlob) -> page_blob.Found | None:

@@ -31,6 +31,8 @@ LARGEST_PIECE = 4 * 1024 * 1024
 """What the service takes in one request, and gives with a checksum."""
 INSTALL = "page blobs need packages that are not installed; try: pip install 'vhdx[cloud]'"
 _ATTEMPTS = 7
+_FIRST_ATTEMPTS = 3
+"""How often it is tried as long as nobody has ever answered: the address may be wrong."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.4, 30.0
 """Seconds before a second attempt, which double from then on."""
 _TIMEOUTS = {"connection_timeout": 20, "read_timeout": 60}
@@ -74,6 +76,7 @@ class PageBlob:
         self.address = address
         self.name = address.name
         self._stopped = stopped
+        self._is_heard = False
         credential = _credential(address)
         transport = RequestsTransport(**_TIMEOUTS)
         self._client = BlobClient.from_blob_url(
@@ -186,13 +189,19 @@ class PageBlob:
         attempt = 0
         while True:
             try:
-                return request()
+                answer = request()
             except (AzureError, DeserializationError, RequestException, HTTPError) as error:
                 failure, may_help, delay = self._failure(error)
+                self._is_heard |= failure.errno != _GONE
+            else:
+                self._is_heard = True
+                return answer
             attempt += 1
             if not may_help:
                 raise failure  # outside: a traceback would show what was asked, secrets included
-            if attempt == _ATTEMPTS or self._stopped.wait(_delay(attempt, delay)):
+            if attempt == (_ATTEMPTS if self._is_heard else _FIRST_ATTEMPTS) or self._stopped.wait(
+                _delay(attempt, delay)
+            ):
                 times = "" if attempt == 1 else f"; it was tried {attempt} times"
                 raise type(failure)(failure.errno, f"{failure.strerror}{times}", self.name)
 

@@ -68,14 +68,13 @@ class Journal:
         os.unlink(self._path)
 
 
-def journal_at(path: str, identity: Identity) -> Journal:
-    """The journal of this upload: what it says where it is there, else a new one, which is not written yet.
+def journal_of(path: str, told: dict[str, Any] | None, identity: Identity) -> Journal:
+    """The journal of this upload, of what one at ``path`` told, or a new one, which is not written yet.
 
-    Raises ValueError for a file that is none, and for the journal of another upload.
+    Raises ValueError for the journal of another upload.
     """
-    if not os.path.lexists(path):
+    if told is None:
         return Journal(path, identity, Runs())
-    told = _read(path)
     for word, was, now in zip(_WHAT, told["identity"], identity, strict=True):
         if was != _as_json(now):
             raise ValueError(
@@ -90,7 +89,10 @@ def journal_at(path: str, identity: Identity) -> Journal:
 _WHAT = ("source, or the source was changed", "target", "blob of this name, made anew since then", "size")
 
 
-def _read(path: str) -> dict[str, Any]:
+def read_journal(path: str) -> dict[str, Any] | None:
+    """What a journal tells; None where no file is. Raises ValueError for a file that is none."""
+    if not os.path.lexists(path):
+        return None
     try:
         with open(path, encoding="utf-8") as file:
             outer = json.loads(file.read(_LONGEST))

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from vhdx.ops.blobs.advice import room_for
-from vhdx.ops.blobs.journal import Identity, Journal, journal_at
+from vhdx.ops.blobs.journal import Identity, Journal, journal_of, read_journal
 from vhdx.units import size_text
 
 if TYPE_CHECKING:
@@ -27,20 +27,20 @@ def room_of(
     Raises FileExistsError for one that holds something, unless ``overwrite``; ValueError for other kinds of
     blobs, for a size that stays wrong, and for the journal of another upload.
     """
-    goes_on = resume is not None and os.path.lexists(resume)
+    told = None if resume is None else read_journal(resume)
     found = blob.look()
     if found is not None and found.kind != PAGE_BLOB:
         raise ValueError(f"{blob.name} is a {found.kind}, and disks are page blobs: choose another name")
-    if goes_on and (found is None or found.size != size):
+    if told is not None and (found is None or found.size != size):
         raise ValueError(
-            f"{resume} tells of an upload to {blob.name} of {size} bytes, which is not there any more"
+            f"{resume} tells of an upload to a blob of {size} bytes; {blob.name} is none any more"
         )
-    if not goes_on:
+    if told is None:
         found = _made(blob, found, size, overwrite=overwrite)
     assert found is not None
     if resume is None:
         return None
-    journal = journal_at(resume, Identity(source or [], blob.name, found.created, size))
+    journal = journal_of(resume, told, Identity(source or [], blob.name, found.created, size))
     journal.save()
     return journal
 

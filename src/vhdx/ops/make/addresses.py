@@ -29,7 +29,14 @@ _NBD = Address(
     unread="NBD servers are not read yet: nbdcopy URI - | vhdx convert -f raw - TARGET",
     unwritten="NBD servers are not written yet: vhdx convert -O raw SOURCE - | nbdcopy - URI",
 )
-_WEB = Address("web server", unwritten="web servers are only read: write a file, and upload that")
+_WEB = Address(
+    "web server", unwritten="web servers are only read: write a file; into a page blob of Azure: vhdx upload"
+)
+_AZURE = Address(
+    "Azure's blob service",
+    unwritten="vhdx upload SOURCE TARGET writes page blobs; into others vhdx convert SOURCE - goes through a "
+    "pipe to their commands",
+)
 _STORE = Address(
     "object store",
     unwritten="object stores are not written yet: vhdx convert SOURCE - goes into a pipe to their commands",
@@ -42,7 +49,7 @@ SCHEMES = {
     "https": _WEB,
     "s3": _STORE,
     "gs": _STORE,
-    "az": _STORE,
+    "az": _AZURE,
 }
 """What is in front of ``://``; other schemes are those of fsspec's packages, which read."""
 
