@@ -1,7 +1,9 @@
 """Whatever goes wrong with one request: the transfer ends whole, or says why and shows no secret."""
 
 import itertools
+import sys
 import traceback
+import types
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -181,3 +183,20 @@ def test_a_wrong_key(key: str, tmp_path: Path, proxy: Proxy, monkeypatch: pytest
     with pytest.raises((PermissionError, ValueError)) as failed:
         vhdx.upload(small(tmp_path).path, "az://disks/a.vhd")
     assert_no_secret(failed, key)
+
+
+class _Nobody:
+    """As `azure.identity` where nobody is logged in."""
+
+    def get_token(self, *_scopes: str, **_options: object) -> None:
+        from azure.core.exceptions import ClientAuthenticationError  # noqa: PLC0415  an extra
+
+        raise ClientAuthenticationError("token=hunter2")
+
+
+def test_nobody_is_logged_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told at once, and before anything is sent."""
+    monkeypatch.setitem(sys.modules, "azure.identity", types.SimpleNamespace(DefaultAzureCredential=_Nobody))
+    with pytest.raises(PermissionError, match="nobody is logged in") as failed:
+        vhdx.upload(small(tmp_path).path, "https://mine.blob.core.windows.net/disks/a.vhd")
+    assert_no_secret(failed, "hunter2")

@@ -122,7 +122,7 @@ def _of_url(place: str, environment: Mapping[str, str]) -> BlobAddress:
     known = _account_of(environment)
     if known is not None and known.name == account:  # nobody else gets what is his
         address = address._replace(sas=known.sas, key=known.key)
-    elif known is None and _is_of_azure(url):
+    elif (known is None or address.is_managed_disk) and _is_of_azure(url):
         address = address._replace(sas=_token(_first(environment, _SAS)))
     return address._replace(may_ask_identity=_is_of_azure(url))
 
