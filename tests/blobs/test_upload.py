@@ -59,8 +59,8 @@ def test_long_runs_are_cut_and_neighbours_go_together(tmp_path: Path, target: st
     vhdx.upload(made.path, target, jobs=2)
     assert sorted(each.length for each in proxy.of("write")) == [512, 4096, 4096, MIB, MIB, 4 * MIB]
     proxy.begin()
-    vhdx.upload(made.path, target, jobs=64, overwrite=True)
-    assert max(each.length for each in proxy.of("write")) == MIB // 4
+    vhdx.upload(made.path, target, jobs=32, overwrite=True)
+    assert max(each.length for each in proxy.of("write")) == MIB // 2
     assert proxy.written == 6 * MIB + 8192 + 512
 
 
@@ -147,16 +147,15 @@ def test_one_partition_and_no_free_space(tmp_path: Path, target: str, proxy: Pro
     assert proxy.asked == []
 
 
-@pytest.mark.parametrize("jobs", [0, 65])
+@pytest.mark.parametrize("jobs", [0, 33])
 def test_the_number_of_jobs_is_bounded(jobs: int, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="1 to 64"):
+    with pytest.raises(ValueError, match="1 to 32"):
         vhdx.upload(dynamic(tmp_path).path, "az://c/b.vhd", jobs=jobs)
 
 
 _MEASURE = """
 import re, sys, vhdx
-vhdx.upload(sys.argv[1], sys.argv[2], jobs=64)
-vhdx.download(sys.argv[2], sys.argv[3])
+getattr(vhdx, sys.argv[1])(sys.argv[2], sys.argv[3], jobs=32)
 print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
 """
 
@@ -168,9 +167,10 @@ def test_memory_stays_below_128_mib(tmp_path: Path, target: str, service: Servic
     with vhdx.open(image, "r+") as disk:
         for number in range(6):
             disk.pwrite(os.urandom(1 << 20) * 4, number << 37)
-    words = [sys.executable, "-c", _MEASURE, str(image), target, str(tmp_path / "b.vhdx")]
     told = {**os.environ, **environment(service.port)}
-    said = subprocess.run(words, check=True, capture_output=True, text=True, env=told).stdout
-    assert int(said) <= 128 * 1024
+    for line in (["upload", str(image), target], ["download", target, str(tmp_path / "b.vhdx")]):
+        words = [sys.executable, "-c", _MEASURE, *line]
+        said = subprocess.run(words, check=True, capture_output=True, text=True, env=told).stdout
+        assert int(said) <= 128 * 1024
     assert vhdx.compare(image, tmp_path / "b.vhdx").identical
     assert list(tmp_path.glob("*.vhd")) == []

@@ -217,7 +217,7 @@ force_option = click.option("--force", is_flag=True, help="Replace the file if i
 
 jobs_option = click.option(
     "--jobs",
-    type=click.IntRange(1, 64),
+    type=click.IntRange(1, 32),
     metavar="N",
     default=8,
     show_default=True,

@@ -12,15 +12,14 @@ import errno
 import hashlib
 import logging
 import random
-import threading
-import time
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from vhdx.storage.base import ended_early
+from vhdx.storage.blob_refusals import GONE, NOBODY, ChangedError, refused, why
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterator
 
     from vhdx.storage.blob_address import BlobAddress
@@ -42,13 +41,8 @@ _KEY_LASTS = timedelta(days=7)
 """How long what a key of an account signs for one transfer is worth something."""
 _MOST_EMPTY = 100
 """How many parts of a list may tell nothing."""
-_GONE = errno.ECONNABORTED
-"""Not EIO: nothing is wrong with what is read, and nobody should go on without it."""
 _FAILED = 400
 """From which status on an answer is a refusal."""
-_NOBODY = "nobody is logged in whom the service could know, and no SAS and no key is set; try: az login"
-_DEEPEST = 8
-"""How many reasons of reasons are looked into."""
 _SCOPE = "https://storage.azure.com/.default"
 _VERSION = "2021-12-02"
 
@@ -110,7 +104,7 @@ class PageBlob:
         )
         try:
             self._tried(lambda: self._client.create_page_blob(size, **condition))
-        except (FileExistsError, _ChangedError):
+        except (FileExistsError, ChangedError):
             if not self._is_empty(size):  # else an answer was lost, and it is the one that was asked for
                 raise FileExistsError(errno.EEXIST, "somebody else made it meanwhile", self.name) from None
 
@@ -192,7 +186,7 @@ class PageBlob:
                 answer = request()
             except (AzureError, DeserializationError, RequestException, HTTPError) as error:
                 failure, may_help, delay = self._failure(error)
-                self._is_heard |= failure.errno != _GONE
+                self._is_heard |= failure.errno != GONE
             else:
                 self._is_heard = True
                 return answer
@@ -211,17 +205,13 @@ class PageBlob:
 
         response = getattr(error, "response", None)
         if response is None and isinstance(error, ClientAuthenticationError):  # before anything was asked
-            return PermissionError(errno.EACCES, _NOBODY, self.name), False, None
+            return PermissionError(errno.EACCES, NOBODY, self.name), False, None
         if response is None or response.status_code < _FAILED:
-            return OSError(_GONE, f"the service gives no answer ({_why(error)})", self.name), True, None
+            return OSError(GONE, f"the service gives no answer ({why(error)})", self.name), True, None
         status, code = response.status_code, str(response.headers.get("x-ms-error-code") or "")
         after = str(response.headers.get("Retry-After") or "")
         delay = float(after) if after.isdecimal() else None
-        return _refused(self.address, status, code), status in _AGAIN or code in _AGAIN_CODES, delay
-
-
-class _ChangedError(OSError):
-    """The blob is not the one any more that a request was meant for."""
+        return refused(self.address, status, code), status in _AGAIN or code in _AGAIN_CODES, delay
 
 
 def _credential(address: BlobAddress) -> Any:
@@ -270,123 +260,7 @@ def _delay(attempt: int, wanted: float | None) -> float:
     return longest * random.uniform(0.5, 1)  # noqa: S311  no secret
 
 
-_KINDS: dict[int, tuple[type[OSError], int, str]] = {
-    401: (PermissionError, errno.EACCES, "the service does not know who asks"),
-    403: (PermissionError, errno.EACCES, "the service does not allow it"),
-    404: (FileNotFoundError, errno.ENOENT, "there is no such blob, or no such container"),
-    409: (OSError, errno.EBUSY, "the service does not do this to it now"),
-    412: (_ChangedError, errno.ESTALE, "it was changed meanwhile"),
-    416: (OSError, errno.EINVAL, "it has fewer bytes than it had"),
-}
-_CODES: dict[str, tuple[type[OSError], int, str]] = {
-    "BlobAlreadyExists": (FileExistsError, errno.EEXIST, "it exists already"),
-    "ContainerNotFound": (OSError, errno.ENOENT, "there is no such container: make it first"),
-    "LeaseIdMissing": (OSError, errno.EBUSY, "somebody holds a lease on it"),
-}
-
-
-def _refused(address: BlobAddress, status: int, code: str) -> OSError:
-    kind, number, sentence = _CODES.get(code) or _KINDS.get(
-        status, (OSError, _GONE, "the service did not do it")
-    )
-    told = " ".join(filter(None, (str(status), code if code.isalnum() else "")))
-    return kind(number, f"{sentence} ({told}){_about_sas(address) if status == 403 else ''}", address.name)
-
-
-def _about_sas(address: BlobAddress) -> str:
-    """Why a SAS may be refused, as it says itself."""
-    if address.ends is None:
-        return "" if address.sas else "; no SAS and no key is known for this account"
-    try:
-        ends = datetime.fromisoformat(address.ends)
-    except ValueError:
-        return ""
-    ends = ends if ends.tzinfo else ends.replace(tzinfo=UTC)
-    if ends.timestamp() < time.time():
-        return f"; the SAS ended at {ends.isoformat()}: get a new one"
-    return f"; the SAS lasts until {ends.isoformat()}, see what it allows"
-
-
-def _why(error: BaseException) -> str:
-    """The innermost reason, in words that hold no address: those of the libraries show the whole query."""
-    seen: BaseException | None = error
-    reasons: list[BaseException] = []
-    while seen is not None and len(reasons) < _DEEPEST:
-        reasons.append(seen)
-        inner = getattr(seen, "reason", None) or getattr(seen, "inner_exception", None)
-        seen = inner if isinstance(inner, BaseException) else seen.__cause__ or seen.__context__
-    told = [each.strerror for each in reasons if isinstance(each, OSError) and each.strerror]
-    if told and "?" not in told[-1] and "://" not in told[-1]:
-        return told[-1]
-    text = str(error)
-    return text if "?" not in text and "/" not in text and len(text) < 100 else type(reasons[-1]).__name__
-
-
 def _hush() -> None:
     """Their logs tell of each failed request, and this library tells of it in its own words."""
     for name in ("azure", "urllib3"):
         logging.getLogger(name).addHandler(logging.NullHandler())
-
-
-class BlobStorage:
-    """A page blob as bytes that are read, as long as it stays what it was when it was opened."""
-
-    def __init__(self, blob: PageBlob) -> None:
-        """Raises FileNotFoundError, and ValueError for a blob that has no pages."""
-        found = blob.look()
-        if found is None:
-            raise FileNotFoundError(errno.ENOENT, "there is no such blob", blob.name)
-        self._blob, self._found = blob, found
-        self.fetched = 0
-        """How many bytes were read."""
-        self._lock = threading.Lock()
-
-    @property
-    def name(self) -> str:
-        """Its address, without anything secret."""
-        return self._blob.name
-
-    @property
-    def kind(self) -> str:
-        """``PageBlob``, ``BlockBlob``, ``AppendBlob``."""
-        return self._found.kind
-
-    def size(self) -> int:
-        """How many bytes it has."""
-        return self._found.size
-
-    def identity(self) -> None:
-        """It is no file of this host."""
-        return
-
-    def read(self, length: int, file_offset: int) -> bytes:
-        """Exactly so many bytes."""
-        if file_offset < 0 or file_offset + length > self._found.size:
-            raise ended_early(self.name, file_offset, length)
-        parts = [
-            self._blob.read(min(LARGEST_PIECE, file_offset + length - start), start, self._found.etag)
-            for start in range(file_offset, file_offset + length, LARGEST_PIECE)
-        ]
-        with self._lock:
-            self.fetched += length
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def read_into(self, buffer: memoryview, file_offset: int) -> None:
-        """Fill a buffer."""
-        if len(buffer):
-            buffer[:] = self.read(len(buffer), file_offset)
-
-    def data_ranges(self, file_offset: int, length: int) -> Iterator[tuple[int, int]]:
-        """The pages that are stored; all others are zeros."""
-        if not length:
-            return
-        start = file_offset - file_offset % PAGE_SIZE
-        end = min(-(-(file_offset + length) // PAGE_SIZE) * PAGE_SIZE, self._found.size)
-        for at, count in self._blob.page_ranges(self._found.etag, start, end - start):
-            low, high = max(at, file_offset), min(at + count, file_offset + length)
-            if low < high:
-                yield low, high - low
-
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._blob.close()

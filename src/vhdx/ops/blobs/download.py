@@ -19,7 +19,8 @@ from vhdx.ops.make.plan import ImageOptions
 from vhdx.ops.make.source import PIECE_SIZE, DiskSource
 from vhdx.ops.make.target import format_of
 from vhdx.storage.blob_address import blob_address
-from vhdx.storage.page_blob import LARGEST_PIECE, BlobStorage, PageBlob
+from vhdx.storage.blob_storage import BlobStorage
+from vhdx.storage.page_blob import LARGEST_PIECE, PageBlob
 from vhdx.storage.workers import piece_length, workers
 from vhdx.text import brief
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from vhdx.storage.workers import Workers
 
 DEFAULT_JOBS = 8
-MOST_JOBS = 64
+MOST_JOBS = 32
 MEMORY = 16 * MIB
 """For all pieces that are under way at once."""
 _SMALLEST_PIECE = 64 * KIB
