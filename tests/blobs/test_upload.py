@@ -130,6 +130,26 @@ def test_a_sas_that_makes_nothing_fills_what_is_there(
     assert "sig=" not in repr(done)
 
 
+def test_a_sas_that_only_writes(tmp_path: Path, name: str, service: Service, proxy: Proxy) -> None:
+    """Nothing is seen by it, nor made: the size is told all the same, and nothing is written for that."""
+    made = dynamic(tmp_path)
+    address = f"http://127.0.0.1:{proxy.port}/devstoreaccount1/{CONTAINER}/{name}?{service.sas(name, 'w')}"
+    with pytest.raises(FileNotFoundError):
+        vhdx.upload(made.path, address)
+    for size in (16 * MIB, 16 * MIB + 1024, 17 * MIB + 512, 512):
+        service.blob(name).create_page_blob(size)
+        service.blob(name).upload_page(b"t" * 512, size - 512, 512)
+        with pytest.raises(ValueError, match="does not have the 16777728 bytes"):
+            vhdx.upload(made.path, address, overwrite=True)
+        assert service.stored(name) == 512
+    service.blob(name).create_page_blob(16 * MIB + 512)
+    with pytest.raises(FileExistsError):
+        vhdx.upload(made.path, address)
+    vhdx.upload(made.path, address, overwrite=True, resume=tmp_path / "journal")
+    assert disk_of(service.content(name)) == made.content
+    assert {each.kind for each in proxy.asked} == {"clear", "write"}
+
+
 def test_a_sas_that_allows_it_makes_the_blob(
     tmp_path: Path, name: str, service: Service, proxy: Proxy
 ) -> None:

@@ -57,6 +57,12 @@ class BlobAddress(NamedTuple):
         return not self.is_managed_disk and (self.sas is None or (allowed is not None and "c" in allowed))
 
     @property
+    def hides_contents(self) -> bool:
+        """Whether a SAS says that it allows no reading, so that nobody can see what is there."""
+        allowed = self._of_sas("sp")
+        return allowed is not None and "r" not in allowed
+
+    @property
     def ends(self) -> str | None:
         """When the SAS ends, as it says itself."""
         return self._of_sas("se")

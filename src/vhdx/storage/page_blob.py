@@ -120,6 +120,25 @@ class PageBlob:
         """Make pages zeros that are not stored."""
         self._tried(lambda: self._client.clear_page(offset, length))
 
+    def ends_at(self, size: int) -> bool:
+        """Whether it has so many bytes, for whoever may write but not look: told by what is never done.
+
+        No blob has the tag that these ask for, and behind its end none is asked for.
+        """
+        return self._refusal(size - PAGE_SIZE) == errno.ESTALE and self._refusal(size) == errno.EINVAL
+
+    def _refusal(self, offset: int) -> int | None:
+        from azure.core import MatchConditions  # noqa: PLC0415  an extra
+
+        never: dict[str, Any] = {"etag": '"0"', "match_condition": MatchConditions.IfNotModified}
+        try:
+            self._tried(lambda: self._client.clear_page(offset, PAGE_SIZE, **never))
+        except (PermissionError, FileNotFoundError):
+            raise
+        except OSError as error:
+            return error.errno
+        return None
+
     def page_ranges(self, etag: str, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
         """(offset, length) of the pages that are stored, in order. Raises OSError if the blob changed."""
         from azure.core import MatchConditions  # noqa: PLC0415  an extra

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from vhdx.ops.blobs.advice import room_for
 from vhdx.ops.blobs.journal import Identity, Journal, journal_of, read_journal
+from vhdx.storage.page_blob import Found
 from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from typing import Any
 
-    from vhdx.storage.page_blob import Found, PageBlob
+    from vhdx.storage.page_blob import PageBlob
 
 PAGE_BLOB = "PageBlob"
 
@@ -28,7 +29,7 @@ def room_of(
     blobs, for a size that stays wrong, and for the journal of another upload.
     """
     told = None if resume is None else read_journal(resume)
-    found = blob.look()
+    found = _unseen(blob, size) if blob.address.hides_contents else blob.look()
     if found is not None and found.kind != PAGE_BLOB:
         raise ValueError(f"{blob.name} is a {found.kind}, and disks are page blobs: choose another name")
     if told is not None and (found is None or found.size != size):
@@ -45,6 +46,16 @@ def room_of(
     return journal
 
 
+def _unseen(blob: PageBlob, size: int) -> Found:
+    """The blob that a SAS lets be written to, but not be looked at."""
+    if blob.ends_at(size):
+        return Found(size, PAGE_BLOB, "", "")
+    raise ValueError(
+        f"{blob.name} does not have the {size} bytes that this disk takes as a VHD, as far as can be told "
+        "with a SAS that does not allow reading"
+    )
+
+
 def _made(blob: PageBlob, found: Found | None, size: int, *, overwrite: bool) -> Found:
     """The blob, all zeros."""
     if found is None:
@@ -55,7 +66,7 @@ def _made(blob: PageBlob, found: Found | None, size: int, *, overwrite: bool) ->
         blob.create(size)
     elif found.size != size:
         _replace(blob, found, size, overwrite=overwrite)
-    elif next(blob.page_ranges(found.etag), None) is None:
+    elif found.etag and next(blob.page_ranges(found.etag), None) is None:
         return found
     elif not overwrite:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), blob.name)
