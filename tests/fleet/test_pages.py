@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
@@ -23,8 +24,10 @@ from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.tools import needs
+from tests.support.vhd import DYNAMIC, FIXED, VhdBuilder
 from vhdx.report.bytes_of_file import bytes_of_file
 from vhdx.report.hilbert import place, side_of
+from vhdx.report.shapes import file_bar
 
 from .estate import make
 
@@ -163,6 +166,54 @@ def test_every_byte_of_the_file_is_told(tmp_path: Path) -> None:
         parts = range(at // found.part_length, -(-(at + MIB) // found.part_length))
         assert all(found.data_parts[part] for part in parts)
     assert found.size == os.path.getsize(tmp_path / "a.vhdx")
+    assert found.leaked_size == sum(found.leaked_parts) == 0
+    assert found.free_size == found.size - 4 * MIB - sum(found.structure_parts)
+
+
+def test_what_is_leaked_is_drawn_where_it_is(tmp_path: Path) -> None:
+    """In a gap, behind the last block, and in the last MiB, which is not whole: that is passed over."""
+    image = ImageBuilder(40 * MIB, gap=4 * MIB, blocks={0: Block(b"x"), 1: Block(b"y")})
+    image.write(tmp_path / "a.vhdx")
+    plan = image.plan()
+    gap = min(plan.blocks.values()) - 3 * MIB
+    behind = os.path.getsize(tmp_path / "a.vhdx")
+    with (tmp_path / "a.vhdx").open("r+b") as file:
+        for place, content in (
+            (gap + 5, b"lost"),
+            (behind + MIB, bytes(MIB - 1) + b"l"),
+            (behind + 2 * MIB, b"x"),
+        ):
+            file.seek(place)
+            file.write(content)
+    found = bytes_of_file(str(tmp_path / "a.vhdx"))
+    assert found.leaked_size == sum(found.leaked_parts) == 2 * MIB
+    for place in (gap, behind + MIB):
+        first, last = place // found.part_length, (place + MIB - 1) // found.part_length
+        assert sum(found.leaked_parts[first : last + 1]) == MIB
+    kinds = {stretch.kind for stretch in file_bar(found)}
+    assert kinds == {"structure", "data", "free", "leaked"}
+
+
+def test_the_bytes_of_a_vhd_and_of_a_raw_disk(tmp_path: Path) -> None:
+    sectors = {3: pattern(1, 512), 9000: pattern(2, 512)}
+    VhdBuilder(8 * MIB, DYNAMIC, sectors=sectors, unique_id=UUID(int=1)).write(tmp_path / "a.vhd")
+    found = bytes_of_file(str(tmp_path / "a.vhd"))
+    assert [each.name for each in found.structures] == ["footer copy", "dynamic disk header", "BAT", "footer"]
+    assert (found.data_size, found.leaked_size) == (2 * 2 * MIB, 0)
+    assert found.bitmap_size == 2 * 512
+    whole = (tmp_path / "a.vhd").read_bytes()
+    (tmp_path / "a.vhd").write_bytes(whole[:-512] + bytes(MIB) + b"lost" + bytes(508) + whole[-512:])
+    found = bytes_of_file(str(tmp_path / "a.vhd"))
+    assert (found.leaked_size, sum(found.leaked_parts)) == (512, 512)
+    VhdBuilder(MIB, FIXED, sectors={3: pattern(1, 512)}, unique_id=UUID(int=1)).write(tmp_path / "b.vhd")
+    found = bytes_of_file(str(tmp_path / "b.vhd"))
+    assert (found.size, found.data_size, found.free_size) == (MIB + 512, MIB, 0)
+    with (tmp_path / "c.raw").open("wb") as file:
+        file.truncate(64 * MIB)
+        file.seek(32 * MIB)
+        file.write(pattern(3, MIB))
+    found = bytes_of_file(str(tmp_path / "c.raw"))
+    assert (found.data_size, found.free_size, found.structures) == (MIB, 63 * MIB, [])
 
 
 def test_a_page_of_many(tmp_path: Path) -> None:
