@@ -1,5 +1,6 @@
 """Azurite, which answers as Azure's blob service does, and what tests ask of it by Azure's own library."""
 
+import importlib.util
 import os
 import re
 import shutil
@@ -23,7 +24,19 @@ CONTAINER = "disks"
 _PROGRAM = Path(sys.prefix, "azurite", "node_modules", "azurite", "dist", "src", "blob", "main.js")
 _MEMORY_MB = 1024
 
-needs_node = needs("node")
+
+def _has_library() -> bool:
+    try:
+        return importlib.util.find_spec("azure.storage.blob") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+needs_library = pytest.mark.skipif(
+    not _has_library() and not os.environ.get("CI"), reason="not installed: azure-storage-blob"
+)
+needs_service = [needs("node"), needs_library]
+"""The marks of tests that run Azurite."""
 
 
 class Service:

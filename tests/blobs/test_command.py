@@ -10,11 +10,11 @@ from tests.cli.running import USAGE, run
 from tests.docs.schema import PAGE, complaints, read_schema
 from tests.support.naive import naive_content
 
-from .azurite import CONTAINER, KEY, Service, needs_node
+from .azurite import CONTAINER, KEY, Service, needs_service
 from .proxy import Proxy
 from .sources import nonzero, raw, small
 
-pytestmark = needs_node
+pytestmark = needs_service
 
 
 SCHEMA = read_schema(PAGE.read_text())

@@ -13,10 +13,10 @@ from tests.support.vhd import FIXED, VhdBuilder
 from vhdx import ImageOptions
 from vhdx.storage import blob_storage
 
-from .azurite import CONTAINER, Service, needs_node
+from .azurite import CONTAINER, Service, needs_service
 from .proxy import Fault, Kind, Proxy
 
-pytestmark = needs_node
+pytestmark = needs_service
 
 SIZE = 48 * MIB
 RUNS = {0: 512, 5 * MIB + 512: 5 * MIB, 20 * MIB: 4096, 47 * MIB: MIB}

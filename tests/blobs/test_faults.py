@@ -16,11 +16,11 @@ from tests.support.naive import naive_content
 from tests.support.sweep import Sweep, swept
 from vhdx.storage import page_blob
 
-from .azurite import CONTAINER, KEY, Service, needs_node
+from .azurite import CONTAINER, KEY, Service, needs_service
 from .proxy import Fault, Judge, Kind, Proxy
 from .sources import nonzero, small
 
-pytestmark = needs_node
+pytestmark = needs_service
 
 SIZE = 16 * MIB
 FAULTS: tuple[Fault, ...] = get_args(Fault)

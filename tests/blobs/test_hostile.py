@@ -18,7 +18,9 @@ from tests.support.naive import naive_content
 from tests.support.vhd import FIXED, VhdBuilder
 from vhdx.storage import page_blob
 
-pytest.importorskip("azure.storage.blob")
+from .azurite import needs_library
+
+pytestmark = needs_library
 
 SIZE = 2 * MIB
 DISK = bytes(4096) + b"a" * 512 + bytes(MIB - 4608) + b"b" * 1024 + bytes(MIB - 1024)

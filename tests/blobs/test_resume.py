@@ -14,11 +14,11 @@ from tests.support.layout import MIB
 from tests.support.sweep import Sweep, swept
 from vhdx.storage import page_blob
 
-from .azurite import CONTAINER, Service, environment, needs_node
+from .azurite import CONTAINER, Service, environment, needs_service
 from .proxy import Fault, Kind, Proxy
 from .sources import Made, nonzero, small
 
-pytestmark = needs_node
+pytestmark = needs_service
 
 JOBS = 4
 LONGEST = 4 * MIB

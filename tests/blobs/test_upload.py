@@ -13,11 +13,11 @@ from tests.support.layout import MIB
 from tests.support.tools import needs
 from tests.support.vhd import FIXED, VhdBuilder
 
-from .azurite import CONTAINER, Service, environment, needs_node
+from .azurite import CONTAINER, Service, environment, needs_service
 from .proxy import FOOTER, Proxy
 from .sources import KINDS, Made, dynamic, nonzero
 
-pytestmark = needs_node
+pytestmark = needs_service
 
 
 def disk_of(data: bytes) -> bytes:
