@@ -4,6 +4,7 @@ import base64
 import hashlib
 import re
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,7 @@ import pytest
 import vhdx
 from tests.support.layout import MIB
 from tests.support.naive import naive_content
-from tests.support.vhd import FIXED, VhdBuilder
+from tests.support.vhd import DIFFERENCING, FIXED, VhdBuilder
 from vhdx.storage import page_blob
 
 from .azurite import needs_library
@@ -45,6 +46,7 @@ class Service(ThreadingHTTPServer):
         self.more = b""
         self.body: bytes | None = None
         self.md5 = True
+        self.data = DATA
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that has heard enough hangs up."""
@@ -75,7 +77,7 @@ class Answer(BaseHTTPRequestHandler):
             return
         found = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["x-ms-range"])
         assert found is not None
-        data = DATA[int(found[1]) : int(found[2]) + 1] + self.server.more
+        data = self.server.data[int(found[1]) : int(found[2]) + 1] + self.server.more
         self.say(data, 206)
 
     def listed(self, marker: str) -> bytes:
@@ -113,6 +115,31 @@ def _service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setattr(page_blob, "_FIRST_DELAY", 0.001)
     with serving() as service:
         yield service
+
+
+@pytest.mark.parametrize("place", ["parent.vhd", "/etc/hostname"])
+def test_no_file_of_this_host_is_a_parent(
+    place: str, service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A differencing VHD that somebody put into a page blob, and what it would like to show."""
+    parent = VhdBuilder(SIZE, unique_id=uuid.UUID(int=5), sectors={0: b"s" * 512})
+    parent.write(tmp_path / "parent.vhd")
+    monkeypatch.chdir(tmp_path)
+    child = VhdBuilder(
+        SIZE,
+        disk_type=DIFFERENCING,
+        parent_id=uuid.UUID(int=5),
+        parent_timestamp=parent.timestamp,
+        parent_name=place,
+        locators=((b"W2ku", place.encode("utf-16-le")), (b"W2ru", place.encode("utf-16-le"))),
+    )
+    service.data = child.write(tmp_path / "child.vhd").read_bytes()
+    (tmp_path / "child.vhd").unlink()
+    service.headers["Content-Length"] = str(len(service.data))
+    service.lists = lambda _: ([(0, len(service.data) - 1)], "")
+    with pytest.raises(vhdx.VhdxError):
+        vhdx.download(service.address, tmp_path / "a.vhdx")
+    assert [path.name for path in tmp_path.iterdir()] == ["parent.vhd"]
 
 
 def test_a_list_in_parts_is_put_together(service: Service, tmp_path: Path) -> None:

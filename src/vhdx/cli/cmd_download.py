@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("blob")
 @click.argument("target", type=TARGET)
-@click.option("-f", "--source-format", type=FORMAT, help="By default told by BLOB's content.")
+@click.option("-f", "--source-format", type=FORMAT, help="By default vhd: what has no footer is not read.")
 @click.option("-O", "--target-format", type=FORMAT, help="By default told by TARGET's suffix.")
 @image_options
 @jobs_option

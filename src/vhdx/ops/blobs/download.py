@@ -7,9 +7,12 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vhdx.disk.open import format_of_contents, readable_disk
+from vhdx.disk.open import readable_disk
 from vhdx.disk.places import policy_from
 from vhdx.disk.vhd import VhdDisk
+from vhdx.errors import CorruptImageError
+from vhdx.format.vhd import FOOTER_SIZE
+from vhdx.image.vhd_load import has_sound_footer
 from vhdx.ops.blobs.advice import revoke
 from vhdx.ops.blobs.upload import DEFAULT_JOBS, MEMORY, MOST_JOBS
 from vhdx.ops.make.addresses import FILE, writable
@@ -18,6 +21,7 @@ from vhdx.ops.make.destination import FileDestination
 from vhdx.ops.make.plan import ImageOptions
 from vhdx.ops.make.source import PIECE_SIZE, DiskSource
 from vhdx.ops.make.target import format_of
+from vhdx.rules import VHD_FOOTER_NONE
 from vhdx.storage.blob_address import blob_address
 from vhdx.storage.blob_storage import BlobStorage
 from vhdx.storage.page_blob import LARGEST_PIECE, PageBlob
@@ -85,7 +89,7 @@ def download(
         storage = BlobStorage(blob)
         if storage.kind != "PageBlob":
             raise ValueError(f"{blob.name} is a {storage.kind}, not a page blob: vhdx convert reads it")
-        found = source_format or format_of_contents(address.url, storage)
+        found = source_format or _format_of(storage)
         with readable_disk(storage, found, policy_from(None)) as disk:
             opened = _ParallelSource(disk, found, crew, jobs)
             made = made_of(opened, destination, options or ImageOptions(), progress=progress)
@@ -100,6 +104,22 @@ def download(
         storage.fetched,
         (*made.rounded, *opened.remarks(), *made.remarks, *made.left_over),
         revoke() if address.is_managed_disk else None,
+    )
+
+
+def _format_of(storage: BlobStorage) -> Format:
+    """That of a VHD, by its footer: what stands at the beginning of a disk is the guest's.
+
+    Raises CorruptImageError where there is none.
+    """
+    if has_sound_footer(storage):
+        return "vhd"
+    raise CorruptImageError(
+        "it does not end like a VHD: an upload was broken off, or this is a raw disk: say -f raw or -f vhd",
+        image=storage.name,
+        structure="footer",
+        file_offset=max(0, storage.size() - FOOTER_SIZE),
+        rule=VHD_FOOTER_NONE.section,
     )
 
 
