@@ -60,10 +60,9 @@ class Found(NamedTuple):
 class PageBlob:
     """One blob, used by several threads at once. ``stopped`` set, nothing is tried again."""
 
-    def __init__(self, address: BlobAddress, stopped: threading.Event) -> None:
+    def __init__(self, address: BlobAddress, stopped: threading.Event, connections: int) -> None:
         """Raises OSError if a package is missing, ValueError for a key that is none."""
         try:
-            from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415  an extra
             from azure.storage.blob import BlobClient  # noqa: PLC0415  an extra
         except ImportError:
             raise OSError(errno.ENOTSUP, INSTALL) from None
@@ -72,7 +71,7 @@ class PageBlob:
         self._stopped = stopped
         self._is_heard = False
         credential = _credential(address)
-        transport = RequestsTransport(**_TIMEOUTS)
+        transport = _transport(connections)
         self._client = BlobClient.from_blob_url(
             address.url, credential=credential, retry_total=0, transport=transport
         )
@@ -231,6 +230,18 @@ class PageBlob:
         after = str(response.headers.get("Retry-After") or "")
         delay = float(after) if after.isdecimal() else None
         return refused(self.address, status, code), status in _AGAIN or code in _AGAIN_CODES, delay
+
+
+def _transport(connections: int) -> Any:
+    """What carries requests, and keeps so many connections; its own would close all beyond ten each time."""
+    from azure.core.pipeline.transport import RequestsTransport  # noqa: PLC0415  an extra
+    from requests import Session  # noqa: PLC0415  what carries it
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415
+
+    session = Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=connections, max_retries=0))
+    return RequestsTransport(session=session, **_TIMEOUTS)
 
 
 def _credential(address: BlobAddress) -> Any:

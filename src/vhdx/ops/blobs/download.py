@@ -85,7 +85,7 @@ def download(
         raise ValueError(f"{path}: what is downloaded goes into a new file; convert it from there")
     address = blob_address(source)
     destination = FileDestination(path, target_format or format_of(path), overwrite, sync=True)
-    with workers(jobs) as crew, contextlib.closing(PageBlob(address, crew.stopped)) as blob:
+    with workers(jobs) as crew, contextlib.closing(PageBlob(address, crew.stopped, jobs)) as blob:
         storage = BlobStorage(blob)
         if storage.kind != "PageBlob":
             raise ValueError(f"{blob.name} is a {storage.kind}, not a page blob: vhdx convert reads it")

@@ -121,7 +121,7 @@ def upload(
             whole=True,
         ) as opened,
         workers(jobs) as crew,
-        contextlib.closing(PageBlob(address, crew.stopped)) as blob,
+        contextlib.closing(PageBlob(address, crew.stopped, jobs)) as blob,
     ):
         taken = (partition, ignore_bitmaps, None if chosen is None else list(chosen))
         rounding = Rounding()
