@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.build.vhd import new_footer
 from vhdx.disk.free_space import VolumeSelection
@@ -124,38 +124,50 @@ def upload(
         contextlib.closing(PageBlob(address, crew.stopped, jobs)) as blob,
     ):
         taken = (partition, ignore_bitmaps, None if chosen is None else list(chosen))
-        rounding = Rounding()
-        vhd_target = target_for(opened, "vhd", ImageOptions(), rounding)
-        if opened.size is None:
-            raise ValueError("the size of what comes through the pipe must be known: write a file first")
-        disk_size = vhd_target.disk_size(opened.size, rounding)
-        read, remarks = with_sectors_of(opened, vhd_target.sector_size, disk_size)
-        journal = room_of(
-            blob,
-            disk_size + vhd.FOOTER_SIZE,
-            overwrite=overwrite,
-            resume=None if resume is None else os.fspath(resume),
-            source=None if resume is None else _identity(opened, taken, lock=lock),
-        )
-        before = 0 if journal is None else journal.sent
-        sending = _Sending(blob, crew, journal)
-        sending.run(read, piece_length(jobs, MEMORY, LARGEST_PIECE, _SMALLEST_PIECE), progress)
-        blob.write(new_footer(vhd.FIXED, disk_size), disk_size)
-        if journal is not None:
-            journal.remove()
-        sent, size = sending.sent + vhd.FOOTER_SIZE, disk_size + vhd.FOOTER_SIZE
-        return UploadResult(
-            address.name,
-            "vhd",
-            opened.format,
-            disk_size,
-            size,
-            sent,
-            max(0, size - sent - before),
-            before,
-            (*rounding.sentences, *opened.remarks(), *remarks),
-            after_upload(address),
-        )
+        known = None if resume is None else _identity(opened, taken, lock=lock)
+        wanted = _Wanted(overwrite, None if resume is None else os.fspath(resume), known)
+        return _uploaded(opened, blob, crew, wanted, progress)
+
+
+class _Wanted(NamedTuple):
+    """What may be done to the blob; with a journal, by what the source is known again."""
+
+    overwrite: bool
+    resume: str | None
+    source: list[Any] | None
+
+
+def _uploaded(
+    opened: Source, blob: PageBlob, crew: Workers, wanted: _Wanted, progress: Progress | None
+) -> UploadResult:
+    """Send a source that is open."""
+    rounding = Rounding()
+    made = target_for(opened, "vhd", ImageOptions(), rounding)
+    if opened.size is None:
+        raise ValueError("the size of what comes through the pipe must be known: write a file first")
+    disk_size = made.disk_size(opened.size, rounding)
+    size = disk_size + vhd.FOOTER_SIZE
+    read, remarks = with_sectors_of(opened, made.sector_size, disk_size)
+    journal = room_of(blob, size, overwrite=wanted.overwrite, resume=wanted.resume, source=wanted.source)
+    before = 0 if journal is None else journal.sent
+    sending = _Sending(blob, crew, journal)
+    sending.run(read, piece_length(crew.count, MEMORY, LARGEST_PIECE, _SMALLEST_PIECE), progress)
+    blob.write(new_footer(vhd.FIXED, disk_size), disk_size)
+    if journal is not None:
+        journal.remove()
+    sent = sending.sent + vhd.FOOTER_SIZE
+    return UploadResult(
+        path=blob.name,
+        format="vhd",
+        source_format=opened.format,
+        virtual_size=disk_size,
+        file_size=size,
+        sent_size=sent,
+        skipped_size=max(0, size - sent - before),
+        resumed_size=before,
+        remarks=(*rounding.sentences, *opened.remarks(), *remarks),
+        next_command=after_upload(blob.address),
+    )
 
 
 def _identity(source: Source, taken: tuple[Any, ...], *, lock: bool) -> list[Any]:
