@@ -90,11 +90,11 @@ def test_whose_container_it_is_must_be_said() -> None:
     ("place", "allows"),
     [
         (AZURE, True),
-        (f"{AZURE}?sp=rw", False),
-        (f"{AZURE}?sp=rcw", True),
-        (f"{AZURE}?si=policy", False),
+        (f"{AZURE}?sp=rw&sig=x", False),
+        (f"{AZURE}?sp=rcw&sig=x", True),
+        (f"{AZURE}?si=policy&sig=x", False),
         (MANAGED, False),
-        (f"{MANAGED}?sp=rcw", False),
+        (f"{MANAGED}?sp=rcw&sig=x", False),
     ],
 )
 def test_whether_a_blob_may_be_made(place: str, allows: bool) -> None:

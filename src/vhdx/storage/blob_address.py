@@ -119,6 +119,8 @@ def _of_url(place: str, environment: Mapping[str, str]) -> BlobAddress:
     account, words = host.partition(".")[0], parts.path.lstrip("/").split("/")
     if host in _LOOPBACK:  # an emulator: http://127.0.0.1:PORT/ACCOUNT/CONTAINER/NAME.vhd
         account, *words = words
+    if parts.query and "sig" not in parse_qs(parts.query):
+        raise ValueError(f"{url}: what stands behind the question mark is no SAS; say %3F for one in a name")
     if len(words) < 2 or not all(words):
         raise ValueError(f"{url} names no blob in a container: say {FORMS}")
     container, blob = unquote(words[0]), unquote("/".join(words[1:]))

@@ -88,10 +88,11 @@ def upload(
 ) -> UploadResult:
     """Write the disk of ``source`` as a fixed VHD into the page blob ``target`` of Azure.
 
-    ``source`` is what `convert` takes. ``target`` is an address ``https://ACCOUNT.blob.core.windows.net/
-    CONTAINER/NAME.vhd``, with or without a SAS, the SAS of a managed disk that awaits an upload, or
-    ``az://CONTAINER/NAME.vhd``; what an address lacks the environment says (AZURE_STORAGE_ACCOUNT with
-    AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or AZURE_STORAGE_CONNECTION_STRING). The size is rounded up
+    ``source`` is what `convert` takes. ``target`` is an address such as
+    ``https://ACCOUNT.blob.core.windows.net/CONTAINER/NAME.vhd``, with or without a SAS, the SAS of a managed
+    disk that awaits an upload, or ``az://CONTAINER/NAME.vhd``; what an address lacks the environment says
+    (AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or
+    AZURE_STORAGE_CONNECTION_STRING). The size is rounded up
     to whole MiB, as Azure wants it. Only pages that are not zeros are sent, by ``jobs`` threads, each piece
     with its MD5; the footer goes last, so that what is not whole does not look so.
 
