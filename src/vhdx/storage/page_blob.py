@@ -293,4 +293,6 @@ def _delay(attempt: int, wanted: float | None) -> float:
 def _hush() -> None:
     """Their logs tell of each failed request, and this library tells of it in its own words."""
     for name in ("azure", "urllib3"):
-        logging.getLogger(name).addHandler(logging.NullHandler())
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
