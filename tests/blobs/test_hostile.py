@@ -45,7 +45,7 @@ class Service(ThreadingHTTPServer):
         self.headers = {"x-ms-blob-type": "PageBlob", "ETag": '"1"', "Content-Length": str(len(DATA))}
         self.more = b""
         self.body: bytes | None = None
-        self.md5 = True
+        self.md5: bool | str = True
         self.data = DATA
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -91,7 +91,8 @@ class Answer(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/xml" if status == 200 else "application/octet-stream")
         if self.server.md5:
             digest = hashlib.md5(data, usedforsecurity=False).digest()
-            self.send_header("Content-MD5", base64.b64encode(digest).decode())
+            right = base64.b64encode(digest).decode()
+            self.send_header("Content-MD5", self.server.md5 if isinstance(self.server.md5, str) else right)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -187,6 +188,12 @@ def test_pages_behind_the_end_are_not_read(service: Service, tmp_path: Path) -> 
     service.lists = lambda _: ([*PAGES, (SIZE + 512, SIZE + 1 << 40)], "")
     vhdx.download(service.address, tmp_path / "a.vhdx")
     assert naive_content(tmp_path / "a.vhdx", 0, SIZE) == DISK
+
+
+def test_a_checksum_that_is_none(service: Service, tmp_path: Path) -> None:
+    service.md5 = "no base64"
+    with pytest.raises(OSError, match="another MD5"):
+        vhdx.download(service.address, tmp_path / "a.vhdx")
 
 
 def test_more_than_was_asked_for(service: Service, tmp_path: Path) -> None:

@@ -183,7 +183,8 @@ class PageBlob:
         told = response.headers.get("Content-MD5") if response.status_code == 206 else None
         if len(data) != length:
             raise ServiceResponseError(f"other than {length} bytes came")
-        if told is not None and base64.b64decode(told) != hashlib.md5(data, usedforsecurity=False).digest():
+        digest = hashlib.md5(data, usedforsecurity=False).digest()
+        if told is not None and told != base64.b64encode(digest).decode():
             raise ServiceResponseError("what came has another MD5 than the service says")
         return bytes(data)
 
