@@ -92,7 +92,7 @@ def compact(
     if as_json:
         print_json(done)
         return
-    for line in volume_lines(done.volumes):
+    for line in volume_lines(done.volumes) if discard_free else ():
         click.echo(printable(line))
     if is_verbose():
         print_rows(_rows(done), indent="  ")

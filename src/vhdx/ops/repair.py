@@ -24,7 +24,7 @@ from vhdx.examine.remains import Remains
 from vhdx.image.unowned import Seen
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.ops import backup as backups
-from vhdx.ops.check import refuse_raw, result_of
+from vhdx.ops.check import format_to_examine, result_of
 from vhdx.rules import Remedy, Severity
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
 from vhdx.storage.staged import StagedChanges
@@ -110,7 +110,7 @@ def repair(
     Parents are not looked for. An image that cannot be repaired, or needs nothing, is not touched.
     ``progress`` is called as by `check`, before and after.
 
-    Raises CorruptImageError for a file that is no VHDX at all, UnsupportedImageError for one that is named
+    Raises CorruptImageError for a file that is neither at all, UnsupportedImageError for one that is named
     like a raw disk and is none either, FileExistsError for a ``backup`` that exists,
     ImageLockedError, OSError, ValueError.
     """
@@ -152,9 +152,7 @@ def staged_repair(
     known: KnownDisk = NOTHING_KNOWN,
 ) -> RepairResult:
     """What a repair that may use the ``accepted`` remedies does to a staged copy of ``file``."""
-    found_format = format_of_file(file)
-    refuse_raw(found_format, name)
-    if found_format == "vhd":
+    if format_to_examine(file) == "vhd":
         return _staged_vhd_repair(name, file, staged, accepted, progress)
     seen = Seen()
     staged.on_change = seen.forget
