@@ -402,7 +402,6 @@ def test_nothing_is_found_to_give_back(tmp_path: Path) -> None:
         (("compact", "--swap"), "say so"),
         (("trim", "--free", "--force"), "no --force"),
         (("trim",), "say either"),
-        (("trim", "0", "1M", "--json"), "goes with --free"),
     ],
 )
 def test_options_that_make_no_sense(words: tuple[str, ...], why: str, path: Path) -> None:
