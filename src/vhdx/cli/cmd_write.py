@@ -90,7 +90,7 @@ def _known_length(source: BinaryIO) -> int | None:
 
 
 def _kept(done: int) -> str:
-    return f"{shown(done)} had been written, and stay"
+    return f"{shown(done)} had been written, and stay" if done else "nothing had been written"
 
 
 def _copy(
