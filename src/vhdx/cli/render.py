@@ -79,7 +79,7 @@ def fragmentation_text(share: float) -> str:
 
 
 MINUS = "\u2212"
-_ASCII = str.maketrans({"→": "->", MINUS: "-", "└": "`", "├": "|", "─": "-", "│": "|"})
+_ASCII = str.maketrans({"→": "->", MINUS: "-", "└": "`", "├": "|", "─": "-", "│": "|", "…": "~"})
 """What stands for our own signs where they cannot be shown."""
 
 
