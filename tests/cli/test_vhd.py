@@ -69,7 +69,9 @@ def test_a_child_without_its_parent_says_so(tmp_path: Path) -> None:
     found = info(child)
     assert (found["parent"], found["partition_table"], found["file_systems"]) == (None, None, None)
     assert found["parent_problem"] in told
-    assert run("info", child, "--chain").code == 1
+    done = run("info", child, "--chain")
+    assert done.code == 1
+    assert done.err.splitlines()[-1] == f"try: vhdx info {child} --chain --parent-dir DIR"
 
 
 @pytest.mark.parametrize(("creator", "said"), [(b"vpc ", True), (b"win ", False)])
