@@ -41,7 +41,7 @@ _SHOWN = {
         _Shown("errors", "errors", 8),
         _Shown("warnings", "warnings", 8),
         _Shown("notes", "notes", 8),
-        _Shown("leaked_bytes", "leaked", 10, is_size=True),
+        _Shown("leaked_size", "leaked", 10, is_size=True),
     ),
     "measure": (
         _Shown("virtual_size", "virtual size", 12, is_size=True),

@@ -23,7 +23,7 @@ _CODES = 40
 _ORPHANS = 50
 _COLUMNS = {
     "info": ("format", "disk_type", "virtual_size", "size", "log_state", "file_systems"),
-    "check": ("format", "size", "errors", "warnings", "notes", "leaked_bytes", "worst"),
+    "check": ("format", "size", "errors", "warnings", "notes", "leaked_size", "worst"),
     "measure": ("size", "virtual_size", "data_size", "required_size", "compacted_size"),
     "usage": ("size", "file_systems", "file_system_used", "file_system_free", "given_back"),
     "map": ("size", "layers", "data_size", "zero_size", "jumps"),
@@ -33,7 +33,7 @@ _COLUMNS = {
 }
 """What is worth a column, by verb."""
 _COUNTS = frozenset({"errors", "warnings", "notes", "layers", "jumps", "freed_blocks"})
-_WORDS = {"disk_type": "type", "size": "file", "log_state": "log", "leaked_bytes": "leaked"}
+_WORDS = {"disk_type": "type", "size": "file", "log_state": "log", "leaked_size": "leaked"}
 
 
 class Cell(NamedTuple):

@@ -70,7 +70,7 @@ class CheckResult(NamedTuple):
     """What the check of one file found.
 
     The numbers are exact; of each code at most 100 ``findings`` are described, ``codes`` counts all of them.
-    ``leaked_bytes`` belong to nothing and are not zeros, ``free_bytes`` are.
+    ``leaked_size`` belong to nothing and are not zeros, ``free_size`` are.
     ``unchecked`` names what could not be looked at. ``parents`` are the results of the parents that were
     checked, too, from the nearest to the base.
     """
@@ -79,14 +79,14 @@ class CheckResult(NamedTuple):
     errors: int
     warnings: int
     notes: int
-    leaked_bytes: int
+    leaked_size: int
     codes: Mapping[str, int]
     findings: tuple[CheckFinding, ...]
     unchecked: tuple[str, ...]
     parents: tuple[CheckResult, ...] = ()
     format: str = "vhdx"
     """``"vhdx"`` or ``"vhd"``."""
-    free_bytes: int = 0
+    free_size: int = 0
     whole: WholeShare | None = None
     """How much of the disk is whole, where the file ends early."""
     lost: tuple[LostValue, ...] = ()
@@ -210,11 +210,11 @@ class FoundInFile(Protocol):
         """Size of the disk, as far as that can be told."""
 
     @property
-    def leaked_bytes(self) -> int:
+    def leaked_size(self) -> int:
         """Bytes of the file that belong to nothing and are not zeros."""
 
     @property
-    def free_bytes(self) -> int:
+    def free_size(self) -> int:
         """Bytes of the file that belong to nothing and are zeros."""
 
 
@@ -229,13 +229,13 @@ def result_of(
         errors=total[Severity.ERROR],
         warnings=total[Severity.WARNING],
         notes=total[Severity.NOTE],
-        leaked_bytes=examined.leaked_bytes,
+        leaked_size=examined.leaked_size,
         codes={rule.code: number for rule, number in counts.items() if number},
         findings=tuple(map(_public, examined.report.findings)),
         unchecked=examined.unchecked,
         parents=parents,
         format=name,
-        free_bytes=examined.free_bytes,
+        free_size=examined.free_size,
         virtual_size=examined.virtual_size,
     )
 

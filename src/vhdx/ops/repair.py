@@ -60,7 +60,7 @@ class RepairResult(NamedTuple):
     """What a repair did, or with ``dry_run`` would do, as sentences; empty if nothing was needed or possible.
 
     ``refused`` says why nothing was done where something was needed. ``concerned`` are the ranges of the disk
-    (bytes) whose contents are lost or doubtful, at most 1000 of them; they have ``concerned_bytes`` in all.
+    (bytes) whose contents are lost or doubtful, at most 1000 of them; they have ``concerned_size`` in all.
     ``before`` and ``left`` are what `check` finds before and afterwards.
     """
 
@@ -71,7 +71,7 @@ class RepairResult(NamedTuple):
     done: tuple[str, ...]
     refused: str | None
     concerned: tuple[DiskRange, ...]
-    concerned_bytes: int
+    concerned_size: int
     before: CheckResult
     left: CheckResult
     dry_run: bool
@@ -159,7 +159,7 @@ def staged_repair(
     found = examine(file, progress, seen=seen)
     before = result_of(name, found)
     doubtful = image_repair.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
-    result = _nothing_done(before)._replace(concerned=doubtful.ranges, concerned_bytes=doubtful.length)
+    result = _nothing_done(before)._replace(concerned=doubtful.ranges, concerned_size=doubtful.length)
     hint = _hint(found.report, accepted)
     gives_up = Remedy.ACCEPT_DATA_LOSS in accepted and has_lost_entries(found.report)
     if not gives_up and not any(rule.remedy in accepted for rule in found.report.counts):

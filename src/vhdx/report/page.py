@@ -136,8 +136,8 @@ def _file_sums(facts: Facts) -> Iterator[tuple[str, str, int]]:
     yield "structure", "structures", structures
     yield "data", "blocks", found.data_size
     if checked is not None:
-        yield "free", "free", checked.free_bytes
-        yield "leaked", "leaked: of nobody, and not zeros", checked.leaked_bytes
+        yield "free", "free", checked.free_size
+        yield "leaked", "leaked: of nobody, and not zeros", checked.leaked_size
 
 
 def rendered(template: str, **values: Any) -> str:
