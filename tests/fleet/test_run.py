@@ -64,7 +64,7 @@ def test_rows_say_what_the_library_says(estate: Estate, expected: list[Row]) -> 
             found.warnings,
             found.leaked_size,
         )
-        assert row["size"] == Path(row["path"]).stat().st_size
+        assert row["file_size"] == Path(row["path"]).stat().st_size
 
 
 def test_parents_come_first_and_orphans_are_told(estate: Estate, expected: list[Row]) -> None:

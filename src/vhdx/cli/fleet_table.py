@@ -34,7 +34,7 @@ _SHOWN = {
         _Shown("format", "format", -6),
         _Shown("disk_type", "type", -12),
         _Shown("virtual_size", "virtual size", 12, is_size=True),
-        _Shown("size", "file size", 10, is_size=True),
+        _Shown("file_size", "file size", 10, is_size=True),
         _Shown("log_state", "log", -5),
     ),
     "check": (
@@ -49,7 +49,7 @@ _SHOWN = {
         _Shown("compacted_size", "compacted", 10, is_size=True),
     ),
     "usage": (
-        _Shown("size", "file size", 10, is_size=True),
+        _Shown("file_size", "file size", 10, is_size=True),
         _Shown("file_system_used", "used", 10, is_size=True),
         _Shown("file_system_free", "free", 10, is_size=True),
         _Shown("given_back", "gives back", 10, is_size=True),

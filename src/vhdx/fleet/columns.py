@@ -31,7 +31,7 @@ COMMON = _columns(
     ("schema", "int64", "version of these columns"),
     ("verb", "string", "what was done"),
     ("path", "string", "the image; what of its name is no text as escapes, `\\xff`"),
-    ("size", "int64", "length of its file, bytes"),
+    ("file_size", "int64", "length of its file, bytes"),
     ("mtime_ns", "int64", "when its file was last changed, nanoseconds since 1970"),
     ("format", "string", "`vhdx`, `vhd` or `raw`"),
     ("disk_type", "string", "`dynamic`, `fixed` or `differencing`"),
