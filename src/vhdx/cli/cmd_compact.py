@@ -92,14 +92,14 @@ def compact(
     if as_json:
         print_json(done)
         return
-    for line in volume_lines(done.volumes):
+    for line in volume_lines(done.volumes) if discard_free else ():
         click.echo(printable(line))
     if is_verbose():
         print_rows(_rows(done), indent="  ")
     click.echo(f"{printable(image)}: {_closing(done, stopwatch)}")
     _print_hints(image, done)
     if _gained_nothing(done) and done.still_free_size is None and done.disk_type != "fixed":
-        _print_why(scan_zeros=scan_zeros, discard_free=discard_free)
+        _print_why(scan_zeros=scan_zeros, discard_free=discard_free, punch=punch)
     if done.disk_type == "fixed" and not punch:
         click.echo(
             "vhdx: a fixed image keeps its blocks; --punch gives the host back what is zeros", err=True
@@ -129,15 +129,15 @@ def _gained_nothing(done: CompactResult) -> bool:
     return done.file_size_after >= _HARDLY * done.file_size_before and not done.punched_size
 
 
-def _print_why(*, scan_zeros: bool, discard_free: bool) -> None:
+def _print_why(*, scan_zeros: bool, discard_free: bool, punch: bool) -> None:
     """Say why hardly anything was gained, and what has not been tried."""
     untried = (
         (discard_free, "--discard-free gives back what deleted files left"),
         (scan_zeros, "--scan-zeros finds blocks of zeros"),
-        (False, "--punch makes holes inside of blocks"),
+        (punch, "--punch makes holes inside of blocks"),
     )
     sentences = ", ".join(sentence for was_tried, sentence in untried if not was_tried)
-    click.echo(f"vhdx: every block of the file is in use; {sentences}", err=True)
+    click.echo("; ".join(filter(None, ("vhdx: every block of the file is in use", sentences))), err=True)
 
 
 def _print_hints(image: str, done: CompactResult) -> None:

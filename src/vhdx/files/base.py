@@ -8,6 +8,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from vhdx.text import brief
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -26,6 +28,7 @@ class Kind(StrEnum):
     BLOCK_DEVICE = "block device"
 
 
+@brief("name", "kind", "size")
 class Entry(NamedTuple):
     """A name in a directory and what it stands for.
 

@@ -41,6 +41,9 @@ class FileVolume:
         self.told: deque[str] = deque(maxlen=_MOST_TOLD)
         self.tell: Tell = tell or self.told.append
 
+    def __repr__(self) -> str:
+        return f"<{self.title} of {self._whole!r}>"
+
     @property
     def summary(self) -> FileSystemOn:
         """What it says of itself: where it stands, kind, label, UUID, size, state."""

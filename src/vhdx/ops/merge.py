@@ -21,6 +21,7 @@ from vhdx.ops.fold import fold, is_folded
 from vhdx.ops.rebase import relink
 from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.storage.file import (
+    GIVES_BACK,
     identity_of,
     is_named,
     open_for_reading,
@@ -30,7 +31,7 @@ from vhdx.storage.file import (
 )
 from vhdx.storage.publish import remove_file
 from vhdx.text import brief
-from vhdx.units import MIB, size_text
+from vhdx.units import MIB, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
@@ -232,7 +233,8 @@ def _refuse_without_space(disk: VhdxDisk, depth: int) -> None:
     if needed > free:
         raise OSError(
             errno.ENOSPC,
-            f"merging takes {size_text(needed)} more, the file system has {size_text(free)}",
+            f"merging takes {format_size(needed)} more, of which the file system has {format_size(free)}: "
+            f"nothing was merged; {GIVES_BACK}",
             target.name,
         )
 

@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.disk.open import format_of_name
 from vhdx.disk.parents import first_sentence, found_parent
 from vhdx.disk.places import is_named, policy_from
 from vhdx.disk.vhd import named_parent, names_of_parent
@@ -61,7 +62,7 @@ class TreeImage(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """A file that is an image, and cannot be opened."""
+    """A file that is an image, by its contents or its name, and cannot be opened."""
 
     path: str
     reason: str
@@ -100,6 +101,8 @@ def tree(directory: str | os.PathLike[str]) -> Tree:
             continue
         if member is not None:
             members[path] = member
+        elif os.path.isfile(path) and format_of_name(path) in ("vhdx", "vhd"):
+            unread.append(Unread(path, "it is named like an image and does not look like one"))
     return Tree(directory, tuple(_linked(members)), tuple(unread))
 
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+GIVES_BACK = "vhdx compact gives back what images keep for nothing"
+"""What is said of a host that is full."""
 ATTEMPTS = 16
 """How often a file is opened that was replaced before it was locked."""
 
@@ -340,8 +342,7 @@ class FileStorage:
             grown = max(0, taken - self.taken_when_opened)
             error.strerror = (
                 f"{error.strerror}: {format_size(wanted)} were wanted{there}, the file takes "
-                f"{format_size(taken)} ({format_size(grown)} more than when it was opened); vhdx compact "
-                "gives back what images keep for nothing"
+                f"{format_size(taken)} ({format_size(grown)} more than when it was opened); {GIVES_BACK}"
             )
         error.filename = self._name
         return error

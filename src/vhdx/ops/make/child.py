@@ -14,6 +14,7 @@ from vhdx.format import guids, locator
 from vhdx.format.metadata import USER_ITEMS_LIMIT
 from vhdx.ops.make.plan import Rounding, disk_size_from, plan_from
 from vhdx.storage.file import identity_of
+from vhdx.storage.stream import is_url
 from vhdx.storage.windows_paths import literal, plain
 from vhdx.text import command
 from vhdx.units import MIB
@@ -106,8 +107,10 @@ def locator_values(child: str, parent: Image) -> Iterator[tuple[str, str]]:
 
     Tells where the parent is from the child's directory, unless that is on another drive, an absolute path
     only where Windows has a name for it, and nothing else about the machine. Raises ValueError for names
-    that Windows cannot have.
+    that Windows cannot have, and for parents that are no files of this host.
     """
+    if is_url(parent.name):
+        raise ValueError(f"{parent.name} is elsewhere: a child names a file of this host as its parent")
     target = os.path.realpath(parent.name)
     relative = _relative(target, os.path.dirname(os.path.realpath(child)))
     if "\\" in relative and os.sep != "\\":

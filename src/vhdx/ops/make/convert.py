@@ -20,7 +20,7 @@ from vhdx.ops.make.source import stored_size
 from vhdx.ops.make.target import target_for
 from vhdx.storage.file import telling_if_full
 from vhdx.text import brief
-from vhdx.units import MIB, size_text
+from vhdx.units import MIB, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -254,13 +254,17 @@ def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress |
     return done
 
 
+def _written_text(written: int, fate: str) -> str:
+    return f"{format_size(written)} had been written, {fate}" if written else "nothing had been written"
+
+
 def _copy(source: Source, writing: Writing, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
     written = started = done = 0
-    fate = ", which is not the whole disk" if writing.storage is None else ", and went with the new file"
+    fate = "which is not the whole disk" if writing.storage is None else "and went with the new file"
     total = None if progress is None else stored_size(source)
     with (
-        telling_if_full(lambda: f"{size_text(written)} had been written{fate}"),
+        telling_if_full(lambda: _written_text(written, fate)),
         pieces_of(source) as pieces,
     ):
         for offset, data, runs in pieces:
