@@ -22,12 +22,13 @@ class Address(NamedTuple):
 
 
 PIPE = Address("pipe")
-DEVICE = Address("device")
+DEVICE = Address("block device")
 FILE = Address("file")
-_NBD = Address(
-    "NBD server",
-    unread="NBD servers are not read yet: nbdcopy URI - | vhdx convert -f raw - TARGET",
-    unwritten="NBD servers are not written yet: vhdx convert -O raw SOURCE - | nbdcopy - URI",
+EXPORT = Address("NBD export")
+_ENCRYPTED = Address(
+    "NBD server behind TLS",
+    unread="TLS is not spoken to NBD servers: nbdcopy URI - | vhdx convert -f raw - TARGET",
+    unwritten="TLS is not spoken to NBD servers: vhdx convert -O raw SOURCE - | nbdcopy - URI",
 )
 _WEB = Address("web server", unwritten="web servers are only read: write a file, and upload that")
 _STORE = Address(
@@ -36,8 +37,10 @@ _STORE = Address(
 )
 _ELSEWHERE = Address("URL", unwritten="URLs of this kind are only read: write a file, and upload that")
 SCHEMES = {
-    "nbd": _NBD,
-    "nbd+unix": _NBD,
+    "nbd": EXPORT,
+    "nbd+unix": EXPORT,
+    "nbds": _ENCRYPTED,
+    "nbds+unix": _ENCRYPTED,
     "http": _WEB,
     "https": _WEB,
     "s3": _STORE,

@@ -103,8 +103,8 @@ def convert(
     ``clone`` shares the space of what is stored where source and target are files of one file system that
     can (XFS, btrfs and others): nothing is read then, and zeros that are stored stay stored; ``"never"``
     does not, ``"always"`` raises ValueError where it cannot. ``target`` may be a block device of Linux that
-    nobody uses, with ``overwrite``: it gets the disk itself if that fits, zeros included, and the backup of
-    a GPT at its end. ``verify`` reads it back and compares. ``state`` is a map file, as GNU ddrescue has
+    nobody uses, or the ``nbd://`` URI of an export, with ``overwrite``: it gets the disk itself if that fits,
+    zeros included, and the backup of a GPT at its end. ``verify`` reads it back and compares. ``state`` is a map file, as GNU ddrescue has
     them, of a conversion to a raw target with ``salvage``: the target is written in its place, and a later
     call goes on where this one was broken off.
     ``carve_to`` is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX to be salvaged
