@@ -233,11 +233,11 @@ def open_any(
 ) -> Disk:
     """Open a VHDX or a VHD, fixed, dynamic or differencing, or a raw disk, to read it or to write to it.
 
-    ``file`` is a path, the URL of a file elsewhere (``https://…``, ``s3://…``; with the extra
-    `vhdx[remote]`) or of a disk that an NBD server has (``nbd://…``), or any seekable binary file object,
-    which stays open when the disk is closed; all but paths are only read. ``image_format`` is ``"vhdx"``, ``"vhd"`` or ``"raw"``; None tells it by
-    contents and name, without guessing: what could be two things raises ValueError, and a file object is
-    raw only if that is said.
+    ``file`` is a path, the URL of a file elsewhere (``https://…``, ``s3://…``; with the extra `vhdx[remote]`)
+    or of a disk that an NBD server has (``nbd://…``), or any seekable binary file object, which stays open
+    when the disk is closed; all but paths are only read. ``image_format`` is ``"vhdx"``, ``"vhd"`` or
+    ``"raw"``; None tells it by contents and name, without guessing: what could be two things raises
+    ValueError, and a file object is raw only if that is said.
 
     With mode ``"r"`` nothing is written, also not for an image whose log is dirty: that is replayed in
     memory. With ``"r+"``, which VHDs have not, nothing is written before the first change; then a dirty log
