@@ -16,6 +16,7 @@ from vhdx.cli.options import (
     TARGET,
     File,
     chain_options,
+    clone_option,
     force_option,
     force_share_option,
     image_options,
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
     from vhdx.disk.open import Format
     from vhdx.ops.make.carve import CarvedBlock
-    from vhdx.ops.make.cloning import Clone
     from vhdx.ops.make.convert import ConvertResult
+    from vhdx.storage.sharing import Clone
 
 
 @click.command()
@@ -57,13 +58,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Do not wait for the host's disk: after a loss of power TARGET may not be whole.",
 )
-@click.option(
-    "--clone",
-    type=click.Choice(["auto", "never", "always"]),
-    default="auto",
-    show_default=True,
-    help="Share space with SOURCE where the file system can; then nothing is looked through for zeros.",
-)
+@clone_option
 @click.option("--verify", is_flag=True, help="Read a block device or an export back, and compare.")
 @click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."

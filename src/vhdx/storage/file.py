@@ -139,6 +139,11 @@ class FileStorage:
         """Device and inode: equal for two names of one file."""
         return host.identity_of(self._descriptor)
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether it gets no holes."""
+        return self._is_dense
+
     def follow_wishes(self) -> None:
         """Make no holes from now on if `vhdx.storage.sparse` says so: what grows is filled up."""
         self._is_dense = is_without_holes(self.identity()[0], partial(host.is_ntfs, self._descriptor))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.free_space import VolumeSelection
 from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.carving import Carving, damaged_image
-from vhdx.ops.make.cloning import NOT_SHARED, SHARED, can_be_tried
+from vhdx.ops.make.cloning import SHARED, can_be_tried
 from vhdx.ops.make.cloning import clone as share
 from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.ops.make.destination import FileDestination, destination_of
@@ -19,6 +19,7 @@ from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import stored_size
 from vhdx.ops.make.target import target_for
 from vhdx.storage.file import telling_if_full
+from vhdx.storage.sharing import NOT_SHARED
 from vhdx.text import brief
 from vhdx.units import MIB, size_text
 
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from vhdx.extents import Doubt
     from vhdx.known import KnownDisk
     from vhdx.ops.make.carve import CarvedBlock
-    from vhdx.ops.make.cloning import Clone, Cloned
+    from vhdx.ops.make.cloning import Cloned
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.writing import Destination, Writing
     from vhdx.progress import Progress
+    from vhdx.storage.sharing import Clone
 
 _WRITE_BACK_EVERY = 32 * MIB
 
