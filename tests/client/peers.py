@@ -38,13 +38,18 @@ def qemu_nbd(folder: Path, *arguments: str | Path) -> Iterator[str]:
 def _running(line: list[str], place: Path) -> Iterator[None]:
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
     try:
-        while not place.exists():
+        while not _listens(place):
             assert process.poll() is None, line
             time.sleep(0.005)
         yield
     finally:
         process.terminate()
         process.wait(20)
+
+
+def _listens(place: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(place)) == 0
 
 
 @contextlib.contextmanager
