@@ -245,6 +245,8 @@ def test_places_that_are_not_written_say_so(folder: Path, place: str, words: str
     done = run("convert", folder / "a.vhdx", place)
     assert (done.code, words in done.sentence) == (USAGE, True)
     assert run("convert", folder / "a.vhdx", "https://h/x.vhdx").code == USAGE
+    for verb in ("dump", "log", "tree"):
+        assert "reads files of this host only" in run(verb, place).sentence
     for line in (["create", place, "1M"], ["merge", place]):
         refused = run(*line)
         assert (refused.code, "only files of this host" in refused.err) == (USAGE, True)
