@@ -53,15 +53,20 @@ def _listens(place: Path) -> bool:
 
 
 @contextlib.contextmanager
-def listening(folder: Path, serve: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Serve one client after the other by a function; the URI."""
-    place = folder / f"{len(list(folder.iterdir()))}.sock"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(place))
+def listening(folder: Path | None, serve: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Serve one client after the other by a function; the URI. Without a folder by TCP."""
+    with socket.socket(socket.AF_INET if folder is None else socket.AF_UNIX) as listener:
+        if folder is None:
+            listener.bind(("127.0.0.1", 0))
+            uri = f"nbd://127.0.0.1:{listener.getsockname()[1]}/disk"
+        else:
+            place = folder / f"{len(list(folder.iterdir()))}.sock"
+            listener.bind(str(place))
+            uri = f"nbd+unix:///disk?socket={place}"
         listener.listen()
         thread = threading.Thread(target=_accept, args=(listener, serve), daemon=True)
         thread.start()
-        yield f"nbd+unix:///disk?socket={place}"
+        yield uri
         listener.shutdown(socket.SHUT_RDWR)
         thread.join(20)
 

@@ -145,6 +145,22 @@ def test_a_larger_export(tmp_path: Path) -> None:
     subprocess.run(["sgdisk", "--verify", str(tmp_path / "b.raw")], check=True, stdout=subprocess.PIPE)
 
 
+@pytest.mark.parametrize("size", [300, MIB + 1, 5 * MIB + 300])
+def test_odd_sizes(tmp_path: Path, size: int) -> None:
+    """What is no whole sector is filled up, as that of a flat file is."""
+    content = (b"odd" * size)[:size]
+    (tmp_path / "a.raw").write_bytes(content)
+    (tmp_path / "b.raw").write_bytes(OLD[:size])
+    with (
+        nbdkit(tmp_path, "file", tmp_path / "a.raw") as source,
+        nbdkit(tmp_path, "file", tmp_path / "b.raw") as target,
+    ):
+        vhdx.convert(source, target, overwrite=True, verify=True)
+        with vhdx.open(source) as disk:
+            assert disk.pread(disk.size, 0) == content.ljust(-(-size // 512) * 512, b"\0")
+    assert (tmp_path / "b.raw").read_bytes() == content
+
+
 def test_errors_of_a_server(tmp_path: Path) -> None:
     """In its words, with the host's number; what was broken off shows no table."""
     raw = write_raw(tmp_path / "a.raw", SIZE, PIECES)

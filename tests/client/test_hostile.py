@@ -191,6 +191,16 @@ def test_a_server_that_falls_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         open_export(uri)
 
 
+def test_by_tcp() -> None:
+    """Of a server that is right."""
+    server = Scripted(answers={READ: replying(data), STATUS: runs((MIB, 0))})
+    with listening(None, server) as uri, vhdx.open(uri) as disk:
+        assert disk.pread(2 * 4096, 4096) == b"\5" * 8192
+        assert (disk.size, disk.chain) == (MIB, (uri,))
+    with pytest.raises(OSError, match="no NBD server answers"):
+        open_export(uri)
+
+
 def test_being_idle_is_no_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.01)
     with listening(tmp_path, Scripted(answers={READ: replying(data)})) as uri:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from vhdx.client.address import parsed
 from vhdx.client.ahead import REQUEST_SIZE, ReadAhead
-from vhdx.client.connection import Connection
+from vhdx.client.connection import MOST_UNDER_WAY, Connection
 from vhdx.client.replies import RUN, Request
 from vhdx.pieces import pieces
 from vhdx.storage.base import ZEROS, ended_early
@@ -158,7 +158,7 @@ class ExportStorage:
             self._ahead.forget()
             if any(other.offset < request.end and request.offset < other.end for other in self._changes):
                 self._settle()
-            while self._changes and self._changes[0].is_done:
+            while self._changes and (self._changes[0].is_done or len(self._changes) >= MOST_UNDER_WAY):
                 self._wait_for_first()
             self._changes.append(self._connection.begin(request, payload, flags))
 
