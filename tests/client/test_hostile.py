@@ -201,13 +201,29 @@ def test_by_tcp() -> None:
         open_export(uri)
 
 
-def test_being_idle_is_no_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection, "PATIENCE_SECONDS", 0.01)
-    with listening(tmp_path, Scripted(answers={READ: replying(data)})) as uri:
-        storage = open_export(uri)
-        threading.Event().wait(0.05)
-        assert storage.read(3, 0) == b"\5" * 3
-        storage.close()
+class Idle:
+    """A socket on which nothing comes for a while, and then everything."""
+
+    def __init__(self) -> None:
+        self.silent = 3
+
+    def recv_into(self, view: memoryview) -> int:
+        if self.silent:
+            self.silent -= 1
+            raise TimeoutError
+        view[:] = b"\5" * len(view)
+        return len(view)
+
+
+def test_being_idle_is_no_silence() -> None:
+    """As long as nothing is asked."""
+    idle: Any = connection.Connection.__new__(connection.Connection)
+    idle._socket, idle._pending, buffer = Idle(), {}, bytearray(3)
+    idle._receive_into(memoryview(buffer))
+    assert buffer == b"\5" * 3
+    idle._socket, idle._pending = Idle(), {1: None}
+    with pytest.raises(TimeoutError):
+        idle._receive_into(memoryview(buffer))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
