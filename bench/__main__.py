@@ -21,6 +21,8 @@ SUBJECTS = (
     "reads",
     "conversion",
     "clones",
+    "piped",
+    "increments",
     "huge",
     "start",
     "writes",

@@ -12,6 +12,7 @@ from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
     TARGET,
     chain_options,
+    clone_option,
     json_option,
     parent_policy,
     selection,
@@ -24,6 +25,7 @@ from vhdx.text import command, printable
 
 if TYPE_CHECKING:
     from vhdx.ops.compact import CompactResult
+    from vhdx.storage.sharing import Clone
 
 _HARDLY = 0.99
 """What share of its length a file has to have kept for the reason to be told."""
@@ -43,6 +45,7 @@ _HARDLY = 0.99
 @json_option
 @verbose_option
 @sparse_option
+@clone_option
 def compact(
     image: str,
     *,
@@ -56,6 +59,7 @@ def compact(
     dry_run: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
+    clone: Clone,
     as_json: bool,
 ) -> None:
     """Make the file of IMAGE as small as its contents need.
@@ -87,6 +91,7 @@ def compact(
             discard_free=discard_free,
             volumes=chosen,
             parents=policy,
+            clone=clone,
             progress=progress,
         )
     if as_json:

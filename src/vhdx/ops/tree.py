@@ -16,7 +16,7 @@ from vhdx.format.locator import RELATIVE_PATH
 from vhdx.image import image, metadata
 from vhdx.image.vhd import VhdImage
 from vhdx.image.vhd_load import has_sound_footer
-from vhdx.storage.file import open_for_reading
+from vhdx.storage.file import open_for_reading, refuse_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -91,6 +91,7 @@ def tree(directory: str | os.PathLike[str]) -> Tree:
     Links to directories are not followed. Raises OSError if the directory cannot be listed.
     """
     directory = os.fspath(directory)
+    refuse_elsewhere(directory)
     members: dict[str, Member] = {}
     unread: list[Unread] = []
     for path in _files(directory):
