@@ -2,15 +2,19 @@
 
 The resource fork and Finder's information are attributes, as on macOS; all are called ``user.``, as ``osx.``
 is nothing that other file systems take. Names compare as they are written, also where the volume would not.
+Files that macOS compressed are shown as what they were. Hard links of directories, which libfshfs takes for
+empty files, are the directories: `hfs_catalogue` says which.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind, kind_of_mode
+from vhdx.files.hfs_catalogue import Catalogue
 from vhdx.files.libyal import LibyalTree
 
 if TYPE_CHECKING:
@@ -21,9 +25,14 @@ if TYPE_CHECKING:
 
 _EPOCH = 2_082_844_800
 """Seconds from 1904 to 1970."""
-_OWN = ("\0\0\0\0HFS+ Private Data", ".HFS+ Private Directory Data\r")
-"""Directories of the root in which it keeps what has several names."""
+_LINKED_DIRECTORIES = ".HFS+ Private Directory Data\r"
+_OWN = ("\u2400\u2400\u2400\u2400HFS+ Private Data", _LINKED_DIRECTORIES)
+"""Directories of the root in which it keeps what has several names, NUL as libfshfs writes it."""
 _COMPRESSION = "com.apple.decmpfs"
+_COMPRESSION_HEADER = 16
+_IN_RESOURCES = (4, 8, 10, 12)
+"""How what is compressed in the resource fork is compressed."""
+_ELSEWHERE = 5
 _RESOURCES = "user.com.apple.ResourceFork"
 _LONGEST_VALUE = 64 << 10
 
@@ -41,7 +50,7 @@ class HfsTree(LibyalTree):
             name,
             kind,
             handle.get_size() if is_sized else 0,
-            handle.get_link_identifier() or handle.get_identifier(),
+            handle.get_identifier(),
             1 if kind is Kind.DIRECTORY else handle.get_number_of_links() or 1,
             mode & 0o7777 if mode else None,
             handle.get_owner_identifier() if mode else None,
@@ -62,7 +71,35 @@ class HfsTree(LibyalTree):
     def entries(self, directory: Entry) -> Iterator[Entry]:
         """What is in a directory, without the file system's own directories."""
         is_root = directory.identity == self.root.identity
-        return (entry for entry in super().entries(directory) if not is_root or entry.name not in _OWN)
+        with self.asking(f"the directory {directory.name!r}"):
+            links = self._catalogue.directory_links(directory.identity) if self._catalogue else {}
+        for entry in super().entries(directory):
+            linked = links.get(entry.identity)
+            found = entry if linked is None else self._linked(entry.name, linked)
+            if found is not None and not (is_root and entry.name in _OWN):
+                yield found
+
+    @cached_property
+    def _catalogue(self) -> Catalogue | None:
+        """What tells hard links of directories; None where there are none."""
+        linked = self.volume.get_file_entry_by_path(f"/{_LINKED_DIRECTORIES}")
+        return Catalogue(self) if linked and linked.get_number_of_sub_file_entries() else None
+
+    def _linked(self, name: str, number: int) -> Entry | None:
+        """The directory that a hard link leads to; None where it cannot be had, which is told."""
+        try:
+            with self.asking(f"the directory {name!r}"):
+                return self.entry(self.volume.get_file_entry_by_identifier(number), name)
+        except FileSystemError as error:
+            self.tell(str(error))
+            return None
+
+    def content_handle(self, entry: Entry, stream: str | None) -> Any:
+        """The file. Refuses what is kept elsewhere, which libfshfs takes for zeros."""
+        handle = super().content_handle(entry, stream)
+        if _compression(handle) == _ELSEWHERE:
+            raise FileSystemError(f"the contents of {entry.name!r} are kept elsewhere by macOS (decmpfs 5)")
+        return handle
 
     def has_holes(self, entry: Entry) -> bool:  # noqa: ARG002  as of other trees
         """Never: files are stored in full, or compressed."""
@@ -80,7 +117,7 @@ class HfsTree(LibyalTree):
                 )
                 if each.name != _COMPRESSION
             ]
-            if entry.kind is Kind.FILE and handle.has_resource_fork():
+            if entry.kind is Kind.FILE and handle.has_resource_fork() and not _is_in_resources(handle):
                 found.append((_RESOURCES, handle.get_resource_fork()))
         for name, value in found:
             with self.asking(f"the attribute {name} of {entry.name!r}"):
@@ -90,6 +127,19 @@ class HfsTree(LibyalTree):
                 self.tell(f"attribute {name} of {entry.name!r} has {size} bytes, too many for an attribute")
             else:
                 yield name, data
+
+
+def _compression(handle: Any) -> int:
+    """How a file is compressed, 0 if it is not."""
+    if not handle.has_extended_attribute_by_name(_COMPRESSION):
+        return 0
+    value = handle.get_extended_attribute_by_name(_COMPRESSION).read_buffer_at_offset(_COMPRESSION_HEADER, 0)
+    return int.from_bytes(value[4:8], "little")
+
+
+def _is_in_resources(handle: Any) -> bool:
+    """Whether the resource fork is a file's compressed contents, and none of its own."""
+    return _compression(handle) in _IN_RESOURCES
 
 
 def _is_directory(handle: Any) -> bool:
