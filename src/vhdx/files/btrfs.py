@@ -9,7 +9,7 @@ looked at.
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind, kind_of_mode
@@ -19,6 +19,10 @@ from vhdx.filesystems.btrfs_tree import checksum_fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
+
+    from dissect.btrfs.btrfs import Btrfs, INode
+    from dissect.btrfs.stream import Extent
 
     from vhdx.files.base import Content, Tell
     from vhdx.files.source import VolumeSource
@@ -41,15 +45,15 @@ class BtrfsTree(LibraryTree):
     failures = (Exception,)
     """Its reader is written in Python: a damaged structure may end in any error of that."""
 
-    def __init__(self, library: Any, source: VolumeSource, tell: Tell) -> None:
+    def __init__(self, library: ModuleType, source: VolumeSource, tell: Tell) -> None:
         super().__init__(source, tell)
         with self.asking("the file system"):
-            self._opened = _checking(library)(source)
+            self._opened = _checking(library.Btrfs)(source)
             self.root = self._entry("", self._opened.open_subvolume(_WHOLE_TREE).root)
 
     def entries(self, directory: Entry) -> Iterator[Entry]:
         """What is in a directory; what cannot be read is told and left out."""
-        handle = directory.handle
+        handle: INode | None = directory.handle
         if handle is None:
             return
         what = f"the directory {directory.name!r}"
@@ -68,7 +72,7 @@ class BtrfsTree(LibraryTree):
                 continue
             yield from found
 
-    def _listed(self, handle: Any, item: _Item) -> Entry:
+    def _listed(self, handle: INode, item: _Item) -> Entry:
         """What an entry of a directory stands for."""
         name = item.name.decode("utf-8", "surrogateescape")
         if item.type == _INODE_KEY:
@@ -80,7 +84,7 @@ class BtrfsTree(LibraryTree):
         number = handle.subvolume.objectid << _SUBVOLUME_SHIFT | _ELSEWHERE | item.object
         return Entry(name, Kind.DIRECTORY, 0, number, 1, 0o755, 0, 0)
 
-    def _is_at_home(self, handle: Any, item: _Item) -> bool:
+    def _is_at_home(self, handle: INode, item: _Item) -> bool:
         """Whether a subvolume knows of this entry; those in snapshots and of what is deleted it does not."""
         try:
             _, data = self._opened._root_tree.find(  # noqa: SLF001  nothing public tells
@@ -99,7 +103,7 @@ class BtrfsTree(LibraryTree):
 
     def attributes(self, entry: Entry) -> Iterator[tuple[str, bytes]]:
         """The extended attributes."""
-        handle = entry.handle
+        handle: INode | None = entry.handle
         if handle is None:
             return
         with self.asking(f"the attributes of {entry.name!r}"):
@@ -112,7 +116,7 @@ class BtrfsTree(LibraryTree):
             ]
         yield from found
 
-    def _entry(self, name: str, handle: Any) -> Entry:
+    def _entry(self, name: str, handle: INode) -> Entry:
         inode = handle.inode
         kind = kind_of_mode(inode.mode)
         if kind is None:
@@ -142,7 +146,8 @@ class _BtrfsContent:
 
     def __init__(self, tree: BtrfsTree, entry: Entry) -> None:
         self._tree, self._entry = tree, entry
-        self._file = entry.handle.open()
+        handle: INode = entry.handle
+        self._file = handle.open()
         self.size = entry.size
 
     def pread(self, length: int, offset: int) -> bytes:
@@ -150,7 +155,7 @@ class _BtrfsContent:
         wanted = max(0, min(length, self.size - offset))
         with self._tree.asking(f"the file {self._entry.name!r}"):
             self._file.seek(offset)
-            data: bytes = self._file.read(wanted)
+            data = self._file.read(wanted)
         if len(data) != wanted:
             raise FileSystemError(
                 f"the file {self._entry.name!r} ends at {offset + len(data)}, before its size"
@@ -166,7 +171,7 @@ class _BtrfsContent:
         yield from joined(self._runs(), self.size)
 
     def _runs(self) -> Iterator[tuple[int, int]]:
-        extents = getattr(self._file, "extents", None)
+        extents: list[Extent] | None = getattr(self._file, "extents", None)
         if extents is None:  # in the inode's own leaf
             yield 0, self.size
             return
@@ -198,13 +203,13 @@ def _items(data: bytes) -> Iterator[_Item]:
         yield _Item(data[start : start + name_length], data[start + name_length : position], type_, object_)
 
 
-def _checking(library: Any) -> Any:
+def _checking(base: type[Btrfs]) -> type[Btrfs]:
     """The library's class, that believes no node whose checksum or level is wrong.
 
     It checks neither itself: it would go round for ever in a tree that leads back into itself.
     """
 
-    class Checking(library.Btrfs):  # type: ignore[misc]  # the library is only known when it is there
+    class Checking(base):  # type: ignore[misc, valid-type]  # which is known when it is there
         def _read_node(self, address: int) -> bytes:
             node: bytes = super()._read_node(address)
             if len(node) != self.node_size or not checksum_fits(node, self.sb.csum_type):
@@ -222,6 +227,6 @@ def _checking(library: Any) -> Any:
     return Checking
 
 
-def open_tree(library: Any, source: VolumeSource, tell: Tell) -> BtrfsTree:
+def open_tree(library: ModuleType, source: VolumeSource, tell: Tell) -> BtrfsTree:
     """The tree of a btrfs."""
     return BtrfsTree(library, source, tell)

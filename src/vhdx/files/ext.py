@@ -8,7 +8,7 @@ are full of contents, are told and left out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vhdx.errors import FileSystemError
 from vhdx.files.acl import from_ext
@@ -24,6 +24,9 @@ from vhdx.filesystems.ext_superblock import Superblock, read_superblock, require
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
+
+    import pyfsext
 
     from vhdx.files.base import Content, Entry, Tell
     from vhdx.files.ext_names import Name
@@ -34,18 +37,18 @@ _LISTS = frozenset({"system.posix_acl_access", "system.posix_acl_default"})
 _LONGEST_DIRECTORY = 256 << 20
 
 
-class ExtTree(PosixTree):
+class ExtTree(PosixTree["pyfsext.volume", "pyfsext.file_entry"]):
     """Files of an ext2, ext3 or ext4."""
 
     reads_by_extents = True
 
-    def __init__(self, library: Any, source: VolumeSource, tell: Tell) -> None:
+    def __init__(self, volume: pyfsext.volume, source: VolumeSource, tell: Tell) -> None:
         superblock = _superblock(source.pread, source.get_size())
         self._superblock = superblock
         self._inodes = Inodes(source.pread, superblock)
-        super().__init__(library, source, tell)
+        super().__init__(volume, source, tell)
 
-    def handle_of(self, entry: Entry) -> Any:
+    def handle_of(self, entry: Entry) -> pyfsext.file_entry:
         """The object of libfsext, made when it is needed."""
         return entry.handle or self.volume.get_file_entry_by_inode(entry.identity)
 
@@ -113,7 +116,7 @@ class ExtTree(PosixTree):
                     yield block
             left = max(0, left - length)
 
-    def _extents(self, handle: Any) -> Iterator[tuple[int, int, int]]:
+    def _extents(self, handle: pyfsext.file_entry) -> Iterator[tuple[int, int, int]]:
         return (handle.get_extent(index) for index in range(handle.get_number_of_extents()))
 
     def content(self, entry: Entry, stream: str | None = None) -> Content:
@@ -148,8 +151,7 @@ class ExtTree(PosixTree):
 
     def _value(self, holder: int, size: int) -> bytes:
         """A value that has an inode of its own."""
-        found: bytes = self.volume.get_file_entry_by_inode(holder).read_buffer_at_offset(size, 0)
-        return found
+        return self.volume.get_file_entry_by_inode(holder).read_buffer_at_offset(size, 0)
 
 
 def _superblock(read: Read, size: int) -> Superblock:
@@ -174,6 +176,6 @@ def prepared(read: Read, size: int, tell: Tell) -> Read:
         return read
 
 
-def open_tree(library: Any, source: VolumeSource, tell: Tell) -> ExtTree:
+def open_tree(library: ModuleType, source: VolumeSource, tell: Tell) -> ExtTree:
     """The tree of an ext2, ext3 or ext4."""
-    return ExtTree(library, source, tell)
+    return ExtTree(library.volume(), source, tell)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind, kind_of_mode
@@ -19,9 +19,15 @@ from vhdx.files.libyal import LibyalTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
+
+    import pyfshfs
 
     from vhdx.files.base import Tell
+    from vhdx.files.handles import Readable
     from vhdx.files.source import VolumeSource
+
+    _Value = pyfshfs.extended_attribute | pyfshfs.data_stream
 
 _EPOCH = 2_082_844_800
 """Seconds from 1904 to 1970."""
@@ -37,10 +43,10 @@ _RESOURCES = "user.com.apple.ResourceFork"
 _LONGEST_VALUE = 64 << 10
 
 
-class HfsTree(LibyalTree):
+class HfsTree(LibyalTree["pyfshfs.volume", "pyfshfs.file_entry"]):
     """Files of an HFS+ or HFSX."""
 
-    def entry(self, handle: Any, name: str) -> Entry:
+    def entry(self, handle: pyfshfs.file_entry, name: str) -> Entry:
         """A record of the catalogue as an entry."""
         mode = handle.get_file_mode() or 0
         kind = kind_of_mode(mode) or (Kind.DIRECTORY if _is_directory(handle) else Kind.FILE)
@@ -64,7 +70,7 @@ class HfsTree(LibyalTree):
             handle,
         )
 
-    def name_of(self, handle: Any, directory: Entry) -> str:
+    def name_of(self, handle: pyfshfs.file_entry, directory: Entry) -> str:
         """The name with composed characters and, as POSIX sees it, a colon for each slash."""
         return unicodedata.normalize("NFC", super().name_of(handle, directory)).replace("/", ":")
 
@@ -94,10 +100,10 @@ class HfsTree(LibyalTree):
             self.tell(str(error))
             return None
 
-    def content_handle(self, entry: Entry, stream: str | None) -> Any:
+    def content_handle(self, entry: Entry, stream: str | None) -> Readable:
         """The file. Refuses what is kept elsewhere, which libfshfs takes for zeros."""
         handle = super().content_handle(entry, stream)
-        if _compression(handle) == _ELSEWHERE:
+        if _compression(self.handle_of(entry)) == _ELSEWHERE:
             raise FileSystemError(f"the contents of {entry.name!r} are kept elsewhere by macOS (decmpfs 5)")
         return handle
 
@@ -107,9 +113,9 @@ class HfsTree(LibyalTree):
 
     def attributes(self, entry: Entry) -> Iterator[tuple[str, bytes]]:
         """The extended attributes and the resource fork; too long ones are told."""
-        handle = entry.handle
+        handle = self.handle_of(entry)
         with self.asking(f"the attributes of {entry.name!r}"):
-            found = [
+            found: list[tuple[str, _Value]] = [
                 (f"user.{each.name}", each)
                 for each in (
                     handle.get_extended_attribute(index)
@@ -129,7 +135,7 @@ class HfsTree(LibyalTree):
                 yield name, data
 
 
-def _compression(handle: Any) -> int:
+def _compression(handle: pyfshfs.file_entry) -> int:
     """How a file is compressed, 0 if it is not."""
     if not handle.has_extended_attribute_by_name(_COMPRESSION):
         return 0
@@ -137,12 +143,12 @@ def _compression(handle: Any) -> int:
     return int.from_bytes(value[4:8], "little")
 
 
-def _is_in_resources(handle: Any) -> bool:
+def _is_in_resources(handle: pyfshfs.file_entry) -> bool:
     """Whether the resource fork is a file's compressed contents, and none of its own."""
     return _compression(handle) in _IN_RESOURCES
 
 
-def _is_directory(handle: Any) -> bool:
+def _is_directory(handle: pyfshfs.file_entry) -> bool:
     """Of what keeps no mode: directories have no data, not even none."""
     try:
         handle.get_number_of_extents()
@@ -159,9 +165,9 @@ def _nanoseconds(stamp: int | None) -> int | None:
     return None if not stamp else (stamp - _EPOCH) * 10**9
 
 
-def open_tree(library: Any, source: VolumeSource, tell: Tell) -> HfsTree:
+def open_tree(library: ModuleType, source: VolumeSource, tell: Tell) -> HfsTree:
     """The tree of an HFS+ or HFSX. Raises FileSystemError."""
-    tree = HfsTree(library, source, tell)
+    tree = HfsTree(library.volume(), source, tell)
     if not tree.root.is_directory:
         raise FileSystemError("its root is no directory")
     return tree

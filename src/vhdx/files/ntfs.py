@@ -19,8 +19,12 @@ from vhdx.filesystems.ntfs_volume import Value, Volume
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
+
+    import pyfsntfs
 
     from vhdx.files.base import Tell
+    from vhdx.files.handles import Readable
     from vhdx.files.libyal import LibyalContent
     from vhdx.files.placed import Place
     from vhdx.files.source import VolumeSource
@@ -42,18 +46,18 @@ _LONGEST_VALUE = 64 << 10
 _WORTH_A_LOOK = 1 << 20
 
 
-class NtfsTree(LibyalTree):
+class NtfsTree(LibyalTree["pyfsntfs.volume", "pyfsntfs.file_entry"]):
     """Files of an NTFS; its own, whose names begin with ``$``, are left out."""
 
     is_windows = True
 
-    def __init__(self, library: Any, source: VolumeSource, tell: Tell) -> None:
+    def __init__(self, volume: pyfsntfs.volume, source: VolumeSource, tell: Tell) -> None:
         boot = boot_of(source.pread(BOOT_LENGTH, 0))
         if boot is None:
             raise FileSystemError("its boot sector makes no sense")
         self._boot = boot
         self._records: Volume | None = None
-        super().__init__(library, source, tell)
+        super().__init__(volume, source, tell)
 
     def entries(self, directory: Entry) -> Iterator[Entry]:
         """What is in a directory, without the file system's own files."""
@@ -61,7 +65,7 @@ class NtfsTree(LibyalTree):
             if entry.identity >= _FIRST_OF_USERS or directory.identity != _ROOT:
                 yield entry
 
-    def entry(self, handle: Any, name: str) -> Entry:
+    def entry(self, handle: pyfsntfs.file_entry, name: str) -> Entry:
         """A file record as an entry."""
         flags = handle.get_file_attribute_flags()
         number = handle.get_file_reference() & _NUMBER
@@ -86,15 +90,16 @@ class NtfsTree(LibyalTree):
             handle=_Kept(handle, flags, reparse),
         )
 
-    def handle_of(self, entry: Entry) -> Any:
+    def handle_of(self, entry: Entry) -> pyfsntfs.file_entry:
         """The object of libfsntfs."""
-        return entry.handle.record
+        kept: _Kept = entry.handle
+        return kept.record
 
     def has_holes(self, entry: Entry) -> bool:
         """Not where units are compressed: what their extents leave out is the part that was saved."""
         return not entry.handle.flags & _COMPRESSED and entry.handle.reparse.tag != WOF
 
-    def content_handle(self, entry: Entry, stream: str | None) -> Any:
+    def content_handle(self, entry: Entry, stream: str | None) -> Readable:
         """The file or one of its streams. Refuses what is encrypted, or kept elsewhere."""
         kept: _Kept = entry.handle
         if kept.flags & _ENCRYPTED:
@@ -122,7 +127,7 @@ class NtfsTree(LibyalTree):
             return any(stream.read(stream.length, 0)) or not stream.length
         return sum(length for place, length in stream.places() if place is not None) >= stream.length
 
-    def places(self, content: LibyalContent) -> list[Place] | None:
+    def places(self, content: LibyalContent[Any, Any]) -> list[Place] | None:
         """Where the clusters of a file stand, if they hold its bytes as they are: that is read at once.
 
         libfsntfs reads all in pieces through a cache of its own. Small files are not worth another look.
@@ -142,7 +147,7 @@ class NtfsTree(LibyalTree):
         """The names of its alternate streams, without the one that is its compressed contents."""
         own = _COMPRESSED_BY_WOF if entry.handle.reparse.tag == WOF else None
         with self.asking(f"the streams of {entry.name!r}"):
-            names = [each.get_name() for each in entry.handle.record.alternate_data_streams]
+            names = [each.get_name() for each in self.handle_of(entry).alternate_data_streams]
         return tuple(name for name in names if name != own)
 
     def attributes(self, entry: Entry) -> Iterator[tuple[str, bytes]]:
@@ -156,7 +161,7 @@ class NtfsTree(LibyalTree):
             else:
                 yield f"user.{name}", content.pread(content.size, 0)
 
-    def _links(self, handle: Any, number: int) -> int:
+    def _links(self, handle: pyfsntfs.file_entry, number: int) -> int:
         """How many names it has; those that are only for DOS, which libfsntfs does not tell, do not count."""
         kinds = (handle.get_attribute(index) for index in range(handle.get_number_of_attributes()))
         count = sum(1 for each in kinds if each.get_attribute_type() == _FILE_NAME)
@@ -188,7 +193,7 @@ class NtfsTree(LibyalTree):
 class _Kept(NamedTuple):
     """What an entry keeps: libfsntfs's object, the file's flags, its reparse point."""
 
-    record: Any
+    record: pyfsntfs.file_entry
     flags: int
     reparse: Reparse
 
@@ -197,6 +202,6 @@ def _nanoseconds(stamp: int | None) -> int | None:
     return None if not stamp else stamp * 100 - _EPOCH
 
 
-def open_tree(library: Any, source: VolumeSource, tell: Tell) -> NtfsTree:
+def open_tree(library: ModuleType, source: VolumeSource, tell: Tell) -> NtfsTree:
     """The tree of an NTFS."""
-    return NtfsTree(library, source, tell)
+    return NtfsTree(library.volume(), source, tell)

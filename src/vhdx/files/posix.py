@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind, kind_of_mode
+from vhdx.files.handles import P, V
 from vhdx.files.libyal import LibyalTree
 
 _PERMISSIONS = 0o7777
 
 
-class PosixTree(LibyalTree):
+class PosixTree(LibyalTree[V, P]):
     """A tree whose objects have the fields of an inode."""
 
-    def entry(self, handle: Any, name: str) -> Entry:
+    def entry(self, handle: P, name: str) -> Entry:
         """The inode as an entry."""
         mode = handle.get_file_mode()
         kind = kind_of_mode(mode)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vhdx.files.base import Entry
 
 
-class VhdxFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec carries no types
+class VhdxFileSystem(AbstractFileSystem):
     """The files of one volume of an image, read-only.
 
     ``fo`` is the image, a path or URL; ``partition`` and ``volume`` say which volume, where it has several.

@@ -5,7 +5,7 @@ A log that was not written back is not replayed: who opens the volume says so.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vhdx.errors import FileSystemError
 from vhdx.files.acl import from_xfs
@@ -13,6 +13,9 @@ from vhdx.files.posix import PosixTree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
+
+    import pyfsxfs
 
     from vhdx.files.base import Entry, Tell
     from vhdx.files.source import VolumeSource
@@ -24,10 +27,10 @@ _LISTS = {
 }
 
 
-class XfsTree(PosixTree):
+class XfsTree(PosixTree["pyfsxfs.volume", "pyfsxfs.file_entry"]):
     """Files of an XFS."""
 
-    def name_of(self, handle: Any, directory: Entry) -> str:
+    def name_of(self, handle: pyfsxfs.file_entry, directory: Entry) -> str:
         """The name; where it is no UTF-8, which libfsxfs cannot give, one after the inode, which is told."""
         try:
             return super().name_of(handle, directory)
@@ -39,7 +42,7 @@ class XfsTree(PosixTree):
     def attributes(self, entry: Entry) -> Iterator[tuple[str, bytes]]:
         """The extended attributes: ``security`` by its right name, lists as Linux's."""
         with self.asking(f"the attributes of {entry.name!r}"):
-            found = [_attribute(each) for each in entry.handle.extended_attributes]
+            found = [_attribute(each) for each in self.handle_of(entry).extended_attributes]
         for stored, value in found:
             name = stored.replace("secure.", "security.", 1) if stored.startswith("secure.") else stored
             if name in _LISTS:
@@ -48,13 +51,13 @@ class XfsTree(PosixTree):
                 yield name, value
 
 
-def _attribute(attribute: Any) -> tuple[str, bytes]:
+def _attribute(attribute: pyfsxfs.extended_attribute) -> tuple[str, bytes]:
     size = attribute.size
     if size > _LONGEST_VALUE:
         raise FileSystemError(f"an extended attribute of {size} bytes is longer than there can be")
     return attribute.name, attribute.read_buffer_at_offset(size, 0) if size else b""
 
 
-def open_tree(library: Any, source: VolumeSource, tell: Tell) -> XfsTree:
+def open_tree(library: ModuleType, source: VolumeSource, tell: Tell) -> XfsTree:
     """The tree of an XFS."""
-    return XfsTree(library, source, tell)
+    return XfsTree(library.volume(), source, tell)
