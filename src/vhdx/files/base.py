@@ -25,6 +25,8 @@ class Kind(StrEnum):
     CHARACTER_DEVICE = "character device"
     BLOCK_DEVICE = "block device"
 
+    __hash__ = str.__hash__  # what an enumeration has instead is slow, and asked for each file
+
 
 class Entry(NamedTuple):
     """A name in a directory and what it stands for.

@@ -75,7 +75,7 @@ class ExtTree(PosixTree["pyfsext.volume", "pyfsext.file_entry"]):
         """The entries of names; None for what wants a look of its own."""
         try:
             with self.asking(f"the directory {directory.name!r}"):
-                return [self._inodes.entry(each.text, each.inode) for each in names]
+                return self._inodes.entries(names)
         except FileSystemError:
             return [None] * len(names)
 
@@ -83,7 +83,7 @@ class ExtTree(PosixTree["pyfsext.volume", "pyfsext.file_entry"]):
         """The entry of a name; None where it cannot be read, which is told."""
         try:
             with self.asking(f"entry {name.text!r} of the directory {directory.name!r}"):
-                plain = self._inodes.entry(name.text, name.inode)
+                plain = self._inodes.entry(name)
                 return plain or self.entry(self.volume.get_file_entry_by_inode(name.inode), name.text)
         except FileSystemError as error:
             self.tell(str(error))
