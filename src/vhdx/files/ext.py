@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 from vhdx.errors import FileSystemError
 from vhdx.files.acl import from_ext
-from vhdx.files.base import Kind
+from vhdx.files.base import Entry, Kind, kind_of_mode
 from vhdx.files.ext_inode import INLINE_DATA, INLINE_FLAG, Inode, inode
 from vhdx.files.ext_names import Inodes, names_in
 from vhdx.files.library import HeldContent
-from vhdx.files.libyal import SPARSE
-from vhdx.files.posix import PosixTree
+from vhdx.files.libyal import SPARSE, LibyalTree
 from vhdx.filesystems import ext
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.ext_superblock import Superblock, read_superblock, require_understood
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
     import pyfsext
 
-    from vhdx.files.base import Content, Entry, Tell
+    from vhdx.files.base import Content, Tell
     from vhdx.files.ext_names import Name
     from vhdx.files.source import Read, VolumeSource
 
@@ -37,7 +36,7 @@ _LISTS = frozenset({"system.posix_acl_access", "system.posix_acl_default"})
 _LONGEST_DIRECTORY = 256 << 20
 
 
-class ExtTree(PosixTree["pyfsext.volume", "pyfsext.file_entry"]):
+class ExtTree(LibyalTree["pyfsext.volume", "pyfsext.file_entry"]):
     """Files of an ext2, ext3 or ext4."""
 
     reads_by_extents = True
@@ -47,6 +46,30 @@ class ExtTree(PosixTree["pyfsext.volume", "pyfsext.file_entry"]):
         self._superblock = superblock
         self._inodes = Inodes(source.pread, superblock)
         super().__init__(volume, source, tell)
+
+    def entry(self, handle: pyfsext.file_entry, name: str) -> Entry:
+        """An inode as libfsext tells it."""
+        mode, number = handle.get_file_mode(), handle.get_inode_number()
+        kind = kind_of_mode(mode)
+        if kind is None:
+            raise FileSystemError(f"inode {number} is of no kind that there is (mode {mode:o})")
+        return Entry(
+            name,
+            kind,
+            handle.get_size() if kind in (Kind.FILE, Kind.SYMLINK) else 0,
+            number,
+            handle.get_number_of_links(),
+            mode & 0o7777,
+            handle.get_owner_identifier(),
+            handle.get_group_identifier(),
+            handle.get_modification_time_as_integer(),
+            handle.get_access_time_as_integer(),
+            handle.get_inode_change_time_as_integer(),
+            handle.get_creation_time_as_integer(),
+            handle.get_symbolic_link_target() if kind is Kind.SYMLINK else None,
+            handle.get_device_number() if kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE) else None,
+            handle,
+        )
 
     def handle_of(self, entry: Entry) -> pyfsext.file_entry:
         """The object of libfsext, made when it is needed."""

@@ -35,46 +35,8 @@ class Handle(Readable, Protocol):
         """One of them."""
 
 
-class PosixHandle(Handle, Protocol):
-    """An object of a library that is an inode."""
-
-    def get_file_mode(self) -> int:
-        """Its kind and permissions."""
-
-    def get_inode_number(self) -> int:
-        """Its number."""
-
-    def get_number_of_links(self) -> int:
-        """How many names it has."""
-
-    def get_owner_identifier(self) -> int | None:
-        """Whose it is."""
-
-    def get_group_identifier(self) -> int | None:
-        """Whose group's it is."""
-
-    def get_modification_time_as_integer(self) -> int | None:
-        """When its contents changed."""
-
-    def get_access_time_as_integer(self) -> int | None:
-        """When they were read."""
-
-    def get_inode_change_time_as_integer(self) -> int | None:
-        """When it changed itself."""
-
-    def get_creation_time_as_integer(self) -> int | None:
-        """When it was made."""
-
-    def get_symbolic_link_target(self) -> str | None:
-        """Where a link leads."""
-
-    def get_device_number(self) -> tuple[int, int] | None:
-        """Major and minor number of a device."""
-
-
 H = TypeVar("H", bound=Handle)
 H_co = TypeVar("H_co", bound=Handle, covariant=True)
-P = TypeVar("P", bound=PosixHandle)
 
 
 class Volume(Protocol[H_co]):
@@ -87,4 +49,4 @@ class Volume(Protocol[H_co]):
         """Its root."""
 
 
-V = TypeVar("V", bound=Volume[Any])  # whose handles are H or P, which no type variable can say
+V = TypeVar("V", bound=Volume[Any])  # whose handles are H, which no type variable can say
