@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.files.test_kinds import our_statuses, statuses
+from tests.files.test_kinds import attributes, our_attributes, our_statuses, statuses
 from tests.files.trees import at_work, kernel_hashes, our_hashes, volume_in
 from tests.filesystems.making import MIB, need, raw_file, run
 from vhdx.errors import FileSystemError
@@ -51,6 +51,13 @@ def plant(root: Path) -> None:
         for number in range(400):
             os.pwrite(file.fileno(), b"piece %d" % number, number * 20_011)
         file.truncate(9_000_000)
+    os.setxattr(root / "fragments", "user.small", b"\0small")
+    os.setxattr(root / "fragments", "trusted.empty", b"")
+    os.setxattr(root / "few", "security.of-few", b"x" * 50)
+    os.setxattr(root / "some", "user.large", b"L" * 900)
+    os.setxattr(root / "many", "user.largest", bytes(range(256)) * 200)
+    for number in range(200):
+        os.setxattr(root / "none", f"user.number {number}", b"%d" % number * 20)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +70,7 @@ def test_every_shape_as_the_kernel_sees_it(shape: str, tmp_path: Path) -> None:
         plant(root)
     with at_work(image, "XFS") as root:
         hashes, said = kernel_hashes(root), statuses(root)
+        attached = attributes(root)
         devices = os.lstat(root / "few" / "device").st_rdev
     with volume_in(image) as volume:
         assert our_hashes(volume) == hashes
@@ -73,10 +81,11 @@ def test_every_shape_as_the_kernel_sees_it(shape: str, tmp_path: Path) -> None:
         assert found == said
         names = {path.removeprefix("/") for path, _ in paths(volume, volume.find("/"))}
         assert names == said.keys()
+        assert our_attributes(volume) == attached
         fragments = volume.tree.content(volume.find("/fragments").entry)
         assert sum(length for _, length in fragments.data_ranges()) < 4_000_000
         if shape == "1K":  # libfsxfs follows no tree of so many levels
-            fork = tree_of(volume)._inode(volume.find("/fragments").entry.identity)._fork
+            fork = tree_of(volume)._inode(volume.find("/fragments").entry.identity).data.raw
             assert int.from_bytes(fork[:2], "big") == 2
         assert not volume.told
 

@@ -150,10 +150,7 @@ class LibyalContent(Generic[V, H]):
         """Place in the volume, length and flags of each."""
         handle = self._handle
         with self._tree.asking(f"the file {self.entry.name!r}"):
-            try:
-                count = handle.get_number_of_extents()
-            except OSError:  # libfsxfs, of what it keeps in the inode
-                count = 0
+            count = handle.get_number_of_extents()
         for index in range(count):
             with self._tree.asking(f"the file {self.entry.name!r}"):
                 extent = handle.get_extent(index)

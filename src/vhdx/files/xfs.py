@@ -1,34 +1,32 @@
-"""XFS: directories, inodes and contents are read here, extended attributes by libfsxfs.
+"""XFS, read here: libfsxfs has no names that are no UTF-8 and leaves out files in very many pieces.
 
-libfsxfs follows no trees of extents of more than two levels, gives extents wrong places, as the tests show,
-and has no names that are no UTF-8. A log that was not written back is not replayed: who opens the volume
-says so.
+It gives extents wrong places, too, and no long values of attributes. A log that was not written back is not
+replayed: who opens the volume says so.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vhdx.errors import FileSystemError
 from vhdx.files.acl import from_xfs
 from vhdx.files.base import Entry, Kind, kind_of_mode
 from vhdx.files.library import LibraryTree
 from vhdx.files.placed import PlacedContent
-from vhdx.files.xfs_inode import Geometry, Inode
+from vhdx.files.xfs_attributes import attributes
+from vhdx.files.xfs_fork import Geometry
+from vhdx.files.xfs_inode import Inode
 from vhdx.files.xfs_names import Name, names_in
 from vhdx.filesystems.xfs import recognise
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import ModuleType
-
-    import pyfsxfs
 
     from vhdx.files.base import Content, Tell
     from vhdx.files.placed import Place
     from vhdx.files.source import VolumeSource
 
-_LONGEST_VALUE, _LONGEST_LINK = 64 << 10, 1024
+_LONGEST_LINK = 1024
 _LINK_HEADER, _LINK_MAGIC = 56, b"XSLM"
 _LISTS = {
     "trusted.SGI_ACL_FILE": "system.posix_acl_access",
@@ -39,15 +37,13 @@ _LISTS = {
 class XfsTree(LibraryTree):
     """Files of an XFS."""
 
-    def __init__(self, volume: pyfsxfs.volume, source: VolumeSource, tell: Tell) -> None:
+    def __init__(self, source: VolumeSource, tell: Tell) -> None:
         super().__init__(source, tell)
         found = recognise(source.pread, source.get_size())
         if found is None:
             raise FileSystemError("its superblock makes no sense")
         with self.asking("the file system"):
             self._geometry = Geometry.of(found.superblock)
-            self._volume = volume
-            volume.open_file_object(source)
             self.root = self._entry("", self._geometry.root)
 
     def entries(self, directory: Entry) -> Iterator[Entry]:
@@ -76,16 +72,12 @@ class XfsTree(LibraryTree):
         return PlacedContent(self, entry.name, entry.size, places)
 
     def attributes(self, entry: Entry) -> Iterator[tuple[str, bytes]]:
-        """The extended attributes: ``security`` by its right name, lists as Linux's."""
+        """The extended attributes, lists as Linux's."""
         with self.asking(f"the attributes of {entry.name!r}"):
-            handle = self._volume.get_file_entry_by_inode(entry.identity)
-            found = [_attribute(each) for each in handle.extended_attributes]
-        for stored, value in found:
-            name = stored.replace("secure.", "security.", 1) if stored.startswith("secure.") else stored
-            if name in _LISTS:
-                yield _LISTS[name], from_xfs(value)
-            else:
-                yield name, value
+            fork = self._inode(entry.identity).attributes
+            found = list(attributes(self.source.pread, self._geometry, fork))
+        for name, value in found:
+            yield (_LISTS[name], from_xfs(value)) if name in _LISTS else (name, value)
 
     def _names(self, directory: Entry) -> Iterator[Name]:
         """What stands in a directory, up to where it is damaged, which is told."""
@@ -142,7 +134,7 @@ class XfsTree(LibraryTree):
             raise FileSystemError(f"a symbolic link of {link.size} bytes is none that there can be")
         stored = link.held
         if stored is None:
-            size = self._geometry.superblock.block_size
+            size = self._geometry.block_size
             blocks = [
                 self.source.pread(size, extent.offset + index * size)
                 for extent in link.extents
@@ -156,7 +148,7 @@ class XfsTree(LibraryTree):
 
     def _places(self, file: Inode) -> Iterator[Place]:
         """All of a file, what was never written as zeros."""
-        size, position = self._geometry.superblock.block_size, 0
+        size, position = self._geometry.block_size, 0
         for first, blocks, offset in file.extents:
             if first * size > position:
                 yield None, first * size - position
@@ -166,13 +158,6 @@ class XfsTree(LibraryTree):
             yield None, file.size - position
 
 
-def _attribute(attribute: pyfsxfs.extended_attribute) -> tuple[str, bytes]:
-    size = attribute.size
-    if size > _LONGEST_VALUE:
-        raise FileSystemError(f"an extended attribute of {size} bytes is longer than there can be")
-    return attribute.name, attribute.read_buffer_at_offset(size, 0) if size else b""
-
-
-def open_tree(library: ModuleType, source: VolumeSource, tell: Tell) -> XfsTree:
+def open_tree(_library: Any, source: VolumeSource, tell: Tell) -> XfsTree:
     """The tree of an XFS."""
-    return XfsTree(library.volume(), source, tell)
+    return XfsTree(source, tell)

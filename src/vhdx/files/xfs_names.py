@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.files.source import Read
-    from vhdx.files.xfs_inode import Geometry, Inode
+    from vhdx.files.xfs_fork import Geometry
+    from vhdx.files.xfs_inode import Inode
 
 _HEADERS = {b"XD2D": 16, b"XD2B": 16, b"XDD3": 64, b"XDB3": 64}
 """Blocks with names, and how long their headers are."""
@@ -47,7 +48,7 @@ def names_in(read: Read, geometry: Geometry, directory: Inode) -> Iterator[list[
     if held is not None:
         yield list(_in_inode(held, has_types=geometry.has_types))
         return
-    size = geometry.superblock.block_size
+    size = geometry.block_size
     for number, places in enumerate(_blocks(directory, geometry)):
         if number * geometry.directory_block > _LONGEST:
             raise FileSystemError("it is longer than there can be")
@@ -61,7 +62,7 @@ def names_in(read: Read, geometry: Geometry, directory: Inode) -> Iterator[list[
 
 def _blocks(directory: Inode, geometry: Geometry) -> Iterator[list[int]]:
     """The blocks of a directory, which may be several of the file system each: where these stand."""
-    size, places = geometry.superblock.block_size, list[int]()
+    size, places = geometry.block_size, list[int]()
     each, end = geometry.directory_block // size, min(directory.size, _END_OF_NAMES) // size
     for first, count, offset in directory.extents:
         if first >= end:
