@@ -163,6 +163,13 @@ def test_links(image: Path, name: str) -> None:
         assert not volume.told
 
 
+def test_names_alone_are_those_of_the_entries(image: Path) -> None:
+    with volume_in(image) as volume:
+        entries = {each.name: each.is_directory for each in volume.tree.entries(volume.tree.root)}
+        names = {name: found is not None for name, found in volume.tree.names(volume.tree.root)}
+        assert names == entries
+
+
 def test_links_are_followed_inside_of_the_guest(image: Path) -> None:
     with volume_in(image) as volume:
         for path in ("/relative", "/absolute", "/unprinted/target", r"C:\UNPRINTED JUNCTION\Target"):

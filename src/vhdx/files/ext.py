@@ -2,8 +2,8 @@
 
 Where libfsext is wrong, as the tests show, it is not asked: it has no names that are no UTF-8, gives extended
 attributes once only and their long values as zeros, and reads contents that stand in the inode wrong. Nor is
-it where it is slow: `ext_names` lists directories. Inodes that it does not open, encrypted ones and some that
-are full of contents, are told and left out.
+it where it is slow: `ext_names` lists directories. Inodes that it does not open, encrypted ones, are told and
+left out.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from vhdx.files.ntfs_reparse import NONE, WOF, Reparse, device_of, parsed
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.ntfs_boot import BOOT_LENGTH
 from vhdx.filesystems.ntfs_boot import parsed as boot_of
+from vhdx.filesystems.ntfs_index import names as names_in
 from vhdx.filesystems.ntfs_record import DATA, attributes
 from vhdx.filesystems.ntfs_volume import Value, Volume
 
@@ -36,6 +37,8 @@ _FIRST_OF_USERS = 24
 """Records below are NTFS's own, except the root."""
 _ROOT = 5
 _READ_ONLY, _REPARSE, _COMPRESSED, _ENCRYPTED = 0x1, 0x400, 0x800, 0x4000
+_IS_DIRECTORY = 0x10000000
+"""In an index only."""
 _NOT_HERE = 0x1000 | 0x40000 | 0x400000
 """Offline; recalled when it is opened, when its contents are read."""
 _REPARSE_ATTRIBUTE, _EXTENDED_ATTRIBUTES = 0xC0, 0xE0
@@ -64,6 +67,31 @@ class NtfsTree(LibyalTree["pyfsntfs.volume", "pyfsntfs.file_entry"]):
         for entry in super().entries(directory):
             if entry.identity >= _FIRST_OF_USERS or directory.identity != _ROOT:
                 yield entry
+
+    def names(self, directory: Entry) -> Iterator[tuple[str, Entry | None]]:
+        """The names in a directory by its index, from which nothing is opened but what may be a directory."""
+        what, nodes = f"the directory {directory.name!r}", names_in(self.records, directory.identity)
+        least = _FIRST_OF_USERS if directory.identity == _ROOT else 0
+        while True:
+            with self.asking(what):
+                names = next(nodes, None)
+            if names is None:
+                return
+            for text, number, flags in names:
+                if not flags & (_IS_DIRECTORY | _REPARSE):
+                    if number >= least:
+                        yield text, None
+                elif number >= least and (entry := self._opened(text, number, what)):
+                    yield text, entry if entry.is_directory else None
+
+    def _opened(self, name: str, number: int, where: str) -> Entry | None:
+        """The entry of a name; None where it cannot be read, which is told."""
+        try:
+            with self.asking(f"entry {name!r} of {where}"):
+                return self.entry(self.volume.get_file_entry(number), name)
+        except FileSystemError as error:
+            self.tell(str(error))
+            return None
 
     def entry(self, handle: pyfsntfs.file_entry, name: str) -> Entry:
         """A file record as an entry."""
