@@ -156,6 +156,20 @@ def test_without_zstd_it_is_said(image: Path, monkeypatch: pytest.MonkeyPatch) -
         volume.open("/zstd/text").read()
 
 
+def test_a_panic_is_a_sentence(image: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the library in Rust that unpacks LZO: no Exception, so that nobody overlooks it."""
+
+    class PanicException(BaseException):
+        pass
+
+    def panic(*_: object) -> bytes:
+        raise PanicException("index out of bounds")
+
+    monkeypatch.setattr(stream, "decode_extent", panic)
+    with volume_in(image) as volume, pytest.raises(FileSystemError, match="is compressed in 'text'"):
+        volume.open("/lzo/text").read()
+
+
 def test_a_tree_that_leads_back_into_itself(image: Path) -> None:
     """With checksums that are right: the root of the files' tree has itself below it."""
     hostile = copied(image)

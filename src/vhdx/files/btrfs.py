@@ -155,12 +155,21 @@ class _BtrfsContent:
         wanted = max(0, min(length, self.size - offset))
         with self._tree.asking(f"the file {self._entry.name!r}"):
             self._file.seek(offset)
-            data = self._file.read(wanted)
+            data = self._read(wanted)
         if len(data) != wanted:
             raise FileSystemError(
                 f"the file {self._entry.name!r} ends at {offset + len(data)}, before its size"
             )
         return data
+
+    def _read(self, length: int) -> bytes:
+        """The next bytes. What unpacks LZO ends in a panic of Rust, which is no Exception, at damage."""
+        try:
+            return self._file.read(length)
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":
+                raise
+            raise FileSystemError(f"what is compressed in {self._entry.name!r} is damaged") from error
 
     def sent(self, output: int, length: int, offset: int) -> int:  # noqa: ARG002  as of other contents
         """None: only its reader knows where they stand."""
