@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vhdx.errors import FileSystemError
@@ -30,26 +31,43 @@ class Inode:
 
     def __init__(self, read: Read, geometry: Geometry, number: int) -> None:
         self.number = number
+        self._read, self._geometry = read, geometry
         block, index = number >> geometry.inodes_shift, number & ((1 << geometry.inodes_shift) - 1)
         size = geometry.inode_size
         self._raw = raw = read(size, geometry.offset_of(block) + index * size)
         if len(raw) < size or raw[:2] != b"IN":
             raise FileSystemError(f"there is no inode {number}")
-        (_, self.mode, version, form, old_links, self.uid, self.gid, links, *times, length, fork,
-         attributes_form, self._flags) = _CORE.unpack_from(raw)  # fmt: skip
+        (_, self.mode, version, self._form, old_links, self.uid, self.gid, links, accessed, modified, changed,
+         length, self._fork, self._attributes_form, self._flags) = _CORE.unpack_from(raw)  # fmt: skip
         self.size: int = length
         self.links: int = links if version > 1 else old_links
         self._is_new = version == 3
         if self._is_new and big_number(raw, _NUMBER_AT, 8) != number:
             raise FileSystemError(f"the inode at the place of {number} is another one")
-        flags2 = big_number(raw, _FLAGS2_AT, 8) if self._is_new else 0
-        self._has_big_times = bool(flags2 & _BIG_TIMES)
-        self.accessed, self.modified, self.changed = map(self._time, times)
-        counts = [int.from_bytes(raw[place], "big") for place in _COUNTS[bool(flags2 & _BIG_COUNTS)]]
-        start = _CORE_LENGTH if self._is_new else _OLD_CORE_LENGTH
-        end = start + fork * 8 if fork else size
-        self.data = Fork(read, geometry, form, raw[start:end], counts[0])
-        self.attributes = Fork(read, geometry, attributes_form, raw[end:], counts[1]) if fork else None
+        self._flags2 = big_number(raw, _FLAGS2_AT, 8) if self._is_new else 0
+        self.accessed, self.modified, self.changed = (
+            self._time(accessed), self._time(modified), self._time(changed)
+        )  # fmt: skip
+        self._start = _CORE_LENGTH if self._is_new else _OLD_CORE_LENGTH
+        self._end = self._start + self._fork * 8 if self._fork else size
+
+    @cached_property
+    def data(self) -> Fork:
+        """Its contents."""
+        return Fork(
+            self._read, self._geometry, self._form, self._raw[self._start : self._end], self._count(0)
+        )
+
+    @cached_property
+    def attributes(self) -> Fork | None:
+        """Its extended attributes."""
+        if not self._fork:
+            return None
+        return Fork(self._read, self._geometry, self._attributes_form, self._raw[self._end :], self._count(1))
+
+    def _count(self, fork: int) -> int:
+        """In how many pieces a fork stands."""
+        return int.from_bytes(self._raw[_COUNTS[bool(self._flags2 & _BIG_COUNTS)][fork]], "big")
 
     @property
     def created(self) -> int | None:
@@ -77,7 +95,7 @@ class Inode:
         return self.data.extents
 
     def _time(self, stored: int) -> int:
-        if self._has_big_times:
+        if self._flags2 & _BIG_TIMES:
             return stored - _BIG_EPOCH * 10**9
         seconds = stored >> 32
         return (seconds - (seconds >> 31 << 32)) * 10**9 + (stored & 0xFFFFFFFF)
