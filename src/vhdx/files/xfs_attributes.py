@@ -66,7 +66,7 @@ class Blocks(NamedTuple):
         pieces, left = [], length
         while left > 0:
             block = self.block(number)
-            has_header = self.geometry.superblock.version == 5
+            has_header = self.geometry.version == 5
             if has_header and block[:4] != _VALUE_MAGIC:
                 raise _damaged()
             pieces.append(block[_VALUE_HEADER:][:left] if has_header else block[:left])

@@ -39,7 +39,11 @@ class Extent(NamedTuple):
 class Geometry(NamedTuple):
     """What of a superblock one needs to find inodes and blocks."""
 
-    superblock: Superblock
+    version: int
+    block_size: int
+    blocks: int
+    group_blocks: int
+    group_shift: int
     inode_size: int
     inodes_shift: int
     root: int
@@ -49,27 +53,32 @@ class Geometry(NamedTuple):
     @classmethod
     def of(cls, superblock: Superblock) -> Geometry:
         """Read from a superblock. Raises FileSystemError where it makes no sense."""
-        data, block = superblock.data, superblock.block_size
+        data, block, version = superblock.data, superblock.block_size, superblock.version
         inode_size, shift = big_number(data, 104, 2), data[123]
         directory_block = block << min(data[192], 16)
         if not power_of_two(inode_size, 256, 2048) or inode_size << shift != block or directory_block > 65536:
             raise FileSystemError("its superblock makes no sense")
-        place, flag = _TYPES_FLAG_AT[superblock.version]
-        has_types = bool(big_number(data, place, 4) & flag)
-        return cls(superblock, inode_size, shift, big_number(data, 56, 8), directory_block, has_types)
-
-    @property
-    def block_size(self) -> int:
-        """Bytes of a block."""
-        return self.superblock.block_size
+        place, flag = _TYPES_FLAG_AT[version]
+        return cls(
+            version,
+            block,
+            superblock.blocks,
+            superblock.group_blocks,
+            data[124],
+            inode_size,
+            shift,
+            big_number(data, 56, 8),
+            directory_block,
+            bool(big_number(data, place, 4) & flag),
+        )
 
     def offset_of(self, block: int, count: int = 1) -> int:
         """Where blocks stand in the volume. Raises FileSystemError for none that there are."""
-        found = self.superblock
-        group, inner = found.place(block)
-        if inner + count > found.group_blocks or group * found.group_blocks + inner + count > found.blocks:
+        group, inner = block >> self.group_shift, block & (1 << self.group_shift) - 1
+        place = group * self.group_blocks + inner
+        if inner + count > self.group_blocks or place + count > self.blocks:
             raise FileSystemError(f"block {block} is none that there is")
-        return (group * found.group_blocks + inner) * found.block_size
+        return place * self.block_size
 
 
 class Fork:
