@@ -186,9 +186,9 @@ def test_the_source_reads_as_the_volume() -> None:
 
 
 def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyfsxfs", None)
+    monkeypatch.setitem(sys.modules, "pyfshfs", None)
     with pytest.raises(UnsupportedImageError, match=r"pip install 'vhdx\[files\]'"):
-        open_tree("XFS", lambda length, _: bytes(length), MIB, print)
+        open_tree("HFS+", lambda length, _: bytes(length), MIB, print)
     with pytest.raises(UnsupportedImageError, match="files of swap are not read"):
         open_tree("swap", lambda length, _: bytes(length), MIB, print)
 
@@ -205,7 +205,7 @@ def test_errors_of_the_disk_stay_what_they_are() -> None:
         raise OSError(5, "Input/output error")
 
     with pytest.raises(OSError, match="Input/output error"):
-        open_tree("XFS", read, MIB, print)
+        open_tree("HFS+", read, MIB, print)
 
 
 def test_an_interrupt_stays_one() -> None:
@@ -213,7 +213,7 @@ def test_an_interrupt_stays_one() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        open_tree("XFS", read, MIB, print)
+        open_tree("HFS+", read, MIB, print)
 
 
 class _Loop:

@@ -27,6 +27,8 @@ class Kind(StrEnum):
     CHARACTER_DEVICE = "character device"
     BLOCK_DEVICE = "block device"
 
+    __hash__ = str.__hash__  # what an enumeration has instead is slow, and asked for each file
+
 
 @brief("name", "kind", "size")
 class Entry(NamedTuple):

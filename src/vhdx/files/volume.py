@@ -135,6 +135,10 @@ class FileVolume:
         """The names in a directory, each with its entry where that is a directory itself."""
         return until_damage(self.tree.names(directory), self.tell)
 
+    def named(self, directory: Entry) -> Iterator[tuple[str, Entry]]:
+        """The entries in a directory by their names."""
+        return ((entry.name, entry) for entry in until_damage(self.tree.entries(directory), self.tell))
+
     def glob(self, pattern: str) -> Iterator[str]:
         """The paths that match: ``*`` does not match a slash, ``**`` any number of directories."""
         matches = matcher(pattern, is_windows=self.tree.is_windows)
