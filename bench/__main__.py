@@ -22,6 +22,8 @@ SUBJECTS = (
     "conversion",
     "clones",
     "blobs",
+    "piped",
+    "increments",
     "huge",
     "start",
     "writes",

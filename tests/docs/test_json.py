@@ -120,6 +120,9 @@ CASES: list[tuple[Callable[[Path], None], str, str, int]] = [
     (damaged, "dump STRUCTURE", "vm.vhdx headers", 0),
     (partitioned, "resize", "vm.vhdx +10M", 0),
     (damaged, "compact", "--dry-run vm.vhdx", 0),
+    (chain, "write", "tuesday.avhdx 0", 0),
+    (chain, "zero", "tuesday.avhdx 0 1M", 0),
+    (chain, "trim", "tuesday.avhdx 0 512", 0),
     (guest, "trim --free", "ext4.vhdx", 0),
     (chain, "merge", "tuesday.avhdx", 0),
     (chain, "create --from DISK", "tuesday.avhdx new.avhdx --parent sunday.vhdx", 0),
@@ -215,6 +218,8 @@ GONE = {
     "set": "gone.vhdx --disk-id new",
     "trim": "gone.vhdx --free",
     "upload": "gone.vhdx https://account.blob.core.windows.net/disks/gone.vhd",
+    "write": "gone.vhdx 0",
+    "zero": "gone.vhdx 0 1",
 }
 """What a verb takes that takes more than an image, none of which is there."""
 

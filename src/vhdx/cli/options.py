@@ -250,6 +250,13 @@ sparse_option = click.option(
     callback=_follow,
     help="Holes in files: auto makes none where Windows would refuse the file for them, such as on NTFS.",
 )
+clone_option = click.option(
+    "--clone",
+    type=click.Choice(["auto", "never", "always"]),
+    default="auto",
+    show_default=True,
+    help="Share space instead of copying where the file system can; what is shared is not looked through.",
+)
 volume_options = together(
     click.option("--swap", is_flag=True, help="With free space: also that of swap areas."),
     click.option(

@@ -58,6 +58,10 @@ class Source(Protocol):
         """Whether reads may wait for somebody who writes, so that they cannot be broken off."""
 
     @property
+    def comes_once(self) -> bool:
+        """Whether it can be read only once."""
+
+    @property
     def told(self) -> tuple[str, ...]:
         """What is said of it whatever part of it is taken."""
 
@@ -81,6 +85,8 @@ class DiskSource:
     ``image`` is the VHD that it came from, if it did; ``free`` gives arrays of rows (offset, length) that are
     left out, ``told`` sentences on what was not.
     """
+
+    comes_once = False
 
     def __init__(
         self,
