@@ -238,11 +238,13 @@ def test_an_image_is_on_standard_input_as_a_file(folder: Path) -> None:
     assert (done.stdout == CONTENT, b"temporary" in done.stderr) == (True, False)
 
 
-@pytest.mark.parametrize(("place", "words"), [("nbd://h/x", "nbdcopy"), ("gs://b/x.vhdx", "only S3")])
+@pytest.mark.parametrize(("place", "words"), [("nbds://h/x", "nbdcopy"), ("gs://b/x.vhdx", "only S3")])
 def test_places_that_are_not_written_say_so(folder: Path, place: str, words: str) -> None:
     done = run("convert", folder / "a.vhdx", place)
     assert (done.code, words in done.sentence) == (USAGE, True)
     assert run("convert", folder / "a.vhdx", "https://h/x.vhdx").code == USAGE
+    for verb in ("dump", "log", "tree"):
+        assert "reads files of this host only" in run(verb, place).sentence
     for line in (["create", place, "1M"], ["merge", place]):
         refused = run(*line)
         assert (refused.code, "only files of this host" in refused.err) == (USAGE, True)

@@ -158,7 +158,7 @@ def test_an_object_that_comes_meanwhile_stays(store: Store, raw: Path) -> None:
 def test_places_that_do_not_go_together(run_here: RunHere, store: Store, raw: Path, tmp_path: Path) -> None:
     for line, words in (
         (["convert", raw, store.url("a.vhdx"), "--clone", "always"], "share"),
-        (["convert", raw, store.url("a.vhdx"), "--verify"], "only a block device is read back"),
+        (["convert", raw, store.url("a.vhdx"), "--verify"], "are read back (--verify)"),
         (["convert", raw, tmp_path / "a.vhdx", "--resume", tmp_path / "j"], "only what is written to S3"),
         (["convert", raw, store.url("a")], "suffix"),
         (["convert", raw, "s3://bucket//a.vhdx"], "no empty parts"),

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from vhdx.cli import quick
 from vhdx.cli.exit_codes import EXIT_FAILURE
 from vhdx.cli.interrupted import InterruptedChangeError
-from vhdx.cli.render import echo
+from vhdx.cli.render import complain, echo
 from vhdx.errors import VhdxError
-from vhdx.text import printable
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -110,8 +109,7 @@ def _called(arguments: list[str]) -> Any:
 
 
 def _complain(sentence: str, code: int) -> int:
-    lines = [printable(line) for line in f"vhdx: {sentence}".split("\n")]
-    echo("\n".join(lines), err=True)
+    complain(sentence)
     return code
 
 

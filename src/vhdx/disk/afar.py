@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
-from vhdx.storage.stream import is_url
+from vhdx.storage.stream import is_export, is_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -22,8 +22,8 @@ AT_ONCE = 16
 
 
 def is_afar(disk: VirtualDisk) -> bool:
-    """Whether a file of its chain is behind a URL."""
-    return any(map(is_url, getattr(disk, "chain", ())))
+    """Whether a file of its chain is behind a URL, other than that of an NBD server."""
+    return any(is_url(name) and not is_export(name) for name in getattr(disk, "chain", ()))
 
 
 def read_ahead(

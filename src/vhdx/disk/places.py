@@ -14,6 +14,7 @@ from unicodedata import normalize
 
 from vhdx.errors import VhdxError
 from vhdx.storage.file import open_for_reading
+from vhdx.storage.windows_paths import plain as plain_path
 from vhdx.storage.windows_paths import refuse_as_named
 from vhdx.text import brief, quoted
 
@@ -244,7 +245,7 @@ def _host_paths(value: str) -> Iterator[str]:
     """What an absolute path of a Windows host may be here: itself, or where WSL mounts its drive."""
     plain = value.removeprefix("\\\\?\\")
     if os.name == "nt":
-        yield value
+        yield plain_path(value)
     elif len(plain) > 2 and plain[1] == ":" and plain[0].isascii() and plain[0].isalpha():
         parts = [part for part in plain[2:].replace("\\", "/").split("/") if part]
         yield from same_names(f"/mnt/{plain[0].lower()}", parts)

@@ -46,8 +46,8 @@ class TableFound(NamedTuple):
 
     claimed: MibSet
     late: tuple[Late, ...]
-    leaked_bytes: int
-    free_bytes: int
+    leaked_size: int
+    free_size: int
     used_end: int
     """The file offset behind the last MiB that is claimed."""
 

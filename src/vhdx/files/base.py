@@ -8,6 +8,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from vhdx.text import brief
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -25,7 +27,10 @@ class Kind(StrEnum):
     CHARACTER_DEVICE = "character device"
     BLOCK_DEVICE = "block device"
 
+    __hash__ = str.__hash__  # what an enumeration has instead is slow, and asked for each file
 
+
+@brief("name", "kind", "size")
 class Entry(NamedTuple):
     """A name in a directory and what it stands for.
 

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 OBJECT_SCHEMES = frozenset({"s3", "gs", "az"})
 
 
+EXPORTS = ("nbd", "nbd+unix", "nbds", "nbds+unix")
+"""Schemes of NBD servers."""
+
+
 def is_url(file: object) -> TypeGuard[str]:
     """Whether a name is that of a file elsewhere; drives of Windows have one letter only."""
     scheme, end, _ = file.partition("://") if isinstance(file, str) else ("", "", "")
@@ -25,6 +29,11 @@ def is_url(file: object) -> TypeGuard[str]:
 def is_object(url: str) -> bool:
     """Whether it is that of an object in one of the object stores that are read by obstore."""
     return url.partition("://")[0].lower() in OBJECT_SCHEMES
+
+
+def is_export(file: object) -> TypeGuard[str]:
+    """Whether a name is that of a disk that an NBD server has."""
+    return is_url(file) and file.partition("://")[0].lower() in EXPORTS
 
 
 class SeekableFile(Protocol):
