@@ -6,13 +6,12 @@ from typing import Any
 import pytest
 
 import vhdx
+from tests.blobs import azurite
 from tests.support.build import ImageBuilder
 from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.reading import whole
-
-azurite: Any = pytest.importorskip("tests.blobs.azurite", reason="the tests of page blobs start Azurite")
 
 IMAGE = ImageBuilder(4 * MIB, blocks={number: Block(pattern(number, MIB)) for number in (0, 2)})
 
