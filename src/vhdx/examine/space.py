@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vhdx import rules
+from vhdx.examine.absence import AbsenceCount
 from vhdx.examine.claims import ClaimCheck
 from vhdx.examine.entries import check_behind, check_entries
 from vhdx.examine.findings import FindingReporter
-from vhdx.examine.lost import absence, is_strong
+from vhdx.examine.lost import is_strong
 from vhdx.examine.mibs import MibSet
 from vhdx.examine.slots import Slots
-from vhdx.format.bat import STATE_MASK
+from vhdx.image.state_masks import are_in
 from vhdx.image.states import PRESENT
 from vhdx.image.unowned import NOTHING, Look, find_unowned
 from vhdx.progress import Meter
@@ -24,8 +25,8 @@ from vhdx.units import MIB, format_size
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from vhdx.examine.absence import Absence
     from vhdx.examine.claims import Late
-    from vhdx.examine.lost import Absence
     from vhdx.examine.slots import Entries
     from vhdx.geometry import Geometry
     from vhdx.image.regions import Regions
@@ -78,6 +79,7 @@ def check_table(
     slots = Slots(storage, regions.bat, geometry)
     reporter = FindingReporter(slots, geometry, report)
     claims = ClaimCheck(slots, geometry, regions, size, reporter)
+    absences = AbsenceCount(slots.count, geometry)
     targets = _set_of(logged, size)
     beyond = np.zeros(0, dtype=np.uint64)
     meter = Meter(progress)
@@ -86,11 +88,12 @@ def check_table(
     for window in slots.windows():
         check_entries(window, geometry, reporter)
         claims.add(window, targets)
+        absences.add(window)
         meter.advance(slots.bytes_before(window) - done, 0)
         done = slots.bytes_before(window)
         beyond = window.beyond
     check_behind(slots, reporter)
-    absent = absence(slots, geometry)
+    absent = absences.found()
     if keeps_length and absent.blocks:
         detail = f"{absent.blocks} blocks of a fixed disk have no entry: the table may have lost entries"
         report(Finding(rules.BAT_FIXED_ABSENT, Place("BAT", slots.offset(0)), detail))
@@ -116,7 +119,7 @@ def check_table(
 
 def _keep_leftovers(entries: Entries, claimed: MibSet, geometry: Geometry, size: int) -> int:
     """Claim the space that entries behind the last block name, and nobody else; how many MiB that is."""
-    present = np.isin(entries & np.uint64(STATE_MASK), PRESENT)
+    present = are_in(entries, PRESENT)
     length = geometry.block_size // MIB
     firsts = np.unique((entries[present] >> np.uint64(20)).astype(np.int64))
     firsts = firsts[(firsts > 0) & (firsts + length <= size // MIB)]

@@ -10,6 +10,7 @@ from vhdx.disk.open import open_image
 from vhdx.examine.slots import Slots
 from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_MASK, STATE_MASK
 from vhdx.geometry import BITMAP_BLOCK_SIZE
+from vhdx.image.state_masks import are_in
 from vhdx.image.states import PRESENT
 from vhdx.units import MIB
 
@@ -62,7 +63,7 @@ def _parts_of(image: Image) -> FileBytes:
     data_size = bitmap_size = 0
     geometry = image.geometry
     for window in Slots(image.storage, image.regions.bat, geometry).windows():
-        present = np.isin(window.blocks & np.uint64(STATE_MASK), [int(state) for state in PRESENT])
+        present = are_in(window.blocks, PRESENT)
         data_size += _add_blocks(data, length, window.blocks[present], geometry.block_size)
         if geometry.differencing:
             there = window.bitmaps & np.uint64(STATE_MASK) == BITMAP_PRESENT
