@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
 
 from vhdx.errors import CorruptImageError, UnsupportedImageError, VhdxError
 from vhdx.text import command
+from vhdx.typed import NamedTuple
 
 
 class Severity(enum.StrEnum):

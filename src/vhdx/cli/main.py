@@ -8,7 +8,6 @@ import io
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from vhdx.cli import quick
 from vhdx.cli.exit_codes import EXIT_FAILURE
@@ -16,9 +15,11 @@ from vhdx.cli.interrupted import InterruptedChangeError
 from vhdx.cli.render import echo
 from vhdx.errors import VhdxError
 from vhdx.text import printable
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Any, NoReturn
 
 _INTERRUPTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGBREAK") if hasattr(signal, name))
 """Ctrl-C, and on Windows Ctrl-Break."""

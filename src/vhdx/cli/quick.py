@@ -10,7 +10,11 @@ from __future__ import annotations
 import os
 from functools import partial
 from importlib import import_module
-from typing import Any
+
+from vhdx.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _LOOKING = {
     "--chain": "chain",

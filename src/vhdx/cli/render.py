@@ -7,14 +7,15 @@ import os
 import sys
 import time
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
 
 from vhdx.text import printable
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import format_size, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, TextIO
 
     from vhdx.extents import Doubt
 

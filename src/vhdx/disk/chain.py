@@ -8,7 +8,6 @@ import warnings
 import weakref
 from itertools import accumulate
 from threading import get_ident
-from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
 from vhdx.disk.contexts import chain_contexts
@@ -24,6 +23,7 @@ from vhdx.image.read import ASK_BELOW, SPLIT, ZEROS
 from vhdx.reentry import Entrance, one_entrance
 from vhdx.storage.base import fill_zeros
 from vhdx.storage.file import identity_of
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from vhdx.closing import ClosedAtEnd
 from vhdx.disk.stream import DiskStream
+from vhdx.typed import TYPE_CHECKING, Protocol, overload
 
 if TYPE_CHECKING:
     import io
     import os
     from collections.abc import Iterator
+    from typing import Any, Literal
     from uuid import UUID
 
     from vhdx.disk.base import Buffer, Contexts, Format

@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from unicodedata import normalize
 
 from vhdx.errors import VhdxError
 from vhdx.storage.file import open_for_reading
 from vhdx.storage.windows_paths import refuse_as_named
 from vhdx.text import brief, quoted
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeAlias
 
     from vhdx.storage.base import ReadableStorage
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 from itertools import accumulate
-from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote
 
 from vhdx.disk.base import bytes_of, check_range, keywords_only
@@ -27,9 +26,11 @@ from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
 from vhdx.storage.base import fill_zeros
 from vhdx.text import command
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import NoReturn
     from uuid import UUID
 
     from vhdx.disk.base import Buffer, Contexts, Format

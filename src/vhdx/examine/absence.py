@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import numpy as np
 
 from vhdx.examine.entries import needless_places, say_nothing
 from vhdx.extents import BlockState
 from vhdx.format.bat import ENTRY_SIZE, FILE_OFFSET_MASK
 from vhdx.image.state_masks import are_in
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,8 +6,6 @@ does not keep the others from being looked at; what cannot be looked at is named
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx import rules
 from vhdx.errors import CorruptImageError
 from vhdx.examine.beginning import laid_over
@@ -22,6 +20,7 @@ from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.rules import CollectingReport, Finding, Place, Severity
 from vhdx.storage.skipping import SkippingStorage
 from vhdx.storage.zeros import UNIT, stored_nonzero_runs
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -8,8 +8,6 @@ no state to be read: where the bits of a child are must not be taken for free.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import numpy as np
 
 from vhdx import rules
@@ -20,6 +18,7 @@ from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE
 from vhdx.image.state_masks import are_in
 from vhdx.image.states import MAY_OWN_SPACE, PRESENT
 from vhdx.rules import Finding
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import MIB
 
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from vhdx import rules
@@ -12,6 +10,7 @@ from vhdx.extents import BlockState
 from vhdx.format.bat import FILE_OFFSET_MASK, RESERVED_MASK, STATE_MASK
 from vhdx.image.state_masks import are_in
 from vhdx.image.states import PRESENT, TAKEN_FOR_PRESENT, invalidity, is_invalid
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

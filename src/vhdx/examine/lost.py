@@ -8,7 +8,6 @@ has no entry that its partition table or a file system always has.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from vhdx.image.state_masks import are_in
 from vhdx.image.states import MAY_OWN_SPACE
 from vhdx.image.unowned import Look, find_unowned, unclaimed_runs
 from vhdx.journal.replay import known_end
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import MIB
 
 if TYPE_CHECKING:

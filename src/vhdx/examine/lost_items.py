@@ -8,7 +8,6 @@ the rest of the image suggests is proposed, with the reason, and never used unas
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
 from vhdx.errors import CorruptImageError
@@ -21,6 +20,7 @@ from vhdx.image import metadata as items
 from vhdx.rules import CollectingReport
 from vhdx.storage.overlay import SECTOR_SIZE
 from vhdx.text import command
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

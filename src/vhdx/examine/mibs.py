@@ -5,9 +5,9 @@ Members are numbers of MiB in arrays of any integer type; a run is ``length`` Mi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import numpy as np
+
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from vhdx.image.states import PRESENT
 from vhdx.image.unowned import NOTHING, Look, find_unowned
 from vhdx.progress import Meter
 from vhdx.rules import Finding, Place
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import MIB, format_size
 
 if TYPE_CHECKING:

@@ -8,8 +8,6 @@ are full of contents, are told and left out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from vhdx.errors import FileSystemError
 from vhdx.files.acl import from_ext
 from vhdx.files.base import Kind
@@ -21,9 +19,11 @@ from vhdx.files.posix import PosixTree
 from vhdx.filesystems import ext
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.ext_superblock import Superblock, read_superblock, require_understood
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from vhdx.files.base import Content, Entry, Tell
     from vhdx.files.ext_names import Name

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 from vhdx.errors import FileSystemError
 from vhdx.files.library import LibraryTree, joined
 from vhdx.files.placed import PlacedContent
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from vhdx.files.base import Content, Entry, Tell
     from vhdx.files.placed import Place

@@ -7,7 +7,6 @@ whose place is not sound, those that keep space without contents, parts of block
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from vhdx.extents import BlockState, Extent, ExtentKind, merged
 from vhdx.format.bat import FILE_OFFSET_MASK, STATE_MASK
@@ -15,6 +14,7 @@ from vhdx.image.bat import WINDOW
 from vhdx.image.state_masks import are_in
 from vhdx.image.states import KEEPS_SPACE, READ_ANSWERS, Answer
 from vhdx.tally import Count, Stretch
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_MASK, STATE_MASK
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bat import WINDOW
 from vhdx.image.state_masks import are_in
 from vhdx.image.states import PRESENT
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import MIB
 
 if TYPE_CHECKING:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
 from vhdx import rules
 from vhdx.disk.open import format_of_file, format_of_name, policy_of, storage_of
 from vhdx.disk.parents import open_parent
@@ -17,6 +15,7 @@ from vhdx.ops.info import refused_holes
 from vhdx.rules import Finding, Place, Severity
 from vhdx.storage.file import open_for_reading
 from vhdx.text import brief, command
+from vhdx.typed import TYPE_CHECKING, NamedTuple, Protocol
 
 ENDS_EARLY = frozenset(
     rule.code

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
 from vhdx.disk.open import open_image, with_parents
@@ -22,6 +21,7 @@ from vhdx.ops.tracking import tracking_files
 from vhdx.rules import Finding, Place
 from vhdx.storage.file import FileStorage
 from vhdx.text import brief
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.write.space import Conflict, survey
 
 if TYPE_CHECKING:

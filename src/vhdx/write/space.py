@@ -6,8 +6,6 @@ waits until the entry that named it is durably gone and nobody reads or writes i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vhdx import rules
 from vhdx.format.bat import BITMAP_PRESENT, ENTRY_SIZE, FILE_OFFSET_MASK, STATE_MASK, file_offset_of, state_of
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE
@@ -16,6 +14,7 @@ from vhdx.image.bat import WINDOW
 from vhdx.image.state_masks import are_in
 from vhdx.image.states import MAY_OWN_SPACE, PRESENT, is_present
 from vhdx.rules import Finding, Place
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
