@@ -14,6 +14,7 @@ from vhdx.examine.findings import FindingReporter
 from vhdx.examine.lost import is_strong
 from vhdx.examine.mibs import MibSet
 from vhdx.examine.slots import Slots
+from vhdx.examine.table import TableFound
 from vhdx.image.state_masks import are_in
 from vhdx.image.states import PRESENT
 from vhdx.image.unowned import NOTHING, Look, find_unowned
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vhdx.examine.absence import Absence
-    from vhdx.examine.claims import Late
     from vhdx.examine.slots import Entries
     from vhdx.geometry import Geometry
     from vhdx.image.regions import Regions
@@ -37,20 +37,6 @@ if TYPE_CHECKING:
 
 _QEMU_GAP = 4
 """MiB that QEMU leaves unused between the structures and the first block."""
-
-
-class TableFound(NamedTuple):
-    """What the check of a table found: who claims which MiB of the file, and how much nobody claims.
-
-    What nobody claims is leaked where it is not zeros, else free.
-    """
-
-    claimed: MibSet
-    late: tuple[Late, ...]
-    leaked_bytes: int
-    free_bytes: int
-    used_end: int
-    """The file offset behind the last MiB that is claimed."""
 
 
 def check_table(
@@ -106,15 +92,14 @@ def check_table(
         place = Place("BAT", slots.offset(geometry.payload_index(geometry.block_count - 1) + 1))
         report(Finding(rules.BAT_LEFTOVER_SPACE, place, f"{where}: {why}"))
     if not knows_all:
-        return TableFound(claims.claimed, tuple(claims.late), 0, 0, size)
+        return TableFound(claims.claimed, tuple(claims.late), 0, 0)
     if known_end is not None:
         size = _without_newest(claims.claimed, known_end, size, report)
     look = Look(storage, size, unreadable=unreadable, advance=meter.advance, seen=seen)
     _report_gap(look, claims.claimed, regions, report)
-    used_end = claims.claimed.gaps(-(-size // MIB)).tail_start * MIB
     space = _Space(look, claims.claimed, geometry, regions.bat.file_offset, absent)
     leaked, free = _report_free(space, report, keeps_length=keeps_length)
-    return TableFound(claims.claimed, tuple(claims.late), leaked, free, used_end)
+    return TableFound(claims.claimed, tuple(claims.late), leaked, free)
 
 
 def _keep_leftovers(entries: Entries, claimed: MibSet, geometry: Geometry, size: int) -> int:
