@@ -6,15 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.free_space import VolumeSelection
 from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.carving import Carving, damaged_image
 from vhdx.ops.make.cloning import NOT_SHARED, SHARED, can_be_tried
 from vhdx.ops.make.cloning import clone as share
-from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.ops.make.destination import FileDestination, destination_of
 from vhdx.ops.make.opening import open_source
-from vhdx.ops.make.plan import ImageOptions, Rounding
+from vhdx.ops.make.plan import NOT_RESERVED, ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import stored_size
 from vhdx.ops.make.target import target_for
@@ -25,6 +23,7 @@ from vhdx.units import MIB, size_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.extents import Doubt
@@ -129,7 +128,7 @@ def convert(
             partition=partition,
             salvage=salvage,
             ignore_bitmaps=ignore_bitmaps,
-            volumes=(volumes or VolumeSelection()) if discard_free else None,
+            volumes=(volumes or _all_volumes()) if discard_free else None,
             known=known,
             whole=state is not None or destination.needs_map(chosen),
         ) as opened,
@@ -162,6 +161,12 @@ def convert(
         doubts,
         carved,
     )
+
+
+def _all_volumes() -> VolumeSelection:
+    from vhdx.disk.free_space import VolumeSelection  # noqa: PLC0415  who keeps all need not wait for it
+
+    return VolumeSelection()
 
 
 class _Made(NamedTuple):
