@@ -22,6 +22,7 @@ from vhdx.image import image, metadata
 from vhdx.ops.make.child import braced, user_items_of
 from vhdx.ops.resize import resize_storage
 from vhdx.progress import Meter
+from vhdx.storage.write_back import WriteBack
 from vhdx.units import MIB
 from vhdx.write.items import NewItem
 from vhdx.write.write import Writer
@@ -62,7 +63,7 @@ def fold(child: FileStorage, parent: FileStorage, *, parents: Parents, progress:
         changed(max(leaf.size, size))
         with writable_disk(parent.lent(), parents, advance=meter.advance) as below:
             below.take_identity(identity)
-            sizes = _copy(leaf, below, meter)
+            sizes = _copy(leaf, below, WriteBack.of(parent), meter)
         changed(leaf.size)
         _replace_items(parent, items)
         _link(leaf, values, identity, identity)
@@ -89,7 +90,7 @@ def _link(leaf: VhdxDisk, values: dict[str, str], identity: UUID, future: UUID) 
     leaf.replace_locator({**values, **linkages})
 
 
-def _copy(leaf: VhdxDisk, below: VhdxDisk, meter: Meter) -> tuple[int, int]:
+def _copy(leaf: VhdxDisk, below: VhdxDisk, write_back: WriteBack, meter: Meter) -> tuple[int, int]:
     """Bring what the child says into the parent: data as data, zeros of any kind as exact zeros."""
     copied = zeroed = told = 0
     meter.advance(0, leaf.size)
@@ -102,7 +103,9 @@ def _copy(leaf: VhdxDisk, below: VhdxDisk, meter: Meter) -> tuple[int, int]:
                 below.zero(length=offset - at, offset=at)
                 zeroed += offset - at
             for start in range(offset, offset + length, MIB):
-                below.pwrite(leaf.pread(min(MIB, offset + length - start), start), start)
+                count = min(MIB, offset + length - start)
+                below.pwrite(leaf.pread(count, start), start)
+                write_back.wrote(count)
                 meter.advance(start - told, 0)
                 told = start
             copied += length

@@ -17,6 +17,7 @@ from vhdx.format.bat import file_offset_of, state_of
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.reshape.scan import TRANSPARENT_UNIT
+from vhdx.storage.write_back import WriteBack
 from vhdx.units import MIB
 from vhdx.write.blocks import BlockWriter
 from vhdx.write.erase import Eraser
@@ -48,6 +49,7 @@ class Relocator:
         self._bat = session.bat
         self._pages = session.pages
         self._copied = 0
+        self._write_back = WriteBack.of(session.file)
         self._unsettled = False
         self._transparent: list[
             tuple[int, int]
@@ -220,6 +222,7 @@ class Relocator:
                 piece = self._buffer[: min(_COPY_SIZE, start + count - position)]
                 self.image.storage.read_into(piece, position)
                 self._file.write_at(piece, position + moved)
+                self._write_back.wrote(len(piece))
             done = start + count
         self._clear(done + moved, source + length - done)
 

@@ -17,8 +17,9 @@ from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import stored_size
 from vhdx.ops.make.target import target_for
 from vhdx.storage.file import telling_if_full
+from vhdx.storage.write_back import WriteBack
 from vhdx.text import brief
-from vhdx.units import MIB, size_text
+from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.writing import Destination, Writing
     from vhdx.progress import Progress
-
-_WRITE_BACK_EVERY = 32 * MIB
 
 
 @brief("path", "source_format", "target_format", "virtual_size", "file_size")
@@ -261,7 +260,8 @@ def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress |
 
 def _copy(source: Source, writing: Writing, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
-    written = started = done = 0
+    written = done = 0
+    write_back = WriteBack(writing.start_writing_back)
     fate = ", which is not the whole disk" if writing.storage is None else ", and went with the new file"
     total = None if progress is None else stored_size(source)
     with (
@@ -273,9 +273,7 @@ def _copy(source: Source, writing: Writing, progress: Progress | None) -> int:
             for start, stop in runs:
                 writing.sink.put(view[start:stop], offset + start)
                 written += stop - start
-            if written - started >= _WRITE_BACK_EVERY:
-                writing.start_writing_back()  # while we go on reading
-                started = written
+                write_back.wrote(stop - start)
             done += len(data)
             if progress is not None:
                 progress(done, total)
