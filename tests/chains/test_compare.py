@@ -38,7 +38,9 @@ def test_a_chain_is_its_own_content(child: Path, tmp_path: Path) -> None:
     vhdx.convert(child, tmp_path / "flat.vhdx")
     for one in (child, tmp_path / "flat.raw", tmp_path / "flat.vhdx"):
         for other in (child, tmp_path / "flat.raw", tmp_path / "flat.vhdx"):
-            assert compare(one, other)[2:] == (True, None, SIZE, SIZE)
+            found = compare(one, other)
+            assert found.identical
+            assert found.first_virtual_size == found.second_virtual_size == SIZE
 
 
 @pytest.mark.parametrize(
@@ -72,9 +74,14 @@ def test_the_first_difference_is_exact(child: Path, tmp_path: Path, at: int) -> 
 def test_sizes_count(child: Path, tmp_path: Path) -> None:
     content = raw_of(child)
     (tmp_path / "long.raw").write_bytes(content + bytes(512))
-    assert compare(child, tmp_path / "long.raw")[2:] == (False, None, SIZE, SIZE + 512)
+    found = compare(child, tmp_path / "long.raw")
+    assert (found.identical, found.first_difference) == (False, None)
+    assert (found.first_format, found.first_virtual_size) == ("vhdx", SIZE)
+    assert (found.second_format, found.second_virtual_size) == ("raw", SIZE + 512)
     (tmp_path / "short.raw").write_bytes(content[:-512])
-    assert compare(tmp_path / "short.raw", child)[2:] == (False, None, SIZE - 512, SIZE)
+    found = compare(tmp_path / "short.raw", child)
+    assert (found.identical, found.first_difference) == (False, None)
+    assert (found.first_virtual_size, found.second_virtual_size) == (SIZE - 512, SIZE)
     done = run("compare", child, tmp_path / "long.raw")
     assert done.code == 1
     assert "different sizes" in done.out

@@ -99,8 +99,9 @@ def test_summary(child: Path) -> None:
     scattered = succeed("map", "--summary", child.with_name("parent.vhdx"))
     assert scattered.endswith("  fragmentation: much, 1 jumps, 1 MiB in a row\n")
     both = json.loads(succeed("map", "--summary", "--layers", "--json", child))
-    assert [found["jumps"] for found in both] == [0, 1]
-    assert [sum(row["length"] for row in found["rows"]) for found in both] == [6 * MIB] * 2
+    assert (both["path"], both["format"], both["virtual_size"]) == (str(child), "vhdx", 6 * MIB)
+    assert [found["jumps"] for found in both["summaries"]] == [0, 1]
+    assert [sum(row["length"] for row in found["rows"]) for found in both["summaries"]] == [6 * MIB] * 2
 
 
 def test_drawing(child: Path) -> None:

@@ -180,6 +180,8 @@ def test_a_file_that_is_no_image_cannot_be_checked(tmp_path: Path) -> None:
             vhdx.check(path)
         raw.write_bytes(content)
         with pytest.raises(vhdx.UnsupportedImageError, match="a raw disk has no structures"):
+            vhdx.repair(raw)
+        with pytest.raises(vhdx.UnsupportedImageError, match="a raw disk has no structures"):
             vhdx.check(raw)
 
 

@@ -77,7 +77,9 @@ def test_repair_does_what_the_table_says_and_can_be_undone(fault: Fault, tmp_pat
     assert {f.code for f in result.left.findings if f.severity != "note"} == fault.after
     if "space.leaked" not in fault.after:  # which another repair gives back
         assert repaired(path, fault).done == ()
-    vhdx.undo_repair(path, backup)
+    undone = vhdx.undo_repair(path, backup)
+    assert undone.format == "vhdx"
+    assert undone.virtual_size in {result.before.virtual_size, result.left.virtual_size}
     assert path.read_bytes() == before
 
 

@@ -1,5 +1,6 @@
 """The command `vhdx fleet`: what people see, what is asked, what is changed and logged."""
 
+import io
 import json
 import os
 import pty
@@ -12,9 +13,11 @@ import pytest
 
 import vhdx
 from tests.cli.running import COMMAND, USAGE, run, succeed
+from tests.remote.server import serving
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from vhdx import fleet
+from vhdx.cli.render import progress_bar
 from vhdx.fleet import FleetOptions
 
 from .estate import make
@@ -48,6 +51,32 @@ def test_rows_as_lines_of_json(folder: Path) -> None:
     done = run("fleet", "map", "a.vhdx", "b.vhdx", "--json", cwd=folder)
     rows = [json.loads(line) for line in done.out.splitlines()]
     assert {row["data_size"] for row in rows} == {MIB}
+
+
+def test_images_elsewhere_are_rows(folder: Path) -> None:
+    files = {name: (folder / f"{name}.vhdx").read_bytes() for name in ("a", "z")}
+    with serving({f"/{name}.vhdx": data for name, data in files.items()}) as server:
+        urls = [f"{server.url}/{name}.vhdx" for name in ("a", "z", "gone")]
+        done = run("fleet", "check", *urls, "--json", cwd=folder)
+        usage = run("fleet", "usage", urls[0], "--json", cwd=folder)
+    rows = {row["path"]: row for row in map(json.loads, done.out.splitlines())}
+    assert [rows[url]["result"] for url in urls] == ["ok", "errors", "failed"]
+    assert rows[urls[2]]["error_code"] == "not-found"
+    assert rows[urls[0]]["virtual_size"] == 64 * MIB
+    assert "only a VHDX on this host" in json.loads(usage.out)["not_compacted"]
+
+
+def test_the_bar_counts_images(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal, of what lasts: the patience of a second is spent before the first image here."""
+    monkeypatch.setattr("vhdx.cli.render._PATIENCE", 0)
+    monkeypatch.setattr("vhdx.cli.render._INTERVAL", 0)
+    shown = io.StringIO()
+    monkeypatch.setattr(shown, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("sys.stderr", shown)
+    with progress_bar("check", "images") as progress:
+        assert progress is not None
+        progress(2, 3)
+    assert "2 of 3 images" in shown.getvalue()
 
 
 def test_a_list_on_standard_input(folder: Path) -> None:

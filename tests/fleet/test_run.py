@@ -1,8 +1,12 @@
 """The same rows whoever does the work; every image once, parents before children, failures as rows."""
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -213,6 +217,43 @@ def test_verbs_and_options_that_cannot_be() -> None:
         vhdx.fleet.run(["."], "burn")
     with pytest.raises(ValueError, match="target_dir"):
         vhdx.fleet.run(["."], "convert")
+
+
+def _dask(*words: str) -> subprocess.Popen[bytes]:
+    program = [sys.executable, "-m", "dask", *words]
+    return subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def _scheduler_and_workers(folder: Path) -> Iterator[tuple[str, list[int]]]:
+    """A scheduler of Dask with two workers, each a program of its own, as on machines of others."""
+    where = folder / "scheduler.json"
+    words = ["--scheduler-file", str(where), "--no-dashboard"]
+    started = [_dask("scheduler", "--host", "127.0.0.1", "--port", "0", *words)]
+    try:
+        for _ in range(2):
+            alone = ["--nthreads", "1", "--no-nanny", "--local-directory", str(folder)]
+            started.append(_dask("worker", *words, *alone))
+        while not where.exists():
+            time.sleep(0.01)
+        yield json.loads(where.read_text())["address"], [each.pid for each in started[1:]]
+    finally:
+        for each in started:
+            each.kill()
+            each.wait()
+
+
+@pytest.mark.slow
+def test_workers_of_others_one_of_which_dies(tmp_path: Path, estate: Estate, expected: list[Row]) -> None:
+    with _scheduler_and_workers(tmp_path) as (address, workers), contextlib.ExitStack() as held:
+        pool = executors.dask(address, held)
+        rows = []
+        with in_use(estate):
+            for number, row in enumerate(run_on(pool, files([estate.folder]), "check")):
+                if number == 20:
+                    os.kill(workers[0], signal.SIGKILL)
+                rows.append(row)
+    assert differences(expected, rows) == []
 
 
 @pytest.mark.slow

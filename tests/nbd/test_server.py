@@ -291,6 +291,21 @@ def test_errors_of_the_disk_become_answers(
         assert client.read(0, 5) == b"again"
 
 
+def test_a_host_that_is_full_is_told_to_whoever_runs_the_server_once_a_client(
+    running: Running, disk: MemoryDisk
+) -> None:
+    def full(verb: str) -> None:
+        if verb != "flush":
+            raise OSError(errno.ENOSPC, "the host is full")
+
+    disk.before = full
+    for _ in range(2):
+        with Client.opened(running.address) as client:
+            for offset in range(3):
+                assert client.ask(WRITE, offset, 1, b"x").error == wire.ENOSPC
+    assert sum("the host is full" in line for line in running.log) == 2
+
+
 def test_an_error_in_the_middle_of_a_long_read(running: Running, disk: MemoryDisk) -> None:
     def fail_late(verb: str) -> None:
         if verb == "pread" and disk.calls[-1][2] == 2 * MIB:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from uuid import uuid4
@@ -10,6 +11,7 @@ import pytest
 
 import vhdx
 from tests.cli.running import run
+from tests.support.tools import needs
 from vhdx.ops import registry, wsl
 
 MIB = 1 << 20
@@ -84,7 +86,7 @@ def _write_registry(values: dict[str, dict[str, str | int]], monkeypatch: pytest
 
 
 def test_every_disk_is_listed_with_what_compaction_gives_back(home: Path) -> None:
-    disks = wsl.linux_disks()
+    disks = wsl.linux_disks().disks
     assert [(disk.name, disk.is_default, disk.problem) for disk in disks] == [
         ("Ubuntu", True, None),
         ("docker-desktop", False, None),
@@ -169,14 +171,14 @@ def test_where_dockers_distribution_is_its_disk_is_looked_for_first(home: Path, 
 
 def test_a_disk_in_use_is_told_with_the_command_that_lets_go(home: Path) -> None:
     with vhdx.open(home / "ubuntu" / "ext4.vhdx", "r+"):
-        (ubuntu, *_) = wsl.linux_disks()
+        (ubuntu, *_) = wsl.linux_disks().disks
     assert (ubuntu.problem, ubuntu.compacted_size) == ("in use; try: wsl --shutdown", None)
     assert ubuntu.file_size == (home / "ubuntu" / "ext4.vhdx").stat().st_size
 
 
 def test_a_disk_that_is_gone_is_told(home: Path) -> None:
     (home / "ubuntu" / "ext4.vhdx").unlink()
-    (ubuntu, *_) = wsl.linux_disks()
+    (ubuntu, *_) = wsl.linux_disks().disks
     assert (ubuntu.file_size, ubuntu.compacted_size) == (None, None)
     assert ubuntu.problem is not None
 
@@ -190,11 +192,29 @@ def test_verbs_take_the_names(home: Path) -> None:
     listed = run("wsl").out
     assert "Ubuntu (default)" in listed
     assert "compact gives back" in listed
-    assert [disk["name"] for disk in json.loads(run("wsl", "--json").out)] == [
+    assert [disk["name"] for disk in json.loads(run("wsl", "--json").out)["disks"]] == [
         "Ubuntu",
         "docker-desktop",
         "docker",
     ]
+
+
+@needs("mkfs.ext4")
+def test_what_is_in_use_is_told_and_what_discarding_gives_back(home: Path) -> None:
+    raw = home / "ext4.raw"
+    with raw.open("wb") as file:
+        file.write(b"deleted." * (4 * MIB))  # mkfs leaves it in free blocks
+    subprocess.run(["mkfs.ext4", "-q", "-E", "nodiscard", raw], check=True)
+    (home / "ubuntu" / "ext4.vhdx").unlink()
+    vhdx.convert(raw, home / "ubuntu" / "ext4.vhdx", options=vhdx.ImageOptions(block_size=MIB))
+    (ubuntu, *_) = wsl.linux_disks().disks
+    assert (ubuntu.format, ubuntu.virtual_size, ubuntu.problem) == ("vhdx", raw.stat().st_size, None)
+    assert ubuntu.used_size is not None
+    assert 0 < ubuntu.used_size < 16 * MIB
+    path = home / "ubuntu" / "ext4.vhdx"
+    assert ubuntu.discarded_size == vhdx.compact(path, discard_free=True).file_size_after
+    assert ubuntu.compacted_size is not None
+    assert ubuntu.discarded_size < ubuntu.compacted_size
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows always has a registry")

@@ -79,7 +79,8 @@ def test_what_a_failed_commit_took_is_given_back_on_closing(tmp_path: Path) -> N
     with (
         mock.patch("vhdx.storage.host.reserve", side_effect=FULL),
         pytest.raises(
-            OSError, match=r"bytes were wanted where \d+ are free, the file takes \d+; vhdx compact"
+            OSError,
+            match=r"were wanted where .* are free, the file takes .*\(\d+ MiB more than when it was opened\)",
         ),
     ):
         disk.close()
@@ -143,7 +144,7 @@ def test_a_real_host_that_is_full_has_its_space_back(small: Path) -> None:
     path = small / "disk.vhdx"
     vhdx.create(path, 100 * MIB)
     before = free(small)
-    with pytest.raises(OSError, match="bytes were wanted where"), open_disk(path, "r+") as disk:
+    with pytest.raises(OSError, match="were wanted where"), open_disk(path, "r+") as disk:
         disk.pwrite(pattern(1, 60 * MIB), 0)
     kept = path.stat().st_size - 4 * MIB
     assert free(small) >= before - kept - MIB
@@ -151,13 +152,13 @@ def test_a_real_host_that_is_full_has_its_space_back(small: Path) -> None:
     with open_disk(path) as disk:
         kept = sum(extent.length for extent in disk.extents() if extent.kind is vhdx.ExtentKind.DATA)
     before = free(small)
-    with pytest.raises(OSError, match="bytes were wanted where"):
+    with pytest.raises(OSError, match="were wanted where"):
         vhdx.set_properties(path, disk_type="fixed")
     assert free(small) >= before - MIB
     assert is_clean(path)
     (small / "filler").write_bytes(bytes(free(small) - MIB // 2))
     before = free(small)
-    with pytest.raises(OSError, match="bytes were wanted where"):
+    with pytest.raises(OSError, match="were wanted where"):
         vhdx.set_user_item(path, uuid.uuid4(), pattern(1, MIB))
     assert free(small) >= before - 64 * 1024
     assert is_clean(path)

@@ -98,7 +98,7 @@ def compare(
     elif found.first_difference is not None:
         click.echo(f"the disks differ, first at offset {found.first_difference}")
     elif not found.identical:
-        sizes = f"{shown(found.first_size)} and {shown(found.second_size)}"
+        sizes = f"{shown(found.first_virtual_size)} and {shown(found.second_virtual_size)}"
         click.echo(f"the disks have different sizes, {sizes}; what both have is identical")
     else:
         click.echo("the disks are identical")

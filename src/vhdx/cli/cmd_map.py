@@ -121,12 +121,12 @@ def _print_all_of_rows(disk: MappedDisk, depths: range | tuple[None]) -> None:
 
 
 def _print_summaries(disk: MappedDisk, depths: range | tuple[None], *, as_json: bool) -> None:
-    from vhdx.ops.map import summary  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.map import DiskSummary, summary  # noqa: PLC0415  --help needs no library
 
     with progress_bar("counting") as progress:
-        found = [summary(disk, depth, progress) for depth in depths]
+        found = tuple(summary(disk, depth, progress) for depth in depths)
     if as_json:
-        print_json(found)
+        print_json(DiskSummary(disk.chain[0], disk.format, disk.size, found))
         return
     for each in found:
         _print_summary(each, layer_names(disk.chain))

@@ -225,24 +225,25 @@ def print_rows(rows: Iterable[Row], indent: str = "", width: int = 0) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar(label: str) -> Iterator[ProgressBar | None]:
+def progress_bar(label: str, unit: str = "") -> Iterator[ProgressBar | None]:
     """A bar on standard error for what lasts longer than a second; None where that is no terminal."""
     if sys.stderr is None or not sys.stderr.isatty():  # closed by whoever called us
         yield None
         return
     with contextlib.ExitStack() as held:
-        yield ProgressBar(label, held)
+        yield ProgressBar(label, held, unit)
 
 
 class ProgressBar:
-    """Called with what is done and, where it is known, how much there is, in bytes.
+    """Called with what is done and, where it is known, how much there is: bytes, or things called ``unit``.
 
     It appears a second after it was made, so that what is quick prints no more than its result, and does not
     wait for the import of `rich`.
     """
 
-    def __init__(self, label: str, held: contextlib.ExitStack) -> None:
+    def __init__(self, label: str, held: contextlib.ExitStack, unit: str = "") -> None:
         self._label = label
+        self._unit = unit
         self._held = held
         self._next = time.monotonic() + _PATIENCE
         self._move: Callable[[int, int | None], None] | None = None
@@ -264,18 +265,22 @@ class ProgressBar:
         bar = rich.Progress(
             "{task.description}",
             rich.BarColumn(),
-            rich.DownloadColumn(binary_units=True),
+            rich.TextColumn(f"{{task.fields[done]}} {self._unit}")
+            if self._unit
+            else rich.DownloadColumn(binary_units=True),
             rich.TextColumn("{task.fields[rate]}", style="progress.data.speed"),
             rich.TimeRemainingColumn(),
             console=Console(stderr=True),
             transient=True,
             redirect_stdout=False,  # which would go to standard error, JSON and contents included
         )
-        task = self._held.enter_context(bar).add_task(self._label, total=None, rate="?")
+        task = self._held.enter_context(bar).add_task(self._label, total=None, rate="?", done="")
 
         def move(done: int, total: int | None) -> None:
             speed = bar.tasks[0].speed  # rich's own column counts in powers of 1000
-            rate = "?" if speed is None else f"{format_size(int(speed))}/s"
-            bar.update(task, completed=done, total=total, rate=rate)
+            amount = "{:.1f}".format if self._unit else lambda speed: format_size(int(speed))
+            rate = "?" if speed is None else f"{amount(speed)}/s"
+            told = str(done) if total is None else f"{done} of {total}"
+            bar.update(task, completed=done, total=total, rate=rate, done=told)
 
         return move

@@ -24,7 +24,7 @@ from vhdx.fleet.summary import Summary
 from vhdx.fleet.targets import PAGE, open_report, read_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import ExitStack
 
     from vhdx.fleet.columns import Row
@@ -124,7 +124,8 @@ def show(
         log = log or f"vhdx-fleet-{verb}.log"
         held.enter_context(changing(f"; {log} says what was done", fate=_FATE, dry_run=not changes))
         outputs = _Outputs(held, verb, reports, go_on=resume, overwrite=force, as_json=as_json)
-        progress = held.enter_context(progress_bar(verb))
+        progress = held.enter_context(progress_bar(verb, "images"))
+        planned = _Planned(verb, asks=asks)
         changed = held.enter_context(contextlib.closing(ChangeLog(log))) if changes else None
         rows = run_on(
             _pool(held, threads, processes, dask),
@@ -132,7 +133,7 @@ def show(
             verb,
             options=asked,
             done=outputs.before() if resume else (),
-            planned=_asking(verb) if asks else None,
+            planned=planned,
             begun=None if changed is None else changed.begun,
         )
         for done, row in enumerate(held.enter_context(contextlib.closing(rows)), 1):
@@ -140,19 +141,24 @@ def show(
                 changed.done(row)
             outputs.add(row)
             if progress is not None:
-                progress(done, None)
+                progress(done, planned.number)
         return outputs.tell()
 
 
 _FATE = "every image is whole: what was under way is done in part or not at all"
 
 
-def _asking(verb: str) -> Callable[[int], None]:
-    def ask(number: int) -> None:
-        if number:
-            click.confirm(f"{verb} {number} image{'s' if number > 1 else ''}?", abort=True)
+class _Planned:
+    """Told how many images there are to be done, before the first; asks whether to, if it ``asks``."""
 
-    return ask
+    def __init__(self, verb: str, *, asks: bool) -> None:
+        self._verb, self._asks = verb, asks
+        self.number: int | None = None
+
+    def __call__(self, number: int) -> None:
+        self.number = number
+        if number and self._asks:
+            click.confirm(f"{self._verb} {number} image{'s' if number > 1 else ''}?", abort=True)
 
 
 def _options(

@@ -96,10 +96,10 @@ def check_table(
     if known_end is not None:
         size = _without_newest(claims.claimed, known_end, size, report)
     look = Look(storage, size, unreadable=unreadable, advance=meter.advance, seen=seen)
-    _report_gap(look, claims.claimed, regions, report)
+    gap = _report_gap(look, claims.claimed, regions, report)
     space = _Space(look, claims.claimed, geometry, regions.bat.file_offset, absent)
     leaked, free = _report_free(space, report, keeps_length=keeps_length)
-    return TableFound(claims.claimed, tuple(claims.late), leaked, free)
+    return TableFound(claims.claimed, tuple(claims.late), leaked, free + (0 if keeps_length else gap))
 
 
 def _keep_leftovers(entries: Entries, claimed: MibSet, geometry: Geometry, size: int) -> int:
@@ -136,16 +136,24 @@ def _without_newest(claimed: MibSet, known_end: int, size: int, report: Report) 
     return end
 
 
-def _report_gap(look: Look, claimed: MibSet, regions: Regions, report: Report) -> None:
-    """Mention the space that QEMU leaves behind the structures; it counts as claimed from then on."""
+def _report_gap(look: Look, claimed: MibSet, regions: Regions, report: Report) -> int:
+    """Mention the space that QEMU leaves behind the structures; it counts as claimed from then on.
+
+    How many bytes that are. A trim of the first block leaves the same.
+    """
     start = max(-(-area.end // MIB) for area in regions.areas)
     length = claimed.gap_length(start, min(_QEMU_GAP + 1, -(-look.size // MIB) - start))
     if not 0 < length <= _QEMU_GAP or look.size - start * MIB < MIB:
-        return
-    if 1 not in look.filled(start, start + length):
-        claimed.add(np.arange(start, start + length), 1)
-        detail = f"{length} MiB behind the structures are unused, as QEMU leaves them"
-        report(Finding(rules.SPACE_GAP, Place("free space", start * MIB), detail))
+        return 0
+    if 1 in look.filled(start, start + length):
+        return 0
+    claimed.add(np.arange(start, start + length), 1)
+    detail = (
+        f"{length} MiB behind the structures are free, as QEMU or a trim leaves them; "
+        "vhdx compact gives back what it can"
+    )
+    report(Finding(rules.SPACE_GAP, Place("free space", start * MIB), detail))
+    return length * MIB
 
 
 class _Space(NamedTuple):

@@ -43,6 +43,7 @@ class Answers:
         self._replies = replies_of(agreement)
         self._must_not_fail = not (agreement.structured or agreement.extended)
         self._on_failure = on_failure
+        self._told_full = False
 
     def answer(
         self,
@@ -93,7 +94,8 @@ class Answers:
     def failed(self, request: Request, error: Exception) -> Buffers:
         """What to say after an exception, which is told to whoever runs the server."""
         failure = failure_of(error)
-        if failure.error is Error.EIO:
+        if failure.error is Error.EIO or (failure.error is Error.ENOSPC and not self._told_full):
+            self._told_full = self._told_full or failure.error is Error.ENOSPC
             self._on_failure(error)
         return self._replies.failed(request, failure.error, failure.text)
 

@@ -51,6 +51,8 @@ class ApplyResult(NamedTuple):
     """
 
     path: str
+    format: str
+    virtual_size: int
     applied: bool
     completed: bool
     received_size: int
@@ -94,12 +96,10 @@ def apply_increment(
     try:
         received = _keep(how, increment)
     except _HasItAlreadyError:
-        return ApplyResult(target, False, completed, 0, 0, 0, _identity(target))
+        return _result(target, False, completed, (0, 0, 0))
     with _withdrawn_if_untouched(how):
         merged = _merged(how)
-    return ApplyResult(
-        target, True, completed, received, merged.copied_size, merged.zeroed_size, _identity(target)
-    )
+    return _result(target, True, completed, (received, merged.copied_size, merged.zeroed_size))
 
 
 class _How(NamedTuple):
@@ -125,6 +125,13 @@ def _file_of(increment: BinaryIO | str | os.PathLike[str]) -> tuple[int, int] | 
     except (AttributeError, OSError, ValueError):
         return None
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+
+
+def _result(path: str, applied: bool, completed: bool, sizes: tuple[int, int, int]) -> ApplyResult:
+    with contextlib.closing(open_for_reading(path, lock=False)) as file:
+        found = image.load(file)
+    size, identity = found.geometry.disk_size, found.header.data_write_guid
+    return ApplyResult(path, "vhdx", size, applied, completed, *sizes, identity)
 
 
 def _identity(path: str) -> UUID:

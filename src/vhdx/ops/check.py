@@ -31,7 +31,7 @@ ENDS_EARLY = frozenset(
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vhdx.disk.open import Openable
+    from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.errors import VhdxError
     from vhdx.examine.check import Examined
@@ -118,12 +118,7 @@ def check(
     policy = policy_of(file, parents)
     try:
         found = format_of_file(storage)
-        if found == "raw" and format_of_name(storage.name) == "raw":
-            raise UnsupportedImageError(
-                "a raw disk has no structures that could break a rule",
-                image=storage.name,
-                next_command=command("info {}", storage.name),
-            )
+        refuse_raw(found, storage.name)
         if found == "vhd":
             result = _checked_vhd(storage, policy, chain=chain, lock=lock, progress=progress)
             return result._replace(whole=_whole(storage, result))
@@ -137,6 +132,19 @@ def check(
         return result._replace(whole=_whole(storage, result), lost=_lost(examined, known))
     finally:
         storage.close()
+
+
+def refuse_raw(found: Format, name: str) -> None:
+    """Refuse what is neither image by its content, and a raw disk by its name.
+
+    Of another name it is taken for an image whose beginning is lost.
+    """
+    if found == "raw" and format_of_name(name) == "raw":
+        raise UnsupportedImageError(
+            "a raw disk has no structures that could break a rule",
+            image=name,
+            next_command=command("info {}", name),
+        )
 
 
 def _report_holes(storage: ReadableStorage, report: Report) -> None:

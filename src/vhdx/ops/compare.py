@@ -25,12 +25,14 @@ class CompareResult(NamedTuple):
     """What was found. Offsets and sizes in bytes; disks of different size are never identical."""
 
     first_path: str
+    first_format: str
+    first_virtual_size: int
     second_path: str
+    second_format: str
+    second_virtual_size: int
     identical: bool
     first_difference: int | None
     """The first disk offset at which both disks have a byte and the bytes differ."""
-    first_size: int
-    second_size: int
 
 
 def compare(
@@ -55,7 +57,8 @@ def compare(
         left, right = _part(one, partition), _part(other, partition)
         difference = _first_difference(left, right, progress)
         same = difference is None and left.size == right.size
-        return CompareResult(one.chain[0], other.chain[0], same, difference, left.size, right.size)
+        sides = (one.chain[0], one.format, left.size), (other.chain[0], other.format, right.size)
+        return CompareResult(*sides[0], *sides[1], same, difference)
 
 
 def _part(disk: Disk, partition: int | None) -> Disk:

@@ -76,6 +76,15 @@ class Summary(NamedTuple):
     jumps: int
 
 
+class DiskSummary(NamedTuple):
+    """A disk summed up as a whole, or layer by layer."""
+
+    path: str
+    format: str
+    virtual_size: int
+    summaries: tuple[Summary, ...]
+
+
 class Cell(NamedTuple):
     """A part of a disk: its bytes by what they are, and whether data in it, or at its start, jumps.
 

@@ -23,6 +23,8 @@ class Mend(NamedTuple):
     """A child, what it calls its parent, and the file that is its parent; why it was not mended, if so."""
 
     path: str
+    format: str
+    virtual_size: int
     named: str | None
     parent: str
     problem: str | None = None
@@ -54,8 +56,7 @@ def mend_all(
     orphans = [each for each in found.images if each.parent_state in ORPHANED]
     lines = {each.path: _ancestors(each, images) for each in orphans if _is_known(each, images)}
     planned = tuple(
-        Mend(path, images[path].named, lines[path][0], _ONLY_READ if images[path].format == "vhd" else None)
-        for path in sorted(lines, key=lambda path: len(lines[path]))
+        _planned(images[path], lines[path][0]) for path in sorted(lines, key=lambda path: len(lines[path]))
     )
     possible = tuple(each for each in planned if each.problem is None)
     left = tuple(each.path for each in orphans if each.path not in lines or each.format == "vhd")
@@ -64,6 +65,11 @@ def mend_all(
     mended = tuple(each if each.problem else _mended(each, lines[each.path]) for each in planned)
     failed = tuple(each.path for each in mended if each.problem not in (None, _ONLY_READ))
     return MendResult(found.directory, False, mended, (*left, *failed))
+
+
+def _planned(child: TreeImage, parent: str) -> Mend:
+    problem = _ONLY_READ if child.format == "vhd" else None
+    return Mend(child.path, child.format, child.virtual_size, child.named, parent, problem)
 
 
 def _is_known(each: TreeImage, images: dict[str, TreeImage]) -> bool:

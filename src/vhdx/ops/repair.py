@@ -20,10 +20,11 @@ from vhdx.examine.check import examine
 from vhdx.examine.doubts import Concerned
 from vhdx.examine.lost_items import items_of
 from vhdx.examine.rebuild_table import rebuild_table
+from vhdx.examine.remains import Remains
 from vhdx.image.unowned import Seen
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.ops import backup as backups
-from vhdx.ops.check import result_of
+from vhdx.ops.check import refuse_raw, result_of
 from vhdx.rules import Remedy, Severity
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
 from vhdx.storage.staged import StagedChanges
@@ -78,9 +79,11 @@ class RepairResult(NamedTuple):
 
 @brief("path", "file_size", "restored_size")
 class UndoResult(NamedTuple):
-    """An image as it was before its repair. Sizes in bytes."""
+    """An image as it was before its repair. Sizes in bytes; None is a disk's that nothing tells."""
 
     path: str
+    format: str
+    virtual_size: int | None
     file_size: int
     restored_size: int
 
@@ -107,7 +110,8 @@ def repair(
     Parents are not looked for. An image that cannot be repaired, or needs nothing, is not touched.
     ``progress`` is called as by `check`, before and after.
 
-    Raises CorruptImageError for a file that is no VHDX at all, FileExistsError for a ``backup`` that exists,
+    Raises CorruptImageError for a file that is no VHDX at all, UnsupportedImageError for one that is named
+    like a raw disk and is none either, FileExistsError for a ``backup`` that exists,
     ImageLockedError, OSError, ValueError.
     """
     name = os.fspath(path)
@@ -148,7 +152,9 @@ def staged_repair(
     known: KnownDisk = NOTHING_KNOWN,
 ) -> RepairResult:
     """What a repair that may use the ``accepted`` remedies does to a staged copy of ``file``."""
-    if format_of_file(file) == "vhd":
+    found_format = format_of_file(file)
+    refuse_raw(found_format, name)
+    if found_format == "vhd":
         return _staged_vhd_repair(name, file, staged, accepted, progress)
     seen = Seen()
     staged.on_change = seen.forget
@@ -305,4 +311,11 @@ def undo_repair(
     name = os.fspath(path)
     with contextlib.closing(open_for_writing(name, lock=lock)) as file:
         restored = backups.restore(file, os.fspath(backup), lock=lock)
-    return UndoResult(name, restored.size_before, restored.length)
+        told = _vhd_size(file) if format_of_file(file) == "vhd" else ("vhdx", Remains(file).disk_size)
+    return UndoResult(name, *told, restored.size_before, restored.length)
+
+
+def _vhd_size(file: ReadableStorage) -> tuple[str, int | None]:
+    from vhdx.examine.vhd_check import examine_vhd  # noqa: PLC0415  the older format is the rarer one
+
+    return "vhd", examine_vhd(file).virtual_size

@@ -48,6 +48,7 @@ class ResizeResult(NamedTuple):
     """
 
     path: str
+    format: str
     virtual_size_before: int
     virtual_size_after: int
     file_size_before: int
@@ -113,6 +114,7 @@ def resize(
         size_after = storage.size()
     return ResizeResult(
         path=path,
+        format="vhdx",
         virtual_size_before=old_size,
         virtual_size_after=new_size,
         file_size_before=size_before,

@@ -21,15 +21,27 @@ _DOCKER = "docker"
 class LinuxDisk(NamedTuple):
     """A disk that Linux uses on Windows. Sizes in bytes, None where they are not known.
 
-    ``compacted_size`` is the length of the file after `compact`; ``problem`` says why it is not known.
+    ``used_size`` is what its file systems have in use, ``compacted_size`` the length of the file after
+    `compact`, ``discarded_size`` after `compact` with ``discard_free``; ``problem`` says why some are not
+    known.
     """
 
     name: str
     is_default: bool
     path: str
-    file_size: int | None
-    compacted_size: int | None
-    problem: str | None
+    format: str | None = None
+    virtual_size: int | None = None
+    file_size: int | None = None
+    used_size: int | None = None
+    compacted_size: int | None = None
+    discarded_size: int | None = None
+    problem: str | None = None
+
+
+class LinuxDisks(NamedTuple):
+    """All disks that Linux uses on this Windows: those of distributions, then Docker's."""
+
+    disks: tuple[LinuxDisk, ...]
 
 
 class _Named(NamedTuple):
@@ -60,9 +72,9 @@ def _is_meant(disk: _Named, name: str) -> bool:
     return disk.is_default if not name else disk.name.casefold() == name.casefold()
 
 
-def linux_disks() -> list[LinuxDisk]:
+def linux_disks() -> LinuxDisks:
     """All of them, with what a compaction would make of each. Raises OSError where there is no registry."""
-    return [_measured(disk) for disk in _disks()]
+    return LinuxDisks(tuple(_measured(disk) for disk in _disks()))
 
 
 def _disks() -> Iterator[_Named]:
@@ -84,16 +96,41 @@ def _disks() -> Iterator[_Named]:
 
 
 def _measured(disk: _Named) -> LinuxDisk:
+    found = LinuxDisk(*disk)
+    try:
+        for look in (_sized, _opened, _compacted, _discarded):
+            found = look(found)
+    except ImageLockedError:
+        return found._replace(problem="in use; try: wsl --shutdown")
+    except VhdxError as error:
+        return found._replace(problem=error.message)
+    except OSError as error:
+        return found._replace(problem=error.strerror or str(error))
+    return found
+
+
+def _sized(disk: LinuxDisk) -> LinuxDisk:
+    return disk._replace(file_size=os.stat(disk.path).st_size)
+
+
+def _opened(disk: LinuxDisk) -> LinuxDisk:
+    from vhdx.disk.open import open_any  # noqa: PLC0415  whoever only wants a path need not wait
+    from vhdx.disk.volumes import file_systems  # noqa: PLC0415
+
+    with open_any(disk.path) as opened:
+        used = [each.used for each in file_systems(opened) if each.used is not None]
+        size = sum(used) if used else None
+        return disk._replace(format=opened.format, virtual_size=opened.size, used_size=size)
+
+
+def _compacted(disk: LinuxDisk) -> LinuxDisk:
     from vhdx.ops.compact import compact  # noqa: PLC0415  whoever only wants a path need not wait
 
-    size = compacted = problem = None
-    try:
-        size = os.stat(disk.path).st_size
-        compacted = compact(disk.path, dry_run=True).file_size_after
-    except ImageLockedError:
-        problem = "in use; try: wsl --shutdown"
-    except VhdxError as error:
-        problem = error.message
-    except OSError as error:
-        problem = error.strerror or str(error)
-    return LinuxDisk(disk.name, disk.is_default, disk.path, size, compacted, problem)
+    return disk._replace(compacted_size=compact(disk.path, dry_run=True).file_size_after)
+
+
+def _discarded(disk: LinuxDisk) -> LinuxDisk:
+    from vhdx.ops.compact import compact  # noqa: PLC0415  whoever only wants a path need not wait
+
+    found = compact(disk.path, dry_run=True, discard_free=True)
+    return disk._replace(discarded_size=found.file_size_after)

@@ -13,7 +13,7 @@ from vhdx.ops.compact import compact
 from vhdx.ops.info import table_info
 from vhdx.ops.info_any import info_any
 from vhdx.ops.map import cells, summary
-from vhdx.report.bytes_of_file import FileBytes, bytes_of_file
+from vhdx.report.bytes_of_file import bytes_of_file
 from vhdx.report.log_ring import LogRing, log_ring
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from vhdx.ops.info import TableInfo
     from vhdx.ops.info_any import Info
     from vhdx.ops.map import Cell, Summary
+    from vhdx.report.file_bytes import FileBytes
 
 CELLS = 32 * 32
 """Cells of a map at most: the square of a power of two, as Hilbert's curve wants it."""

@@ -129,15 +129,14 @@ _MORE = {
 
 def _file_sums(facts: Facts) -> Iterator[tuple[str, str, int]]:
     """What the bytes of the file are, in sums: the colour, the words, the bytes."""
-    found, checked = facts.file.value, facts.check.value
+    found = facts.file.value
     if found is None:
         return
     structures = sum(each.length for each in found.structures) + found.bitmap_size
     yield "structure", "structures", structures
     yield "data", "blocks", found.data_size
-    if checked is not None:
-        yield "free", "free", checked.free_bytes
-        yield "leaked", "leaked: of nobody, and not zeros", checked.leaked_bytes
+    yield "free", "free", found.free_size
+    yield "leaked", "leaked: of nobody, and not zeros", found.leaked_size
 
 
 def rendered(template: str, **values: Any) -> str:
@@ -160,6 +159,7 @@ def _templates() -> Any:
     )
     found.filters["size"] = format_size
     found.filters["plain"] = _plain
+    found.filters["counted"] = lambda number, word: f"{number} {word}" + ("s" if number != 1 else "")
     found.globals["percent"] = shapes.percent
     return found
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.ops.info import TableInfo
     from vhdx.ops.map import Cell
-    from vhdx.report.bytes_of_file import FileBytes
+    from vhdx.report.file_bytes import FileBytes
     from vhdx.report.log_ring import LogRing
 
 _STEPS = 4
@@ -139,17 +139,17 @@ def file_bar(found: FileBytes) -> list[Stretch]:
     """The parts of the file, each what most of it is."""
     parts = []
     count = len(found.data_parts)
-    for number, (structures, data) in enumerate(zip(found.structure_parts, found.data_parts, strict=True)):
+    shares_of = zip(found.structure_parts, found.data_parts, found.leaked_parts, strict=True)
+    for number, (structures, data, leaked) in enumerate(shares_of):
         start = number * found.part_length
         length = min(found.part_length, found.size - start)
         if length <= 0:
             break
-        kind = "structure" if structures > data else "data" if data else "free"
-        shares = (percent(min(each, length), length) for each in (structures, data))
-        text = "{}: {} structures, {} blocks".format(format_size(start), *shares)
-        parts.append(
-            Stretch(number / count, 1 / count, kind, "", text, min(1.0, (structures + data) / length) or 1.0)
-        )
+        kind = "structure" if structures > data else "data" if data else "leaked" if leaked else "free"
+        shares = (percent(min(each, length), length) for each in (structures, data, leaked))
+        text = "{}: {} structures, {} blocks, {} leaked".format(format_size(start), *shares)
+        fill = min(1.0, (structures + data + leaked) / length) or 1.0
+        parts.append(Stretch(number / count, 1 / count, kind, "", text, fill))
     return parts
 
 

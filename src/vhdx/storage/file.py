@@ -19,6 +19,7 @@ from vhdx.storage.base import ZEROS, HostReadError, ended_early
 from vhdx.storage.sparse import is_without_holes, refusing
 from vhdx.storage.stream import is_url
 from vhdx.typed import TYPE_CHECKING
+from vhdx.units import format_size
 
 if sys.platform == "win32":
     from vhdx.storage import windows as host
@@ -64,6 +65,7 @@ def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
     for _ in range(ATTEMPTS):
         storage = FileStorage(host.open_to_write(path, lock=lock), path)
         storage.follow_wishes()
+        storage.taken_when_opened = storage.allocated()
         try:
             # What was replaced before it was locked has no name any more: all that is written to it is lost.
             named = is_named(path, storage.identity(), follow=True)
@@ -121,6 +123,8 @@ class FileStorage:
         self._name = name
         self.salvage: str | None = None
         """The command that saves the disk that is read; None for one of the file alone."""
+        self.taken_when_opened = 0
+        """Bytes of the host's disk that the file took when it was opened to be changed."""
         self._closed = False
         self._process = os.getpid()
         self._is_dense = is_dense
@@ -325,14 +329,19 @@ class FileStorage:
     def _named(self, error: OSError, wanted: int = 0) -> OSError:
         """The error with the file's name, which calls on a descriptor do not know.
 
-        Where the host is full it says how many bytes were ``wanted``, how many there are, and what it takes.
+        Where the host is full it says how many bytes were ``wanted``, how many there are, what the file takes
+        and how much of that was written since it was opened.
         """
         if error.errno in _FULL and wanted:
             free = host.free_space(self._descriptor)
-            there = "" if free is None or error.errno != errno.ENOSPC else f" where {free} are free"
+            told = free is not None and error.errno == errno.ENOSPC
+            there = f" where {format_size(free or 0)} are free" if told else ""
+            taken = self.allocated()
+            grown = max(0, taken - self.taken_when_opened)
             error.strerror = (
-                f"{error.strerror}: {wanted} bytes were wanted{there}, the file takes {self.allocated()}; "
-                "vhdx compact gives back what images keep for nothing"
+                f"{error.strerror}: {format_size(wanted)} were wanted{there}, the file takes "
+                f"{format_size(taken)} ({format_size(grown)} more than when it was opened); vhdx compact "
+                "gives back what images keep for nothing"
             )
         error.filename = self._name
         return error

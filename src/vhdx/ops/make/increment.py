@@ -52,6 +52,7 @@ class IncrementResult(NamedTuple):
     """
 
     path: str
+    format: str
     parent: str
     virtual_size: int
     file_size: int
@@ -255,6 +256,7 @@ class _Increment:
         data, zeroed = self._sizes
         return IncrementResult(
             path=path,
+            format="vhdx",
             parent=parent,
             virtual_size=self._disk_size,
             file_size=self._image.file_size,
