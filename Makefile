@@ -38,12 +38,14 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev lint
 	@sh .ci/tools
 	@sh .ci/kernel
+	@sh .ci/azurite
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
 windows: $(VENV)/installed-dev
 	@PYTHON=$(BIN)/python sh .ci/windows
 
 slow: $(VENV)/installed-dev
+	@sh .ci/azurite
 	$(BIN)/python -m pytest -m slow
 
 crash: $(VENV)/installed-dev
@@ -89,6 +91,7 @@ $(VENV)/installed-docs: pyproject.toml $(BIN)/python
 
 bench: $(VENV)/installed-dev
 	@sh .ci/tools
+	@sh .ci/azurite
 	$(BIN)/python -m bench $(if $(BASE),--base $(BASE)) $(SUBJECT)
 
 clean:

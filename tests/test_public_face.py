@@ -27,6 +27,10 @@ FACE = {
     *(
         "open",
         "ApplyResult",
+        "DownloadResult",
+        "UploadResult",
+        "download",
+        "upload",
         "IncrementResult",
         "apply_increment",
         "create_increment",

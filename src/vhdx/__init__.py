@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
     from vhdx.known import KnownDisk
     from vhdx.ops.apply import ApplyResult, apply_increment
+    from vhdx.ops.blobs.download import DownloadResult, download
+    from vhdx.ops.blobs.upload import UploadResult, upload
     from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
@@ -75,6 +77,7 @@ __all__ = [
     "DiscardedVolume",
     "Disk",
     "Doubt",
+    "DownloadResult",
     "Extent",
     "ExtentKind",
     "FileSystemError",
@@ -102,6 +105,7 @@ __all__ = [
     "TrimResult",
     "UndoResult",
     "UnsupportedImageError",
+    "UploadResult",
     "UserItemInfo",
     "VhdInfo",
     "VhdxError",
@@ -116,6 +120,7 @@ __all__ = [
     "create",
     "create_increment",
     "delete_user_item",
+    "download",
     "export_changes",
     "file_systems",
     "get_user_item",
@@ -131,6 +136,7 @@ __all__ = [
     "sparse",
     "trim_free",
     "undo_repair",
+    "upload",
     "user_items",
 ]
 
@@ -153,6 +159,8 @@ _HOMES = {
     "vhdx.known": ("KnownDisk",),
     "vhdx.extents": ("BlockState", "Doubt", "Extent", "ExtentKind"),
     "vhdx.ops.apply": ("ApplyResult", "apply_increment"),
+    "vhdx.ops.blobs.download": ("DownloadResult", "download"),
+    "vhdx.ops.blobs.upload": ("UploadResult", "upload"),
     "vhdx.ops.compact": ("CompactResult", "compact"),
     "vhdx.ops.check": ("CheckFinding", "CheckResult", "check"),
     "vhdx.ops.compare": ("CompareResult", "compare"),

@@ -25,6 +25,11 @@ def cited(rule: str) -> str:
     return rule if rule.startswith("[") else f"[MS-VHDX] {rule}"
 
 
+def _after(text: str, sign: str) -> str:
+    """What stands between a text and what goes on: nothing where a line of its own begins."""
+    return "" if text.endswith("\n") else sign
+
+
 class VhdxError(Exception):
     """A failure that has to do with an image: says whose fault, where, which rule and what to do next.
 
@@ -60,9 +65,9 @@ class VhdxError(Exception):
         lead = ": ".join(part for part in (self.image, place.strip()) if part)
         text = f"{lead}: {self.message}" if lead else self.message
         if self.rule:
-            text += f" ({cited(self.rule)})"
+            text += f"{_after(text, ' ')}({cited(self.rule)})"
         if self.next_command:
-            text += f"; try: {self.next_command}"
+            text += f"{_after(text, '; ')}try: {self.next_command}"
         return text
 
 

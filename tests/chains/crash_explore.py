@@ -1,16 +1,14 @@
 """Looking at what a power loss may leave of the leaf of a chain, with the eyes of the promises."""
 
-import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tests.crash.explore import MANY_ENTRIES, CrashError, Explorer, Where, _check_replay
 from tests.crash.recovery import RECOVERIES
 from tests.support.expectation import Expectation
 from tests.support.layout import ZERO_GUID
-from tests.support.naive import naive_reader
+from tests.support.naive import NaiveDisk, naive_disk
 from tests.support.soundness import Survey
-from tests.support.sparse import PAGE, Content, ContentStorage
+from tests.support.sparse import Content, ContentStorage, as_file
 from vhdx import ExtentKind
 from vhdx.disk.chain import VhdxDisk
 from vhdx.image import image
@@ -51,18 +49,15 @@ class ChainExplorer(Explorer):
     def _check_naive(self, content: Content, expectation: Expectation) -> None:
         leaf = image.load(ContentStorage(content))
         below = [layer.file for layer in self.family.below(leaf)]
-        assert all(isinstance(file, ContentStorage) for file in below)
-        files = [file_of(c) for c in (content, *(f.content for f in below if isinstance(f, ContentStorage)))]
+        naive: NaiveDisk | None = None
+        for file in reversed(below):
+            assert isinstance(file, ContentStorage)
+            naive = naive_disk(*as_file(file.content), naive)
+        read = naive_disk(*as_file(content), naive).read
         disk = self.family.disk(leaf)
-        try:
-            paths = [Path(f"/proc/self/fd/{number}") for number in files]
-            with naive_reader(paths[0], paths[1:]) as read:
-                for run in expectation.runs[:12]:
-                    length = min(run.length, 1024)
-                    assert read(run.offset, length) == disk.pread(length, run.offset), run.offset
-        finally:
-            for number in files:
-                os.close(number)
+        for run in expectation.runs[:12]:
+            length = min(run.length, 1024)
+            assert read(run.offset, length) == disk.pread(length, run.offset), run.offset
 
     def _recover(self, content: Content, where: Where) -> None:
         name, recovery = self.chance.choice(RECOVERIES)
@@ -79,15 +74,6 @@ class ChainExplorer(Explorer):
         finally:
             session.forget()
         self.explore(session, depth=1)
-
-
-def file_of(content: Content) -> int:
-    """A content as a file in memory; its descriptor."""
-    descriptor = os.memfd_create("layer")
-    os.ftruncate(descriptor, content.size)
-    for number, page in content.pages.items():
-        os.pwrite(descriptor, page[: content.size - number * PAGE], number * PAGE)
-    return descriptor
 
 
 def _check_extents(disk: VhdxDisk, survey: Survey) -> None:

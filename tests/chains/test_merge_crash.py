@@ -138,7 +138,7 @@ class Chain:
             mock.patch.object(fold, "writable_disk", self._opened),
             mock.patch.object(fold, "resize_storage", self._resize),
         ):
-            fold.fold(storages[CHILD], storages[PARENT], parents=None, progress=None)
+            fold.fold(storages[CHILD], storages[PARENT], parents=None, clone="auto", progress=None)
 
     def contents(self) -> tuple[Content, Content]:
         return self.storages[CHILD].content, self.storages[PARENT].content

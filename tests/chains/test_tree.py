@@ -167,11 +167,24 @@ def test_json(folder: Path) -> None:
     assert json.loads(succeed("tree", "--json", folder))["images"] != found["images"]
 
 
+def test_what_lost_its_beginning_is_told(folder: Path) -> None:
+    """Or a child of it would be an orphan, and its parent nowhere."""
+    image = folder / "monday.avhdx"
+    image.write_bytes(b"anything" + image.read_bytes()[8:])
+    (folder / "empty.vhd").touch()
+    found = {os.path.basename(each.path): each.reason for each in tree(folder).unread}
+    assert set(found) == {"broken.vhdx", "monday.avhdx", "empty.vhd"}
+    assert found["monday.avhdx"] == "it is named like an image and does not look like one"
+    assert f"{image}: cannot be read: " in succeed("tree", folder)
+
+
 def test_nobody_to_ask(folder: Path) -> None:
     before = seen(folder)
     done = run("rebase", "--all", folder)
     assert done.code == USAGE
     assert "--yes" in done.err
+    assert "monday.avhdx: the parent is to be" in done.out
+    assert json.loads(run("rebase", "--all", folder, "--json").out)["code"] == "usage"
     assert run("rebase", "--all", folder, "--dry-run").code == 3
     assert seen(folder) == before
     assert run("rebase", "--all", folder, "--yes", cwd=folder).code == 3
@@ -205,7 +218,8 @@ def test_words_that_do_not_go_together(tmp_path: Path, words: str) -> None:
 
 
 def test_nothing_to_do(tmp_path: Path) -> None:
-    assert "no image looks in vain" in succeed("rebase", "--all", tmp_path, "--yes")
+    for words in (("--yes",), ("--dry-run",), ()):
+        assert "no image looks in vain" in succeed("rebase", "--all", tmp_path, *words)
     assert succeed("tree", tmp_path).startswith("0 without a parent")
     shutil.rmtree(tmp_path)
     assert "No such file or directory" in run("tree", tmp_path).err

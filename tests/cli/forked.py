@@ -40,6 +40,11 @@ class Server:
                 pass_fds=[theirs.fileno()],
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # threads are not forked
             )
+        atexit.register(self._close)
+
+    def _close(self) -> None:
+        self._socket.close()
+        self._process.wait()
 
     def run(
         self, arguments: Sequence[str], cwd: str | os.PathLike[str], env: Mapping[str, str], given: str | None

@@ -248,7 +248,7 @@ TRIED = {
     "image/other_formats.py": 1,  # tests/cli/test_vhd.py
     "image/vhd.py": 1,  # tests/examine/test_vhd.py
     "mount/fuse.py": 1,  # tests/mount
-    "ops/check.py": 1,  # tests/cli/test_several.py
+    "ops/check.py": 2,  # tests/cli/test_several.py, and test_hints.py
     "ops/log.py": 1,  # tests/ops/test_log.py
     "ops/make/child.py": 1,  # above
     "ops/make/increment.py": 2,  # above

@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.support.build import ImageBuilder
 from tests.support.layout import MIB
 from tests.support.parts import Block
+from tests.support.patterns import pattern
 
 from .running import USAGE, run, succeed
 
@@ -47,6 +48,16 @@ def test_why_nothing_was_gained(tmp_path: Path) -> None:
     assert "--scan-zeros finds" in done.err
     assert "--scan-zeros finds" not in run("compact", path, "--scan-zeros").err
     assert run("compact", made(path)).err == ""
+
+
+def test_what_was_tried_is_not_advised_again(tmp_path: Path) -> None:
+    path = ImageBuilder(4 * MIB, blocks={0: Block(pattern(1, MIB))}).write(tmp_path / "a.vhdx")
+    tried: list[str] = []
+    for option in ("--discard-free", "--scan-zeros", "--punch"):
+        tried.append(option)
+        done = run("compact", path, *tried)
+        assert "every block of the file is in use" in done.err
+        assert not any(each in done.err for each in tried)
 
 
 def test_json_has_every_number(tmp_path: Path) -> None:

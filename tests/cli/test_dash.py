@@ -74,6 +74,7 @@ READ = {
         "serve images",
         "serve path",
         "unmount directory",
+        "upload image",
     ),
 }
 """Names of files that are read, or of what is no file; `serve` and `mount` write to images where told to."""

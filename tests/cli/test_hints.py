@@ -189,6 +189,27 @@ def test_a_file_that_is_none(verb: str, content: bytes, kind: str, tmp_path: Pat
     assert f"this is no VHDX file: {kind}" in done.sentence
 
 
+@pytest.mark.parametrize("verb", ["check", "repair", "repair --dry-run"])
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "neither its end nor its beginning is a footer"),
+        (b"anything".ljust(4096, b"\0"), "neither its end nor its beginning is a footer"),
+        (b"QFI\xfb".ljust(4096, b"\0"), "it is a qcow2 image"),
+    ],
+)
+def test_a_file_that_is_no_vhd(verb: str, content: bytes, told: str, tmp_path: Path) -> None:
+    """Its name says what it should be: a fixed one whose end is lost is a raw disk."""
+    (tmp_path / "vm.vhd").write_bytes(content)
+    done = run(*verb.split(), "vm.vhd", cwd=tmp_path)
+    assert done.code == 1
+    assert f"this is no VHD file: {told}" in done.sentence
+    if content.startswith(b"anything"):
+        assert done.err.endswith("try: vhdx info -f raw vm.vhd\n")
+        assert "raw" in succeed("info", "-f", "raw", "vm.vhd", cwd=tmp_path)
+    assert (tmp_path / "vm.vhd").read_bytes() == content
+
+
 @pytest.mark.parametrize(("name", "kind"), [("n.vhd", "VHD"), ("n.raw", "raw disk"), ("n.img", "raw disk")])
 def test_nothing_is_created_that_is_named_like_something_else(name: str, kind: str, tmp_path: Path) -> None:
     done = run("create", name, "10M", cwd=tmp_path)

@@ -32,6 +32,8 @@ FATES = {
 }
 """What is said of changes that not every image is whole before."""
 ELSEWHERE = {
+    "upload": "what is under way is at a service: tests/blobs/test_resume.py",
+    "download": "what is under way is at a service: tests/blobs/test_resume.py",
     "apply": "is broken off everywhere: tests/chains/test_apply.py",
     "completion": "opens no file",
     "help": "opens no file",

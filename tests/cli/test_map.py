@@ -159,6 +159,11 @@ def test_it_fits_sixty_columns(option: str, child: Path) -> None:
 def test_layers_of_one_name_have_their_whole_names() -> None:
     assert layer_names(["a/x.vhdx", "b/y.vhdx"]) == {1: "x.vhdx", 2: "y.vhdx"}
     assert layer_names(["a/x.vhdx", "b/x.vhdx"]) == {1: "a/x.vhdx", 2: "b/x.vhdx"}
+    long, like = "server 2022_1A2B.avhdx", "server 2022_9A2B.avhdx"
+    assert layer_names([long], 12) == {1: "serve….avhdx"}
+    assert layer_names([long, like], 12) == {1: long, 2: like}
+    assert layer_names([long, like], 22) == {1: long, 2: like}
+    assert layer_names([long, like], 21) == {1: "server 202…1A2B.avhdx", 2: "server 202…9A2B.avhdx"}
 
 
 def test_nothing_normal_is_red() -> None:

@@ -105,3 +105,12 @@ def test_a_child_and_its_parent(tmp_path: Path) -> None:
     vhdx.create(tmp_path / "child.avhdx", parent=tmp_path / "parent.vhdx")
     shown = lines(succeed("check", "--chain", tmp_path))
     assert [each[6] for each in shown[1:]] == ["clean", "clean"]
+
+
+def test_what_was_tried_stands_in_lines(tmp_path: Path) -> None:
+    """As of one image: no line end is shown as an escape."""
+    ImageBuilder(4 * MIB).child("gone.vhdx").write(tmp_path / "child.avhdx")
+    one = run("measure", "child.avhdx", cwd=tmp_path)
+    several = run("measure", "child.avhdx", "child.avhdx", cwd=tmp_path)
+    assert several.err == 2 * one.err
+    assert "\n  " in one.err

@@ -73,6 +73,21 @@ def test_no_colours_in_a_pipe(folder: Path) -> None:
     assert b"\x1b" not in done.stdout
 
 
+@pytest.mark.parametrize("option", ["", "--summary"])
+def test_long_names_of_layers_fit_the_terminal(option: str, folder: Path) -> None:
+    """And stand in full where nobody counts columns."""
+    name = "Windows_Server_2022_0123ABCD-1234-5678-9ABC-DEF012345678.avhdx"
+    vhdx.create(folder / name, parent=folder / "a.vhdx")
+    with vhdx.open(folder / name, "r+") as disk:
+        disk.pwrite(pattern(1, MIB, 1), 8 * MIB)
+    words = f"map {option} {name}"
+    shown, _ = on_a_terminal(folder, words, stream="stdout", COLUMNS="60")
+    rows = shown.replace("\r", "").splitlines()[1 if option else 0 :]
+    assert max(map(len, rows)) <= 60
+    assert any("Windo" in row and "\u2026" in row and row.endswith(".avhdx") for row in rows)
+    assert "\u2026" not in on_a_terminal(folder, words, stream="stderr", COLUMNS="60")[1]
+
+
 def test_what_is_quick_shows_no_bar(folder: Path) -> None:
     shown, _ = on_a_terminal(folder, "convert a.vhdx b.raw", stream="stderr")
     assert shown == ""

@@ -49,11 +49,29 @@ def test_info_of_a_child(tmp_path: Path) -> None:
     alone = info(tmp_path / "child.vhd")
     assert alone["parent_names"] == [".\\parent.vhd"]
     assert alone["parent_id"] == str(uuid.UUID(int=77))
-    assert (alone["chain"], alone["partition_table"]) == (None, None)
+    assert (alone["chain"], alone["parent"]) == (None, str(tmp_path / "parent.vhd"))
+    assert alone["partition_table"]["kind"] == "none"
+    told = rows(succeed("info", tmp_path / "child.vhd"))
+    assert told["parent"] == f"{tmp_path / 'parent.vhd'}, which is there"
     chained = info("--chain", tmp_path / "child.vhd")
     assert chained["chain"] == [str(tmp_path / "child.vhd"), str(tmp_path / "parent.vhd")]
     assert "was copied" in chained["notes"][0]
     assert f"  2. {tmp_path / 'parent.vhd'}" in succeed("info", "--chain", tmp_path / "child.vhd")
+
+
+def test_a_child_without_its_parent_says_so(tmp_path: Path) -> None:
+    child = VhdBuilder(
+        *(MIB, DIFFERENCING), parent_id=uuid.UUID(int=7), locators=(relative("gone.vhd"),)
+    ).write(tmp_path / "child.vhd")
+    told = rows(succeed("info", child))["parent"]
+    assert told.startswith(".\\gone.vhd: the parent with unique id ")
+    assert told.endswith(" was not found; --parent-dir DIR looks for it elsewhere")
+    found = info(child)
+    assert (found["parent"], found["partition_table"], found["file_systems"]) == (None, None, None)
+    assert found["parent_problem"] in told
+    done = run("info", child, "--chain")
+    assert done.code == 1
+    assert done.err.splitlines()[-1] == f"try: vhdx info {child} --chain --parent-dir DIR"
 
 
 @pytest.mark.parametrize(("creator", "said"), [(b"vpc ", True), (b"win ", False)])

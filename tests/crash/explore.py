@@ -4,7 +4,6 @@ Every distinct content of the file is opened, read and surveyed; of a sample of 
 and explored in turn, so that power also fails while the damage of an earlier failure is being repaired.
 """
 
-import os
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,9 +11,9 @@ from dataclasses import dataclass, field
 from tests.support.expectation import Changed, Expectation, Settled
 from tests.support.layout import MIB, ZERO_GUID
 from tests.support.lying import Crash, Operation, Record, crashes
-from tests.support.naive import naive_reader
+from tests.support.naive import naive_disk
 from tests.support.soundness import SHORT, Survey, Surveyor
-from tests.support.sparse import PAGE, SECTORS_OF_A_PAGE, Content, ContentStorage
+from tests.support.sparse import PAGE, SECTORS_OF_A_PAGE, Content, ContentStorage, as_file
 from vhdx import ExtentKind
 from vhdx.disk.chain import VhdxDisk
 from vhdx.image import image
@@ -204,17 +203,8 @@ def _check_replay(content: Content, survey: Survey) -> None:
 
 
 def _check_naive(content: Content, survey: Survey, expectation: Expectation) -> None:
-    """The naive reader, which knows files only, reads the same."""
-    descriptor = os.memfd_create("crashed")
-    try:
-        os.ftruncate(descriptor, content.size)
-        for number, page in content.pages.items():
-            os.pwrite(descriptor, page[: content.size - number * PAGE], number * PAGE)
-        with naive_reader(f"/proc/self/fd/{descriptor}") as read:
-            for run in expectation.runs:
-                data = read(run.offset, run.length)
-                assert data == survey.read(run.length, run.offset), (
-                    f"the naive reader differs at {run.offset}"
-                )
-    finally:
-        os.close(descriptor)
+    """The naive reader reads the same."""
+    read = naive_disk(*as_file(content)).read
+    for run in expectation.runs:
+        data = read(run.offset, run.length)
+        assert data == survey.read(run.length, run.offset), f"the naive reader differs at {run.offset}"

@@ -63,6 +63,7 @@ def test_open_opens_all(
         assert disk.partitions() == ()
         assert list(disk.doubts) == []
         assert repr(disk) == f"<vhdx.Disk {str(path)!r}, {disk_type} {name}, {SIZE} bytes>"
+        assert repr(disk.stream()) == f"<stream of {disk!r}>"
         assert {each for each in dir(disk) if not each.startswith("_")} == PUBLIC
         with pytest.raises(ValueError, match="is no differencing"):
             disk.changed_extents()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ import vhdx
 from vhdx.disk.open import open_any
 from vhdx.disk.sending import sent
 from vhdx.files.library import HeldContent
-from vhdx.files.sending import poured
+from vhdx.files.sending import PIECE, poured
 
+fcntl = pytest.importorskip("fcntl", reason="not on Windows")
 MIB = 1 << 20
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux copies from file to file so")
 
@@ -85,6 +87,20 @@ def test_pipes_get_copies(image: Path) -> None:
     os.close(writer)
     assert os.read(reader, 4096) == content.pread(4096, 0)
     os.close(reader)
+
+
+def test_a_pipe_takes_a_piece_at_once(image: Path) -> None:
+    content = Sent(image)
+    reader, writer = os.pipe()
+    read: list[bytes] = []
+    thread = threading.Thread(target=lambda: read.extend(iter(lambda: os.read(reader, MIB), b"")))
+    thread.start()
+    assert sum(poured(content, writer, MIB, 0)) == MIB
+    assert fcntl.fcntl(writer, fcntl.F_GETPIPE_SZ) >= PIECE
+    os.close(writer)
+    thread.join()
+    os.close(reader)
+    assert b"".join(read) == content.pread(MIB, 0)
 
 
 class Sent(HeldContent):

@@ -1,13 +1,18 @@
 """Where parents may be looked for by the rules of Windows; no parent is opened, so every host runs it."""
 
 import ntpath
+import os
+import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import vhdx
 from vhdx.disk import places
 from vhdx.disk.places import ParentPolicy, Places
+from vhdx.ops.info import ImageInfo
 from vhdx.storage.file import open_for_reading
 
 HOME = "C:\\Disks\\child"
@@ -70,3 +75,26 @@ def test_promise_19_names_that_windows_takes_for_others_are_not_touched(
     assert list(found.candidates([(value, True)])) == []
     assert reason in found.refused[value]
     child.close()
+
+
+@pytest.mark.skipif(sys.platform != "win32", reason="drives of Windows")
+def test_a_parent_on_another_drive_is_told_by_its_absolute_path_alone(tmp_path: Path) -> None:
+    """Wine has the root of its host as drive Z, the temporary directory on C."""
+    if os.path.splitdrive(tmp_path)[0].upper() == "Z:" or not os.path.isdir("Z:\\tmp"):
+        pytest.skip("this Windows has no second drive to write to")
+    with tempfile.TemporaryDirectory(dir="Z:\\tmp") as other:
+        parent = Path(other) / "parent.vhdx"
+        vhdx.create(parent, 8 << 20)
+        with vhdx.open(parent, "r+") as disk:
+            disk.pwrite(b"over there", 0)
+        vhdx.create(tmp_path / "child.avhdx", parent=parent)
+        told = vhdx.info(tmp_path / "child.avhdx", parents=parent)
+        assert isinstance(told, ImageInfo)
+        locator = dict(told.parent_locator or {})
+        assert "relative_path" not in locator
+        assert locator["absolute_win32_path"] == f"\\\\?\\{parent}"
+        with vhdx.open(tmp_path / "child.avhdx", parents=vhdx.ParentPolicy(any_parent=True)) as disk:
+            assert disk.pread(10, 0) == b"over there"
+            assert disk.chain[1] == str(parent)
+        merged = vhdx.merge(tmp_path / "child.avhdx", parents=vhdx.ParentPolicy(any_parent=True))
+        assert merged.path == str(parent)

@@ -63,7 +63,7 @@ def test_clean_images_have_neither_errors_nor_warnings(shape: str, tmp_path: Pat
     result = vhdx.check(write(CLEAN[shape](), tmp_path))
     assert result.is_clean, result.findings
     assert result.unchecked == ()
-    assert result.leaked_bytes == 0
+    assert result.leaked_size == 0
 
 
 @pytest.mark.parametrize("disk_type", ["dynamic", "fixed"])

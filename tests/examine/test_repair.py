@@ -130,14 +130,14 @@ def test_what_is_concerned_in_two_ways_counts_once(tmp_path: Path) -> None:
     image.bat = {1: table | FULLY_PRESENT, 2: table + MIB | FULLY_PRESENT}
     result = vhdx.repair(image.write(tmp_path / "image.vhdx"), dry_run=True, accept_data_loss=True)
     assert sum(r.length for r in result.concerned) > 6 * MIB
-    assert result.concerned_bytes == 6 * MIB  # block 0 stands where block 2 does now
+    assert result.concerned_size == 6 * MIB  # block 0 stands where block 2 does now
     shared = child(disk_size=10 * MIB + MIB // 2)
     shared.bat = {shared.bitmap_index(0): shared.plan().blocks[0] | FULLY_PRESENT}
     for length in (None, shared.plan().blocks[1] + MIB // 2):  # the second cuts block 1 in two
         shared.file_length = length
         result = vhdx.repair(shared.write(tmp_path / "shared.vhdx"), dry_run=True, accept_data_loss=True)
         assert len(result.concerned) > 1
-        assert result.concerned_bytes == 10 * MIB + MIB // 2
+        assert result.concerned_size == 10 * MIB + MIB // 2
 
 
 def test_a_block_without_a_place_is_zeros_and_hides_the_parent(tmp_path: Path) -> None:
@@ -680,7 +680,7 @@ def test_a_bitmap_that_stands_nowhere_says_that_all_sectors_are_here(place: int,
 def test_a_block_that_is_cut_and_stands_over_a_structure_is_concerned_as_a_whole(tmp_path: Path) -> None:
     image = ImageBuilder(4 * MIB, 4 * MIB, bat={0: 3 * MIB | FULLY_PRESENT}, file_length=5 * MIB)
     told = vhdx.repair(image.write(tmp_path / "image.vhdx"), dry_run=True)
-    assert told.concerned_bytes == 4 * MIB
+    assert told.concerned_size == 4 * MIB
     assert (0, 4 * MIB, "the block's place is no place for it") in told.concerned
 
 
@@ -695,7 +695,7 @@ def test_a_block_that_is_cut_and_shares_space_is_told_of_with_the_other_one(tmp_
         (2 * MIB, 2 * MIB, shared),
         (4 * MIB, 2 * MIB, shared),
     } <= set(told.concerned)
-    assert told.concerned_bytes == 4 * MIB
+    assert told.concerned_size == 4 * MIB
 
 
 def test_a_bitmap_that_no_block_needs_costs_nothing(tmp_path: Path) -> None:

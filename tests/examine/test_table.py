@@ -64,7 +64,7 @@ def test_what_is_called_faultless_has_no_findings(
         assert examined.regions.bat.file_offset == 3 * MIB
         told = is_faultless(file, examined.regions, examined.geometry, keeps_length=keeps_length)
     is_whole = all(entries[:BLOCKS]) or not keeps_length
-    nothing = (not examined.report.findings, examined.leaked_bytes, examined.free_bytes) == (True, 0, 0)
+    nothing = (not examined.report.findings, examined.leaked_size, examined.free_size) == (True, 0, 0)
     assert told == (nothing and is_whole)
 
 

@@ -42,7 +42,7 @@ def test_what_cannot_be_read_is_kept_and_told(
     UnreadableHost(monkeypatch, path, [(place + at, place + at + 512)])
     found = vhdx.check(path)
     assert {"host.read_error", "space.leaked"} <= found.codes.keys()
-    assert found.leaked_bytes == MIB
+    assert found.leaked_size == MIB
     with vhdx.open(path, "r+") as disk:
         for block in range(10, 20):
             disk.pwrite(b"new", block * MIB)

@@ -12,7 +12,7 @@ from tests.filesystems.making import MIB, need, raw_file, run
 from vhdx.errors import FileSystemError
 from vhdx.files.base import TYPE_OF_KIND, Kind
 from vhdx.files.ext_inode import inode
-from vhdx.files.ext_names import Inodes, names_in
+from vhdx.files.ext_names import Inodes, Name, names_in
 from vhdx.filesystems.ext_superblock import read_superblock
 from vhdx.ops.files.listing import paths
 
@@ -97,7 +97,7 @@ def test_directories_of_every_shape(options: tuple[str, ...], tmp_path: Path) ->
             assert entry.size == (0 if entry.is_directory or entry.kind is Kind.FIFO else status.st_size)
             assert entry.modified is not None
             assert entry.modified // 10**9 == status.st_mtime_ns // 10**9
-        names = {path.removeprefix("/") for path in paths(volume, volume.find("/"))}
+        names = {path.removeprefix("/") for path, _ in paths(volume, volume.find("/"))}
         assert names == found.keys()
         assert not volume.told
 
@@ -128,7 +128,7 @@ def test_times_beyond_32_bits_and_inodes_that_are_not(tmp_path: Path) -> None:
         assert superblock is not None
         inodes = Inodes(lambda length, offset: data[offset : offset + length], superblock)
         with pytest.raises(FileSystemError, match="there is no inode"):
-            inodes.entry("x", superblock.inodes + 1)
+            inodes.entry(Name("x", superblock.inodes + 1, None))
 
 
 def test_encrypted_files_are_left_out_and_told(tmp_path: Path) -> None:

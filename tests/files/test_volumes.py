@@ -9,6 +9,7 @@ from pathlib import Path as HostPath
 import pytest
 
 import vhdx
+import vhdx.files
 from tests.files.trees import at_work, made, plant, volume_in
 from tests.filesystems.making import MIB, need, raw_file, run
 from vhdx.errors import FileSystemError, UnsupportedImageError
@@ -56,6 +57,11 @@ def test_which_volume_is_meant(tmp_path: HostPath) -> None:
     two = ext4_with(tmp_path, "two", "data", only_two="2", both="2")
     image = gpt_of(tmp_path, one, two)
     with vhdx.open(image) as disk:
+        assert repr(disk.volumes()[1]) == f"<partition 2 (ext4, label data) of {disk!r}>"
+        assert (
+            repr(vhdx.files.volumes(disk)[1].find("/both").entry)
+            == "<vhdx.Entry name='both' kind='FILE' size=1>"
+        )
         assert [volume.title for volume in disk.volumes()] == [
             "partition 1 (ext4, label system)",
             "partition 2 (ext4, label data)",
@@ -180,9 +186,9 @@ def test_the_source_reads_as_the_volume() -> None:
 
 
 def test_a_missing_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyfsxfs", None)
+    monkeypatch.setitem(sys.modules, "pyfshfs", None)
     with pytest.raises(UnsupportedImageError, match=r"pip install 'vhdx\[files\]'"):
-        open_tree("XFS", lambda length, _: bytes(length), MIB, print)
+        open_tree("HFS+", lambda length, _: bytes(length), MIB, print)
     with pytest.raises(UnsupportedImageError, match="files of swap are not read"):
         open_tree("swap", lambda length, _: bytes(length), MIB, print)
 
@@ -199,7 +205,7 @@ def test_errors_of_the_disk_stay_what_they_are() -> None:
         raise OSError(5, "Input/output error")
 
     with pytest.raises(OSError, match="Input/output error"):
-        open_tree("XFS", read, MIB, print)
+        open_tree("HFS+", read, MIB, print)
 
 
 def test_an_interrupt_stays_one() -> None:
@@ -207,7 +213,7 @@ def test_an_interrupt_stays_one() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        open_tree("XFS", read, MIB, print)
+        open_tree("HFS+", read, MIB, print)
 
 
 class _Loop:
@@ -235,3 +241,7 @@ def test_libraries_are_not_imported_before_they_are_needed() -> None:
         "import sys, vhdx.files, vhdx.files.volume; assert not any(m.startswith('pyfs') for m in sys.modules)"
     )
     run(sys.executable, "-c", code)
+
+
+def test_dir_shows_what_is_public() -> None:
+    assert dir(vhdx.files) == sorted(vhdx.files.__all__)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from vhdx.files.volume import FileVolume
 
-for _library in ("pyfsext", "pyfsfat", "pyfsntfs", "pyfsxfs"):
+for _library in ("pyfsext", "pyfsfat", "pyfsntfs"):
     pytest.importorskip(_library, reason="needs the extra vhdx[files]")
 
 KINDS = {

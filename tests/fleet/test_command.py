@@ -146,7 +146,7 @@ def test_compact_and_its_log(folder: Path) -> None:
     rows = {row["path"]: row for row in map(json.loads, (folder / "r.jsonl").read_text().splitlines())}
     assert done.code == 1
     assert rows["./a.vhdx"]["file_size_after"] < before["a.vhdx"]
-    assert rows["./a.vhdx"]["size"] == (folder / "a.vhdx").stat().st_size
+    assert rows["./a.vhdx"]["file_size"] == (folder / "a.vhdx").stat().st_size
     assert rows["./b.vhdx"]["error"].startswith("in use: process ")
     assert (folder / "b.vhdx").stat().st_size == before["b.vhdx"]
     assert all(_contents(path) == data for path, data in contents.values())

@@ -128,7 +128,7 @@ def test_programs_of_others_read_every_kind(rows: list[Row], tmp_path: Path) -> 
         for row in rows:
             report.write(row)
         report.close()
-    sums = "count(*), sum(errors), sum(size), count(error)"
+    sums = "count(*), sum(errors), sum(file_size), count(error)"
     sources = ["r.parquet", "parts/*.parquet", "r.jsonl", "r.csv"]
     found = [_ask(f"SELECT {sums} FROM '{tmp_path}/{source}'")[0] for source in sources]
     assert len({*found}) == 1

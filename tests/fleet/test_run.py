@@ -63,12 +63,12 @@ def test_rows_say_what_the_library_says(estate: Estate, expected: list[Row]) -> 
         except vhdx.VhdxError:
             assert row["result"] == "failed"
             continue
-        assert (row["errors"], row["warnings"], row["leaked_bytes"]) == (
+        assert (row["errors"], row["warnings"], row["leaked_size"]) == (
             found.errors,
             found.warnings,
-            found.leaked_bytes,
+            found.leaked_size,
         )
-        assert row["size"] == Path(row["path"]).stat().st_size
+        assert row["file_size"] == Path(row["path"]).stat().st_size
 
 
 def test_parents_come_first_and_orphans_are_told(estate: Estate, expected: list[Row]) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from vhdx.nbd.wire import Error
+from vhdx.wire import Error
 
 from . import limits, oracle
 from .replay import CORPUS, corpus_of, run_of, target_names

@@ -40,6 +40,11 @@ class Shell:
             "BORG_BASE_DIR": str(folder / "home"),
             "RESTIC_REPOSITORY": str(folder / "restic"),
             "RESTIC_PASSWORD": "none",
+            "KOPIA_PASSWORD": "none",
+            "KOPIA_CONFIG_PATH": str(folder / "home" / "kopia.config"),
+            "KOPIA_CACHE_DIRECTORY": str(folder / "home"),
+            "KOPIA_LOG_DIR": str(folder / "home"),
+            "KOPIA_CHECK_FOR_UPDATES": "false",
             "RESTIC_CACHE_DIR": str(folder / "home"),
         }
 
@@ -95,6 +100,14 @@ def new_bytes(shell: Shell, archive: str) -> int:
 def original_bytes(shell: Shell, archive: str) -> int:
     """What it was made of."""
     return _stats(shell, archive)["original_size"]
+
+
+@pytest.mark.skipif(shutil.which("kopia") is None, reason="not installed, and not in Debian: kopia")
+@needs("nbdcopy")
+def test_kopia(shell: Shell) -> None:
+    for line in lines_of("kopia"):
+        shell(line)
+    assert vhdx.compare(shell.folder / "back.vhdx", shell.folder / "tuesday.avhdx").identical
 
 
 @needs("restic", "nbdcopy")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vhdx.nbd.negotiate import DRAIN_LIMIT, OPTION_LIMIT, OPTIONS_LIMIT, Negotiation, Offer, Then
-from vhdx.nbd.wire import ExportFlag, ProtocolError
+from vhdx.wire import ExportFlag, ProtocolError
 
 from . import client as wire
 from .client import ACK, counted, go, meta

@@ -6,11 +6,11 @@ from itertools import product
 
 import pytest
 
-from vhdx.nbd import wire
+from vhdx import wire
 from vhdx.nbd.negotiate import Agreement, Offer
 from vhdx.nbd.prepared import READ_LIMIT, Prepared
 from vhdx.nbd.transmit import Requests, replies_of
-from vhdx.nbd.wire import Command, Error, ExportFlag
+from vhdx.wire import Command, Error, ExportFlag
 
 SIZE = (1 << 40) + 512
 NUMBERS = (0, 1, 512, (1 << 32) - 1, 1 << 32, SIZE - 1, SIZE, (1 << 64) - 1)

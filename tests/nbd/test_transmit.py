@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from vhdx.nbd.negotiate import Agreement, Offer
 from vhdx.nbd.transmit import DF_LIMIT, HOLE_GRAIN, Request, Requests, replies_of, zero_runs
-from vhdx.nbd.wire import Error, ExportFlag, ProtocolError
+from vhdx.wire import Error, ExportFlag, ProtocolError
 
 from .client import (
     BLOCK_STATUS,

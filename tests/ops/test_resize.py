@@ -23,7 +23,8 @@ from tests.support.patterns import pattern
 from tests.support.tools import needs
 from tests.write.checking import guids_of, is_clean
 from vhdx.disk.volumes import FileSystemOn
-from vhdx.ops.resize_advice import growing
+from vhdx.ops.resize_advice import growing, useless
+from vhdx.partitions.table import PartitionTable
 
 EXT4 = needs("mkfs.ext4", "fsck.ext4", "debugfs")
 PLACES = [(2048, 6143), (8192, 20479)]
@@ -394,6 +395,25 @@ def test_a_disk_without_a_table_ends_with_its_file_system(tmp_path: Path) -> Non
 def test_each_kind_grows_in_its_way(kind: str, said: tuple[str, ...]) -> None:
     found = FileSystemOn(None, "whole disk", 0, kind, None, None, MIB, 4096, 0, MIB, "clean", ())
     assert growing(None, found) == said
+
+
+def test_what_is_of_no_use_to_anybody_is_told(tmp_path: Path) -> None:
+    """An MBR counts in 32 bits, and exFAT never grows."""
+    with open(tmp_path / "a.raw", "wb") as raw:
+        raw.write(mbr_record({0: (0x07, 2048, 4096)}))
+        raw.truncate(4 * MIB)
+    path = tmp_path / "a.vhdx"
+    vhdx.convert(tmp_path / "a.raw", path)
+    assert vhdx.resize(path, "1T", grow_partition=1).remarks == ()
+    done = vhdx.resize(path, "3T", grow_partition=1)
+    (remark,) = done.remarks
+    assert remark.startswith("an MBR reaches 2 TiB here: the last 1 TiB of the disk can be in none of its ")
+    assert done.partitions[0].end <= 2 << 40
+    more = vhdx.resize(path, "4T")
+    assert "the last 2 TiB of the disk" in more.remarks[0]
+    assert more.grow_commands == ()
+    exfat = FileSystemOn(1, "partition 1", MIB, "exFAT", None, None, MIB, 4096, 0, MIB, "clean", ())
+    assert "makes exFAT larger" in useless(PartitionTable("mbr", 512, None, (), (), None), MIB, exfat)[0]
 
 
 def test_progress_counts_data_and_no_holes(tmp_path: Path) -> None:

@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 
 import vhdx
 import vhdx.remote
-from tests.cli.running import rows, run, succeed
+from tests.cli.running import USAGE, rows, run, succeed
 from tests.journal.test_replay import dirty, images, logged
+from tests.mount.mounting import NO_FUSE, lines_of_mounts
 from tests.support.build import ImageBuilder
 from tests.support.layout import MIB
 from tests.support.parts import Block
 from tests.support.patterns import pattern
 from tests.support.reading import whole
+from tests.support.tools import needs
 from vhdx.storage import elsewhere
 
 from .server import Server, serving
@@ -234,6 +236,33 @@ def test_the_command_takes_a_url(server: Server) -> None:
     assert rows(succeed("info", big))["image"] == big
     assert run("check", big).code == 0
     assert run("check", f"{big}.gone").code == 1
+
+
+def test_a_child_names_no_parent_elsewhere(server: Server, tmp_path: Path) -> None:
+    """What would stand in its locator is no place that anybody finds."""
+    url, child = f"{server.url}/b/parent.vhdx", tmp_path / "child.avhdx"
+    done = run("create", child, "--parent", url)
+    assert done.code == USAGE
+    assert f"{url} is elsewhere: a child names a file of this host" in done.err
+    assert not child.exists()
+    before = CHILD.write(child).read_bytes()
+    done = run(
+        "rebase", child, "--parent", url, "--safe", "--parent-dir", PARENT.write(tmp_path / "p.vhdx").parent
+    )
+    assert done.code == USAGE
+    assert child.read_bytes() == before
+
+
+@pytest.mark.skipif(NO_FUSE is not None, reason=str(NO_FUSE))
+@needs("fusermount3")
+def test_a_mount_of_what_is_elsewhere_names_it(server: Server, tmp_path: Path) -> None:
+    """Everybody may see the list of mounts: what a URL says in confidence is not in it."""
+    url, folder = f"{server.url}/b/big.vhdx", tmp_path / "mounted"
+    folder.mkdir()
+    succeed("mount", f"{url}?signature=hunter2", folder)
+    assert "hunter2" not in "".join(lines_of_mounts())
+    assert (folder / "disk.raw").stat().st_size == SIZE
+    assert succeed("unmount", folder) == f"{folder}: unmounted; {url} is as it was\n"
 
 
 def test_hash(server: Server) -> None:

@@ -5,7 +5,15 @@ from pathlib import PureWindowsPath
 
 import pytest
 
-from vhdx.storage.windows_paths import is_device, is_reserved, opened_as, refuse_as_named, refuse_as_new
+from vhdx.storage.windows_paths import (
+    is_device,
+    is_reserved,
+    literal,
+    opened_as,
+    plain,
+    refuse_as_named,
+    refuse_as_new,
+)
 
 RESERVED = ["CON", "con.vhdx", "nul", "NUL .txt", "aux:stream", "COM1", "lpt9.vhdx", "COM¹", "CONIN$", "PrN"]
 ORDINARY = ["CONE", "a.con", "COM0", "COM10", "nullify.vhdx", "lpt", ".con", "con-.vhdx"]
@@ -71,3 +79,20 @@ def test_devices(path: str) -> None:
 def test_what_is_opened(path: str, opened: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ntpath, "abspath", ntpath.normpath)  # that of Windows needs Windows
     assert opened_as(path) == opened
+
+
+@pytest.mark.parametrize(
+    ("whole", "with_prefix"),
+    [
+        ("C:\\a.vhdx", "\\\\?\\C:\\a.vhdx"),
+        ("\\\\server\\share\\a.vhdx", "\\\\?\\UNC\\server\\share\\a.vhdx"),
+    ],
+)
+def test_the_prefix_comes_and_goes(whole: str, with_prefix: str) -> None:
+    assert literal(whole) == literal(with_prefix) == with_prefix
+    assert plain(whole) == plain(with_prefix) == whole
+
+
+def test_a_volume_without_a_letter_keeps_its_prefix() -> None:
+    volume = "\\\\?\\Volume{586d1599-dea0-586f-8b35-a3d49c2f98ec}\\a.vhdx"
+    assert plain(volume) == literal(volume) == volume

@@ -5,7 +5,7 @@ changed copy costs only the changed pages. Also a storage to read one, as `vhdx`
 """
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from .build import ImageBuilder
 
@@ -129,6 +129,16 @@ def content_of(image: ImageBuilder) -> Content:
         content.write(data, offset)
     content.resize(image.length())
     return content
+
+
+def as_file(content: Content) -> tuple[Callable[[int, int], bytes], int]:
+    """How the naive reader reads a content, as it would a file of the host: fewer bytes where it ends."""
+
+    def read(length: int, offset: int) -> bytes:
+        there = max(0, min(length, content.size - offset))
+        return content.read(there, offset) if there else b""
+
+    return read, content.size
 
 
 class ContentStorage:

@@ -177,8 +177,12 @@ def test_verbs_say_how_far_they_came(small: Path, tmp_path: Path) -> None:
     with vhdx.open(path) as disk:
         assert disk.pread(kept, 0) == content[:kept]
         assert not any(disk.pread(MIB, kept))
+    again = subprocess.run(
+        [*COMMAND, "write", str(path), "90M"], input=content, capture_output=True, check=False
+    )
+    assert again.stderr.endswith(b"; nothing had been written\n")
     path.unlink()
     (tmp_path / "disk.raw").write_bytes(content)
     sentence = run("convert", tmp_path / "disk.raw", path).sentence
-    assert re.search(r"; \d+ MiB \(\d+ bytes\) had been written, and went with the new file$", sentence)
+    assert re.search(r"; \d+ MiB had been written, and went with the new file$", sentence)
     assert [each.name for each in small.iterdir() if each.name != "lost+found"] == []

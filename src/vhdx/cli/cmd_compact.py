@@ -12,6 +12,7 @@ from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
     TARGET,
     chain_options,
+    clone_option,
     json_option,
     parent_policy,
     selection,
@@ -24,6 +25,7 @@ from vhdx.text import command, printable
 
 if TYPE_CHECKING:
     from vhdx.ops.compact import CompactResult
+    from vhdx.storage.sharing import Clone
 
 _HARDLY = 0.99
 """What share of its length a file has to have kept for the reason to be told."""
@@ -43,6 +45,7 @@ _HARDLY = 0.99
 @json_option
 @verbose_option
 @sparse_option
+@clone_option
 def compact(
     image: str,
     *,
@@ -56,6 +59,7 @@ def compact(
     dry_run: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
+    clone: Clone,
     as_json: bool,
 ) -> None:
     """Make the file of IMAGE as small as its contents need.
@@ -87,19 +91,20 @@ def compact(
             discard_free=discard_free,
             volumes=chosen,
             parents=policy,
+            clone=clone,
             progress=progress,
         )
     if as_json:
         print_json(done)
         return
-    for line in volume_lines(done.volumes):
+    for line in volume_lines(done.volumes) if discard_free else ():
         click.echo(printable(line))
     if is_verbose():
         print_rows(_rows(done), indent="  ")
     click.echo(f"{printable(image)}: {_closing(done, stopwatch)}")
     _print_hints(image, done)
     if _gained_nothing(done) and done.still_free_size is None and done.disk_type != "fixed":
-        _print_why(scan_zeros=scan_zeros, discard_free=discard_free)
+        _print_why(scan_zeros=scan_zeros, discard_free=discard_free, punch=punch)
     if done.disk_type == "fixed" and not punch:
         click.echo(
             "vhdx: a fixed image keeps its blocks; --punch gives the host back what is zeros", err=True
@@ -129,15 +134,15 @@ def _gained_nothing(done: CompactResult) -> bool:
     return done.file_size_after >= _HARDLY * done.file_size_before and not done.punched_size
 
 
-def _print_why(*, scan_zeros: bool, discard_free: bool) -> None:
+def _print_why(*, scan_zeros: bool, discard_free: bool, punch: bool) -> None:
     """Say why hardly anything was gained, and what has not been tried."""
     untried = (
         (discard_free, "--discard-free gives back what deleted files left"),
         (scan_zeros, "--scan-zeros finds blocks of zeros"),
-        (False, "--punch makes holes inside of blocks"),
+        (punch, "--punch makes holes inside of blocks"),
     )
     sentences = ", ".join(sentence for was_tried, sentence in untried if not was_tried)
-    click.echo(f"vhdx: every block of the file is in use; {sentences}", err=True)
+    click.echo("; ".join(filter(None, ("vhdx: every block of the file is in use", sentences))), err=True)
 
 
 def _print_hints(image: str, done: CompactResult) -> None:

@@ -16,6 +16,7 @@ from vhdx.cli.options import (
     TARGET,
     File,
     chain_options,
+    clone_option,
     force_option,
     force_share_option,
     image_options,
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
 
     from vhdx.disk.open import Format
     from vhdx.ops.make.carve import CarvedBlock
-    from vhdx.ops.make.cloning import Clone
     from vhdx.ops.make.convert import ConvertResult
+    from vhdx.storage.sharing import Clone
 
 
 @click.command()
@@ -57,14 +58,8 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Do not wait for the host's disk: after a loss of power TARGET may not be whole.",
 )
-@click.option(
-    "--clone",
-    type=click.Choice(["auto", "never", "always"]),
-    default="auto",
-    show_default=True,
-    help="Share space with SOURCE where the file system can; then nothing is looked through for zeros.",
-)
-@click.option("--verify", is_flag=True, help="Read a block device back, and compare.")
+@clone_option
+@click.option("--verify", is_flag=True, help="Read a block device or an export back, and compare.")
 @click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
 )
@@ -118,13 +113,14 @@ def convert(
 ) -> int:
     """Write the contents of SOURCE into the new file TARGET.
 
-    SOURCE is a raw disk (file or block device), a VHDX or VHD with all its parents, or - for standard input,
-    which is raw or an image. TARGET is a file, or - for standard output; then all that is said goes to
-    standard error. A block device that nobody uses is written over with --force, if the disk fits. From a
-    VHDX to a VHDX the disk id, the sector sizes and the user metadata of the disk are kept. With --partition
-    TARGET has that partition only, as a disk of its own. A file appears whole or not at all; holes and
-    blocks of zeros take no space in it. Options that describe an image go with VHDX targets, of VHDs only
-    --type does: without it a VHD is a fixed one, as Azure wants it. VHDs are rounded up to whole MiB.
+    SOURCE is a raw disk (file, block device, nbd:// URI), a VHDX or VHD with all its parents, or - for
+    standard input, which is raw or an image. TARGET is a file, or - for standard output; then all that is
+    said goes to standard error. A block device that nobody uses, or an nbd:// export, is written over with
+    --force, if the disk fits. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of
+    the disk are kept. With --partition TARGET has that partition only, as a disk of its own. A file appears
+    whole or not at all; holes and blocks of zeros take no space in it. Options that describe an image go
+    with VHDX targets, of VHDs only --type does: without it a VHD is a fixed one, as Azure wants it. VHDs are
+    rounded up to whole MiB.
 
     With --discard-free the space of deleted files is neither read nor stored: what the file systems on the
     disk call free, once all that they keep of it was read and agrees. Files stay as they are. With
@@ -197,9 +193,9 @@ def _print_carved(block: CarvedBlock, *, err: bool) -> None:
 
 
 def _interruptible(target: str, state: str | None, carve: str | None) -> AbstractContextManager[None]:
-    from vhdx.ops.make.addresses import is_block_device  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.make.addresses import FILE, address_of  # noqa: PLC0415  --help needs no library
 
-    if target == "-" or is_block_device(target):
+    if address_of(target) is not FILE:
         return passing_on("standard output" if target == "-" else target)
     return making(target, carve) if state is None else resuming(target, state)
 

@@ -34,7 +34,7 @@ def find(place: str, pattern: str, *, as_json: bool, **chosen: Unpack[Chosen]) -
     with volume_of(place, told, **chosen) as (volume, path):
         rows = matching(volume, volume.find(path), pattern)
         if as_json:
-            print_entries(volume, (listed(parts, entry) for parts, entry in rows))
+            print_entries(volume, (listed(path_of(parts), entry) for parts, entry in rows))
         else:
             for parts, _ in rows:
                 click.echo(printable(path_of(parts)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vhdx.cli.layers import contents_text, jumps_text, layer_names
+from vhdx.cli.layers import contents_text, jumps_text, layer_names, room_beside
 from vhdx.cli.options import (
     FILE,
     FORMAT,
@@ -21,7 +21,7 @@ from vhdx.text import printable
 from vhdx.units import exact_word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from vhdx.disk.open import Format
     from vhdx.ops.map import MappedDisk, MapRow, Summary
@@ -95,8 +95,9 @@ def _print_rows(disk: MappedDisk, depths: range | tuple[None]) -> None:
     if is_verbose():
         _print_all_of_rows(disk, depths)
         return
-    names = layer_names(disk.chain)
-    click.echo(f"{'offset':>10} {'length':>10} {'contents':<14} {'in file at':>10} layer")
+    head = f"{'offset':>10} {'length':>10} {'contents':<14} {'in file at':>10} "
+    names = layer_names(disk.chain, room_beside(len(head)))
+    click.echo(f"{head}layer")
     for depth in depths:
         for row in _rows(disk, depth):
             at = "" if row.file_offset is None else exact_word(row.file_offset)
@@ -129,13 +130,15 @@ def _print_summaries(disk: MappedDisk, depths: range | tuple[None], *, as_json: 
         print_json(DiskSummary(disk.chain[0], disk.format, disk.size, found))
         return
     for each in found:
-        _print_summary(each, layer_names(disk.chain))
+        _print_summary(each, disk.chain)
 
 
-def _print_summary(found: Summary, names: dict[int, str]) -> None:
+def _print_summary(found: Summary, chain: Sequence[str]) -> None:
     click.echo(f"{printable(found.path)}: {shown(found.virtual_size)}")
     width = 26 if is_verbose() else 10
-    click.echo(f"  {'contents':<14} {'runs':>8} {'size':>{width}} {'share':>6} layer")
+    head = f"  {'contents':<14} {'runs':>8} {'size':>{width}} {'share':>6} "
+    names = layer_names(chain, None if is_verbose() else room_beside(len(head)))
+    click.echo(f"{head}layer")
     for row in found.rows:
         share = f"{row.length / found.virtual_size:.1%}"
         layer = "" if row.file is None else f" {names[row.depth]}"

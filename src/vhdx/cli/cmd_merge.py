@@ -11,6 +11,7 @@ from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
     TARGET,
     chain_options,
+    clone_option,
     json_option,
     parent_policy,
     sparse_option,
@@ -22,6 +23,7 @@ from vhdx.text import printable
 
 if TYPE_CHECKING:
     from vhdx.ops.merge import MergeResult
+    from vhdx.storage.sharing import Clone
 
 
 @click.command()
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 @json_option
 @verbose_option
 @sparse_option
+@clone_option
 def merge(
     child: str,
     *,
@@ -47,6 +50,7 @@ def merge(
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
+    clone: Clone,
     as_json: bool,
 ) -> None:
     """Fold the differencing image CHILD into its parent, in place.
@@ -68,6 +72,7 @@ def merge(
             shrink=shrink,
             force=force,
             parents=parent_policy(parent_dirs, any_parent=any_parent),
+            clone=clone,
             progress=progress,
         )
     warn_if_tracked(done.path)

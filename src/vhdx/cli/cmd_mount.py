@@ -140,7 +140,7 @@ def mount(
             fuse.serve(
                 make,
                 place,
-                source=fuse.source_name(image),
+                source=fuse.source_name(_place_of(image)),
                 ready=ready,
                 shared=force_share,
                 timeout=timeout,
@@ -150,6 +150,14 @@ def mount(
             tell(str(error))
         raise
     return 0
+
+
+def _place_of(image: str) -> str:
+    """Where an image is, wherever one stands: everybody may see the list of mounts, so without secrets."""
+    from vhdx.storage.elsewhere import without_secrets  # noqa: PLC0415  --help needs no library
+    from vhdx.storage.stream import is_url  # noqa: PLC0415
+
+    return without_secrets(image) if is_url(image) else os.path.abspath(image)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -105,13 +104,12 @@ def _rebase_all(directory: str, *, yes: bool, dry_run: bool, as_json: bool) -> i
     from vhdx.ops.mend import mend_all  # noqa: PLC0415  --help needs no library
 
     asks = not (yes or dry_run)
-    if asks and (as_json or sys.stdin is None or not sys.stdin.isatty()):
-        os.listdir(directory)  # should it not be there: that comes first
-        raise click.UsageError("nobody can be asked here: say --yes, or --dry-run to see what would be done")
 
     def shown(planned: tuple[Mend, ...]) -> bool:
-        for each in planned:
+        for each in () if as_json else planned:
             click.echo(_line(each, " is to be"))
+        if as_json or sys.stdin is None or not sys.stdin.isatty():
+            raise click.UsageError("nobody can be asked here: say --yes to do it")
         return click.confirm("Do that?")
 
     with changing("; running it again goes on", dry_run=dry_run):

@@ -130,7 +130,7 @@ def _print(result: RepairResult) -> None:
         end = concerned.offset + concerned.length
         click.echo(f"{path}: concerned: bytes {concerned.offset} to {end} of the disk: {concerned.reason}")
     if result.concerned:
-        click.echo(f"{path}: concerned are {shown(result.concerned_bytes)} of the disk in all")
+        click.echo(f"{path}: concerned are {shown(result.concerned_size)} of the disk in all")
     would = "would be done: " if result.dry_run else ""
     for sentence in result.done:
         click.echo(f"{path}: {would}{printable(sentence)}")

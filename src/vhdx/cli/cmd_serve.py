@@ -221,7 +221,7 @@ def _print_doubts(exports: list[Export]) -> bool:
 
 def _place(path: str | None, bind: str | None, port: int | None, *, private: bool) -> _Place:
     from vhdx.nbd.listen import HAS_UNIX_SOCKETS, is_loopback  # noqa: PLC0415
-    from vhdx.nbd.wire import DEFAULT_PORT  # noqa: PLC0415
+    from vhdx.wire import DEFAULT_PORT  # noqa: PLC0415
 
     if not HAS_UNIX_SOCKETS:
         if path is not None:
@@ -259,7 +259,7 @@ def _tls_context(directory: str | None) -> ssl.SSLContext | None:
 @contextlib.contextmanager
 def _listener(place: _Place) -> Iterator[socket.socket]:
     from vhdx.nbd import listen  # noqa: PLC0415
-    from vhdx.nbd.wire import DEFAULT_PORT  # noqa: PLC0415
+    from vhdx.wire import DEFAULT_PORT  # noqa: PLC0415
 
     with contextlib.ExitStack() as held:
         if place.bind is not None or place.port is not None:

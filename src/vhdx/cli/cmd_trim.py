@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vhdx.cli.changed_range import print_changed, range_of
 from vhdx.cli.free_text import volume_lines
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
@@ -76,12 +77,15 @@ def trim(
         raise click.UsageError("say either OFFSET and LENGTH or --free")
     if free and image_format not in (None, "vhdx"):
         raise click.UsageError("--free is for VHDX images only")
-    if as_json and not free:
-        raise click.UsageError("--json goes with --free: of a range there is nothing to tell")
     volumes = selection(asked=free, swap=swap, include=include, exclude=exclude)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     if offset is not None and length is not None:
-        _trim_range(image, offset, length, partition, policy, image_format=image_format, force=force)
+        _trim_range(
+            *(image, offset, length, partition, policy),
+            image_format=image_format,
+            force=force,
+            as_json=as_json,
+        )
     elif force:
         raise click.UsageError(
             "no --force with --free: what is free in a parent may be in use in its children"
@@ -101,6 +105,7 @@ def _trim_range(
     *,
     image_format: Format | None,
     force: bool,
+    as_json: bool,
 ) -> None:
     from vhdx.disk.open import open_any  # noqa: PLC0415  --help needs no library
 
@@ -110,7 +115,8 @@ def _trim_range(
         in_slices(part, offset, length, "trimming", part.trim)
         keeps = disk.format != "raw" and disk.disk_type == "fixed"
         note = "; a fixed image keeps its space, so nothing changed" if keeps else ""
-    click.echo(f"{printable(image)}: let go of {shown(length)} at offset {offset}{note}")
+        changed = range_of(image, disk, partition, offset, length)
+    print_changed(changed, f"let go of {shown(length)} at offset {offset}{note}", as_json=as_json)
 
 
 def _trim_free(image: str, volumes: VolumeSelection, policy: ParentPolicy, *, as_json: bool) -> None:

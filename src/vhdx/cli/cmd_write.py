@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vhdx.cli.changed_range import print_changed, range_of
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
     SIZE,
@@ -18,6 +19,7 @@ from vhdx.cli.options import (
     chain_options,
     chosen,
     format_option,
+    json_option,
     orphans_option,
     parent_policy,
     partition_option,
@@ -27,7 +29,6 @@ from vhdx.cli.options import (
 )
 from vhdx.cli.render import progress_bar, shown, standard
 from vhdx.storage.file import telling_if_full
-from vhdx.text import printable
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 @partition_option
 @orphans_option
 @chain_options
+@json_option
 @verbose_option
 @sparse_option
 def write(
@@ -56,6 +58,7 @@ def write(
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
+    as_json: bool,
 ) -> None:
     """Write standard input to the disk in IMAGE, from OFFSET on.
 
@@ -76,7 +79,8 @@ def write(
         length = _known_length(source)
         check_range(offset, length or 0, part.size)
         count = _copy(source, part, offset, length, progress)
-    click.echo(f"{printable(image)}: wrote {shown(count)} at offset {offset}")
+        changed = range_of(image, disk, partition, offset, count)
+    print_changed(changed, f"wrote {shown(count)} at offset {offset}", as_json=as_json)
 
 
 def _known_length(source: BinaryIO) -> int | None:
@@ -86,7 +90,7 @@ def _known_length(source: BinaryIO) -> int | None:
 
 
 def _kept(done: int) -> str:
-    return f"{shown(done)} had been written, and stay"
+    return f"{shown(done)} had been written, and stay" if done else "nothing had been written"
 
 
 def _copy(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vhdx.cli.changed_range import print_changed, range_of
 from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
     SIZE,
@@ -14,6 +15,7 @@ from vhdx.cli.options import (
     chain_options,
     chosen,
     format_option,
+    json_option,
     orphans_option,
     parent_policy,
     partition_option,
@@ -23,7 +25,6 @@ from vhdx.cli.options import (
 )
 from vhdx.cli.render import shown
 from vhdx.cli.slices import in_slices
-from vhdx.text import printable
 
 if TYPE_CHECKING:
     from vhdx.disk.open import Format
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 @partition_option
 @orphans_option
 @chain_options
+@json_option
 @verbose_option
 @sparse_option
 def zero(
@@ -51,6 +53,7 @@ def zero(
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
+    as_json: bool,
 ) -> None:
     """Make a part of the disk in IMAGE read as zeros.
 
@@ -64,4 +67,5 @@ def zero(
         refuse_to_orphan(image, disk, force=force)
         part = chosen(disk, partition)
         in_slices(part, offset, length, "zeroing", partial(part.zero, keep_allocated=keep_allocated))
-    click.echo(f"{printable(image)}: {shown(length)} at offset {offset} read as zeros")
+        changed = range_of(image, disk, partition, offset, length)
+    print_changed(changed, f"{shown(length)} at offset {offset} read as zeros", as_json=as_json)

@@ -34,14 +34,14 @@ _SHOWN = {
         _Shown("format", "format", -6),
         _Shown("disk_type", "type", -12),
         _Shown("virtual_size", "virtual size", 12, is_size=True),
-        _Shown("size", "file size", 10, is_size=True),
+        _Shown("file_size", "file size", 10, is_size=True),
         _Shown("log_state", "log", -5),
     ),
     "check": (
         _Shown("errors", "errors", 8),
         _Shown("warnings", "warnings", 8),
         _Shown("notes", "notes", 8),
-        _Shown("leaked_bytes", "leaked", 10, is_size=True),
+        _Shown("leaked_size", "leaked", 10, is_size=True),
     ),
     "measure": (
         _Shown("virtual_size", "virtual size", 12, is_size=True),
@@ -49,7 +49,7 @@ _SHOWN = {
         _Shown("compacted_size", "compacted", 10, is_size=True),
     ),
     "usage": (
-        _Shown("size", "file size", 10, is_size=True),
+        _Shown("file_size", "file size", 10, is_size=True),
         _Shown("file_system_used", "used", 10, is_size=True),
         _Shown("file_system_free", "free", 10, is_size=True),
         _Shown("given_back", "gives back", 10, is_size=True),

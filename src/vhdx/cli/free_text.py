@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 from vhdx.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator, Sequence
 
     from vhdx.ops.discard import DiscardedVolume
 
 
-def volume_lines(volumes: Iterable[DiscardedVolume]) -> Iterator[str]:
-    """Free, of which in whole blocks, given back, kept and why."""
+def volume_lines(volumes: Sequence[DiscardedVolume]) -> Iterator[str]:
+    """Free, of which in whole blocks, given back, kept and why; that there is no volume, too."""
+    if not volumes:
+        yield "  no file system that is known was found on the disk"
     for volume in volumes:
         label = f" {volume.label!r}" if volume.label else ""
         yield f"  {volume.name}, {volume.kind}{label}: {', '.join(_parts(volume))}"

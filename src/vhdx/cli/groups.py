@@ -7,7 +7,7 @@ GROUPS = {
         *("info", "wsl", "tree", "fleet", "report", "check", "map", "diff", "compare", "hash", "measure"),
         *("log", "dump"),
     ),
-    "Make": ("create", "convert"),
+    "Make": ("create", "convert", "upload", "download"),
     "Change": (
         *(
             "write",

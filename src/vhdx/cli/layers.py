@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from typing import TYPE_CHECKING
 
-from vhdx.cli.render import fragmentation_text
+from vhdx.cli.render import fragmentation_text, signs
 from vhdx.text import printable
 from vhdx.units import MIB, format_size
 
@@ -18,15 +20,34 @@ _CONTENTS = {
     ("zero", "undefined"): "undefined",
     ("zero", "zero"): "zeros",
 }
+_LEAST_ROOM = 8
 _LONG_RUN = 64 * MIB
 """Bytes that are read in a row faster than a disk finds another place."""
 
 
-def layer_names(chain: Sequence[str]) -> dict[int, str]:
-    """What the layers are called, by depth: as their files, in full where two have the same name."""
+def layer_names(chain: Sequence[str], room: int | None = None) -> dict[int, str]:
+    """What the layers are called, by depth: as their files, in full where two have the same name.
+
+    In the middle of what has more than ``room`` characters stands ``…``, unless two were the same then.
+    """
     short = [os.path.basename(path) for path in chain]
-    names = chain if len({*short}) < len(short) else short
-    return {depth: printable(name) for depth, name in enumerate(names, 1)}
+    names = [printable(name) for name in (chain if len({*short}) < len(short) else short)]
+    fitting = names if room is None else [_fitted(name, room) for name in names]
+    return dict(enumerate(names if len({*fitting}) < len({*names}) else fitting, 1))
+
+
+def room_beside(width: int) -> int | None:
+    """How many characters stand in a line of a terminal behind so many; None where none cuts lines."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return max(_LEAST_ROOM, shutil.get_terminal_size().columns - width)
+
+
+def _fitted(name: str, room: int) -> str:
+    if len(name) <= room:
+        return name
+    behind = room // 2
+    return f"{name[: room - behind - 1]}{signs('…')}{name[-behind:]}"
 
 
 def contents_text(kind: str, state: str) -> str:

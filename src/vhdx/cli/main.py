@@ -13,9 +13,8 @@ import sys
 from vhdx.cli import quick
 from vhdx.cli.exit_codes import EXIT_FAILURE
 from vhdx.cli.interrupted import InterruptedChangeError
-from vhdx.cli.render import echo
+from vhdx.cli.render import complain, echo
 from vhdx.errors import VhdxError
-from vhdx.text import printable
 from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -113,8 +112,7 @@ def _called(arguments: list[str]) -> Any:
 
 
 def _complain(sentence: str, code: int) -> int:
-    lines = [printable(line) for line in f"vhdx: {sentence}".split("\n")]
-    echo("\n".join(lines), err=True)
+    complain(sentence)
     return code
 
 

@@ -215,6 +215,14 @@ format_option = click.option(
 )
 force_option = click.option("--force", is_flag=True, help="Replace the file if it exists and is not in use.")
 
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(1, 32),
+    metavar="N",
+    default=8,
+    show_default=True,
+    help="So many requests at once.",
+)
 orphans_option = click.option(
     "--force", is_flag=True, help="Also where images beside IMAGE have it for their parent."
 )
@@ -241,6 +249,13 @@ sparse_option = click.option(
     expose_value=False,
     callback=_follow,
     help="Holes in files: auto makes none where Windows would refuse the file for them, such as on NTFS.",
+)
+clone_option = click.option(
+    "--clone",
+    type=click.Choice(["auto", "never", "always"]),
+    default="auto",
+    show_default=True,
+    help="Share space instead of copying where the file system can; what is shared is not looked through.",
 )
 volume_options = together(
     click.option("--swap", is_flag=True, help="With free space: also that of swap areas."),

@@ -37,6 +37,11 @@ def echo(text: str = "", *, nl: bool = True, err: bool = False) -> None:
         stream.flush()
 
 
+def complain(sentence: str) -> None:
+    """Say on standard error what went wrong; some sentences list what was tried, a line for each."""
+    echo("\n".join(printable(line) for line in f"vhdx: {sentence}".split("\n")), err=True)
+
+
 def standard(stream: TextIO | None) -> TextIO:
     """A standard stream of this process. Raises ValueError if whoever called us closed it."""
     if stream is None:
@@ -74,7 +79,7 @@ def fragmentation_text(share: float) -> str:
 
 
 MINUS = "\u2212"
-_ASCII = str.maketrans({"→": "->", MINUS: "-", "└": "`", "├": "|", "─": "-", "│": "|"})
+_ASCII = str.maketrans({"→": "->", MINUS: "-", "└": "`", "├": "|", "─": "-", "│": "|", "…": "~"})
 """What stands for our own signs where they cannot be shown."""
 
 

@@ -12,8 +12,8 @@ from vhdx.errors import VhdxError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_REPLACING = frozenset({"convert", "cp", "create", "fleet", "report"})
-"""Verbs whose --force replaces a file that exists."""
+_REPLACING = frozenset({"convert", "cp", "create", "download", "fleet", "report", "upload"})
+"""Verbs whose --force replaces a file, or a blob, that exists."""
 
 
 def told(error: BaseException, verb: str, failure: int) -> tuple[str, int]:

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from vhdx.cli.exit_codes import EXIT_FAILURE
-from vhdx.cli.render import echo, print_json_line
+from vhdx.cli.render import complain, echo, print_json_line
 from vhdx.cli.sentences import told
 from vhdx.disk.open import SUFFIXES
 from vhdx.errors import VhdxError
@@ -51,9 +51,7 @@ def show_each(
         except (VhdxError, OSError, ValueError) as error:
             sentence, code = told(error, "", EXIT_FAILURE)[0], EXIT_FAILURE
             result, cells = _failure(error, sentence, path), ["-"] * len(columns)
-            echo(
-                printable(f"vhdx: {sentence}" if path in sentence else f"vhdx: {path}: {sentence}"), err=True
-            )
+            complain(sentence if path in sentence else f"{path}: {sentence}")
         if as_json:
             print_json_line(result)
         else:

@@ -76,7 +76,7 @@ def _line(look: Callable[[str], CheckResult], image: str) -> tuple[CheckResult, 
     counts = (
         sum(numbers) for numbers in zip(*((r.errors, r.warnings, r.notes) for r in results), strict=True)
     )
-    leaked = format_size(sum(result.leaked_bytes for result in results))
+    leaked = format_size(sum(result.leaked_size for result in results))
     return found, (found.format, *map(str, counts), leaked, _WORDS[code]), code
 
 
@@ -183,5 +183,5 @@ def _summary(result: CheckResult) -> str:
         return "no errors, no warnings"
     counted = ((result.errors, "error"), (result.warnings, "warning"), (result.notes, "note"))
     parts = [f"{number} {name if number == 1 else name + 's'}" for number, name in counted]
-    leaked = f"; {shown(result.leaked_bytes)} leaked" if result.leaked_bytes else ""
+    leaked = f"; {shown(result.leaked_size)} leaked" if result.leaked_size else ""
     return ", ".join(parts) + leaked

@@ -98,6 +98,8 @@ def _vhd_rows(found: VhdInfo) -> Iterator[tuple[str, str]]:
     yield "type", f"{found.disk_type} VHD"
     yield "virtual size", shown(found.virtual_size)
     yield "file size", _file_size_text(found)
+    if found.disk_type == "differencing":
+        yield "parent", _parent_text(found, next(iter(found.parent_names), None))
 
 
 def _vhd_details(found: VhdInfo) -> Iterator[tuple[str, str]]:
@@ -110,8 +112,8 @@ def _vhd_details(found: VhdInfo) -> Iterator[tuple[str, str]]:
     yield "geometry", "{} cylinders, {} heads, {} sectors".format(*found.geometry)
     if found.parent_id is not None and is_verbose():
         yield "parent disk id", str(found.parent_id)
-    for name in found.parent_names:
-        yield "parent", name
+        for name in found.parent_names:
+            yield "parent named", name
 
 
 def _print_text(found: ImageInfo) -> None:
@@ -195,7 +197,7 @@ def _rows(found: ImageInfo) -> Iterator[tuple[str, str]]:
     yield "virtual size", shown(found.virtual_size)
     yield "file size", _file_size_text(found)
     if found.disk_type == "differencing":
-        yield "parent", _parent_text(found)
+        yield "parent", _parent_text(found, (found.parent_locator or {}).get("relative_path"))
 
 
 def _file_size_text(found: Info) -> str:
@@ -203,10 +205,9 @@ def _file_size_text(found: Info) -> str:
     return shown(found.file_size) + host
 
 
-def _parent_text(found: ImageInfo) -> str:
+def _parent_text(found: ImageInfo | VhdInfo, named: str | None) -> str:
     if found.parent is not None:
         return f"{found.parent}, which is there"
-    named = (found.parent_locator or {}).get("relative_path")
     return f"{named or 'not named'}: {found.parent_problem}; --parent-dir DIR looks for it elsewhere"
 
 

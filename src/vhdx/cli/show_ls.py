@@ -11,7 +11,7 @@ from itertools import islice
 from vhdx.cli.guest_volumes import Told, print_entries, volume_of
 from vhdx.cli.render import echo, standard
 from vhdx.files.base import TYPE_OF_KIND, Kind
-from vhdx.ops.files.listing import entries, everything, listed, path_of, paths
+from vhdx.ops.files.listing import below, entries, listed, path_of, paths
 from vhdx.text import printable
 from vhdx.typed import TYPE_CHECKING
 
@@ -34,17 +34,19 @@ def show(place: str, *, long: bool, recursive: bool, as_json: bool, **chosen: Un
     with volume_of(place, told, **chosen) as (volume, path):
         found = volume.find(path)
         if as_json:
-            rows = everything(volume, found) if recursive else entries(volume, found)
-            print_entries(volume, (listed(parts, entry) for parts, entry in rows))
+            rows = below(volume, found) if recursive else _paths(entries(volume, found))
+            print_entries(volume, (listed(path, entry) for path, entry in rows))
+        elif recursive and long:
+            _print_lines(_long(entry, path) for path, entry in below(volume, found))
         elif recursive:
-            _print_lines(_lines(volume, found) if long else map(printable, paths(volume, found)))
+            _print_lines(printable(path) for path, _ in paths(volume, found))
         else:
             _print_directory(volume, found, long=long)
     return told.code
 
 
-def _lines(volume: FileVolume, found: Found) -> Iterator[str]:
-    return (_line(entry, path_of(parts), long=True) for parts, entry in everything(volume, found))
+def _paths(rows: Iterator[tuple[tuple[str, ...], Entry]]) -> Iterator[tuple[str, Entry]]:
+    return ((path_of(parts), entry) for parts, entry in rows)
 
 
 def _print_lines(lines: Iterator[str]) -> None:
@@ -57,27 +59,25 @@ def _print_lines(lines: Iterator[str]) -> None:
 def _print_directory(volume: FileVolume, found: Found, *, long: bool) -> None:
     for parts, entry in entries(volume, found):
         name = parts[-1] if parts else "/"
-        echo(_line(entry, name, long=long))
+        echo(_long(entry, name) if long else printable(name))
         for stream in volume.tree.streams(entry) if long else ():
             size = volume.tree.content(entry, stream).size
             as_file = entry._replace(kind=Kind.FILE, size=size)
-            echo(_line(as_file, f"{name}:{stream}", long=long))
+            echo(_long(as_file, f"{name}:{stream}"))
 
 
-def _line(entry: Entry, name: str, *, long: bool) -> str:
-    if not long:
-        return printable(name)
+def _long(entry: Entry, name: str) -> str:
     arrow = "" if entry.target is None else f" -> {printable(entry.target)}"
-    owner = "-" if entry.uid is None else str(entry.uid)
-    group = "-" if entry.gid is None else str(entry.gid)
-    size = f"{entry.device[0]}, {entry.device[1]}" if entry.device else str(entry.size)
-    mode, when = _mode_text(entry.kind, entry.permissions), _time_text(entry.modified)
-    return f"{mode} {entry.links:>3} {owner:>5} {group:>5} {size:>12} {when} {printable(name)}{arrow}"
+    size = f"{entry.device[0]}, {entry.device[1]}" if entry.device else entry.size
+    head = _head(entry.kind, entry.permissions, entry.links, entry.uid, entry.gid)
+    return f"{head} {size:>12} {_time_text(entry.modified)} {printable(name)}{arrow}"
 
 
 @lru_cache(maxsize=256)
-def _mode_text(kind: Kind, permissions: int) -> str:
-    return stat.filemode(TYPE_OF_KIND[kind] | permissions)
+def _head(kind: Kind, permissions: int, links: int, uid: int | None, gid: int | None) -> str:
+    """What is the same for most files: mode, links, owners."""
+    owner, group = ("-" if each is None else str(each) for each in (uid, gid))
+    return f"{stat.filemode(TYPE_OF_KIND[kind] | permissions)} {links:>3} {owner:>5} {group:>5}"
 
 
 def _time_text(nanoseconds: int | None) -> str:

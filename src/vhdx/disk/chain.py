@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vhdx.disk.nearest import Answer
     from vhdx.extents import Doubt, Extent
     from vhdx.image.image import Image
+    from vhdx.storage.sharing import FileRange
     from vhdx.write.write import Writer
 
 _FEW_LAYERS = 2
@@ -322,6 +323,12 @@ class VhdxDisk(Disk):
                 writer.pwrite(view, offset)
         finally:
             inside.discard(me)
+
+    @one_entrance
+    def share(self, found: FileRange, offset: int) -> None:
+        """Write bytes that stand in a file, letting the image share their space where that can be."""
+        check_range(offset, found.length, self._size)
+        self._writable().share(found, offset)
 
     @keywords_only
     @one_entrance

@@ -21,7 +21,7 @@ from vhdx.progress import to_nobody
 from vhdx.rules import IDENTIFIER_SIGNATURE, VHD_FOOTER_NONE
 from vhdx.storage.base import read_copy
 from vhdx.storage.file import open_for_reading, open_for_writing
-from vhdx.storage.stream import SeekableFile, StreamStorage, is_url
+from vhdx.storage.stream import SeekableFile, StreamStorage, is_export, is_url
 from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -202,6 +202,10 @@ def open_here_or_elsewhere(place: str, lock: bool) -> ReadableStorage:
 
 
 def _elsewhere(url: str) -> ReadableStorage:
+    if is_export(url):
+        from vhdx.client.export import open_export  # noqa: PLC0415  most disks are files
+
+        return open_export(url)
     from vhdx.storage.elsewhere import remote_storage  # noqa: PLC0415  most files are on this host
 
     return remote_storage(url)
@@ -230,11 +234,11 @@ def open_any(
 ) -> Disk:
     """Open a VHDX or a VHD, fixed, dynamic or differencing, or a raw disk, to read it or to write to it.
 
-    ``file`` is a path, the URL of a file elsewhere (``https://…``, ``s3://…``; with the extra
-    `vhdx[remote]`), or any seekable binary file object, which stays open when the disk is closed; the
-    latter two are only read. ``image_format`` is ``"vhdx"``, ``"vhd"`` or ``"raw"``; None tells it by
-    contents and name, without guessing: what could be two things raises ValueError, and a file object is
-    raw only if that is said.
+    ``file`` is a path, the URL of a file elsewhere (``https://…``, ``s3://…``; with the extra `vhdx[remote]`)
+    or of a disk that an NBD server has (``nbd://…``), or any seekable binary file object, which stays open
+    when the disk is closed; all but paths are only read. ``image_format`` is ``"vhdx"``, ``"vhd"`` or
+    ``"raw"``; None tells it by contents and name, without guessing: what could be two things raises
+    ValueError, and a file object is raw only if that is said.
 
     With mode ``"r"`` nothing is written, also not for an image whose log is dirty: that is replayed in
     memory. With ``"r+"``, which VHDs have not, nothing is written before the first change; then a dirty log
@@ -333,10 +337,10 @@ def format_of_contents(file: Openable, storage: ReadableStorage) -> Format:
     if not isinstance(file, str | os.PathLike):
         return "vhdx" if found == "raw" else found  # which then says what the file is, and is not
     path = os.fspath(file)
-    by_suffix = format_of_name(path)
+    by_suffix = None if is_export(path) else format_of_name(path)
     prefix = storage.read(min(storage.size(), PREFIX_SIZE), 0) if found == "raw" else b""
     refuse_foreign(path, prefix)
-    if found != "raw" and (by_suffix == "raw" or _is_block_device(path)):
+    if found != "raw" and (by_suffix == "raw" or is_export(path) or _is_block_device(path)):
         # Whoever may write to a raw disk, a guest for one, can make it look like an image that names files.
         raise ValueError(
             f"{path} is named like a raw disk but looks like a {found.upper()}; say -f raw or -f {found}"

@@ -244,7 +244,9 @@ def _host_paths(value: str) -> Iterator[str]:
     """What an absolute path of a Windows host may be here: itself, or where WSL mounts its drive."""
     plain = value.removeprefix("\\\\?\\")
     if os.name == "nt":
-        yield value
+        from vhdx.storage.windows_paths import plain as plain_path  # noqa: PLC0415  only there
+
+        yield plain_path(value)
     elif len(plain) > 2 and plain[1] == ":" and plain[0].isascii() and plain[0].isalpha():
         parts = [part for part in plain[2:].replace("\\", "/").split("/") if part]
         yield from same_names(f"/mnt/{plain[0].lower()}", parts)

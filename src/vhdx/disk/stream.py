@@ -22,6 +22,9 @@ class DiskStream(Cursor):
         self._disk = disk
         self._entrance = Entrance("the stream")  # its position would not be where the other call left it
 
+    def __repr__(self) -> str:
+        return f"<stream of {self._disk!r}>"
+
     @property
     def length(self) -> int:
         """The size of the disk."""

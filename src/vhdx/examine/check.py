@@ -75,14 +75,14 @@ class Examined(NamedTuple):
         return self.metadata.disk_size if self.metadata else None
 
     @property
-    def leaked_bytes(self) -> int:
+    def leaked_size(self) -> int:
         """Bytes of the file that belong to nothing, as far as the table could be looked at."""
-        return self.table.leaked_bytes if self.table else 0
+        return self.table.leaked_size if self.table else 0
 
     @property
-    def free_bytes(self) -> int:
+    def free_size(self) -> int:
         """Bytes of the file that belong to nothing and are zeros."""
-        return self.table.free_bytes if self.table else 0
+        return self.table.free_size if self.table else 0
 
 
 class _Asked(NamedTuple):

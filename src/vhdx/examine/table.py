@@ -36,8 +36,8 @@ class TableFound(NamedTuple):
     claimed: MibSet | None
     """None where each MiB of the file has one owner."""
     late: tuple[Late, ...]
-    leaked_bytes: int
-    free_bytes: int
+    leaked_size: int
+    free_size: int
 
 
 def is_faultless(

@@ -37,8 +37,8 @@ class ExaminedVhd(NamedTuple):
     report: CollectingReport
     image: VhdImage | None
     unchecked: tuple[str, ...]
-    leaked_bytes: int = 0
-    free_bytes: int = 0
+    leaked_size: int = 0
+    free_size: int = 0
     """Both always 0: a VHD gives no space back."""
 
     @property

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from vhdx.text import brief
 from vhdx.typed import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ class Kind(StrEnum):
     CHARACTER_DEVICE = "character device"
     BLOCK_DEVICE = "block device"
 
+    __hash__ = str.__hash__  # what an enumeration has instead is slow, and asked for each file
 
+
+@brief("name", "kind", "size")
 class Entry(NamedTuple):
     """A name in a directory and what it stands for.
 

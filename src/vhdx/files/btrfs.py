@@ -1,19 +1,28 @@
 """btrfs by `dissect.btrfs`, where somebody has installed it: its licence is the AGPL, so nothing needs it.
 
 The tree is that of the whole file system: subvolumes are directories where they stand in it, whichever of
-them is mounted by default. What its log holds, which is replayed when it is mounted, is not seen.
+them is mounted by default; in snapshots, which do not hold them, they are empty directories, as Linux shows
+them. What its log holds, which is replayed when it is mounted, is not seen, and checksums of contents are not
+looked at.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import struct
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind, kind_of_mode
 from vhdx.files.library import LibraryTree, joined
+from vhdx.filesystems.area import number
+from vhdx.filesystems.btrfs_tree import checksum_fits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import ModuleType
+
+    from dissect.btrfs.btrfs import Btrfs, INode
+    from dissect.btrfs.stream import Extent
 
     from vhdx.files.base import Content, Tell
     from vhdx.files.source import VolumeSource
@@ -21,7 +30,12 @@ if TYPE_CHECKING:
 _WHOLE_TREE = 5
 _SUBVOLUME_SHIFT = 48
 """Inodes are numbered in each subvolume anew."""
-_ATTRIBUTE_KEY = 24
+_ELSEWHERE = 1 << 47
+"""Marks the numbers of empty directories that stand for subvolumes."""
+_INODE_KEY, _ATTRIBUTE_KEY, _INDEX_KEY, _ROOT_KEY, _ROOT_REF_KEY = 1, 24, 96, 132, 156
+_HEAD = struct.Struct("<QB8x8xHHx")  # what it is the name of: object, type; lengths of value and name
+_COUNT_AT, _LEVEL_AT, _POINTERS_AT, _POINTER = 0x60, 0x64, 101 + 17, 33
+"""Where a node has these numbers; the pointers of one above the leaves stand in its items."""
 _MINOR_BITS = 20
 
 
@@ -31,30 +45,54 @@ class BtrfsTree(LibraryTree):
     failures = (Exception,)
     """Its reader is written in Python: a damaged structure may end in any error of that."""
 
-    def __init__(self, library: Any, source: VolumeSource, tell: Tell) -> None:
+    def __init__(self, library: ModuleType, source: VolumeSource, tell: Tell) -> None:
         super().__init__(source, tell)
         with self.asking("the file system"):
-            self._opened = library.Btrfs(source)
+            self._opened = _checking(library.Btrfs)(source)
             self.root = self._entry("", self._opened.open_subvolume(_WHOLE_TREE).root)
 
     def entries(self, directory: Entry) -> Iterator[Entry]:
         """What is in a directory; what cannot be read is told and left out."""
-        listed = directory.handle.iterdir()
+        handle: INode | None = directory.handle
+        if handle is None:
+            return
         what = f"the directory {directory.name!r}"
+        with self.asking(what):
+            rows = handle.subvolume.tree.cursor().iter(handle.inum, _INDEX_KEY, 0, ignore_offset=True)
         while True:
             with self.asking(what):
-                name, handle = next(listed, (None, None))
-            if name is None:
+                _, data = next(rows, (None, b""))
+            if not data:
                 return
-            if name in (".", ".."):
-                continue
             try:
-                with self.asking(f"entry {name!r} of the directory {directory.name!r}"):
-                    found = self._entry(name, handle)
+                with self.asking(f"an entry of the directory {directory.name!r}"):
+                    found = [self._listed(handle, item) for item in _items(bytes(data))]
             except FileSystemError as error:
                 self.tell(str(error))
                 continue
-            yield found
+            yield from found
+
+    def _listed(self, handle: INode, item: _Item) -> Entry:
+        """What an entry of a directory stands for."""
+        name = item.name.decode("utf-8", "surrogateescape")
+        if item.type == _INODE_KEY:
+            return self._entry(name, handle.subvolume.inode(item.object))
+        if item.type != _ROOT_KEY:
+            raise FileSystemError(f"entry {name!r} is of no kind that there is")
+        if self._is_at_home(handle, item):
+            return self._entry(name, self._opened.open_subvolume(item.object).root)
+        number = handle.subvolume.objectid << _SUBVOLUME_SHIFT | _ELSEWHERE | item.object
+        return Entry(name, Kind.DIRECTORY, 0, number, 1, 0o755, 0, 0)
+
+    def _is_at_home(self, handle: INode, item: _Item) -> bool:
+        """Whether a subvolume knows of this entry; those in snapshots and of what is deleted it does not."""
+        try:
+            _, data = self._opened._root_tree.find(  # noqa: SLF001  nothing public tells
+                handle.subvolume.objectid, _ROOT_REF_KEY, item.object
+            )
+        except KeyError:
+            return False
+        return bytes(data[:8]) == handle.inum.to_bytes(8, "little") and bytes(data[18:]) == item.name
 
     def content(self, entry: Entry, stream: str | None = None) -> Content:
         """The bytes of a file."""
@@ -65,14 +103,20 @@ class BtrfsTree(LibraryTree):
 
     def attributes(self, entry: Entry) -> Iterator[tuple[str, bytes]]:
         """The extended attributes."""
-        handle = entry.handle
+        handle: INode | None = entry.handle
+        if handle is None:
+            return
         with self.asking(f"the attributes of {entry.name!r}"):
             cursor = handle.subvolume.tree.cursor()
             rows = cursor.iter(handle.inum, _ATTRIBUTE_KEY, 0, ignore_offset=True)
-            found = [pair for _, data in rows for pair in _attributes(bytes(data))]
+            found = [
+                (item.name.decode("utf-8", "surrogateescape"), item.value)
+                for _, data in rows
+                for item in _items(bytes(data))
+            ]
         yield from found
 
-    def _entry(self, name: str, handle: Any) -> Entry:
+    def _entry(self, name: str, handle: INode) -> Entry:
         inode = handle.inode
         kind = kind_of_mode(inode.mode)
         if kind is None:
@@ -102,7 +146,8 @@ class _BtrfsContent:
 
     def __init__(self, tree: BtrfsTree, entry: Entry) -> None:
         self._tree, self._entry = tree, entry
-        self._file = entry.handle.open()
+        handle: INode = entry.handle
+        self._file = handle.open()
         self.size = entry.size
 
     def pread(self, length: int, offset: int) -> bytes:
@@ -110,12 +155,21 @@ class _BtrfsContent:
         wanted = max(0, min(length, self.size - offset))
         with self._tree.asking(f"the file {self._entry.name!r}"):
             self._file.seek(offset)
-            data: bytes = self._file.read(wanted)
+            data = self._read(wanted)
         if len(data) != wanted:
             raise FileSystemError(
                 f"the file {self._entry.name!r} ends at {offset + len(data)}, before its size"
             )
         return data
+
+    def _read(self, length: int) -> bytes:
+        """The next bytes. What unpacks LZO ends in a panic of Rust, which is no Exception, at damage."""
+        try:
+            return self._file.read(length)
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":
+                raise
+            raise FileSystemError(f"what is compressed in {self._entry.name!r} is damaged") from error
 
     def sent(self, output: int, length: int, offset: int) -> int:  # noqa: ARG002  as of other contents
         """None: only its reader knows where they stand."""
@@ -126,7 +180,7 @@ class _BtrfsContent:
         yield from joined(self._runs(), self.size)
 
     def _runs(self) -> Iterator[tuple[int, int]]:
-        extents = getattr(self._file, "extents", None)
+        extents: list[Extent] | None = getattr(self._file, "extents", None)
         if extents is None:  # in the inode's own leaf
             yield 0, self.size
             return
@@ -137,21 +191,51 @@ class _BtrfsContent:
             position += extent.length
 
 
-def _attributes(data: bytes) -> Iterator[tuple[str, bytes]]:
+class _Item(NamedTuple):
+    """An entry of a directory, with what it is the name of, or an extended attribute, with its value."""
+
+    name: bytes
+    value: bytes
+    type: int
+    object: int
+
+
+def _items(data: bytes) -> Iterator[_Item]:
     """Several of them where the hashes of their names are the same."""
     position = 0
-    while position + 30 <= len(data):
-        value_length = int.from_bytes(data[position + 25 : position + 27], "little")
-        name_length = int.from_bytes(data[position + 27 : position + 29], "little")
-        start = position + 30
-        end = start + name_length + value_length
-        if end > len(data):
-            raise FileSystemError("an extended attribute is cut off")
-        name = data[start : start + name_length].decode("utf-8", "surrogateescape")
-        yield name, data[start + name_length : end]
-        position = end
+    while position + _HEAD.size <= len(data):
+        object_, type_, value_length, name_length = _HEAD.unpack_from(data, position)
+        start = position + _HEAD.size
+        position = start + name_length + value_length
+        if position > len(data):
+            raise FileSystemError("it is cut off")
+        yield _Item(data[start : start + name_length], data[start + name_length : position], type_, object_)
 
 
-def open_tree(library: Any, source: VolumeSource, tell: Tell) -> BtrfsTree:
+def _checking(base: type[Btrfs]) -> type[Btrfs]:
+    """The library's class, that believes no node whose checksum or level is wrong.
+
+    It checks neither itself: it would go round for ever in a tree that leads back into itself.
+    """
+
+    class Checking(base):  # type: ignore[misc, valid-type]  # which is known when it is there
+        def _read_node(self, address: int) -> bytes:
+            node: bytes = super()._read_node(address)
+            if len(node) != self.node_size or not checksum_fits(node, self.sb.csum_type):
+                raise FileSystemError(f"the checksum of the node at logical address {address} is wrong")
+            levels: dict[int, int] = self.__dict__.setdefault("_levels", {})
+            level, count = node[_LEVEL_AT], number(node, _COUNT_AT, 4)
+            below = [
+                number(node, place, 8) for place in range(_POINTERS_AT, len(node) - 16, _POINTER)[:count]
+            ]
+            for place, said in ((address, level), *((each, level - 1) for each in below if level)):
+                if levels.setdefault(place, said) != said:
+                    raise FileSystemError(f"the node at logical address {place} is on no level of its own")
+            return node
+
+    return Checking
+
+
+def open_tree(library: ModuleType, source: VolumeSource, tell: Tell) -> BtrfsTree:
     """The tree of a btrfs."""
     return BtrfsTree(library, source, tell)

@@ -2,20 +2,19 @@
 
 Where libfsext is wrong, as the tests show, it is not asked: it has no names that are no UTF-8, gives extended
 attributes once only and their long values as zeros, and reads contents that stand in the inode wrong. Nor is
-it where it is slow: `ext_names` lists directories. Inodes that it does not open, encrypted ones and some that
-are full of contents, are told and left out.
+it where it is slow: `ext_names` lists directories. Inodes that it does not open, encrypted ones, are told and
+left out.
 """
 
 from __future__ import annotations
 
 from vhdx.errors import FileSystemError
 from vhdx.files.acl import from_ext
-from vhdx.files.base import Kind
+from vhdx.files.base import Entry, Kind, kind_of_mode
 from vhdx.files.ext_inode import INLINE_DATA, INLINE_FLAG, Inode, inode
 from vhdx.files.ext_names import Inodes, names_in
 from vhdx.files.library import HeldContent
-from vhdx.files.libyal import SPARSE
-from vhdx.files.posix import PosixTree
+from vhdx.files.libyal import SPARSE, LibyalTree
 from vhdx.filesystems import ext
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.ext_superblock import Superblock, read_superblock, require_understood
@@ -23,9 +22,11 @@ from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
+    from types import ModuleType
 
-    from vhdx.files.base import Content, Entry, Tell
+    import pyfsext
+
+    from vhdx.files.base import Content, Tell
     from vhdx.files.ext_names import Name
     from vhdx.files.source import Read, VolumeSource
 
@@ -34,18 +35,42 @@ _LISTS = frozenset({"system.posix_acl_access", "system.posix_acl_default"})
 _LONGEST_DIRECTORY = 256 << 20
 
 
-class ExtTree(PosixTree):
+class ExtTree(LibyalTree["pyfsext.volume", "pyfsext.file_entry"]):
     """Files of an ext2, ext3 or ext4."""
 
     reads_by_extents = True
 
-    def __init__(self, library: Any, source: VolumeSource, tell: Tell) -> None:
+    def __init__(self, volume: pyfsext.volume, source: VolumeSource, tell: Tell) -> None:
         superblock = _superblock(source.pread, source.get_size())
         self._superblock = superblock
         self._inodes = Inodes(source.pread, superblock)
-        super().__init__(library, source, tell)
+        super().__init__(volume, source, tell)
 
-    def handle_of(self, entry: Entry) -> Any:
+    def entry(self, handle: pyfsext.file_entry, name: str) -> Entry:
+        """An inode as libfsext tells it."""
+        mode, number = handle.get_file_mode(), handle.get_inode_number()
+        kind = kind_of_mode(mode)
+        if kind is None:
+            raise FileSystemError(f"inode {number} is of no kind that there is (mode {mode:o})")
+        return Entry(
+            name,
+            kind,
+            handle.get_size() if kind in (Kind.FILE, Kind.SYMLINK) else 0,
+            number,
+            handle.get_number_of_links(),
+            mode & 0o7777,
+            handle.get_owner_identifier(),
+            handle.get_group_identifier(),
+            handle.get_modification_time_as_integer(),
+            handle.get_access_time_as_integer(),
+            handle.get_inode_change_time_as_integer(),
+            handle.get_creation_time_as_integer(),
+            handle.get_symbolic_link_target() if kind is Kind.SYMLINK else None,
+            handle.get_device_number() if kind in (Kind.CHARACTER_DEVICE, Kind.BLOCK_DEVICE) else None,
+            handle,
+        )
+
+    def handle_of(self, entry: Entry) -> pyfsext.file_entry:
         """The object of libfsext, made when it is needed."""
         return entry.handle or self.volume.get_file_entry_by_inode(entry.identity)
 
@@ -72,7 +97,7 @@ class ExtTree(PosixTree):
         """The entries of names; None for what wants a look of its own."""
         try:
             with self.asking(f"the directory {directory.name!r}"):
-                return [self._inodes.entry(each.text, each.inode) for each in names]
+                return self._inodes.entries(names)
         except FileSystemError:
             return [None] * len(names)
 
@@ -80,7 +105,7 @@ class ExtTree(PosixTree):
         """The entry of a name; None where it cannot be read, which is told."""
         try:
             with self.asking(f"entry {name.text!r} of the directory {directory.name!r}"):
-                plain = self._inodes.entry(name.text, name.inode)
+                plain = self._inodes.entry(name)
                 return plain or self.entry(self.volume.get_file_entry_by_inode(name.inode), name.text)
         except FileSystemError as error:
             self.tell(str(error))
@@ -113,7 +138,7 @@ class ExtTree(PosixTree):
                     yield block
             left = max(0, left - length)
 
-    def _extents(self, handle: Any) -> Iterator[tuple[int, int, int]]:
+    def _extents(self, handle: pyfsext.file_entry) -> Iterator[tuple[int, int, int]]:
         return (handle.get_extent(index) for index in range(handle.get_number_of_extents()))
 
     def content(self, entry: Entry, stream: str | None = None) -> Content:
@@ -148,8 +173,7 @@ class ExtTree(PosixTree):
 
     def _value(self, holder: int, size: int) -> bytes:
         """A value that has an inode of its own."""
-        found: bytes = self.volume.get_file_entry_by_inode(holder).read_buffer_at_offset(size, 0)
-        return found
+        return self.volume.get_file_entry_by_inode(holder).read_buffer_at_offset(size, 0)
 
 
 def _superblock(read: Read, size: int) -> Superblock:
@@ -174,6 +198,6 @@ def prepared(read: Read, size: int, tell: Tell) -> Read:
         return read
 
 
-def open_tree(library: Any, source: VolumeSource, tell: Tell) -> ExtTree:
+def open_tree(library: ModuleType, source: VolumeSource, tell: Tell) -> ExtTree:
     """The tree of an ext2, ext3 or ext4."""
-    return ExtTree(library, source, tell)
+    return ExtTree(library.volume(), source, tell)

@@ -13,14 +13,14 @@ from vhdx.filesystems.ext_groups import inode_table
 from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from vhdx.filesystems.base import Read
     from vhdx.filesystems.ext_superblock import Superblock
 
 _HEAD = struct.Struct("<IHBB")  # inode, length of the entry, length of the name, type
 _LARGEST_BLOCK = 65536
-_KINDS = (
+_KINDS: tuple[Kind | None, ...] = (
     None,
     Kind.FILE,
     Kind.DIRECTORY,
@@ -29,16 +29,15 @@ _KINDS = (
     Kind.FIFO,
     Kind.SOCKET,
     Kind.SYMLINK,
+    *[None] * 248,
 )
-_INODE = struct.Struct("<HHIiii4xHH4xI72xI8xHH4xH")
-_MORE = struct.Struct("<IIIiI")  # of the times of change, contents, access; when it was made
-_MORE_AT = 0x84
-_SHORT_INODE = 128
+_INODE = struct.Struct("<HHIiii4xHH4xI72xI8xHH4xH2xIIIiI")
 _END_OF_TIMES = 24
 """Bytes behind the first 128 of an inode that hold nanoseconds and the time at which it was made."""
 _ENCRYPTED = 0x800
 _PLAIN = {0o100000: Kind.FILE, 0o040000: Kind.DIRECTORY}
 _PAGE = 32 << 10
+_MOST_PAGES = 64
 _NOT_NAMES = (".", "..")
 """A sound file system has them as links, not as entries."""
 
@@ -56,7 +55,7 @@ def names_in(block: bytes) -> Iterator[Name]:
 
     Raises FileSystemError at the first entry that leaves it.
     """
-    position, end, unpack = 0, len(block), _HEAD.unpack_from
+    position, end, unpack, new = 0, len(block), _HEAD.unpack_from, tuple.__new__
     while position + 8 <= end:
         number, length, size, kind = unpack(block, position)
         if length in (0, _LARGEST_BLOCK - 1) and end == _LARGEST_BLOCK:
@@ -65,75 +64,93 @@ def names_in(block: bytes) -> Iterator[Name]:
             raise FileSystemError("a block of it is damaged")
         if number and size:
             name = block[position + 8 : position + 8 + size].decode("utf-8", "surrogateescape")
-            if name not in _NOT_NAMES:
-                yield Name(name, number, _KINDS[kind] if kind < len(_KINDS) else None)
+            if size > 2 or name not in _NOT_NAMES:
+                yield new(Name, (name, number, _KINDS[kind]))
         position += length
 
 
 class Inodes:
-    """Inodes by number, read a page of their table at once."""
+    """Inodes by number, read a page of their table at once; some pages are kept."""
 
     def __init__(self, read: Read, superblock: Superblock) -> None:
         self._read, self._superblock = read, superblock
-        self._group = self._first = self._base = -1
-        self._table = 0
-        self._page = b""
+        self._size = max(superblock.inode_size, _INODE.size)
+        self._pages: dict[tuple[int, int], bytes] = {}
 
-    def entry(self, name: str, number: int) -> Entry | None:
-        """A file or directory as an entry, to be opened by its number; None for what is not that plain.
+    def entries(self, names: Iterable[Name]) -> list[Entry | None]:
+        """The files and directories of names, to be opened by number; None for what is not that plain.
 
-        Raises FileSystemError, NotFreeError.
+        Raises FileSystemError, NotFreeError. Written for a hundred thousand of them.
         """
-        raw, at = self._found(number)
-        mode, uid, size, *times, gid, links, flags, high, uid_high, gid_high, extra = _INODE.unpack_from(
-            raw, at
-        )
-        kind = _PLAIN.get(mode & 0o170000)
-        if kind is None or flags & _ENCRYPTED:
-            return None
-        accessed, changed, modified = times
-        created, changed_more, modified_more, accessed_more = None, 0, 0, 0
-        if extra >= _END_OF_TIMES:
-            changed_more, modified_more, accessed_more, made, made_more = _MORE.unpack_from(
-                raw, at + _MORE_AT
+        found: list[Entry | None] = []
+        unpack, size, new = _INODE.unpack_from, self._size, tuple.__new__
+        page, first, end = b"", 0, 0
+        for name, number, _ in names:
+            if not first <= number < end:
+                page, first = self._around(number)
+                end = first + len(page) // size
+            (
+                mode, uid, length, accessed, changed, modified, gid, links, flags, high, uid_high, gid_high,
+                extra, changed_more, modified_more, accessed_more, made, made_more,
+            ) = unpack(page, (number - first) * size)  # fmt: skip
+            kind = _PLAIN.get(mode & 0o170000)
+            if kind is None or flags & _ENCRYPTED:
+                found.append(None)
+                continue
+            if extra < _END_OF_TIMES:
+                changed_more = modified_more = accessed_more = 0
+            fields = (
+                name,
+                kind,
+                length | high << 32 if kind is Kind.FILE else 0,
+                number,
+                links,
+                mode & 0o7777,
+                uid | uid_high << 16,
+                gid | gid_high << 16,
+                # two bits of what stands beside the seconds are further ones of them
+                (modified + ((modified_more & 3) << 32)) * 1_000_000_000 + (modified_more >> 2),
+                (accessed + ((accessed_more & 3) << 32)) * 1_000_000_000 + (accessed_more >> 2),
+                (changed + ((changed_more & 3) << 32)) * 1_000_000_000 + (changed_more >> 2),
+                None
+                if extra < _END_OF_TIMES
+                else (made + ((made_more & 3) << 32)) * 1_000_000_000 + (made_more >> 2),
+                None,
+                None,
+                None,
             )
-            created = _time(made, made_more)
-        return Entry(
-            name,
-            kind,
-            size | high << 32 if kind is Kind.FILE else 0,
-            number,
-            links,
-            mode & 0o7777,
-            uid | uid_high << 16,
-            gid | gid_high << 16,
-            _time(modified, modified_more),
-            _time(accessed, accessed_more),
-            _time(changed, changed_more),
-            created,
-        )
+            found.append(new(Entry, fields))
+        return found
 
-    def _found(self, number: int) -> tuple[bytes, int]:
-        """What holds an inode, and where in it."""
+    def entry(self, name: Name) -> Entry | None:
+        """The same of one name."""
+        return self.entries([name])[0]
+
+    def _around(self, number: int) -> tuple[bytes, int]:
+        """The page that holds an inode, and the number of the first one in it."""
         superblock = self._superblock
         if not 0 < number <= superblock.inodes:
             raise FileSystemError(f"there is no inode {number}")
-        size = superblock.inode_size
         group, index = divmod(number - 1, superblock.group_inodes)
-        first, inner = divmod(index * size, _PAGE)
-        if (group, first) != (self._group, self._first):
-            if group != self._group:
-                self._table = inode_table(self._read, superblock, group) * superblock.block_size
-            length = min(_PAGE, superblock.group_inodes * size - first * _PAGE)
-            self._page = self._read(length, self._table + first * _PAGE)
-            if len(self._page) < length:
-                raise FileSystemError(f"inode {number} lies behind the end of the volume")
-            self._group, self._first = group, first
-        if size > _SHORT_INODE:
-            return self._page, inner
-        return self._page[inner : inner + size] + bytes(_INODE.size - size), 0  # as if nothing more were kept
+        per_page = _PAGE // superblock.inode_size
+        start = index // per_page * per_page
+        page = self._pages.get((group, start))
+        if page is None:
+            if len(self._pages) >= _MOST_PAGES:
+                self._pages.clear()
+            page = self._pages[group, start] = self._page(group, start)
+        return page, group * superblock.group_inodes + start + 1
 
-
-def _time(seconds: int, more: int) -> int:
-    """Nanoseconds since 1970: two bits of what stands beside them are further ones of the seconds."""
-    return (seconds + ((more & 3) << 32)) * 10**9 + (more >> 2)
+    def _page(self, group: int, start: int) -> bytes:
+        superblock = self._superblock
+        table, size = (
+            inode_table(self._read, superblock, group) * superblock.block_size,
+            superblock.inode_size,
+        )
+        length = min(_PAGE, (superblock.group_inodes - start) * size)
+        page = self._read(length, table + start * size)
+        if len(page) < length:
+            raise FileSystemError(f"inodes of group {group} lie behind the end of the volume")
+        if size == self._size:
+            return page
+        return b"".join(page[at : at + size].ljust(self._size, b"\0") for at in range(0, length, size))

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import struct
 from calendar import timegm
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind
 from vhdx.files.libyal import LibyalTree
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
+    import pyfsfat
+
     from vhdx.files.base import Tell
     from vhdx.files.source import VolumeSource
 
@@ -34,12 +38,12 @@ class Times(NamedTuple):
     accessed: int | None
 
 
-class FatTree(LibyalTree):
+class FatTree(LibyalTree["pyfsfat.volume", "pyfsfat.file_entry"]):
     """Files of a FAT or exFAT."""
 
     is_windows = True
 
-    def entry(self, handle: Any, name: str) -> Entry:
+    def entry(self, handle: pyfsfat.file_entry, name: str) -> Entry:
         """A directory entry as an entry; the root has none, and no flags."""
         flags = handle.get_file_attribute_flags()
         if flags is None:
@@ -108,6 +112,6 @@ def _nanoseconds(date: int, time: int, tens: int = 0) -> int | None:
     return seconds * 10**9 + tens * _TEN_MS
 
 
-def open_tree(library: Any, source: VolumeSource, tell: Tell) -> FatTree:
+def open_tree(library: ModuleType, source: VolumeSource, tell: Tell) -> FatTree:
     """The tree of a FAT or exFAT."""
-    return FatTree(library, source, tell)
+    return FatTree(library.volume(), source, tell)

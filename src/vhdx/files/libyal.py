@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Generic
 
 from vhdx.errors import FileSystemError
+from vhdx.files.handles import H, V
 from vhdx.files.library import LibraryTree, joined
 from vhdx.files.placed import PlacedContent
 from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from vhdx.files.base import Content, Entry, Tell
+    from vhdx.files.handles import Readable
     from vhdx.files.placed import Place
     from vhdx.files.source import VolumeSource
 
@@ -23,33 +25,35 @@ SPARSE = 1
 """The flag of an extent that reads as zeros, be it unallocated or unwritten."""
 
 
-class LibyalTree(LibraryTree):
+class LibyalTree(LibraryTree, Generic[V, H]):
     """A volume that one of the libraries has opened. Adapters say what an entry of theirs is."""
 
     reads_by_extents = False
     """Whether what extents say is all there is to know of where bytes stand."""
 
-    def __init__(self, library: Any, source: VolumeSource, tell: Tell) -> None:
+    def __init__(self, volume: V, source: VolumeSource, tell: Tell) -> None:
         super().__init__(source, tell)
-        self.volume = library.volume()
+        self.volume = volume
         with self.asking("the file system"):
-            self.volume.open_file_object(source)
-            self.root = self.entry(self.volume.get_root_directory(), "")
+            volume.open_file_object(source)
+            self.root = self.entry(volume.get_root_directory(), "")
 
-    def entry(self, handle: Any, name: str) -> Entry:
+    def entry(self, handle: H, name: str) -> Entry:
         """What an object of the library is."""
         raise NotImplementedError
 
-    def handle_of(self, entry: Entry) -> Any:
+    def handle_of(self, entry: Entry) -> H:
         """The object of the library that an entry keeps."""
-        return entry.handle
+        handle: H = entry.handle
+        return handle
 
-    def name_of(self, handle: Any, directory: Entry) -> str:  # noqa: ARG002  adapters need it
+    def name_of(self, handle: H, directory: Entry) -> str:  # noqa: ARG002  adapters need it
         """The name of an object of the library in its directory."""
-        name: str = handle.name
-        return name
+        if handle.name is None:
+            raise FileSystemError("it has no name")
+        return handle.name
 
-    def content_handle(self, entry: Entry, stream: str | None) -> Any:
+    def content_handle(self, entry: Entry, stream: str | None) -> Readable:
         """The object of the library that holds the bytes. Raises FileNotFoundError for no such stream."""
         if stream is not None:
             raise FileNotFoundError(f"{entry.name} has no stream {stream!r}: only files of NTFS have any")
@@ -59,7 +63,7 @@ class LibyalTree(LibraryTree):
         """Whether its extents tell where nothing is stored."""
         return True
 
-    def places(self, content: LibyalContent) -> list[Place] | None:
+    def places(self, content: LibyalContent[V, H]) -> list[Place] | None:
         """Where the bytes of a file stand, in their order; None where only the library knows."""
         if not self.reads_by_extents:
             return None
@@ -89,11 +93,11 @@ class LibyalTree(LibraryTree):
         return LibyalContent(self, handle, entry, size, stream)
 
 
-class LibyalContent:
+class LibyalContent(Generic[V, H]):
     """The bytes of a file as a library gives them."""
 
     def __init__(
-        self, tree: LibyalTree, handle: Any, entry: Entry, size: int, stream: str | None = None
+        self, tree: LibyalTree[V, H], handle: Readable, entry: Entry, size: int, stream: str | None = None
     ) -> None:
         self._tree = tree
         self._handle = handle
@@ -147,11 +151,8 @@ class LibyalContent:
         """Place in the volume, length and flags of each."""
         handle = self._handle
         with self._tree.asking(f"the file {self.entry.name!r}"):
-            try:
-                count = handle.get_number_of_extents()
-            except OSError:  # libfsxfs, of what it keeps in the inode
-                count = 0
+            count = handle.get_number_of_extents()
         for index in range(count):
             with self._tree.asking(f"the file {self.entry.name!r}"):
-                extent: tuple[int, int, int] = handle.get_extent(index)
+                extent = handle.get_extent(index)
             yield extent

@@ -29,7 +29,7 @@ ADAPTERS = {
     "ext2": _EXT,
     "ext3": _EXT,
     "ext4": _EXT,
-    "XFS": Adapter("xfs", "pyfsxfs"),
+    "XFS": Adapter("xfs"),
     "NTFS": Adapter("ntfs", "pyfsntfs"),
     "FAT12": _FAT,
     "FAT16": _FAT,

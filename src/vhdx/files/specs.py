@@ -6,6 +6,7 @@ may be anything that fsspec opens.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from fsspec import AbstractFileSystem
@@ -18,8 +19,10 @@ from vhdx.files.volume import chosen
 if TYPE_CHECKING:
     from vhdx.files.base import Entry
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-class VhdxFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec carries no types
+
+class VhdxFileSystem(AbstractFileSystem):
     """The files of one volume of an image, read-only.
 
     ``fo`` is the image, a path or URL; ``partition`` and ``volume`` say which volume, where it has several.
@@ -62,6 +65,18 @@ class VhdxFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec carrie
         """What stands at a path, links followed."""
         found = self._volume.find(self._strip_protocol(path))
         return _info(found.parts, found.entry)
+
+    def modified(self, path: str) -> datetime:
+        """When a file's contents changed; DuckDB asks. 1970 where its file system keeps no times."""
+        return _EPOCH + timedelta(microseconds=(self._entry(path).modified or 0) // 1000)
+
+    def created(self, path: str) -> datetime:
+        """When a file was made, or changed where that is not kept."""
+        entry = self._entry(path)
+        return _EPOCH + timedelta(microseconds=(entry.created or entry.modified or 0) // 1000)
+
+    def _entry(self, path: str) -> Entry:
+        return self._volume.find(self._strip_protocol(path)).entry
 
     def _open(self, path: str, mode: str = "rb", **_: Any) -> Any:
         """A file object; only for reading."""

@@ -42,6 +42,9 @@ class FileVolume:
         self.told: deque[str] = deque(maxlen=_MOST_TOLD)
         self.tell: Tell = tell or self.told.append
 
+    def __repr__(self) -> str:
+        return f"<{self.title} of {self._whole!r}>"
+
     @property
     def summary(self) -> FileSystemOn:
         """What it says of itself: where it stands, kind, label, UUID, size, state."""
@@ -132,6 +135,10 @@ class FileVolume:
     def names(self, directory: Entry) -> Iterator[tuple[str, Entry | None]]:
         """The names in a directory, each with its entry where that is a directory itself."""
         return until_damage(self.tree.names(directory), self.tell)
+
+    def named(self, directory: Entry) -> Iterator[tuple[str, Entry]]:
+        """The entries in a directory by their names."""
+        return ((entry.name, entry) for entry in until_damage(self.tree.entries(directory), self.tell))
 
     def glob(self, pattern: str) -> Iterator[str]:
         """The paths that match: ``*`` does not match a slash, ``**`` any number of directories."""

@@ -1,4 +1,4 @@
-"""The root directory of an NTFS, searched for the file in which Windows hibernates."""
+"""The index of a directory of an NTFS: its names, and the root's searched for the file of hibernation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vhdx.filesystems.ntfs_record import (
 )
 from vhdx.filesystems.ntfs_volume import ROOT
 from vhdx.filesystems.reading import power_of_two
-from vhdx.typed import TYPE_CHECKING
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,10 +30,11 @@ _SHORTEST = 4096
 """A shorter file is one for a volume that another disk's Windows has kept."""
 
 _NAMES = "$I30"
-_WHAT = "the root directory"
 _ENTRY = struct.Struct("<QHHH")  # reference, length, length of the name attribute, flags
 _LAST = 2
 _NAME_AT, _NAME_LENGTH_AT = 82, 80
+_NAMED = struct.Struct("<72xI4xBB")  # flags of the file; length and space of the name
+_OF_DOS = 2
 _LONGEST = 256 << 20
 _MOST = 8
 """Files of that name; more than one is possible where names differ in case only."""
@@ -48,56 +49,91 @@ def is_hibernated(volume: Volume) -> bool:
     return False
 
 
+class Name(NamedTuple):
+    """A name in a directory: the number of its record, the flags of the file as the index has them."""
+
+    text: str
+    number: int
+    flags: int
+
+
+def names(volume: Volume, directory: int) -> Iterator[list[Name]]:
+    """What stands in a directory, node by node, without names that are only for DOS.
+
+    Raises NotFreeError at damage.
+    """
+    for node, header in _nodes(volume, directory):
+        found = []
+        for reference, position, length in _entries(node, header, directory):
+            if length <= _NAME_AT:
+                continue
+            flags, size, space = _NAMED.unpack_from(node, position)
+            start = position + _NAME_AT
+            end = start + 2 * size
+            if end > position + length:
+                raise damaged(f"directory {directory} has an illegal entry")
+            if space != _OF_DOS:
+                text = node[start:end].decode("utf-16-le", "surrogatepass")
+                found.append(Name(text, reference & NUMBER_MASK, flags))
+        yield found
+
+
 def _named(volume: Volume) -> Iterator[int]:
-    """References to files of that name, in all of the index that is in use."""
-    root = volume.stream(ROOT, INDEX_ROOT, _NAMES)
+    """References to files of that name, in all of the root's index that is in use."""
+    for node, header in _nodes(volume, ROOT, _NEEDLE):
+        for reference, position, length in _entries(node, header, ROOT):
+            entry = node[position : position + length]
+            if length > _NAME_AT:
+                name = entry[_NAME_AT : _NAME_AT + 2 * entry[_NAME_LENGTH_AT]].decode("utf-16-le", "replace")
+                if name.lower() == _HIBERNATION_FILE:
+                    yield reference
+
+
+def _nodes(volume: Volume, directory: int, needle: bytes = b"") -> Iterator[tuple[bytes, int]]:
+    """The nodes of an index, and where in each its header stands; blocks only where they hold a needle."""
+    root = volume.stream(directory, INDEX_ROOT, _NAMES)
     value = root.read(root.length, 0) if root.length <= 65536 else b""
     if len(value) < 32:
-        raise damaged(f"{_WHAT} has no index")
-    yield from _matching(value, 16)
+        raise damaged(f"directory {directory} has no index")
+    yield value, 16
     (block_size,) = struct.unpack_from("<I", value, 8)
     if value[28] & 1:
-        for block in _blocks(volume, block_size):
-            yield from _matching(block, 24)
+        for block in _blocks(volume, directory, block_size):
+            if not needle or needle in block.lower():
+                yield block, 24
 
 
-def _blocks(volume: Volume, size: int) -> Iterator[bytes]:
-    """The blocks of the index that are in use and may hold the name."""
-    blocks = volume.stream(ROOT, INDEX_ALLOCATION, _NAMES)
+def _blocks(volume: Volume, directory: int, size: int) -> Iterator[bytes]:
+    """The blocks of the index that are in use."""
+    blocks = volume.stream(directory, INDEX_ALLOCATION, _NAMES)
     if not power_of_two(size, 512, 65536) or blocks.length > _LONGEST:
-        raise damaged(f"{_WHAT} has an index of an unknown shape")
-    in_use = _bitmap(volume, blocks.length // size)
+        raise damaged(f"directory {directory} has an index of an unknown shape")
+    in_use = _bitmap(volume, directory, blocks.length // size)
     for number in range(blocks.length // size):
         if in_use[number >> 3] >> (number & 7) & 1:
             raw = blocks.read(size, number * size)
-            block = fixed_up(raw, b"INDX", f"block {number} of {_WHAT}")
-            if _NEEDLE in block.lower():
-                yield block
+            yield fixed_up(raw, b"INDX", f"block {number} of directory {directory}")
 
 
-def _bitmap(volume: Volume, count: int) -> bytes:
-    bitmap: Stream | Value = volume.stream(ROOT, BITMAP, _NAMES)
+def _bitmap(volume: Volume, directory: int, count: int) -> bytes:
+    bitmap: Stream | Value = volume.stream(directory, BITMAP, _NAMES)
     length = -(-count // 8)
     if bitmap.length < length:
-        raise damaged(f"{_WHAT} has too short a bitmap")
+        raise damaged(f"directory {directory} has too short a bitmap")
     return bitmap.read(length, 0)
 
 
-def _matching(node: bytes, header: int) -> Iterator[int]:
-    """References of entries with the name in a node whose header stands at ``header``."""
+def _entries(node: bytes, header: int, directory: int) -> Iterator[tuple[int, int, int]]:
+    """The entries of a node whose header stands at ``header``: reference, place, length."""
     first, used = struct.unpack_from("<II", node, header)
     position, end = header + first, header + used
     if end > len(node):
-        raise damaged(f"{_WHAT} has a block that is longer than it can be")
+        raise damaged(f"directory {directory} has a block that is longer than it can be")
     while position + 16 <= end:
         reference, length, _, flags = _ENTRY.unpack_from(node, position)
         if flags & _LAST:
             return
         if length < 16 or length % 8 or position + length > end:
-            raise damaged(f"{_WHAT} has an illegal entry")
-        entry = node[position : position + length]
-        if length > _NAME_AT:
-            name = entry[_NAME_AT : _NAME_AT + 2 * entry[_NAME_LENGTH_AT]].decode("utf-16-le", "replace")
-            if name.lower() == _HIBERNATION_FILE:
-                yield reference
+            raise damaged(f"directory {directory} has an illegal entry")
+        yield reference, position, length
         position += length

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from vhdx.text import printable
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of these columns, which every row carries."""
 Row: TypeAlias = dict[str, Any]
 """A row: a value or None for each column, in their order."""
@@ -31,7 +31,7 @@ COMMON = _columns(
     ("schema", "int64", "version of these columns"),
     ("verb", "string", "what was done"),
     ("path", "string", "the image; what of its name is no text as escapes, `\\xff`"),
-    ("size", "int64", "length of its file, bytes"),
+    ("file_size", "int64", "length of its file, bytes"),
     ("mtime_ns", "int64", "when its file was last changed, nanoseconds since 1970"),
     ("format", "string", "`vhdx`, `vhd` or `raw`"),
     ("disk_type", "string", "`dynamic`, `fixed` or `differencing`"),
@@ -72,8 +72,8 @@ OF_VERB: dict[str, tuple[Column, ...]] = {
         ("errors", "int64", "how many"),
         ("warnings", "int64", "how many"),
         ("notes", "int64", "how many"),
-        ("leaked_bytes", "int64", "of the file, which belong to nothing and are not zeros"),
-        ("free_bytes", "int64", "of the file, which belong to nothing and are zeros"),
+        ("leaked_size", "int64", "of the file, which belong to nothing and are not zeros"),
+        ("free_size", "int64", "of the file, which belong to nothing and are zeros"),
         ("codes", "string", "the findings by code, a JSON object of numbers"),
         ("worst", "string", "the gravest finding, in words"),
         ("unchecked", "string", "what could not be looked at"),

@@ -18,7 +18,7 @@ _WEIGHT = {
     "map": "jumps",
     "check": "errors",
     "measure": "required_size",
-    "info": "size",
+    "info": "file_size",
 }
 """What makes one image come before another with the same result."""
 
@@ -33,7 +33,7 @@ class Ordered:
 
     def add(self, row: Row) -> None:
         """Keep one more."""
-        weight = row.get(_WEIGHT.get(row["verb"], "size")) or 0
+        weight = row.get(_WEIGHT.get(row["verb"], "file_size")) or 0
         kept = (row["path"], RESULTS.index(row["result"]), weight, json.dumps(row))
         self._base.execute("INSERT OR REPLACE INTO row VALUES (?, ?, ?, ?)", kept)
 

@@ -22,18 +22,18 @@ _ROWS = 400
 _CODES = 40
 _ORPHANS = 50
 _COLUMNS = {
-    "info": ("format", "disk_type", "virtual_size", "size", "log_state", "file_systems"),
-    "check": ("format", "size", "errors", "warnings", "notes", "leaked_bytes", "worst"),
-    "measure": ("size", "virtual_size", "data_size", "required_size", "compacted_size"),
-    "usage": ("size", "file_systems", "file_system_used", "file_system_free", "given_back"),
-    "map": ("size", "layers", "data_size", "zero_size", "jumps"),
+    "info": ("format", "disk_type", "virtual_size", "file_size", "log_state", "file_systems"),
+    "check": ("format", "file_size", "errors", "warnings", "notes", "leaked_size", "worst"),
+    "measure": ("file_size", "virtual_size", "data_size", "required_size", "compacted_size"),
+    "usage": ("file_size", "file_systems", "file_system_used", "file_system_free", "given_back"),
+    "map": ("file_size", "layers", "data_size", "zero_size", "jumps"),
     "hash": ("virtual_size", "hash"),
     "compact": ("file_size_before", "file_size_after", "freed_blocks", "moved_size"),
     "convert": ("virtual_size", "target", "target_size", "data_size"),
 }
 """What is worth a column, by verb."""
 _COUNTS = frozenset({"errors", "warnings", "notes", "layers", "jumps", "freed_blocks"})
-_WORDS = {"disk_type": "type", "size": "file", "log_state": "log", "leaked_bytes": "leaked"}
+_WORDS = {"disk_type": "type", "file_size": "file", "log_state": "log", "leaked_size": "leaked"}
 
 
 class Cell(NamedTuple):

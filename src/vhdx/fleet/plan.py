@@ -85,7 +85,7 @@ class Plan:
         """What an earlier run has done: the same file, unchanged since, is not done again."""
         self._base.executemany(
             "INSERT OR REPLACE INTO done VALUES (?, ?, ?, ?)",
-            ((row["path"], *_key(row["size"], row["mtime_ns"]), row["result"]) for row in rows),
+            ((row["path"], *_key(row["file_size"], row["mtime_ns"]), row["result"]) for row in rows),
         )
 
     def add(self, found: Identity) -> None:

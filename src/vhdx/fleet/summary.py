@@ -41,7 +41,7 @@ class Summary:
     def add(self, row: Row) -> None:
         """Count one more image."""
         self.images += 1
-        size = row["size"] or 0
+        size = row["file_size"] or 0
         self.size += size
         self.virtual_size += row["virtual_size"] or 0
         self.results[row["result"]] += 1
@@ -75,6 +75,6 @@ def _given_back(row: Row) -> int:
         return int(row["given_back"])
     if row.get("file_size_before") is not None and row.get("file_size_after") is not None:
         return int(row["file_size_before"]) - int(row["file_size_after"])
-    if row.get("compacted_size") is not None and row["size"] is not None:
-        return max(0, int(row["size"]) - int(row["compacted_size"]))
+    if row.get("compacted_size") is not None and row["file_size"] is not None:
+        return max(0, int(row["file_size"]) - int(row["compacted_size"]))
     return 0

@@ -35,6 +35,7 @@ def empty_row(task: Task) -> Row:
         "schema": SCHEMA,
         "verb": task.verb,
         "path": text_of(image.path),
+        "file_size": image.size,
         "attempts": 1,
         "result": "failed",
     }

@@ -33,7 +33,7 @@ def _info(path: str, options: FleetOptions) -> Row:
         "format": found.format,
         "disk_type": found.disk_type,
         "virtual_size": found.virtual_size,
-        "size": found.file_size,
+        "file_size": found.file_size,
         "logical_sector_size": found.logical_sector_size,
         "allocated_size": found.allocated_size,
         "notes": len(found.notes),
@@ -67,8 +67,8 @@ def _check(path: str, options: FleetOptions) -> Row:
         "errors": found.errors,
         "warnings": found.warnings,
         "notes": found.notes,
-        "leaked_bytes": found.leaked_bytes,
-        "free_bytes": found.free_bytes,
+        "leaked_size": found.leaked_size,
+        "free_size": found.free_size,
         "codes": json.dumps(dict(sorted(found.codes.items()))),
         "worst": _worst(found),
         "unchecked": _text(", ".join(found.unchecked)),
@@ -254,5 +254,5 @@ def answer(task: Task) -> Row:
         found = ASKED[task.verb](task.image.path, task.options)
     if task.verb in CHANGING and not is_url(task.image.path):
         status = os.stat(task.image.path)
-        found |= {"size": status.st_size, "mtime_ns": status.st_mtime_ns}
+        found |= {"file_size": status.st_size, "mtime_ns": status.st_mtime_ns}
     return {"result": "ok", **found}

@@ -40,9 +40,9 @@ def check_directory(directory: str) -> None:
         raise OSError(errno.ENOTEMPTY, "the directory to mount in is not empty", directory)
 
 
-def source_name(image: str) -> str:
+def source_name(place: str) -> str:
     """What the list of mounts says of where a mount comes from: the process that serves it, and the image."""
-    return f"{FILE_SYSTEM_TYPE}:{os.getpid()}:{os.path.abspath(image)}"
+    return f"{FILE_SYSTEM_TYPE}:{os.getpid()}:{place}"
 
 
 def serve(

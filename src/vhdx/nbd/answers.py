@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from vhdx.nbd.export import failure_of
 from vhdx.nbd.prepared import Prepared
 from vhdx.nbd.transmit import Requests, replies_of
-from vhdx.nbd.wire import BLOCK_STATUS, FUA, PAYLOAD_LEN, READ, Command, CommandFlag, Error
 from vhdx.pieces import pieces
+from vhdx.wire import BLOCK_STATUS, FUA, PAYLOAD_LEN, READ, Command, CommandFlag, Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,7 +9,7 @@ from vhdx.nbd.answers import Answers, CutShortError
 from vhdx.nbd.negotiate import Negotiation, Then
 from vhdx.nbd.serving import Serving
 from vhdx.nbd.transport import HandshakeSocket, TooSlowError
-from vhdx.nbd.wire import CLIENT_FLAGS, OPTION, ProtocolError
+from vhdx.wire import CLIENT_FLAGS, OPTION, ProtocolError
 
 if TYPE_CHECKING:
     import socket

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.errors import VhdxError
 from vhdx.extents import ExtentKind
 from vhdx.nbd.negotiate import Offer
-from vhdx.nbd.wire import BASE_ALLOCATION, Allocation, Error, ExportFlag
 from vhdx.pieces import pieces
+from vhdx.wire import BASE_ALLOCATION, Allocation, Error, ExportFlag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

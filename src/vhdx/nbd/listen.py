@@ -11,7 +11,7 @@ import tempfile
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from vhdx.nbd.wire import DEFAULT_PORT
+from vhdx.wire import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

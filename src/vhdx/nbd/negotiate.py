@@ -10,9 +10,9 @@ import struct
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.nbd import wire
-from vhdx.nbd.wire import ExportFlag, HandshakeFlag, Info, Option, OptionReply, ProtocolError
+from vhdx import wire
 from vhdx.text import quoted
+from vhdx.wire import ExportFlag, HandshakeFlag, Info, Option, OptionReply, ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from vhdx.nbd import wire
+from vhdx import wire
 from vhdx.nbd.transmit import HOLE_GRAIN
-from vhdx.nbd.wire import CHUNK_DONE, DATA, READ, WRITE, Chunk, ExportFlag
+from vhdx.wire import CHUNK_DONE, DATA, READ, WRITE, Chunk, ExportFlag
 
 if TYPE_CHECKING:
     from vhdx.nbd.negotiate import Agreement

@@ -15,8 +15,8 @@ from vhdx.nbd.helpers import Helpers
 from vhdx.nbd.inbox import Inbox
 from vhdx.nbd.prepared import READ_LIMIT
 from vhdx.nbd.watch import DiskWatch
-from vhdx.nbd.wire import DISCONNECT, FLUSH, FUA, PAYLOAD_LEN, READ, WRITE, Command, Error
 from vhdx.pieces import pieces
+from vhdx.wire import DISCONNECT, FLUSH, FUA, PAYLOAD_LEN, READ, WRITE, Command, Error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,8 +10,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from vhdx.nbd import wire
-from vhdx.nbd.wire import (
+from vhdx import wire
+from vhdx.wire import (
     BLOCK_STATUS,
     CHUNK_DONE,
     DATA,

@@ -8,6 +8,8 @@ from vhdx.disk.parents import open_parent
 from vhdx.errors import CorruptImageError, ParentMismatchError, ParentNotFoundError, UnsupportedImageError
 from vhdx.examine.check import examine
 from vhdx.format import guids
+from vhdx.format.foreign import PREFIX_SIZE, foreign_to_images
+from vhdx.format.vhd import FOOTER_SIZE
 from vhdx.image import image
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.ops.info import refused_holes
@@ -66,7 +68,7 @@ class CheckResult(NamedTuple):
     """What the check of one file found.
 
     The numbers are exact; of each code at most 100 ``findings`` are described, ``codes`` counts all of them.
-    ``leaked_bytes`` belong to nothing and are not zeros, ``free_bytes`` are.
+    ``leaked_size`` belong to nothing and are not zeros, ``free_size`` are.
     ``unchecked`` names what could not be looked at. ``parents`` are the results of the parents that were
     checked, too, from the nearest to the base.
     """
@@ -75,14 +77,14 @@ class CheckResult(NamedTuple):
     errors: int
     warnings: int
     notes: int
-    leaked_bytes: int
+    leaked_size: int
     codes: Mapping[str, int]
     findings: tuple[CheckFinding, ...]
     unchecked: tuple[str, ...]
     parents: tuple[CheckResult, ...] = ()
     format: str = "vhdx"
     """``"vhdx"`` or ``"vhd"``."""
-    free_bytes: int = 0
+    free_size: int = 0
     whole: WholeShare | None = None
     """How much of the disk is whole, where the file ends early."""
     lost: tuple[LostValue, ...] = ()
@@ -110,16 +112,14 @@ def check(
     ``file`` is what `vhdx.open` takes. A dirty log is replayed in memory. An image that cannot be opened is
     checked as far as its structures reach. ``chain`` looks for the parents, too, and checks them. ``known``
     is what somebody knows of a disk whose metadata are lost. ``progress`` is called with the bytes of the
-    table that were looked at, and their number. Raises CorruptImageError for a file that is no VHDX at all,
+    table that were looked at, and their number. Raises CorruptImageError for a file that is neither at all,
     UnsupportedImageError for one that is named like a raw disk and is none either, ImageLockedError,
     OSError, ValueError.
     """
     storage = storage_of(file, lock=lock)
     policy = policy_of(file, parents)
     try:
-        found = format_of_file(storage)
-        refuse_raw(found, storage.name)
-        if found == "vhd":
+        if format_to_examine(storage) == "vhd":
             result = _checked_vhd(storage, policy, chain=chain, lock=lock, progress=progress)
             return result._replace(whole=_whole(storage, result))
         examined = examine(storage, progress, known)
@@ -134,17 +134,39 @@ def check(
         storage.close()
 
 
-def refuse_raw(found: Format, name: str) -> None:
-    """Refuse what is neither image by its content, and a raw disk by its name.
+def format_to_examine(storage: ReadableStorage) -> Format:
+    """What a file is checked as: what is neither image by its contents is a VHDX that lost its beginning.
 
-    Of another name it is taken for an image whose beginning is lost.
+    Unless its name says otherwise: raises UnsupportedImageError for that of a raw disk, CorruptImageError for
+    that of a VHD, of which nothing is known without a footer.
     """
-    if found == "raw" and format_of_name(name) == "raw":
+    found, name = format_of_file(storage), storage.name
+    if found != "raw":
+        return found
+    named = format_of_name(name)
+    if named == "raw":
         raise UnsupportedImageError(
             "a raw disk has no structures that could break a rule",
             image=name,
             next_command=command("info {}", name),
         )
+    if named == "vhd":
+        raise _no_vhd(storage)
+    return "vhdx"
+
+
+def _no_vhd(storage: ReadableStorage) -> CorruptImageError:
+    size = storage.size()
+    other = foreign_to_images(storage.read(min(size, PREFIX_SIZE), 0))
+    what = "neither its end nor its beginning is a footer"
+    return CorruptImageError(
+        f"this is no VHD file: {what if other is None else f'it is {other.kind}; {other.advice}'}",
+        image=storage.name,
+        structure="footer",
+        file_offset=max(0, size - FOOTER_SIZE),
+        rule=rules.VHD_FOOTER_NONE.section,
+        next_command=command("info -f raw {}", storage.name) if other is None else None,
+    )
 
 
 def _report_holes(storage: ReadableStorage, report: Report) -> None:
@@ -188,11 +210,11 @@ class FoundInFile(Protocol):
         """Size of the disk, as far as that can be told."""
 
     @property
-    def leaked_bytes(self) -> int:
+    def leaked_size(self) -> int:
         """Bytes of the file that belong to nothing and are not zeros."""
 
     @property
-    def free_bytes(self) -> int:
+    def free_size(self) -> int:
         """Bytes of the file that belong to nothing and are zeros."""
 
 
@@ -207,13 +229,13 @@ def result_of(
         errors=total[Severity.ERROR],
         warnings=total[Severity.WARNING],
         notes=total[Severity.NOTE],
-        leaked_bytes=examined.leaked_bytes,
+        leaked_size=examined.leaked_size,
         codes={rule.code: number for rule, number in counts.items() if number},
         findings=tuple(map(_public, examined.report.findings)),
         unchecked=examined.unchecked,
         parents=parents,
         format=name,
-        free_bytes=examined.free_bytes,
+        free_size=examined.free_size,
         virtual_size=examined.virtual_size,
     )
 

@@ -24,6 +24,7 @@ from vhdx.reshape.holes import free_ranges, punch_all, zero_ranges
 from vhdx.reshape.relocate import Relocator
 from vhdx.storage.dry_run import DryRunStorage
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
+from vhdx.storage.sharing import may_share
 from vhdx.text import brief
 from vhdx.write.session import Session
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from vhdx.image.image import Image
     from vhdx.progress import Progress
     from vhdx.storage.base import ReadableStorage, Storage
+    from vhdx.storage.sharing import Clone
 
 
 @brief("path", "file_size_before", "file_size_after", "dry_run")
@@ -80,6 +82,7 @@ def compact(
     volumes: VolumeSelection | None = None,
     parents: Parents = None,
     lock: bool = True,
+    clone: Clone = "auto",
     progress: Progress | None = None,
 ) -> CompactResult:
     """Give back the space that an image does not need, move its last blocks into the gaps, cut the file.
@@ -99,13 +102,15 @@ def compact(
     Where space that nobody owns is likely to be blocks whose entries were lost, nothing is done unless
     ``accept_data_loss``.
 
+    On file systems that can share space blocks are moved without being copied (``clone`` as for `convert`).
+
     No read tells the difference, except of ``free`` ranges and what is discarded, and without these children
     still know the image. May be interrupted at any instant, and run again. ``dry_run`` changes nothing and
     says what would become of it. ``progress`` is called with bytes done and bytes to do, which grow as they
     are found. Raises what opening for writing raises.
     """
     path = os.fspath(path)
-    asked = Asked(scan_zeros, punch, tuple(free), accept_data_loss=accept_data_loss)
+    asked = Asked(scan_zeros, punch, tuple(free), accept_data_loss=accept_data_loss, clone=clone)
     selection = (volumes or VolumeSelection()) if discard_free else None
     storage = open_for_reading(path, lock=lock) if dry_run else open_for_writing(path, lock=lock)
     with closing_on_failure(storage):
@@ -157,6 +162,8 @@ class Asked(NamedTuple):
     discard: Discard | None = None
     accept_data_loss: bool = False
     """Whether space that is likely to be lost blocks may be given back."""
+    clone: Clone = "auto"
+    """Whether moved blocks share the space of where they were."""
 
 
 class Done(NamedTuple):
@@ -173,8 +180,9 @@ def compact_in_place(
     storage: Storage, leaf: Image, below: VhdxDisk | None, asked: Asked, meter: Meter
 ) -> Done:
     """Compact the image in a storage and close the session, not the storage."""
+    shares = may_share(asked.clone, storage, storage)
     with Session(storage, leaf) as session, session.lock:
-        return _compacted(session, Relocator(session, below), below, asked, meter)
+        return _compacted(session, Relocator(session, below, shares=shares), below, asked, meter)
 
 
 def estimate(

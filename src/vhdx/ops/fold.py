@@ -21,7 +21,9 @@ from vhdx.format.metadata import KNOWN_ITEMS
 from vhdx.image import image, metadata
 from vhdx.ops.make.child import braced, user_items_of
 from vhdx.ops.resize import resize_storage
+from vhdx.pieces import pieces
 from vhdx.progress import Meter
+from vhdx.storage.sharing import FileRange, may_share
 from vhdx.storage.write_back import WriteBack
 from vhdx.units import MIB
 from vhdx.write.items import NewItem
@@ -32,9 +34,11 @@ if TYPE_CHECKING:
 
     from vhdx.disk.chain import VhdxDisk
     from vhdx.disk.places import Parents
+    from vhdx.extents import Extent
     from vhdx.image.image import Image
     from vhdx.progress import Progress
     from vhdx.storage.file import FileStorage
+    from vhdx.storage.sharing import Clone
 
 
 class Folded(NamedTuple):
@@ -46,11 +50,15 @@ class Folded(NamedTuple):
     identity: UUID
 
 
-def fold(child: FileStorage, parent: FileStorage, *, parents: Parents, progress: Progress | None) -> Folded:
+def fold(
+    child: FileStorage, parent: FileStorage, *, parents: Parents, clone: Clone, progress: Progress | None
+) -> Folded:
     """Fold the image in ``child`` into the one in ``parent``, which stay open.
 
-    Raises ParentMismatchError, before anything changed, if the parent is not the one that the child knows.
+    Raises ParentMismatchError, before anything changed, if the parent is not the one that the child knows,
+    and ValueError if the two must share space and cannot.
     """
+    shared = child if may_share(clone, child, parent) else None
     identity = uuid.uuid4()
     with lone_disk(child.lent()) as leaf:
         leaf.keep_identity()
@@ -63,7 +71,7 @@ def fold(child: FileStorage, parent: FileStorage, *, parents: Parents, progress:
         changed(max(leaf.size, size))
         with writable_disk(parent.lent(), parents, advance=meter.advance) as below:
             below.take_identity(identity)
-            sizes = _copy(leaf, below, WriteBack.of(parent), meter)
+            sizes = _copy(leaf, below, WriteBack.of(parent), meter, shared)
         changed(leaf.size)
         _replace_items(parent, items)
         _link(leaf, values, identity, identity)
@@ -90,8 +98,13 @@ def _link(leaf: VhdxDisk, values: dict[str, str], identity: UUID, future: UUID) 
     leaf.replace_locator({**values, **linkages})
 
 
-def _copy(leaf: VhdxDisk, below: VhdxDisk, write_back: WriteBack, meter: Meter) -> tuple[int, int]:
-    """Bring what the child says into the parent: data as data, zeros of any kind as exact zeros."""
+def _copy(
+    leaf: VhdxDisk, below: VhdxDisk, write_back: WriteBack, meter: Meter, shared: FileStorage | None
+) -> tuple[int, int]:
+    """Bring what the child says into the parent: data as data, zeros of any kind as exact zeros.
+
+    With the child's file the parent shares its space, as far as it can.
+    """
     copied = zeroed = told = 0
     meter.advance(0, leaf.size)
     for extent in leaf.own_extents():
@@ -102,15 +115,23 @@ def _copy(leaf: VhdxDisk, below: VhdxDisk, write_back: WriteBack, meter: Meter) 
             if offset > at:  # zeros that the child says, or a hole in its file
                 below.zero(length=offset - at, offset=at)
                 zeroed += offset - at
-            for start in range(offset, offset + length, MIB):
-                count = min(MIB, offset + length - start)
-                below.pwrite(leaf.pread(count, start), start)
-                write_back.wrote(count)
+            for start, count in pieces(offset, length, MIB):
+                if shared is None:
+                    below.pwrite(leaf.pread(count, start), start)
+                    write_back.wrote(count)
+                else:
+                    below.share(FileRange(shared, _place_of(extent, start), count), start)
                 meter.advance(start - told, 0)
                 told = start
             copied += length
             at = offset + length
     return copied, zeroed
+
+
+def _place_of(extent: Extent, offset: int) -> int:
+    """Where in its file a byte of stored data stands."""
+    assert extent.file_offset is not None
+    return extent.file_offset + offset - extent.offset
 
 
 def _items_of(child: Image) -> tuple[NewItem, ...]:

@@ -6,8 +6,10 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.disk.parents import first_sentence
 from vhdx.disk.places import policy_from
-from vhdx.disk.vhd import VhdDisk, vhd_disk
+from vhdx.disk.vhd import VhdDisk, vhd_layers
+from vhdx.errors import VhdxError
 from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
 from vhdx.ops.info import allocated_size, file_systems_info, refused_holes, table_info
@@ -34,7 +36,8 @@ _LOOKED_AT = 8
 class VhdInfo(NamedTuple):
     """What a VHD is; sizes in bytes. ``chain`` is None where it was not asked for.
 
-    ``partition_table`` and ``file_systems`` are None for a child whose parents were not asked for.
+    ``parent`` is the file that was found to be the parent of a child, ``parent_problem`` why it or one of its
+    own parents cannot be opened; ``partition_table`` and ``file_systems`` are None then.
     """
 
     path: str
@@ -52,6 +55,8 @@ class VhdInfo(NamedTuple):
     geometry: Geometry
     parent_id: UUID | None
     parent_names: tuple[str, ...]
+    parent: str | None
+    parent_problem: str | None
     chain: tuple[str, ...] | None
     partition_table: TableInfo | None
     file_systems: tuple[FileSystemOn, ...] | None
@@ -61,24 +66,39 @@ class VhdInfo(NamedTuple):
 def vhd_info(
     path: str | os.PathLike[str], *, chain: bool = False, parents: Parents = None, lock: bool = True
 ) -> VhdInfo:
-    """What the VHD at ``path`` is. ``chain`` opens the parents. Raises what opening raises."""
+    """What the VHD at ``path`` is. ``chain`` needs the parents, which otherwise may be missing.
+
+    Raises what opening raises.
+    """
     return info_of_vhd(open_for_reading(os.fspath(path), lock=lock), chain=chain, parents=parents, lock=lock)
 
 
 def info_of_vhd(storage: ReadableStorage, *, chain: bool, parents: Parents, lock: bool) -> VhdInfo:
     """The same of a file that is open; closes it."""
     try:
-        lone = VhdImage(storage)
-        if lone.has_parent and not chain:
-            return _vhd_info(lone, None, chain=False)
-        return _with_parents(storage, parents, chain=chain, lock=lock)
+        leaf = VhdImage(storage)
+        disk, problem = _disk_of(leaf, parents, lock=lock, required=chain)
+        above = () if disk is None else disk.layers[1:]
+        try:
+            found = _vhd_info(leaf, disk, chain=chain)
+            return found._replace(parent=above[0].name if above else None, parent_problem=problem)
+        finally:
+            for parent in above:
+                parent.storage.close()
     finally:
         storage.close()
 
 
-def _with_parents(storage: ReadableStorage, parents: Parents, *, chain: bool, lock: bool) -> VhdInfo:
-    with vhd_disk(storage, policy_from(parents), lock=lock) as disk:
-        return _vhd_info(disk.layers[0], disk, chain=chain)
+def _disk_of(
+    leaf: VhdImage, parents: Parents, *, lock: bool, required: bool
+) -> tuple[VhdDisk | None, str | None]:
+    """The disk with its parents; None and why, where one of these cannot be opened and none is required."""
+    try:
+        return VhdDisk(vhd_layers(leaf, policy_from(parents), lock=lock, salvage=False)[0]), None
+    except (VhdxError, OSError) as error:
+        if required or not leaf.has_parent:
+            raise
+        return None, first_sentence(error)
 
 
 def _vhd_info(image: VhdImage, disk: VhdDisk | None, *, chain: bool) -> VhdInfo:
@@ -102,6 +122,8 @@ def _vhd_info(image: VhdImage, disk: VhdDisk | None, *, chain: bool) -> VhdInfo:
         geometry=footer.geometry,
         parent_id=header.parent_id if header is not None and image.has_parent else None,
         parent_names=tuple(name for _, name in image.parent_names()) if image.has_parent else (),
+        parent=None,
+        parent_problem=None,
         chain=tuple(layer.name for layer in disk.layers) if disk is not None and chain else None,
         partition_table=None if disk is None else table_info(disk),
         file_systems=None if disk is None else file_systems_info(disk),

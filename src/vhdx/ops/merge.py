@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,7 @@ from vhdx.ops.fold import fold, is_folded
 from vhdx.ops.rebase import relink
 from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.storage.file import (
+    GIVES_BACK,
     identity_of,
     is_named,
     open_for_reading,
@@ -30,10 +32,10 @@ from vhdx.storage.file import (
 )
 from vhdx.storage.publish import remove_file
 from vhdx.text import brief
-from vhdx.units import MIB, size_text
+from vhdx.units import MIB, format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
     from uuid import UUID
 
     from vhdx.disk.places import Parents
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
     from vhdx.image.image import Image
     from vhdx.ops.fold import Folded
     from vhdx.progress import Progress
+    from vhdx.storage.file import FileStorage
+    from vhdx.storage.sharing import Clone
 
 _HOST_BLOCK = 4096
 """What a host takes for a single byte, as a rule."""
@@ -78,6 +82,7 @@ def merge(
     shrink: bool = False,
     force: bool = False,
     parents: Parents = None,
+    clone: Clone = "auto",
     progress: Progress | None = None,
 ) -> MergeResult:
     """Fold ``child`` into its parent, or all layers down to the ancestor ``into``, the lowest first.
@@ -85,7 +90,8 @@ def merge(
     The image that is merged into then reads as the child did, and has its size and its items of the virtual
     disk. ``children`` are images over ``child`` that get it for their parent. The child itself still opens
     and reads as before; ``delete_child`` removes it, and the layers between, once all is durable. A merge
-    that was interrupted is completed by the same call.
+    that was interrupted is completed by the same call. On file systems that can the parent shares the space
+    of what is merged (``clone`` as for `convert`).
 
     Raises UnsupportedImageError, unless ``force``, if images beside the chain would lose their parent;
     CorruptImageError for a layer to be deleted that is likely to hold blocks which its table has lost;
@@ -112,10 +118,11 @@ def merge(
         refuse_orphans(layers[: depth + 1], known, parents, delete_child=delete_child)
     done: list[Folded] = []
     unfound: list[str] = []
+    folding = partial(fold, parents=parents, clone=clone, progress=progress)
     for number in reversed(range(depth)):
         uppers = above if number == 0 else [layers[number - 1]]
         folded, strangers = _fold_and_relink(
-            layers[number], target, uppers, parents, progress, delete=delete_child
+            layers[number], target, uppers, folding, parents, delete=delete_child
         )
         done.append(folded)
         unfound += [path for path in strangers if path in above or not delete_child]
@@ -232,7 +239,8 @@ def _refuse_without_space(disk: VhdxDisk, depth: int) -> None:
     if needed > free:
         raise OSError(
             errno.ENOSPC,
-            f"merging takes {size_text(needed)} more, the file system has {size_text(free)}",
+            f"merging takes {format_size(needed)} more, of which the file system has {format_size(free)}: "
+            f"nothing was merged; {GIVES_BACK}",
             target.name,
         )
 
@@ -255,8 +263,8 @@ def _fold_and_relink(
     child: str,
     target: str,
     uppers: list[str],
+    folding: Callable[[FileStorage, FileStorage], Folded],
     parents: Parents,
-    progress: Progress | None,
     *,
     delete: bool,
 ) -> tuple[Folded, list[str]]:
@@ -267,7 +275,7 @@ def _fold_and_relink(
     with contextlib.closing(open_for_writing(child)) as own:
         identity = image.write_identity(own).data_write_guid
         with contextlib.closing(open_for_writing(target)) as held:
-            folded = fold(own, held, parents=parents, progress=progress)
+            folded = folding(own, held)
         known = frozenset({identity, folded.old_identity})
         unfound = [
             upper

@@ -72,10 +72,10 @@ def rebase(
         leaf = disk.layers[0]
         _check(leaf, new_parent, any_identity=ignore_identity or safe)
         old_values = dict(leaf.metadata.locator or {})
+        new_values = dict(locator_values(child, new_parent.layers[0]))
         disk.keep_identity()
         copied = _copy_differences(disk, new_parent, progress) if safe else 0
         disk.flush()
-        new_values = dict(locator_values(child, new_parent.layers[0]))
         disk.replace_locator(new_values)
         hidden = max(0, new_parent.size - disk.size)
         about = disk.format, disk.size

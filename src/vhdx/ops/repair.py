@@ -24,7 +24,7 @@ from vhdx.examine.remains import Remains
 from vhdx.image.unowned import Seen
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.ops import backup as backups
-from vhdx.ops.check import refuse_raw, result_of
+from vhdx.ops.check import format_to_examine, result_of
 from vhdx.rules import Remedy, Severity
 from vhdx.storage.file import FileStorage, open_for_reading, open_for_writing
 from vhdx.storage.staged import StagedChanges
@@ -60,7 +60,7 @@ class RepairResult(NamedTuple):
     """What a repair did, or with ``dry_run`` would do, as sentences; empty if nothing was needed or possible.
 
     ``refused`` says why nothing was done where something was needed. ``concerned`` are the ranges of the disk
-    (bytes) whose contents are lost or doubtful, at most 1000 of them; they have ``concerned_bytes`` in all.
+    (bytes) whose contents are lost or doubtful, at most 1000 of them; they have ``concerned_size`` in all.
     ``before`` and ``left`` are what `check` finds before and afterwards.
     """
 
@@ -71,7 +71,7 @@ class RepairResult(NamedTuple):
     done: tuple[str, ...]
     refused: str | None
     concerned: tuple[DiskRange, ...]
-    concerned_bytes: int
+    concerned_size: int
     before: CheckResult
     left: CheckResult
     dry_run: bool
@@ -110,7 +110,7 @@ def repair(
     Parents are not looked for. An image that cannot be repaired, or needs nothing, is not touched.
     ``progress`` is called as by `check`, before and after.
 
-    Raises CorruptImageError for a file that is no VHDX at all, UnsupportedImageError for one that is named
+    Raises CorruptImageError for a file that is neither at all, UnsupportedImageError for one that is named
     like a raw disk and is none either, FileExistsError for a ``backup`` that exists,
     ImageLockedError, OSError, ValueError.
     """
@@ -152,16 +152,14 @@ def staged_repair(
     known: KnownDisk = NOTHING_KNOWN,
 ) -> RepairResult:
     """What a repair that may use the ``accepted`` remedies does to a staged copy of ``file``."""
-    found_format = format_of_file(file)
-    refuse_raw(found_format, name)
-    if found_format == "vhd":
+    if format_to_examine(file) == "vhd":
         return _staged_vhd_repair(name, file, staged, accepted, progress)
     seen = Seen()
     staged.on_change = seen.forget
     found = examine(file, progress, seen=seen)
     before = result_of(name, found)
     doubtful = image_repair.concerned(file, found) if _DOUBTFUL & found.report.counts.keys() else NOTHING
-    result = _nothing_done(before)._replace(concerned=doubtful.ranges, concerned_bytes=doubtful.length)
+    result = _nothing_done(before)._replace(concerned=doubtful.ranges, concerned_size=doubtful.length)
     hint = _hint(found.report, accepted)
     gives_up = Remedy.ACCEPT_DATA_LOSS in accepted and has_lost_entries(found.report)
     if not gives_up and not any(rule.remedy in accepted for rule in found.report.counts):

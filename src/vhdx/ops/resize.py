@@ -18,7 +18,7 @@ from vhdx.image import image
 from vhdx.ops import resize_gpt
 from vhdx.ops.info import file_systems_info
 from vhdx.ops.make.plan import Rounding, disk_size_from
-from vhdx.ops.resize_advice import file_system_in, growing, last_partition, limit
+from vhdx.ops.resize_advice import file_system_in, growing, last_partition, limit, useless
 from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.partitions.relocate import free_behind, minimum_size
 from vhdx.progress import Meter, to_nobody
@@ -35,6 +35,10 @@ if TYPE_CHECKING:
     from vhdx.partitions.table import Partition, PartitionTable
     from vhdx.progress import Advance, Progress
     from vhdx.storage.file import FileStorage
+
+
+_WORTH_GROWING = 4096
+"""Bytes behind the last partition from which on it is told how to make use of them."""
 
 
 @brief("path", "virtual_size_before", "virtual_size_after")
@@ -112,6 +116,9 @@ def resize(
             has_grown = grow_partition is not None and resize_gpt.grow(disk, grow_partition)
             table = partition_table(disk) if has_grown else table
         size_after = storage.size()
+    free = free_behind(table, new_size)
+    gained = has_grown or (new_size > old_size and free >= _WORTH_GROWING)
+    end_is_useless = useless(table, new_size, file_system) if has_grown or new_size > old_size else ()
     return ResizeResult(
         path=path,
         format="vhdx",
@@ -122,10 +129,10 @@ def resize(
         table_kind=table.kind,
         table_moved=bool(move.steps),
         partitions=table.partitions,
-        free_size=free_behind(table, new_size),
-        remarks=(*rounding.sentences, *move.remarks),
+        free_size=free,
+        remarks=(*rounding.sentences, *move.remarks, *end_is_useless),
         limit=limit(last, file_system) if to_minimum else None,
-        grow_commands=growing(last, file_system, grown=has_grown) if has_grown or new_size > old_size else (),
+        grow_commands=growing(last, file_system, grown=has_grown) if gained else (),
         grown_partition=grow_partition if has_grown else None,
     )
 

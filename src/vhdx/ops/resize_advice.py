@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vhdx.partitions.relocate import out_of_reach
 from vhdx.units import MIB, format_size
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ _GROWING = {
     "LUKS": ("cryptsetup resize NAME",),
 }
 """Commands of Linux, by kind; kinds that no program grows are not here."""
+
+
+_NEVER_GROWING = frozenset({"exFAT", "FAT12"})
 
 
 def last_partition(table: PartitionTable) -> Partition | None:
@@ -58,9 +62,27 @@ def growing(
 ) -> tuple[str, ...]:
     """The commands, in the guest, that let the last partition and its file system have new space.
 
-    ``grown``: the partition has it already.
+    ``grown``: the partition has it already. None where it is the file system that cannot have it.
     """
+    if found is not None and found.kind in _NEVER_GROWING:
+        return ()
     first = () if partition is None or grown else (f"growpart /dev/sdX {partition.number}",)
     device = "/dev/sdX" if partition is None else f"/dev/sdX{partition.number}"
     commands = _GROWING.get(found.kind, ()) if found is not None else ()
     return (*first, *(command.format(device=device) for command in commands))
+
+
+def useless(table: PartitionTable, disk_size: int, found: FileSystemOn | None) -> tuple[str, ...]:
+    """Why nobody can make use of the end of a disk that became larger, as sentences."""
+    sentences = []
+    beyond = out_of_reach(table, disk_size)
+    if beyond:
+        sentences.append(
+            f"an MBR reaches {format_size(disk_size - beyond)} here: the last {format_size(beyond)} "
+            "of the disk can be in none of its partitions; a GPT reaches further"
+        )
+    if found is not None and found.kind in _NEVER_GROWING:
+        sentences.append(
+            f"no usual program makes {found.kind} larger: save its files, make it anew, and copy them back"
+        )
+    return tuple(sentences)

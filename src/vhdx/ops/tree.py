@@ -6,6 +6,7 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.disk.open import format_of_name
 from vhdx.disk.parents import first_sentence, found_parent
 from vhdx.disk.places import is_named, policy_from
 from vhdx.disk.vhd import named_parent, names_of_parent
@@ -15,7 +16,7 @@ from vhdx.format.locator import RELATIVE_PATH
 from vhdx.image import image, metadata
 from vhdx.image.vhd import VhdImage
 from vhdx.image.vhd_load import has_sound_footer
-from vhdx.storage.file import open_for_reading
+from vhdx.storage.file import open_for_reading, refuse_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,7 +62,7 @@ class TreeImage(NamedTuple):
 
 
 class Unread(NamedTuple):
-    """A file that is an image, and cannot be opened."""
+    """A file that is an image, by its contents or its name, and cannot be opened."""
 
     path: str
     reason: str
@@ -90,6 +91,7 @@ def tree(directory: str | os.PathLike[str]) -> Tree:
     Links to directories are not followed. Raises OSError if the directory cannot be listed.
     """
     directory = os.fspath(directory)
+    refuse_elsewhere(directory)
     members: dict[str, Member] = {}
     unread: list[Unread] = []
     for path in _files(directory):
@@ -100,6 +102,8 @@ def tree(directory: str | os.PathLike[str]) -> Tree:
             continue
         if member is not None:
             members[path] = member
+        elif os.path.isfile(path) and format_of_name(path) in ("vhdx", "vhd"):
+            unread.append(Unread(path, "it is named like an image and does not look like one"))
     return Tree(directory, tuple(_linked(members)), tuple(unread))
 
 

@@ -96,5 +96,11 @@ def minimum_size(table: PartitionTable) -> int:
 def free_behind(table: PartitionTable, disk_size: int) -> int:
     """Bytes behind the last partition that it could grow into on a disk of ``disk_size`` bytes."""
     backup = 0 if table.gpt is None else table.gpt.backup_length
-    reach = disk_size if table.gpt is not None else min(disk_size, mbr.MAXIMUM_SECTORS * table.sector_size)
-    return max(0, reach - backup - table.end_of_last)
+    return max(0, disk_size - out_of_reach(table, disk_size) - backup - table.end_of_last)
+
+
+def out_of_reach(table: PartitionTable, disk_size: int) -> int:
+    """Bytes at the end of a disk of ``disk_size`` bytes that no partition of its table can have."""
+    if table.kind == "none" or table.gpt is not None:
+        return 0
+    return max(0, disk_size - mbr.MAXIMUM_SECTORS * table.sector_size)

@@ -15,6 +15,7 @@ from vhdx.ops.info_any import info_any
 from vhdx.ops.map import cells, summary
 from vhdx.report.bytes_of_file import bytes_of_file
 from vhdx.report.log_ring import LogRing, log_ring
+from vhdx.storage.file import refuse_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,7 @@ class Facts(NamedTuple):
 
 def facts_of(path: str, *, parents: ParentPolicy, lock: bool = True) -> Facts:
     """Look at an image from all sides; nothing is changed. Raises OSError where there is no file."""
+    refuse_elsewhere(path)
     os.stat(path)
     disk_of = partial(_on_disk, path, parents, lock)
     layers = disk_of(lambda disk: len(disk.chain))

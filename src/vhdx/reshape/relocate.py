@@ -17,6 +17,8 @@ from vhdx.format.bat import file_offset_of, state_of
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.reshape.scan import TRANSPARENT_UNIT
+from vhdx.storage.file import FileStorage
+from vhdx.storage.sharing import share
 from vhdx.storage.write_back import WriteBack
 from vhdx.units import MIB
 from vhdx.write.blocks import BlockWriter
@@ -40,7 +42,9 @@ _MANY = 64 * 1024
 class Relocator:
     """The changes of a compaction, made. What a read returns stays, and so does the DataWriteGuid."""
 
-    def __init__(self, session: Session, below: Below | None = None) -> None:
+    def __init__(self, session: Session, below: Below | None = None, *, shares: bool = False) -> None:
+        """``shares``: moved blocks share the space of where they were until that is given back."""
+        self._shares = shares
         self._eraser = Eraser(session, below, BlockWriter(session, below))
         self.image = session.image
         self._session = session
@@ -215,6 +219,8 @@ class Relocator:
     def _copy(self, source: int, target: int, length: int) -> None:
         """Holes of the host become holes again; behind a file that ends early are zeros."""
         available = min(length, self._session.reader.file_size - source)
+        if self._shares and available == length and self._share(source, target, length):
+            return
         moved, done = target - source, source
         for start, count in self.image.storage.data_ranges(source, available):
             self._clear(done + moved, start - done)
@@ -225,6 +231,10 @@ class Relocator:
                 self._write_back.wrote(len(piece))
             done = start + count
         self._clear(done + moved, source + length - done)
+
+    def _share(self, source: int, target: int, length: int) -> bool:
+        assert isinstance(self._file, FileStorage)
+        return share(self._file, source, length, self._file, target) == (0, length)
 
     def _clear(self, file_offset: int, length: int) -> None:
         """What an old owner left must not show."""

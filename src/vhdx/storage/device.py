@@ -73,6 +73,19 @@ class DeviceStorage(FileStorage):
         with self._naming():
             fcntl.ioctl(self._descriptor, _BLKFLSBUF)
 
+    def holds(self, files: tuple[tuple[int, int], ...], names: tuple[str, ...]) -> bool:
+        """Whether it is, contains, or is kept in one of these files, told by identity and by name."""
+        number = os.fstat(self._descriptor).st_rdev
+        with contextlib.suppress(OSError):
+            if host.identity_at(_backing_file(number)) in files:
+                return True
+        for name in names:
+            with contextlib.suppress(OSError):
+                status = os.stat(name)
+                if stat.S_ISBLK(status.st_mode) and _overlap(number, status.st_rdev):
+                    return True
+        return False
+
     def read_table_again(self) -> bool:
         """Let the kernel look for partitions; False where it keeps those that it knows."""
         try:
@@ -117,20 +130,6 @@ def open_device(path: str) -> DeviceStorage:
         storage.close()
         raise ValueError(f"{path} became another file meanwhile")
     return storage
-
-
-def is_part_of(path: str, files: tuple[tuple[int, int], ...], names: tuple[str, ...]) -> bool:
-    """Whether a device is, contains, or is kept in one of these files, told by identity and by name."""
-    number = os.stat(path).st_rdev
-    with contextlib.suppress(OSError):
-        if host.identity_at(_backing_file(number)) in files:
-            return True
-    for name in names:
-        with contextlib.suppress(OSError):
-            status = os.stat(name)
-            if stat.S_ISBLK(status.st_mode) and _overlap(number, status.st_rdev):
-                return True
-    return False
 
 
 def _backing_file(number: int) -> str:

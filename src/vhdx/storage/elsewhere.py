@@ -33,7 +33,7 @@ def remote_file(url: str, options: dict[str, Any]) -> CachedFile:
         raise ImportError(
             "remote images need packages that are not installed; try: pip install 'vhdx[remote]'"
         ) from None
-    name = _without_secrets(url)
+    name = without_secrets(url)
     try:
         file_system, path = url_to_fs(url, **options)
         file = file_system.open(path, "rb", block_size=BLOCK_SIZE, cache_type="none")
@@ -44,7 +44,7 @@ def remote_file(url: str, options: dict[str, Any]) -> CachedFile:
     except OSError as error:
         raise _unreachable(OSError, error.errno or errno.EIO, error, name) from None
     except ValueError as error:  # of the words, not of what they lead to
-        raise ValueError(f"{name}: {_without_secrets(str(error))}") from None
+        raise ValueError(f"{name}: {without_secrets(str(error))}") from None
     except Exception as error:  # noqa: BLE001  each protocol has a tree of errors of its own
         raise _unreachable(OSError, errno.EIO, error, name) from None
     if getattr(file, "size", None) is None or not file.seekable():
@@ -52,14 +52,14 @@ def remote_file(url: str, options: dict[str, Any]) -> CachedFile:
     return CachedFile(file, name)
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
     """A URL, or words with URLs in them, as it may stand in a message: no signed queries, no passwords."""
     return re.sub(r"//[^/@\s]*@", "//", re.sub(r"\?[^\s'\"]*", "", text))
 
 
 def _unreachable(kind: type[OSError], number: int, error: object, name: str) -> OSError:
     """What is raised ``from None``: a traceback would show the first error, too, with its secrets."""
-    return kind(number, f"cannot be fetched ({_without_secrets(str(error))})", name)
+    return kind(number, f"cannot be fetched ({without_secrets(str(error))})", name)
 
 
 def _no_parts(name: str) -> OSError:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+GIVES_BACK = "vhdx compact gives back what images keep for nothing"
+"""What is said of a host that is full."""
 ATTEMPTS = 16
 """How often a file is opened that was replaced before it was locked."""
 
@@ -53,7 +55,16 @@ def open_for_reading(path: str, *, lock: bool = True) -> FileStorage:
 
     Raises OSError, ImageLockedError, and ValueError for what is neither file nor block device.
     """
+    refuse_elsewhere(path)
     return FileStorage(host.open_to_read(path, lock=lock), path)
+
+
+def refuse_elsewhere(path: str) -> None:
+    """Raise ValueError for a URL where a file of this host is needed."""
+    if is_url(path) and not os.path.exists(path):
+        raise ValueError(
+            f"{path} is elsewhere: this reads files of this host only; vhdx convert makes one of it"
+        )
 
 
 def open_for_writing(path: str, *, lock: bool = True) -> FileStorage:
@@ -142,6 +153,11 @@ class FileStorage:
     def identity(self) -> tuple[int, int]:
         """Device and inode: equal for two names of one file."""
         return host.identity_of(self._descriptor)
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it gets no holes."""
+        return self._is_dense
 
     def follow_wishes(self) -> None:
         """Make no holes from now on if `vhdx.storage.sparse` says so: what grows is filled up."""
@@ -340,8 +356,7 @@ class FileStorage:
             grown = max(0, taken - self.taken_when_opened)
             error.strerror = (
                 f"{error.strerror}: {format_size(wanted)} were wanted{there}, the file takes "
-                f"{format_size(taken)} ({format_size(grown)} more than when it was opened); vhdx compact "
-                "gives back what images keep for nothing"
+                f"{format_size(taken)} ({format_size(grown)} more than when it was opened); {GIVES_BACK}"
             )
         error.filename = self._name
         return error

@@ -55,3 +55,14 @@ class Runs:
         """(start, end) of the runs between two places, those cut that reach over them."""
         for run in range(bisect_right(self._ends, start), bisect_left(self._starts, end)):
             yield max(start, self._starts[run]), min(end, self._ends[run])
+
+    def outside(self, ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """Ranges (start, length), in order, less what is in a run."""
+        for start, length in ranges:
+            at = start
+            for low, high in self.within(start, start + length):
+                if low > at:
+                    yield at, low - at
+                at = high
+            if at < start + length:
+                yield at, start + length - at

@@ -15,10 +15,19 @@ if TYPE_CHECKING:
     from typing import TypeGuard
 
 
+EXPORTS = ("nbd", "nbd+unix", "nbds", "nbds+unix")
+"""Schemes of NBD servers."""
+
+
 def is_url(file: object) -> TypeGuard[str]:
     """Whether a name is that of a file elsewhere; drives of Windows have one letter only."""
     scheme, end, _ = file.partition("://") if isinstance(file, str) else ("", "", "")
     return end != "" and len(scheme) > 1 and scheme.replace("+", "").isalnum()
+
+
+def is_export(file: object) -> TypeGuard[str]:
+    """Whether a name is that of a disk that an NBD server has."""
+    return is_url(file) and file.partition("://")[0].lower() in EXPORTS
 
 
 class SeekableFile(Protocol):

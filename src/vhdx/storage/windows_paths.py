@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ntpath
+import re
 
 from vhdx.typed import TYPE_CHECKING
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 _DEVICE = "\\\\.\\"
 _LITERAL = "\\\\?\\"
 _SHARE = "\\\\"
+_UNC = "UNC\\"
+_DRIVE = re.compile(r"[A-Za-z]:\\")
 _LONGEST_PLAIN = 247
 """Characters of the longest path that every Windows takes as it is, a new file in a directory included."""
 _DEVICE_NAMES = frozenset(
@@ -32,9 +35,24 @@ def opened_as(path: str) -> str:
     whole = ntpath.abspath(path)
     if len(whole) <= _LONGEST_PLAIN or is_device(whole):
         return path
-    if whole.startswith(_SHARE):
-        return f"{_LITERAL}UNC\\{whole.removeprefix(_SHARE)}"
-    return _LITERAL + whole
+    return literal(whole)
+
+
+def literal(path: str) -> str:
+    """A whole path with the prefix that lets Windows take it as it stands."""
+    if path.startswith(_LITERAL):
+        return path
+    if path.startswith(_SHARE):
+        return _LITERAL + _UNC + path.removeprefix(_SHARE)
+    return _LITERAL + path
+
+
+def plain(path: str) -> str:
+    """The path without that prefix, as others are written; that of a volume without a letter keeps it."""
+    rest = path.removeprefix(_LITERAL)
+    if rest.upper().startswith(_UNC):
+        return _SHARE + rest[len(_UNC) :]
+    return rest if _DRIVE.match(rest) else path
 
 
 def refuse_as_new(path: str) -> None:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from vhdx.extents import BlockState
 from vhdx.format import bat
 from vhdx.format.bat import file_offset_of, state_of
+from vhdx.storage.sharing import put
 from vhdx.write.sectors import SectorWriter
 
 if TYPE_CHECKING:
     from vhdx.geometry import Span
+    from vhdx.storage.sharing import Payload
     from vhdx.write.sectors import Below
     from vhdx.write.session import Session
 
@@ -30,7 +32,7 @@ class BlockWriter:
         self._locate = session.reader.locate
         self._sectors = SectorWriter(session, below)
 
-    def write_in_place(self, data: bytes | memoryview, offset: int) -> bool:
+    def write_in_place(self, data: Payload, offset: int) -> bool:
         """Write a range that lies in one present block, all its sectors here; False if it does not.
 
         The pin comes before the look into the table: while it is held, space that the range resolves to
@@ -41,7 +43,7 @@ class BlockWriter:
             self._pins.enter(pin)
             place = self._locate(offset, len(data))
             if place > 0:
-                self._file.write_at(data, place)
+                put(self._file, data, place)
         finally:
             # Set when the bytes are there and not before: a flush that runs meanwhile may have missed them.
             # And before the pin goes: whoever waits for it flushes next.
@@ -49,7 +51,7 @@ class BlockWriter:
             self._pins.leave(pin)
         return place > 0
 
-    def write(self, span: Span, data: memoryview) -> None:
+    def write(self, span: Span, data: Payload) -> None:
         """Write to a block that was not present, or not wholly, a moment ago."""
         session = self._session
         with session.lock:
@@ -66,21 +68,21 @@ class BlockWriter:
             else:
                 self._allocate_block(span, data)
 
-    def _complete_block(self, span: Span, data: memoryview, place: int) -> None:
+    def _complete_block(self, span: Span, data: Payload, place: int) -> None:
         """Write all of a partially present block, which becomes full in its place."""
         self._session.make_room(1)
-        self._file.write_at(data, place)
+        put(self._file, data, place)
         self._transaction.payload_written = True
         self._put(span.block, place)
 
-    def _allocate_block(self, span: Span, data: memoryview) -> None:
+    def _allocate_block(self, span: Span, data: Payload) -> None:
         """Write to a block without space; what is not written reads as zeros."""
         session = self._session
         session.make_room(1)
         with session.allocated(span.block) as (place, is_zero):
             if not is_zero and span.length < self._geometry.block_size:
                 self._clear(place)
-            self._file.write_at(data, place + span.offset_in_block)
+            put(self._file, data, place + span.offset_in_block)
             self._put(span.block, place)
 
     def _clear(self, place: int) -> None:

@@ -15,12 +15,14 @@ from vhdx.format import bat
 from vhdx.format.bat import file_offset_of, state_of
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.pages import PAGE_SIZE
+from vhdx.storage.sharing import put
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.extents import Extent
     from vhdx.geometry import Span
+    from vhdx.storage.sharing import Payload
     from vhdx.write.session import Session
 
 
@@ -53,7 +55,7 @@ class SectorWriter:
         self._pages = session.pages
         self._below = below
 
-    def write(self, span: Span, data: memoryview) -> None:
+    def write(self, span: Span, data: Payload) -> None:
         """Write to a block that is not present, or partially, and takes the rest from below.
 
         Torn sectors that are not here yet are filled up from below; torn ones that are here are written in
@@ -68,7 +70,7 @@ class SectorWriter:
             place = file_offset_of(self._bat.payload(span.block))
             if not was_partial:
                 place, _ = undoing.enter_context(session.allocated(span.block))
-            session.file.write_at(filled, place + start)
+            put(session.file, filled, place + start)
             session.transaction.payload_written = True
             # What belongs together goes into one log entry.
             with session.transaction.failing_for_good(), self._pages.lock:
@@ -94,7 +96,7 @@ class SectorWriter:
         bits |= ((1 << (stop - first)) - 1) << (first - low * 8)
         self._pages.put_all(bits.to_bytes(high - low, "little"), bitmap + low)
 
-    def _filled(self, span: Span, data: memoryview, *, was_partial: bool) -> tuple[int, bytes | memoryview]:
+    def _filled(self, span: Span, data: Payload, *, was_partial: bool) -> tuple[int, Payload]:
         """Offset in the block and bytes to be written so that no sector that is not here yet is torn."""
         size = self._geometry.logical_sector_size
         start, stop = span.offset_in_block, span.offset_in_block + span.length
@@ -109,7 +111,7 @@ class SectorWriter:
         disk_offset = self._geometry.offset_of(span)
         before = read_below(self._below, head, disk_offset - head)
         behind = read_below(self._below, tail, disk_offset + span.length)
-        return start - head, b"".join((before, data, behind))
+        return start - head, b"".join((before, bytes(data), behind))
 
     def _bitmap_place(self, chunk: int, undoing: contextlib.ExitStack) -> int:
         """The place of a chunk's sector bitmap, which is allocated and zeroed if it is not there."""

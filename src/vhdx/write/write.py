@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from vhdx.image.image import Image
     from vhdx.progress import Advance
     from vhdx.storage.base import Storage
+    from vhdx.storage.sharing import FileRange
     from vhdx.write.sectors import Below
 
 
@@ -78,6 +79,15 @@ class Writer(ClosedAtEnd):
         for span in self._geometry.spans(offset, len(data)):
             start = self._geometry.offset_of(span) - offset
             piece = data[start : start + span.length]
+            if not self._blocks.write_in_place(piece, offset + start):
+                self._blocks.write(span, piece)
+
+    def share(self, found: FileRange, offset: int) -> None:
+        """The same of bytes that stand in a file, whose space is shared where that can be."""
+        self.session.begin()
+        for span in self._geometry.spans(offset, found.length):
+            start = self._geometry.offset_of(span) - offset
+            piece = found.part(start, span.length)
             if not self._blocks.write_in_place(piece, offset + start):
                 self._blocks.write(span, piece)
 

@@ -15,7 +15,7 @@ from vhdx.nbd.answers import Answers
 from vhdx.nbd.export import Export
 from vhdx.nbd.negotiate import Agreement, Negotiation, Then
 from vhdx.nbd.serving import Serving
-from vhdx.nbd.wire import ProtocolError
+from vhdx.wire import ProtocolError
 
 __all__ = ["corpus", "mutated", "run"]
 

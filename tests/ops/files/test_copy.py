@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 
 from tests.filesystems.making import run
 from tests.ops.files.guest import Guest, Node
-from vhdx.files.base import Kind
+from vhdx.errors import FileSystemError
+from vhdx.files.base import Entry, Kind
 from vhdx.files.host_names import host_name
 from vhdx.ops.files.copy import Copier, CopyOptions, CopyResult
 from vhdx.ops.files.target import Target
@@ -113,6 +115,17 @@ def test_what_cannot_be_read_leaves_nothing(inside: Path) -> None:
     assert [path.name for path in inside.iterdir()] == ["good"]
     assert result.left_out == 1
     assert told == ["bad: it cannot be read"]
+
+
+def test_attributes_that_cannot_be_read_cost_no_file(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_guest: Guest, _entry: Entry) -> Iterator[tuple[str, bytes]]:
+        yield from ()
+        raise FileSystemError("they are damaged")
+
+    monkeypatch.setattr(Guest, "attributes", failing)
+    result, told = copy([("a", FILE, b"contents")], inside, xattrs=True)
+    assert ((inside / "a").read_bytes(), result.files) == (b"contents", 1)
+    assert told == ["a: they are damaged"]
 
 
 def test_nothing_acts_as_somebody_else(inside: Path) -> None:

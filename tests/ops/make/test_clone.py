@@ -1,8 +1,6 @@
 """Conversions that share space, on XFS and btrfs of this host. They need root."""
 
 import contextlib
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import pytest
 import vhdx
 from tests.support.layout import MIB
 from tests.support.naive import naive_content
-from tests.support.tools import needs
+from tests.support.sharing import MAKERS, SHARING, mounted
 from vhdx.ops.make import cloning
 from vhdx.storage import host
 from vhdx.storage.file import open_for_reading, open_for_writing
@@ -27,25 +25,14 @@ PIECES = {
     SIZE - 5: b"last.",
 }
 CONTENT = raw_bytes(SIZE, PIECES)
-MAKERS = {"xfs": ["mkfs.xfs", "-q", "-m", "reflink=1"], "btrfs": ["mkfs.btrfs", "-q"]}
-pytestmark = needs("mkfs.xfs", "mkfs.btrfs")
+pytestmark = SHARING
 
 
 @pytest.fixture(name="folder", scope="module", params=MAKERS)
 def _folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    at = tmp_path_factory.mktemp(request.param)
-    with open(at / "disk", "wb") as file:
-        file.truncate(400 * MIB)
-    subprocess.run([*MAKERS[request.param], str(at / "disk")], check=True, capture_output=True)
-    (at / "m").mkdir()
-    subprocess.run(["mount", "-o", "loop", str(at / "disk"), str(at / "m")], check=True)
-    try:
-        write_raw(at / "m" / "a.raw", SIZE, PIECES)
-        yield at / "m"
-    finally:
-        subprocess.run(["umount", str(at / "m")], check=True)
+    with mounted(request.param, tmp_path_factory.mktemp(request.param)) as place:
+        write_raw(place / "a.raw", SIZE, PIECES)
+        yield place
 
 
 @pytest.fixture(name="copied")

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Kind
+from vhdx.files.walk import until_damage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -132,7 +133,8 @@ class Archiver:
             member.mtime = entry.modified // _NS
             if entry.modified % _NS:
                 headers["mtime"] = _seconds(entry.modified)
-        for name_, value in self._volume.tree.attributes(entry):
+        found = self._volume.tree.attributes(entry)
+        for name_, value in until_damage(found, lambda why: self._leave_out(f"{name}: {why}")):
             headers[f"SCHILY.xattr.{name_}"] = value.decode("utf-8", "surrogateescape")
         member.pax_headers = headers
         return member

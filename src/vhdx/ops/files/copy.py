@@ -9,6 +9,7 @@ from vhdx.errors import FileSystemError
 from vhdx.files.base import TYPE_OF_KIND, Kind
 from vhdx.files.host_names import host_name
 from vhdx.files.sending import poured
+from vhdx.files.walk import until_damage
 from vhdx.ops.files.target import Target
 
 if TYPE_CHECKING:
@@ -163,11 +164,14 @@ class Copier:
             os.utime(descriptor, ns=_times(entry))
 
     def _set_attributes(self, descriptor: int, parts: Parts, entry: Entry) -> None:
-        for name, value in self._tree.attributes(entry):
+        path = "/".join(parts)
+        for name, value in until_damage(
+            self._tree.attributes(entry), lambda why: self._leave_out(f"{path}: {why}")
+        ):
             try:
                 os.setxattr(descriptor, os.fsencode(name), value)
             except (OSError, AttributeError) as error:  # the latter where hosts have none
-                self._leave_out(f"{'/'.join(parts)}: the attribute {name} cannot be set: {error}")
+                self._leave_out(f"{path}: the attribute {name} cannot be set: {error}")
 
     def _dress_name(self, name: str, above: int, entry: Entry) -> None:
         """The same for what cannot be opened."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fnmatch
+from typing import TypeVar
 
+from vhdx.files.base import Kind
 from vhdx.files.glob import matcher
 from vhdx.files.walk import twice
 from vhdx.typed import TYPE_CHECKING, NamedTuple
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from vhdx.files.base import Entry, Tree
     from vhdx.files.resolve import Found
     from vhdx.files.volume import FileVolume
+
+_Row = TypeVar("_Row", bound="Entry | None")
 
 
 class Listed(NamedTuple):
@@ -40,10 +44,10 @@ def path_of(parts: tuple[str, ...]) -> str:
     return "/" + "/".join(parts)
 
 
-def listed(parts: tuple[str, ...], entry: Entry) -> Listed:
+def listed(path: str, entry: Entry) -> Listed:
     """The report of an entry."""
     return Listed(
-        path_of(parts),
+        path,
         entry.kind.value,
         entry.size,
         entry.mode,
@@ -69,6 +73,14 @@ def entries(volume: FileVolume, found: Found) -> Iterator[tuple[tuple[str, ...],
         yield (*found.parts, entry.name), entry
 
 
+def below(volume: FileVolume, found: Found) -> Iterator[tuple[str, Entry]]:
+    """The paths of `everything`, each with its entry, as quick as that goes."""
+    if found.entry.is_directory:
+        yield from _descended(volume, found, volume.named)
+    else:
+        yield path_of(found.parts), found.entry
+
+
 def everything(volume: FileVolume, found: Found) -> Iterator[tuple[tuple[str, ...], Entry]]:
     """All below a path, in the order of the file system; nothing of it is kept."""
     for step in volume.steps(found.entry):
@@ -76,25 +88,31 @@ def everything(volume: FileVolume, found: Found) -> Iterator[tuple[tuple[str, ..
             yield (*found.parts, *step.parts), step.entry
 
 
-def paths(volume: FileVolume, found: Found) -> Iterator[str]:
-    """The paths of `everything`, which is quicker: no more is read than the names."""
-    if not found.entry.is_directory:
-        yield path_of(found.parts)
-        return
+def paths(volume: FileVolume, found: Found) -> Iterator[tuple[str, Entry | None]]:
+    """The paths of `everything`, which is quicker: no more is read than the names, and directories."""
+    if found.entry.is_directory:
+        yield from _descended(volume, found, volume.names)
+    else:
+        yield path_of(found.parts), None
+
+
+def _descended(
+    volume: FileVolume, found: Found, listed_in: Callable[[Entry], Iterator[tuple[str, _Row]]]
+) -> Iterator[tuple[str, _Row]]:
     seen = {found.entry.identity}
-    waiting = [("".join(f"/{part}" for part in found.parts), volume.names(found.entry))]
+    waiting = [("".join(f"/{part}" for part in found.parts), listed_in(found.entry))]
     while waiting:
-        above, names = waiting[-1]
-        for name, directory in names:
+        above, rows = waiting[-1]
+        for name, entry in rows:
             path = f"{above}/{name}"
-            if directory is None:
-                yield path
-            elif directory.identity in seen:
+            if entry is None or entry.kind is not Kind.DIRECTORY:
+                yield path, entry
+            elif entry.identity in seen:
                 volume.tell(twice(path))
             else:
-                seen.add(directory.identity)
-                yield path
-                waiting.append((path, volume.names(directory)))
+                seen.add(entry.identity)
+                yield path, entry
+                waiting.append((path, listed_in(entry)))
                 break
         else:
             waiting.pop()

@@ -21,28 +21,39 @@ class Address(NamedTuple):
     unwritten: str = ""
 
 
-PIPE = Address("pipe")
-DEVICE = Address("device")
-FILE = Address("file")
-_NBD = Address(
-    "NBD server",
-    unread="NBD servers are not read yet: nbdcopy URI - | vhdx convert -f raw - TARGET",
-    unwritten="NBD servers are not written yet: vhdx convert -O raw SOURCE - | nbdcopy - URI",
+PIPE = Address("a pipe")
+DEVICE = Address("a block device")
+FILE = Address("a file")
+EXPORT = Address("an NBD export")
+_ENCRYPTED = Address(
+    "an NBD export behind TLS",
+    unread="TLS is not spoken to NBD servers: nbdcopy URI - | vhdx convert -f raw - TARGET",
+    unwritten="TLS is not spoken to NBD servers: vhdx convert -O raw SOURCE - | nbdcopy - URI",
 )
-_WEB = Address("web server", unwritten="web servers are only read: write a file, and upload that")
+_WEB = Address(
+    "a web server",
+    unwritten="web servers are only read: write a file; into a page blob of Azure: vhdx upload",
+)
+_AZURE = Address(
+    "a blob of Azure",
+    unwritten="vhdx upload SOURCE TARGET writes page blobs; into others vhdx convert SOURCE - goes through a "
+    "pipe to their commands",
+)
 _STORE = Address(
-    "object store",
+    "an object store",
     unwritten="object stores are not written yet: vhdx convert SOURCE - goes into a pipe to their commands",
 )
-_ELSEWHERE = Address("URL", unwritten="URLs of this kind are only read: write a file, and upload that")
+_ELSEWHERE = Address("a URL", unwritten="URLs of this kind are only read: write a file, and upload that")
 SCHEMES = {
-    "nbd": _NBD,
-    "nbd+unix": _NBD,
+    "nbd": EXPORT,
+    "nbd+unix": EXPORT,
+    "nbds": _ENCRYPTED,
+    "nbds+unix": _ENCRYPTED,
     "http": _WEB,
     "https": _WEB,
     "s3": _STORE,
     "gs": _STORE,
-    "az": _STORE,
+    "az": _AZURE,
 }
 """What is in front of ``://``; other schemes are those of fsspec's packages, which read."""
 

@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.ops.make.source import PIECE_SIZE
-from vhdx.storage.zeros import nonzero_runs
+from vhdx.storage.zeros import UNIT, nonzero_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,15 +31,16 @@ class Piece(NamedTuple):
 
 
 @contextlib.contextmanager
-def pieces_of(source: Source) -> Iterator[Iterator[Piece]]:
+def pieces_of(source: Source, unit: int = UNIT) -> Iterator[Iterator[Piece]]:
     """The pieces of a source, read ahead as far as some MiB of memory go; of a pipe one by one.
 
-    A read of a pipe that nobody writes to could not be broken off.
+    A read of a pipe that nobody writes to could not be broken off. Zeros are looked for in units of ``unit``
+    bytes.
     """
     if source.waits:
-        yield pieces_here(source)
+        yield pieces_here(source, unit)
         return
-    ring = _Ring(source)
+    ring = _Ring(source, unit)
     ring.start()
     try:
         yield ring.pieces()
@@ -47,17 +48,18 @@ def pieces_of(source: Source) -> Iterator[Iterator[Piece]]:
         ring.stop()
 
 
-def pieces_here(source: Source) -> Iterator[Piece]:
+def pieces_here(source: Source, unit: int = UNIT) -> Iterator[Piece]:
     """The same, one by one, by whoever takes them."""
     for offset, data in source.pieces(repeat(bytearray(PIECE_SIZE))):
-        yield Piece(offset, data, nonzero_runs(data))
+        yield Piece(offset, data, nonzero_runs(data, unit))
 
 
 class _Ring:
     """Buffers that go round between the thread that fills them and the one that takes what is in them."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, unit: int) -> None:
         self._source = source
+        self._unit = unit
         self._free: SimpleQueue[bytearray] = SimpleQueue()
         self._filled: SimpleQueue[tuple[Piece, bytearray] | BaseException | None] = SimpleQueue()
         self._stopped = False
@@ -87,7 +89,7 @@ class _Ring:
     def _read(self) -> None:
         try:
             for offset, data in self._source.pieces(self._buffers()):
-                self._filled.put((Piece(offset, data, nonzero_runs(data)), self._taken))
+                self._filled.put((Piece(offset, data, nonzero_runs(data, self._unit)), self._taken))
             self._filled.put(None)
         except BaseException as error:  # noqa: BLE001  raised again where the pieces are taken
             self._filled.put(error)

@@ -14,6 +14,8 @@ from vhdx.format import guids, locator
 from vhdx.format.metadata import USER_ITEMS_LIMIT
 from vhdx.ops.make.plan import Rounding, disk_size_from, plan_from
 from vhdx.storage.file import identity_of
+from vhdx.storage.stream import is_url
+from vhdx.storage.windows_paths import literal, plain
 from vhdx.text import command
 from vhdx.units import MIB
 
@@ -103,11 +105,14 @@ def user_items_of(image: Image) -> Iterator[UserItem]:
 def locator_values(child: str, parent: Image) -> Iterator[tuple[str, str]]:
     """Keys and values of a locator in the child's file, as Windows writes them.
 
-    Tells where the parent is from the child's directory, an absolute path only where Windows has a name
-    for it, and nothing else about the machine. Raises ValueError for names that Windows cannot have.
+    Tells where the parent is from the child's directory, unless that is on another drive, an absolute path
+    only where Windows has a name for it, and nothing else about the machine. Raises ValueError for names
+    that Windows cannot have, and for parents that are no files of this host.
     """
+    if is_url(parent.name):
+        raise ValueError(f"{parent.name} is elsewhere: a child names a file of this host as its parent")
     target = os.path.realpath(parent.name)
-    relative = os.path.relpath(target, os.path.dirname(os.path.realpath(child)))
+    relative = _relative(target, os.path.dirname(os.path.realpath(child)))
     if "\\" in relative and os.sep != "\\":
         raise ValueError(f"{relative}: a backslash in a name of the path separates folders on Windows")
     yield locator.PARENT_LINKAGE, braced(parent.header.data_write_guid)
@@ -115,8 +120,18 @@ def locator_values(child: str, parent: Image) -> Iterator[tuple[str, str]]:
     if windows is not None:
         yield locator.ABSOLUTE_WIN32_PATH, windows
     parts = relative.replace(os.sep, "\\")
-    yield locator.RELATIVE_PATH, parts if parts.startswith("..") else f".\\{parts}"
+    if parts:
+        yield locator.RELATIVE_PATH, parts if parts.startswith("..") else f".\\{parts}"
     yield locator.PARENT_LINKAGE2, braced(guids.NIL)
+
+
+def _relative(target: str, home: str) -> str:
+    """Where a file is from a directory; nothing where no path leads from one to the other."""
+    if os.name != "nt":
+        return os.path.relpath(target, home)
+    target, home = plain(target), plain(home)
+    same = os.path.normcase(os.path.splitdrive(target)[0]) == os.path.normcase(os.path.splitdrive(home)[0])
+    return os.path.relpath(target, home) if same else ""
 
 
 def braced(guid: object) -> str:
@@ -127,7 +142,7 @@ def braced(guid: object) -> str:
 def _windows_path(path: str) -> str | None:
     """The path under which Windows knows a file: its own, or that of a drive that WSL mounts."""
     if os.name == "nt":
-        return f"\\\\?\\{path}"
+        return literal(path)
     drive = re.fullmatch(r"/mnt/([a-z])/(.*)", path)
     return f"\\\\?\\{drive[1].upper()}:\\{drive[2]}".replace("/", "\\") if drive else None
 

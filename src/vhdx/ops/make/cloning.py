@@ -6,12 +6,13 @@ no whole blocks are copied. Nothing is looked at: what a source stores as zeros 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.sending import storages_of
 from vhdx.extents import ExtentKind
 from vhdx.pieces import pieces
 from vhdx.storage.file import FileStorage
+from vhdx.storage.sharing import share
 from vhdx.storage.zeros import nonzero_runs
 from vhdx.units import MIB
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from vhdx.ops.make.writing import Writing
     from vhdx.progress import Progress
 
-Clone = Literal["auto", "never", "always"]
-NOT_SHARED = "the file system cannot share space between these files: say --clone auto, or leave it out"
 SHARED = "its space is shared with the source: the disk may become full when either is written to"
 
 
@@ -59,31 +58,25 @@ def clone(source: Source, writing: Writing, progress: Progress | None) -> Cloned
     """Share what is stored of the source, copy what cannot be shared. Raises OSError."""
     target = writing.storage
     assert target is not None
-    unit = target.shared_unit()
     total = None if progress is None else sum(length for _, length in source.ranges())
     done = shared = 0
     for run in _runs(source):
         for offset, length in pieces(run.disk_offset, run.length, writing.sink.span):
             piece = Run(offset, length, run.storage, run.file_offset + offset - run.disk_offset)
-            shared += _clone_piece(piece, writing.sink, target, unit)
+            shared += _clone_piece(piece, writing.sink, target)
             done += length
             if progress is not None:
                 progress(done, total)
     return Cloned(done, shared)
 
 
-def _clone_piece(piece: Run, sink: Sink, target: FileStorage, unit: int) -> int:
+def _clone_piece(piece: Run, sink: Sink, target: FileStorage) -> int:
     """Share what can be of a piece in one block, copy the rest; how many bytes are shared."""
     place = sink.place(piece.disk_offset)
-    start = -piece.file_offset % unit
-    length = (piece.length - start) // unit * unit
-    is_alike = (place - piece.file_offset) % unit == 0 and length > 0
-    if is_alike and target.clone_from(piece.storage, piece.file_offset + start, length, place + start):
-        _copy(piece, 0, start, sink)
-        _copy(piece, start + length, piece.length, sink)
-        return length
-    _copy(piece, 0, piece.length, sink)
-    return 0
+    start, end = share(piece.storage, piece.file_offset, piece.length, target, place)
+    _copy(piece, 0, start, sink)
+    _copy(piece, end, piece.length, sink)
+    return end - start
 
 
 def _copy(piece: Run, start: int, end: int, sink: Sink) -> None:

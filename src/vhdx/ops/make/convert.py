@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.carving import Carving, damaged_image
-from vhdx.ops.make.cloning import NOT_SHARED, SHARED, can_be_tried
+from vhdx.ops.make.cloning import SHARED, can_be_tried
 from vhdx.ops.make.cloning import clone as share
 from vhdx.ops.make.destination import FileDestination, destination_of
 from vhdx.ops.make.opening import open_source
@@ -17,9 +17,10 @@ from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import stored_size
 from vhdx.ops.make.target import target_for
 from vhdx.storage.file import telling_if_full
+from vhdx.storage.sharing import NOT_SHARED
 from vhdx.storage.write_back import WriteBack
 from vhdx.text import brief
-from vhdx.units import size_text
+from vhdx.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     from vhdx.extents import Doubt
     from vhdx.known import KnownDisk
     from vhdx.ops.make.carve import CarvedBlock
-    from vhdx.ops.make.cloning import Clone, Cloned
+    from vhdx.ops.make.cloning import Cloned
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.writing import Destination, Writing
     from vhdx.progress import Progress
+    from vhdx.storage.sharing import Clone
 
 
 @brief("path", "source_format", "target_format", "virtual_size", "file_size")
@@ -83,30 +85,30 @@ def convert(
 
     ``source`` is what `vhdx.open` takes: a raw file, a block device, a VHDX or VHD with all its parents; or
     ``"-"`` for standard input: raw, or an image, which goes through a temporary file unless it can be read
-    front to back. ``target`` is a path, or ``"-"`` for standard output, into which a VHDX or dynamic VHD
-    goes front to back, too: what is stored of the source is written, its zeros included. Formats are told by
+    front to back. ``target`` is a path, or ``"-"`` for standard output, into which a VHDX or dynamic VHD goes
+    front to back, too: what is stored of the source is written, its zeros included. Formats are told by
     content and by the target's suffix unless given. A VHDX target is made as ``options`` say; from a VHDX it
     keeps disk id, sector sizes and the user items that belong to the disk. A VHD target is fixed, as Azure
     wants it, unless ``options`` say that it is dynamic, and rounded up to whole MiB. ``partition`` takes the
     partition of this number alone, which becomes a disk of its own. Where the target has other logical
     sectors than the source, MBR and GPT are rewritten so that the partitions stay where they are; where that
     is impossible the table stays, too. The remarks say so, and which file systems are made for the old
-    sectors. Holes and blocks of zeros are not stored. ``progress`` is called with the bytes done and the
-    size of the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes
-    to. ``salvage=True`` reads what can be read of a damaged source; once the target is there ``on_doubt`` is
+    sectors. Holes and blocks of zeros are not stored. ``progress`` is called with the bytes done and the size
+    of the disk (None while that is not known). ``lock=False`` reads a source that somebody else writes to.
+    ``salvage=True`` reads what can be read of a damaged source; once the target is there ``on_doubt`` is
     called with each range that may be wrong, from the source's tables. ``ignore_bitmaps`` takes every sector
     of a stored block of a VHD without a parent as it stands, as QEMU does. ``sync=False`` returns when the
     host has taken everything, without waiting for its disk: a loss of power may then leave a target that is
-    not whole. ``known`` is what you know of a disk to be salvaged whose metadata are lost.
-    ``clone`` shares the space of what is stored where source and target are files of one file system that
-    can (XFS, btrfs and others): nothing is read then, and zeros that are stored stay stored; ``"never"``
-    does not, ``"always"`` raises ValueError where it cannot. ``target`` may be a block device of Linux that
-    nobody uses, with ``overwrite``: it gets the disk itself if that fits, zeros included, and the backup of
-    a GPT at its end. ``verify`` reads it back and compares. ``state`` is a map file, as GNU ddrescue has
-    them, of a conversion to a raw target with ``salvage``: the target is written in its place, and a later
-    call goes on where this one was broken off.
-    ``carve_to`` is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX to be salvaged
-    that no table names any more: each in a file named by its place; ``on_carved`` is called with each.
+    not whole. ``known`` is what you know of a disk to be salvaged whose metadata are lost. ``clone`` shares
+    the space of what is stored where source and target are files of one file system that can (XFS, btrfs and
+    others): nothing is read then, and zeros that are stored stay stored; ``"never"`` does not, ``"always"``
+    raises ValueError where it cannot. ``target`` may be a block device of Linux that nobody uses, or the
+    ``nbd://`` URI of an export, with ``overwrite``: it gets the disk itself if that fits, zeros included, and
+    the backup of a GPT at its end. ``verify`` reads it back and compares. ``state`` is a map file, as GNU
+    ddrescue has them, of a conversion to a raw target with ``salvage``: the target is written in its place,
+    and a later call goes on where this one was broken off. ``carve_to`` is a directory, new or empty unless
+    ``overwrite``, for the blocks of a VHDX to be salvaged that no table names any more: each in a file named
+    by its place; ``on_carved`` is called with each.
 
     ``discard_free`` neither reads nor stores what the file systems on the disk call free, once all that they
     keep of it was read and agreed; it reads as zeros then. ``volumes`` says of which, by default of all but
@@ -143,7 +145,7 @@ def convert(
             is_raw = salvage and isinstance(destination, FileDestination) and destination.format == "raw"
             how = _Resuming(target, os.fspath(state), overwrite=overwrite, is_raw=is_raw)
             return _resumed(opened, how, on_doubt, progress)
-        made = _made(
+        made = made_of(
             opened, destination, chosen, salvage=salvage, clone=clone, carving=carving, progress=progress
         )
         doubts = _report_doubts(opened, on_doubt)
@@ -168,7 +170,7 @@ def _all_volumes() -> VolumeSelection:
     return VolumeSelection()
 
 
-class _Made(NamedTuple):
+class Made(NamedTuple):
     """What was made, in bytes, and what is to be said of it."""
 
     disk_size: int
@@ -179,16 +181,16 @@ class _Made(NamedTuple):
     left_over: Sequence[str]
 
 
-def _made(
+def made_of(
     source: Source,
     destination: Destination,
     options: ImageOptions,
     *,
-    salvage: bool,
-    clone: Clone,
-    carving: Carving | None,
-    progress: Progress | None,
-) -> _Made:
+    salvage: bool = False,
+    clone: Clone = "never",
+    carving: Carving | None = None,
+    progress: Progress | None = None,
+) -> Made:
     """Make it of a source that is open."""
     rounding = Rounding()
     target = target_for(source, destination.format, options, rounding, salvage=salvage)
@@ -208,7 +210,7 @@ def _made(
         file_size = writing.sink.finish(disk_size)
     if not writing.sink.reserved:
         left_over.insert(0, NOT_RESERVED)
-    return _Made(disk_size, file_size, written, rounding.sentences, remarks, left_over)
+    return Made(disk_size, file_size, written, rounding.sentences, remarks, left_over)
 
 
 class _Resuming(NamedTuple):
@@ -258,14 +260,18 @@ def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress |
     return done
 
 
+def _written_text(written: int, fate: str) -> str:
+    return f"{format_size(written)} had been written, {fate}" if written else "nothing had been written"
+
+
 def _copy(source: Source, writing: Writing, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
     written = done = 0
     write_back = WriteBack(writing.start_writing_back)
-    fate = ", which is not the whole disk" if writing.storage is None else ", and went with the new file"
+    fate = "which is not the whole disk" if writing.storage is None else "and went with the new file"
     total = None if progress is None else stored_size(source)
     with (
-        telling_if_full(lambda: f"{size_text(written)} had been written{fate}"),
+        telling_if_full(lambda: _written_text(written, fate)),
         pieces_of(source) as pieces,
     ):
         for offset, data, runs in pieces:

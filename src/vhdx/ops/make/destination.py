@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from vhdx.ops.make.addresses import DEVICE, PIPE, writable
+from vhdx.ops.make.addresses import DEVICE, EXPORT, PIPE, writable
 from vhdx.ops.make.target import format_of
 from vhdx.ops.make.writing import Writing
 from vhdx.storage.file import identity_of
@@ -124,17 +124,25 @@ def destination_of(
 ) -> Iterator[Destination]:
     """The place that a word stands for. Raises ValueError where nothing is written, or no format said."""
     address = writable(target)
-    if verify and address is not DEVICE:
-        raise ValueError("only a block device is read back (--verify); vhdx compare compares files")
+    is_there = address in (DEVICE, EXPORT)
+    if verify and not is_there:
+        raise ValueError(
+            "only block devices and exports are read back (--verify); vhdx compare compares files"
+        )
     if address is PIPE:
         yield PipeDestination(target_format or format_of(target))
         return
-    if address is not DEVICE:
+    if not is_there:
         yield FileDestination(target, target_format or format_of(target), overwrite, sync)
         return
     if target_format not in (None, "raw"):
-        raise ValueError(f"{target} is a block device, which gets the disk itself: say -O raw, or nothing")
-    from vhdx.ops.make.device import device_destination  # noqa: PLC0415  most targets are files
+        raise ValueError(f"{target} is {address.kind}, which gets the disk itself: say -O raw, or nothing")
+    if not overwrite:
+        raise ValueError(
+            f"{target} is {address.kind}: all that is on it would be lost; say --force (overwrite)"
+        )
+    from vhdx.ops.make.device import device_destination, export_destination  # noqa: PLC0415  most are files
 
-    with device_destination(target, overwrite=overwrite, verify=verify) as device:
+    opened = device_destination if address is DEVICE else export_destination
+    with opened(target, verify=verify) as device:
         yield device

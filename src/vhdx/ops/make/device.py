@@ -1,17 +1,19 @@
-"""A disk onto a block device: its first MiB last, so that what was broken off is no disk."""
+"""A disk onto what is there already, a block device or an export of an NBD server.
+
+Its first MiB is written last, so that what was broken off is no disk.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vhdx.ops.make.ahead import pieces_here
 from vhdx.ops.make.writing import Writing
 from vhdx.partitions.gpt import SIGNATURE
 from vhdx.pieces import pieces
 from vhdx.storage.base import ZEROS
-from vhdx.storage.device import is_part_of, open_device
 from vhdx.units import MIB, size_text
 
 if TYPE_CHECKING:
@@ -21,24 +23,45 @@ if TYPE_CHECKING:
     from vhdx.ops.make.plan import ImageOptions
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.target import Target
-    from vhdx.storage.device import DeviceStorage
 
 _OLD_TABLE = "the kernel still goes by the old partition table: blockdev --rereadpt, or start it anew"
-_LARGER = "the device is {} larger than the disk: what stood there before stays"
+_LARGER = "the target is {} larger than the disk: what stood there before stays"
 _NOT_TWICE = "what comes through a pipe is read once: it cannot be compared with what was written"
 
 
+class Medium(Protocol):
+    """A place of fixed size that is written over."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def sector_size(self) -> int | None:
+        """The sectors in which its users address it, None where that is theirs to say."""
+
+    def size(self) -> int: ...
+    def read(self, length: int, file_offset: int) -> bytes: ...
+    def write_at(self, data: bytes | bytearray | memoryview, file_offset: int) -> None: ...
+    def zero(self, file_offset: int, length: int) -> None: ...
+    def flush(self) -> None: ...
+    def start_writing_back(self) -> None: ...
+    def drop_cache(self) -> None: ...
+    def read_table_again(self) -> bool: ...
+    def holds(self, files: tuple[tuple[int, int], ...], names: tuple[str, ...]) -> bool:
+        """Whether it is, contains, or is kept in one of these files, told by identity and by name."""
+
+
 class DeviceDestination(NamedTuple):
-    """A block device that is written over."""
+    """A block device or an export that is written over."""
 
     path: str
-    storage: DeviceStorage
+    storage: Medium
     verify: bool
 
     format: Format = "raw"
 
     @property
-    def medium(self) -> tuple[int, int]:
+    def medium(self) -> tuple[int, int | None]:
         """Its size, and that of its sectors."""
         return self.storage.size(), self.storage.sector_size
 
@@ -48,9 +71,9 @@ class DeviceDestination(NamedTuple):
 
     def refuse_source(self, source: Source) -> None:
         """Raise ValueError for a source that is on the device, or does not fit, or cannot be compared."""
-        if self.verify and source.waits:
+        if self.verify and source.comes_once:
             raise ValueError(_NOT_TWICE)
-        if source.disk is not None and is_part_of(self.path, source.disk.files(), source.disk.chain):
+        if source.disk is not None and self.storage.holds(source.disk.files(), source.disk.chain):
             raise ValueError(f"{self.path} is the source, a part of it, or kept in it")
         if source.size is not None and source.size > self.storage.size():
             there, wanted = size_text(self.storage.size()), size_text(source.size)
@@ -83,16 +106,18 @@ class _DeviceSink:
     reserved = True
     span = MIB
 
-    def __init__(self, storage: DeviceStorage, disk_size: int | None) -> None:
+    def __init__(self, storage: Medium, disk_size: int | None) -> None:
         self._storage = storage
         self._disk_size = disk_size
         self._head = bytearray(min(MIB, storage.size()))
         self._reached = len(self._head)
         self.end = disk_size or 0
         storage.zero(0, len(self._head))
-        last = storage.size() - storage.sector_size
-        if storage.read(len(SIGNATURE), last) == SIGNATURE:  # else programs would restore the old table
-            storage.zero(last, storage.sector_size)
+        for sector_size in (512, 4096) if storage.sector_size is None else (storage.sector_size,):
+            last = storage.size() - sector_size
+            # Else programs would restore the old table.
+            if last >= 0 and storage.read(len(SIGNATURE), last) == SIGNATURE:
+                storage.zero(last, sector_size)
         storage.flush()
 
     def place(self, offset: int) -> int:
@@ -131,7 +156,7 @@ class _DeviceSink:
         return disk_size
 
 
-def _compare(source: Source, storage: DeviceStorage, end: int) -> None:
+def _compare(source: Source, storage: Medium, end: int) -> None:
     """Raise OSError where the device does not give back what was written."""
     reached = 0
     for offset, data, _ in pieces_here(source):
@@ -144,25 +169,34 @@ def _compare(source: Source, storage: DeviceStorage, end: int) -> None:
     _expect_zeros(storage, reached, end)
 
 
-def _expect_zeros(storage: DeviceStorage, start: int, end: int) -> None:
+def _expect_zeros(storage: Medium, start: int, end: int) -> None:
     for offset, length in pieces(start, end - start, len(ZEROS)):
         found = storage.read(length, offset)
         if found.strip(b"\0"):
             raise _differs(storage, offset + length - len(found.lstrip(b"\0")))
 
 
-def _differs(storage: DeviceStorage, offset: int) -> OSError:
+def _differs(storage: Medium, offset: int) -> OSError:
     return OSError(
-        errno.EIO, f"the device gives back another byte at {offset} than was written", storage.name
+        errno.EIO, f"the target gives back another byte at {offset} than was written", storage.name
     )
 
 
 @contextlib.contextmanager
-def device_destination(path: str, *, overwrite: bool, verify: bool) -> Iterator[DeviceDestination]:
-    """A block device, held as by its only user. Raises ValueError unless it may be written over."""
-    if not overwrite:
-        raise ValueError(
-            f"{path} is a block device: all that is on it would be lost; say --force (overwrite)"
-        )
+def device_destination(path: str, *, verify: bool) -> Iterator[DeviceDestination]:
+    """A block device, held as by its only user."""
+    from vhdx.storage.device import open_device  # noqa: PLC0415  it is there on Linux only
+
     with contextlib.closing(open_device(path)) as storage:
         yield DeviceDestination(path, storage, verify)
+
+
+@contextlib.contextmanager
+def export_destination(uri: str, *, verify: bool) -> Iterator[DeviceDestination]:
+    """An export of an NBD server. Raises OSError where it lets nobody write."""
+    from vhdx.client.export import open_export  # noqa: PLC0415  most targets are files
+
+    with contextlib.closing(open_export(uri)) as storage:
+        if storage.read_only:
+            raise OSError(errno.EROFS, "the NBD server lets nobody write to it", storage.name)
+        yield DeviceDestination(uri, storage, verify)

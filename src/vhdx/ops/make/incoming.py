@@ -53,7 +53,7 @@ class StreamSource:
     format: Format = "raw"
     free = None
     told = ()
-    waits = True
+    waits = comes_once = True
     is_changed = False
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -84,6 +84,8 @@ class StreamSource:
 
 class IncomingImage(DiskSource):
     """A VHDX that comes through a pipe: its tables are kept, its blocks let go by if they come in order."""
+
+    comes_once = True
 
     def __init__(self, storage: IncomingStorage, disk: VhdxDisk) -> None:
         super().__init__(disk, "vhdx", waits=True)

@@ -10,7 +10,7 @@ from vhdx.disk.open import open_any
 from vhdx.disk.parts import one_partition
 from vhdx.disk.slice import SliceDisk
 from vhdx.disk.vhd import VhdDisk
-from vhdx.ops.make.addresses import PIPE, readable
+from vhdx.ops.make.addresses import EXPORT, PIPE, readable
 from vhdx.ops.make.incoming import standard_input
 from vhdx.ops.make.source import DiskSource
 
@@ -47,7 +47,8 @@ def open_source(
     """
     if volumes is not None and (salvage or not lock):
         raise ValueError("what is free is only certain of a sound image that nobody else writes to")
-    if readable(source) is PIPE:
+    address = readable(source)
+    if address is PIPE:
         in_part = partition is not None or volumes is not None
         with standard_input(
             name,
@@ -68,7 +69,9 @@ def open_source(
         ignore_bitmaps=ignore_bitmaps,
         known=known,
     ) as disk:
-        found = DiskSource(disk, disk.format, image=disk if isinstance(disk, VhdDisk) else None)
+        image = disk if isinstance(disk, VhdDisk) else None
+        # An export reads ahead by itself; a thread that waits for a server could not be broken off.
+        found = DiskSource(disk, disk.format, image=image, waits=address is EXPORT)
         yield _part_of(found, partition, volumes)
 
 
@@ -79,7 +82,9 @@ def _part_of(source: Source, number: int | None, volumes: VolumeSelection | None
         return source
     part = disk if number is None else one_partition(disk, number)
     if volumes is None:
-        return source if part is disk else DiskSource(part, source.format, told=source.told)
+        if part is disk:
+            return source
+        return DiskSource(part, source.format, told=source.told, waits=source.waits)
     if number is not None and not volumes.include:
         volumes = volumes._replace(include=(str(number),))
     from vhdx.disk.free_space import FreeSpace  # noqa: PLC0415  who keeps all need not wait for it
@@ -91,4 +96,5 @@ def _part_of(source: Source, number: int | None, volumes: VolumeSelection | None
         source.format,
         free=partial(space.runs_in, start, part.size),
         told=(*source.remarks(), *space.remarks()),
+        waits=source.waits,
     )

@@ -42,13 +42,17 @@ def with_sectors_of(
     """The source with a table for sectors of ``sector_size`` bytes, and remarks on what that means.
 
     The same source where nothing is to be done: where the target is raw (None), which keeps every byte, where
-    the source has such sectors, or its table is made for them. But where the disk was rounded up the backup
+    the source has such sectors, or its table is made for them. But where the disk becomes larger the backup
     of a GPT follows its end. The table of a pipe has gone by before it could be understood.
     """
     disk = source.disk
     if sector_size is None:
         tells = disk is not None and source.format != "raw" and disk.logical_sector_size != _USUAL
-        return source, (SECTORS_UNTOLD,) if tells else ()
+        told = (SECTORS_UNTOLD,) if tells else ()
+        if disk is None or disk_size is None or disk_size <= disk.size:
+            return source, told
+        moved, remarks = _with_backup_at_end(source, disk, partition_table(disk), disk_size)
+        return moved, (*told, *remarks)
     if disk is None or disk_size is None:
         return source, (FROM_A_PIPE,) if sector_size != _USUAL else ()
     has_sectors = source.format != "raw" and disk.logical_sector_size == sector_size

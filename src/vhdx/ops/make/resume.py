@@ -20,7 +20,7 @@ from vhdx.storage.file import open_for_writing, telling_if_full
 from vhdx.storage.publish import new_file
 from vhdx.storage.runs import Runs
 from vhdx.storage.zeros import nonzero_runs
-from vhdx.units import MIB, size_text
+from vhdx.units import MIB, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,7 @@ class Resumed:
                 self._save(storage)
 
     def _kept(self) -> str:
-        return f"{size_text(self.written)} had been written, and stay: the same command goes on from there"
+        return f"{format_size(self.written)} had been written, and stay: the same command goes on from there"
 
     def _load(self) -> None:
         with open(self._state, encoding="utf-8", errors="replace") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import heapq
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from vhdx.disk.opened import Disk
     from vhdx.disk.vhd import VhdDisk
     from vhdx.partitions.resector import Patch
+    from vhdx.storage.runs import Runs
 
     FreeRuns = Callable[[], Iterator[Any]]
 
@@ -56,6 +58,10 @@ class Source(Protocol):
         """Whether reads may wait for somebody who writes, so that they cannot be broken off."""
 
     @property
+    def comes_once(self) -> bool:
+        """Whether it can be read only once."""
+
+    @property
     def told(self) -> tuple[str, ...]:
         """What is said of it whatever part of it is taken."""
 
@@ -80,6 +86,8 @@ class DiskSource:
     left out, ``told`` sentences on what was not.
     """
 
+    comes_once = False
+
     def __init__(
         self,
         disk: Disk,
@@ -103,10 +111,20 @@ class DiskSource:
         self.size: int | None = own if size is None else size
         self._disk = disk
         self._patches = patches
+        self._done: Runs | None = None
         self.is_changed = bool(patches)
+
+    def without_done(self, done: Runs) -> DiskSource:
+        """The same source less what was taken from it before."""
+        rest = copy.copy(self)
+        rest._done = done  # noqa: SLF001  one of us
+        return rest
 
     def ranges(self) -> Iterator[tuple[int, int]]:
         """The (offset, length) runs, in order, that may hold something."""
+        return self._all() if self._done is None else self._done.outside(self._all())
+
+    def _all(self) -> Iterator[tuple[int, int]]:
         stored = self._disk.data_ranges()
         if self.free is not None:
             stored = without(stored, self.free())

@@ -33,8 +33,8 @@ class Destination(Protocol):
         """What is made there."""
 
     @property
-    def medium(self) -> tuple[int, int] | None:
-        """The size and the sectors of what is there already and stays as large; None of what is made."""
+    def medium(self) -> tuple[int, int | None] | None:
+        """The size of what is there already and stays as large, and its sectors; None of what is made."""
 
     def needs_map(self, options: ImageOptions) -> bool:
         """Whether it must be known which blocks have contents before the first byte is written."""

@@ -1,0 +1,1 @@
+"""An NBD server as a place for bytes."""

@@ -1,0 +1,1 @@
+"""Disks that go to page blobs of Azure, and come back."""

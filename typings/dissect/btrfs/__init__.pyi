@@ -1,0 +1,3 @@
+"""What `files/btrfs` uses of dissect.btrfs."""
+
+from dissect.btrfs.btrfs import Btrfs as Btrfs
