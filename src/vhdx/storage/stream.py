@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import threading
-from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from vhdx.reentry import holder_of
 from vhdx.storage.base import ended_early
+from vhdx.typed import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeGuard
 
 OBJECT_SCHEMES = frozenset({"s3", "gs", "az"})
 

@@ -56,7 +56,9 @@ class FileDestination(NamedTuple):
     ) -> Iterator[Writing]:
         """The file under a temporary name, published at the end."""
         with new_file(self.path, overwrite=self.overwrite, sync=self.sync, remark=remark) as storage:
-            yield Writing(made.sink(storage, disk_size), storage.start_writing_back, storage)
+            # It costs as much as the writing itself, and whoever does not wait for the disk gains nothing.
+            write_back = storage.start_writing_back if self.sync else _wait_for_nothing
+            yield Writing(made.sink(storage, disk_size), write_back, storage)
 
 
 class PipeDestination(NamedTuple):
@@ -94,6 +96,10 @@ class PipeDestination(NamedTuple):
             made.forward_sink(OutgoingStorage(stream, "standard output"), source, disk_size), stream.flush
         )
         stream.flush()
+
+
+def _wait_for_nothing() -> None:
+    """Let the host write when it likes."""
 
 
 def _standard_output() -> BinaryIO:
