@@ -3,10 +3,12 @@
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
 import traceback
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -285,16 +287,61 @@ def test_missing_packages_are_told(tmp_path: Path) -> None:
     assert done.stderr == "vhdx: this needs packages that are not installed; try: pip install 'vhdx[cloud]'\n"
 
 
+def _google_at(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Google's store is behind this URL, for whoever it is."""
+    account = {"gcs_base_url": url, "disable_oauth": True, "client_email": "", "private_key": ""}
+    (folder / "account.json").write_text(json.dumps(account | {"private_key_id": ""}))
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(folder / "account.json"))
+
+
 def test_google_cloud_storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its addresses and ranges, against a server that knows no more of it than that."""
     with serving({"/bucket/disks/big.vhdx": BIG.build()}) as server:
-        account = {"gcs_base_url": server.url, "disable_oauth": True, "client_email": "", "private_key": ""}
-        (tmp_path / "account.json").write_text(json.dumps(account | {"private_key_id": ""}))
-        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(tmp_path / "account.json"))
+        _google_at(server.url, tmp_path, monkeypatch)
         with vhdx.open("gs://bucket/disks/big.vhdx") as disk:
             assert whole(disk) == BIG.content()
         with pytest.raises(FileNotFoundError):
             vhdx.open("gs://bucket/none.vhdx")
+
+
+_FAKE_GCS = Path(sys.prefix, "gcs", "fake-gcs-server")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not _FAKE_GCS.exists(), reason="not built: fake-gcs-server (.ci/fake-gcs builds it)")
+def test_google_cloud_storage_as_a_server_of_others_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data" / "bucket" / "disks").mkdir(parents=True)
+    (tmp_path / "data" / "bucket" / "disks" / "big.vhdx").write_bytes(BIG.build())
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    words = ["-scheme", "http", "-host", "127.0.0.1", "-port", place.partition(":")[2], "-public-host", place]
+    words += ["-backend", "memory", "-data", str(tmp_path / "data")]
+    account = {
+        "gcs_base_url": f"http://{place}",
+        "disable_oauth": True,
+        "client_email": "",
+        "private_key": "",
+    }
+    (tmp_path / "account.json").write_text(json.dumps(account | {"private_key_id": ""}))
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(tmp_path / "account.json"))
+    upload = f"http://{place}/upload/storage/v1/b/bucket/o?uploadType=media&name=disks/big.vhdx"
+    with subprocess.Popen([_FAKE_GCS, *words], stderr=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stderr is not None
+            assert any("server started" in line for line in server.stderr)
+            with vhdx.open("gs://bucket/disks/big.vhdx") as disk:
+                assert whole(disk) == BIG.content()
+            with pytest.raises(FileNotFoundError):
+                vhdx.open("gs://bucket/none.vhdx")
+            with vhdx.open("gs://bucket/disks/big.vhdx") as disk:
+                with urllib.request.urlopen(urllib.request.Request(upload, data=BIG.build() + b"x")):
+                    pass
+                with pytest.raises(vhdx.ImageFailedError):
+                    whole(disk)
+        finally:
+            server.kill()
 
 
 def test_stores_that_are_set_up_in_no_way_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
