@@ -71,6 +71,9 @@ def test_info_of_an_unreadable_table_is_an_answer(image: Path) -> None:
     with open(image, "r+b") as file:
         file.truncate(5 * MIB)
     assert "cannot be read" in info(image)["partition_table"]["findings"][0]
+    text = succeed("info", image)
+    assert text.count("behind the end of the file") == 1, "the reason is said once"
+    assert "file systems:" not in text
 
 
 def test_read(image: Path) -> None:

@@ -114,6 +114,7 @@ def test_what_reads_a_vhdx_reads_the_others(tmp_path: Path) -> None:
             "compact --dry-run {}",
             "log {}",
             "log --diff {}",
+            "diff {}",
             "dump {}",
             "dump {} bat",
             "set {} --disk-id new",
@@ -122,12 +123,14 @@ def test_what_reads_a_vhdx_reads_the_others(tmp_path: Path) -> None:
     ],
 )
 def test_what_only_a_vhdx_has(line: str, tmp_path: Path) -> None:
-    """Is said of the others in the same sentence by every verb, and what it advises works."""
+    """Is said of the others in the same sentences by every verb, and what it advises works."""
     vhd = VhdBuilder(4 * MIB, DYNAMIC, sectors=SECTORS)
     vhd.write(tmp_path / "a.vhd")
     (tmp_path / "a.raw").write_bytes(vhd.content())
+    opens_to_write = line.split(maxsplit=1)[0] in ("write", "zero")
     sentences = {
-        "a.vhd": "this is a VHD, the older format, which is only read",
+        "a.vhd": "this is a VHD, the older format"
+        + (", which is only read" if opens_to_write else ": only a VHDX will do here"),
         "a.raw": "this has the name of a raw disk and begins like no VHDX: only a VHDX has that",
     }
     for name, sentence in sentences.items():

@@ -366,6 +366,9 @@ def test_the_file_system_that_limits_a_disk_is_named(tmp_path: Path) -> None:
     grown = vhdx.resize(path, "1G")
     assert grown.grow_commands == ("growpart /dev/sdX 1", "resize2fs /dev/sdX1")
     assert grown.limit is None
+    for number in (1, None):  # whoever says it again has not run the command yet
+        done = vhdx.resize(path, grow_partition=1)
+        assert (done.grown_partition, done.grow_commands) == (number, ("resize2fs /dev/sdX1",))
 
 
 @needs("mkfs.ext4")

@@ -148,7 +148,13 @@ def _print_chain(chain: tuple[LayerInfo, ...]) -> None:
 def _print_contents(table: TableInfo | None, file_systems: Iterable[FileSystemOn] | None) -> None:
     if table is not None:
         _print_table(table)
-    print_file_systems(file_systems or ())
+    said = {_why_unread(finding) for finding in table.findings} - {""} if table is not None else set()
+    print_file_systems(each for each in file_systems or () if said.isdisjoint(map(_why_unread, each.reasons)))
+
+
+def _why_unread(sentence: str) -> str:
+    """Why something cannot be read: the same of the table and of what stands on the disk is said once."""
+    return sentence.partition(" cannot be read: ")[2]
 
 
 def _print_hint(found: ImageInfo) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def refuse_other_formats(storage: ReadableStorage) -> None:
     """Raise UnsupportedImageError for what begins like no VHDX if it is a VHD, or named like a raw disk."""
     if has_sound_footer(storage):
-        raise vhd_is_only_read(storage.name)
+        raise _only_a_vhdx("this is a VHD, the older format: only a VHDX will do here", storage.name)
     prefix = read_copy(storage, min(PREFIX_SIZE, storage.size()), 0)
     if storage.name.lower().endswith(RAW_SUFFIXES) and foreign(prefix) is None:
         raise _only_a_vhdx(
@@ -26,7 +26,7 @@ def refuse_other_formats(storage: ReadableStorage) -> None:
 
 
 def vhd_is_only_read(path: str) -> UnsupportedImageError:
-    """What is raised of a VHD where it would be changed, or something that only a VHDX has is wanted."""
+    """What is raised of a VHD where it would be changed."""
     return _only_a_vhdx("this is a VHD, the older format, which is only read", path)
 
 

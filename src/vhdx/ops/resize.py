@@ -117,8 +117,9 @@ def resize(
             table = partition_table(disk) if has_grown else table
         size_after = storage.size()
     free = free_behind(table, new_size)
-    gained = has_grown or (new_size > old_size and free >= _WORTH_GROWING)
-    end_is_useless = useless(table, new_size, file_system) if has_grown or new_size > old_size else ()
+    fills = grow_partition is not None and last is not None and last.end <= new_size
+    gained = fills or (new_size > old_size and free >= _WORTH_GROWING)
+    end_is_useless = useless(table, new_size, file_system) if fills or new_size > old_size else ()
     return ResizeResult(
         path=path,
         format="vhdx",
@@ -132,7 +133,7 @@ def resize(
         free_size=free,
         remarks=(*rounding.sentences, *move.remarks, *end_is_useless),
         limit=limit(last, file_system) if to_minimum else None,
-        grow_commands=growing(last, file_system, grown=has_grown) if gained else (),
+        grow_commands=growing(last, file_system, grown=fills) if gained else (),
         grown_partition=grow_partition if has_grown else None,
     )
 
