@@ -20,6 +20,7 @@ from vhdx.cli.options import (
     commit_interval_option,
     force_share_option,
     format_option,
+    json_option,
     orphans_option,
     parent_policy,
     partition_option,
@@ -27,6 +28,7 @@ from vhdx.cli.options import (
     sparse_option,
     warn_if_tracked,
 )
+from vhdx.cli.render import json_text
 from vhdx.errors import VhdxError
 from vhdx.text import command, printable
 
@@ -43,7 +45,21 @@ if TYPE_CHECKING:
 
         def __call__(self, *, ready: Callable[[], None]) -> Answering: ...
 
+    Made = tuple[Make, "MountResult"]
     Tell = Callable[[str], None]
+
+
+class MountResult(NamedTuple):
+    """A mount: the disk is in ``file``; with --files that is None, and the files of ``volume`` are there."""
+
+    path: str
+    format: str
+    virtual_size: int
+    partition: int | None
+    directory: str
+    file: str | None
+    volume: str | None
+    read_only: bool
 
 
 class Writing(NamedTuple):
@@ -73,6 +89,7 @@ class Writing(NamedTuple):
 @chain_options
 @force_share_option
 @sparse_option
+@json_option
 def mount(
     image: str,
     directory: str,
@@ -89,6 +106,7 @@ def mount(
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     force_share: bool,
+    as_json: bool,
 ) -> int:
     """Show the disk in IMAGE as a file in DIRECTORY.
 
@@ -108,7 +126,6 @@ def mount(
         )
     from vhdx.disk.open import open_any  # noqa: PLC0415
     from vhdx.mount import background, fuse  # noqa: PLC0415  --help needs no library
-    from vhdx.mount.directory import FILE_NAME  # noqa: PLC0415
     from vhdx.ops.files.opening import Selection  # noqa: PLC0415
 
     if write and (force_share or files):
@@ -118,30 +135,29 @@ def mount(
     fuse.check_directory(directory)
     place = os.path.abspath(directory)
     policy = parent_policy(parent_dirs, any_parent=any_parent)
-    shown = place if files else os.path.join(place, FILE_NAME)
-    announce = partial(click.echo, f"{printable(image)}: mounted as {printable(shown)}")
-    ready: Callable[[], None] = announce
+    say: Tell = click.echo
     tell = _complain
     if not foreground:
         side = background.split()
         if isinstance(side, background.Parent):
-            if side.code == 0:
-                announce()
+            if side.said is not None:
+                click.echo(side.said)
             return side.code
-        ready, tell = side.ready, background.tell_system_log
+        say, tell = side.ready, background.tell_system_log
     try:
         opening = partial(open_any, image, image_format=image_format, parents=policy, lock=not force_share)
         if files:
-            made = _files(opening, Selection(partition, volume, policy, not force_share), tell)
+            made = _files(opening, place, Selection(partition, volume, policy, not force_share), tell)
         else:
             writing = Writing(commit_interval, force, image_format is not None) if write else None
-            made = _disk(image, opening, partition, tell, writing)
-        with made as make:
+            made = _disk(image, opening, place, partition, tell, writing)
+        with made as (make, mounted):
+            said = json_text(mounted) if as_json else _text(image, mounted)
             fuse.serve(
                 make,
                 place,
                 source=fuse.source_name(_place_of(image)),
-                ready=ready,
+                ready=partial(say, said),
                 shared=force_share,
                 timeout=timeout,
             )
@@ -150,6 +166,10 @@ def mount(
             tell(str(error))
         raise
     return 0
+
+
+def _text(image: str, mounted: MountResult) -> str:
+    return f"{printable(image)}: mounted as {printable(mounted.file or mounted.directory)}"
 
 
 def _place_of(image: str) -> str:
@@ -161,15 +181,17 @@ def _place_of(image: str) -> str:
 
 
 @contextlib.contextmanager
-def _files(opening: Callable[..., Disk], selection: Selection, tell: Tell) -> Iterator[Make]:
-    """What makes the directory of a guest's files, while the image is open."""
+def _files(
+    opening: Callable[..., Disk], place: str, selection: Selection, tell: Tell
+) -> Iterator[Made]:
+    """What makes the directory of a guest's files at a place, while the image is open."""
     from vhdx.files.volume import chosen as chosen_volume  # noqa: PLC0415
     from vhdx.mount.files import FilesDirectory  # noqa: PLC0415
 
     with opening() as disk:
         volume = chosen_volume(disk, partition=selection.partition, volume=selection.volume, tell=tell)
         found = volume.summary
-        yield partial(
+        make = partial(
             FilesDirectory,
             volume.tree,
             size=found.size,
@@ -177,21 +199,30 @@ def _files(opening: Callable[..., Disk], selection: Selection, tell: Tell) -> It
             tell=tell,
             shared=not selection.lock,
         )
+        who = disk.chain[0], disk.format, disk.size
+        yield make, MountResult(*who, selection.partition, place, None, found.name, read_only=True)
 
 
 @contextlib.contextmanager
 def _disk(
-    image: str, opening: Callable[..., Disk], partition: int | None, tell: Tell, writing: Writing | None
-) -> Iterator[Make]:
-    """What makes the directory of a disk, while the image is open."""
-    from vhdx.mount.directory import DiskDirectory  # noqa: PLC0415
+    image: str,
+    opening: Callable[..., Disk],
+    place: str,
+    partition: int | None,
+    tell: Tell,
+    writing: Writing | None,
+) -> Iterator[Made]:
+    """What makes the directory of a disk at a place, while the image is open."""
+    from vhdx.mount.directory import FILE_NAME, DiskDirectory  # noqa: PLC0415
 
     mode: Mode = "r" if writing is None else "r+"
     with opening(mode=mode, commit_interval=0 if writing is None else writing.commit_interval) as disk:
         part = chosen(disk, partition)
         if writing is not None:
             _prepare(image, disk, writing)
-        yield partial(DiskDirectory, part, tell=tell)
+        who, file = (disk.chain[0], disk.format, disk.size), os.path.join(place, FILE_NAME)
+        shown = MountResult(*who, partition, place, file, None, part.read_only)
+        yield partial(DiskDirectory, part, tell=tell), shown
 
 
 def _prepare(image: str, disk: Disk, writing: Writing) -> None:

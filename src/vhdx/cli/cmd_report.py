@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import click
 
 from vhdx.cli.interrupted import making
-from vhdx.cli.options import FILE, TARGET, chain_options, force_option, force_share_option, parent_policy
+from vhdx.cli.options import (
+    FILE,
+    TARGET,
+    chain_options,
+    force_option,
+    force_share_option,
+    json_option,
+    parent_policy,
+)
+from vhdx.cli.render import print_json
 from vhdx.text import printable
 from vhdx.units import format_size
+
+
+class ReportResult(NamedTuple):
+    """What was made: the page, or the picture, in the file ``report``, of the image ``path``.
+
+    ``format`` and ``virtual_size`` are None where the image cannot be opened.
+    """
+
+    path: str
+    format: str | None
+    virtual_size: int | None
+    report: str
+    file_size: int
 
 
 @click.command()
@@ -19,6 +43,7 @@ from vhdx.units import format_size
 @force_option
 @chain_options
 @force_share_option
+@json_option
 def report(
     image: str,
     *,
@@ -28,6 +53,7 @@ def report(
     parent_dirs: tuple[str, ...],
     any_parent: bool,
     force_share: bool,
+    as_json: bool,
 ) -> None:
     """Draw what IMAGE is as one page of HTML that needs nothing else.
 
@@ -37,14 +63,18 @@ def report(
     what can be told. Nothing of the image is changed. The page is small whatever the disk. It needs
     vhdx[report].
     """
-    from vhdx.report.page import page_of, picture_of  # noqa: PLC0415  --help needs no library
+    from vhdx.report.facts import facts_of  # noqa: PLC0415  --help needs no library
+    from vhdx.report.page import page_of, picture_of  # noqa: PLC0415
     from vhdx.storage.publish import new_file  # noqa: PLC0415
 
     policy = parent_policy(parent_dirs, any_parent=any_parent)
     with making(target), new_file(target, overwrite=force) as file:
-        if png:
-            made = picture_of(image, parents=policy, lock=not force_share)
-        else:
-            made = page_of(image, parents=policy, lock=not force_share).encode()
+        facts = facts_of(image, parents=policy, lock=not force_share)
+        made = picture_of(facts) if png else page_of(facts).encode()
         file.write_at(made, 0)
-    click.echo(f"{printable(target)}: {format_size(len(made))}")
+    if as_json:
+        found = facts.info.value
+        known = (None, None) if found is None else (found.format, found.virtual_size)
+        print_json(ReportResult(image, *known, target, len(made)))
+    else:
+        click.echo(f"{printable(target)}: {format_size(len(made))}")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from vhdx.cli.exit_codes import EXIT_FAILURE
 from vhdx.cli.options import (
     FILE,
     FORMAT,
@@ -18,6 +18,7 @@ from vhdx.cli.options import (
     chain_options,
     chosen,
     commit_interval_option,
+    json_option,
     orphans_option,
     parent_policy,
     partition_option,
@@ -25,7 +26,7 @@ from vhdx.cli.options import (
     sparse_option,
     warn_if_tracked,
 )
-from vhdx.cli.render import EXIT_DOUBTS, print_doubt
+from vhdx.cli.render import EXIT_DOUBTS, print_doubt, print_json_line
 from vhdx.text import printable
 from vhdx.units import format_size
 
@@ -55,6 +56,25 @@ class _Place(NamedTuple):
     path: str | None
     bind: str | None
     port: int | None
+
+
+class ServedDisk(NamedTuple):
+    """One export: ``size`` bytes of the disk of an image, all of them or a partition."""
+
+    name: str
+    path: str
+    format: str
+    virtual_size: int
+    partition: int | None
+    size: int
+    read_only: bool
+    uri: str
+
+
+class Serving(NamedTuple):
+    """What clients can connect to now; the first one is the default export."""
+
+    exports: tuple[ServedDisk, ...]
 
 
 class _Opening(NamedTuple):
@@ -117,6 +137,7 @@ class _Opening(NamedTuple):
 @orphans_option
 @chain_options
 @sparse_option
+@json_option
 def serve(
     images: tuple[str, ...],
     *,
@@ -139,6 +160,7 @@ def serve(
     force: bool,
     parent_dirs: tuple[str, ...],
     any_parent: bool,
+    as_json: bool,
 ) -> int:
     """Serve the disks in one or several IMAGEs over NBD.
 
@@ -149,7 +171,8 @@ def serve(
     (LISTEN_FDS) are used before all others. With --salvage each range that may be wrong is listed on
     standard error at the end, and the exit code is 3 if there is one.
 
-    With --run no URI is printed, and the exit code is that of COMMAND:
+    With --json one line is printed in place of the URIs. With --run none is, and the exit code is that of
+    COMMAND:
     vhdx serve disk.vhdx --run 'qemu-img convert -O qcow2 "$uri" disk.qcow2'
     """
     from vhdx.disk.children import Families  # noqa: PLC0415  --help needs no library
@@ -163,6 +186,8 @@ def serve(
         raise click.UsageError("--timeout goes with --once")
     if command is not None and once:
         raise click.UsageError("--run serves as long as its command runs: leave out --once")
+    if command is not None and as_json:
+        raise click.UsageError("standard output is that of --run's command, which has $uri: leave out --json")
     if salvage and (write or snapshot):
         raise click.UsageError("--salvage only reads: it goes neither with --write nor with --snapshot")
     place = _place(path, bind, port, private=bool(tls) or insecure)
@@ -173,7 +198,8 @@ def serve(
     )
     with _stopping_on_signals() as signals, contextlib.ExitStack() as held:
         multi = max_connections >= _CLIENT_OPENS  # else clients wait for ever for places that they hold
-        exports = [held.enter_context(_export(image, name, opening, images, multi=multi)) for image in images]
+        opened = [held.enter_context(_export(image, name, opening, images, multi=multi)) for image in images]
+        exports = [export for export, _ in opened]
         listeners = listen.handed_over()
         handed_over = bool(listeners)
         if handed_over:
@@ -183,7 +209,10 @@ def serve(
         state = ServerState(by_name, exports[0].offer.name, context, Limits(), _log)
         server = Server(state, listeners, maximum_connections=max_connections, once=once, timeout=timeout)
         uris = [listen.uri(listeners[0], export_name, tls=context is not None) for export_name in by_name]
-        if not handed_over and command is None:  # else whoever did it knows the address, and owns our output
+        if as_json:
+            served = [about._replace(uri=uri) for (_, about), uri in zip(opened, uris, strict=True)]
+            print_json_line(Serving(tuple(served)))
+        elif not handed_over and command is None:  # else whoever did it knows the address, and owns our output
             click.echo("\n".join(uris))
         signals.stop(server)
         code = _served(server, command, listeners[0], uris[0])
@@ -191,6 +220,8 @@ def serve(
             for export in exports:
                 export.flush()  # costs nothing; raises where one failed before: then this was no success
         doubtful = salvage and _print_doubts(exports)
+        if server.nobody_came:
+            raise OSError(errno.ETIMEDOUT, "no client came in time")
         return EXIT_DOUBTS if doubtful and code == 0 else code
 
 
@@ -198,9 +229,6 @@ def _served(server: Server, command: str | None, listener: socket.socket, uri: s
     """Serve until the end; the exit code."""
     if command is None:
         server.serve()
-        if server.nobody_came:
-            _log("no client came in time")
-            return EXIT_FAILURE
         return 0
     from vhdx.cli.beside import address_of, running  # noqa: PLC0415  others start no command
 
@@ -273,7 +301,8 @@ def _listener(place: _Place) -> Iterator[socket.socket]:
 @contextlib.contextmanager
 def _export(
     image: str, name: str | None, opening: _Opening, images: tuple[str, ...], *, multi: bool
-) -> Iterator[Export]:
+) -> Iterator[tuple[Export, ServedDisk]]:
+    """An image as an export, and what is told of it; its URI is not known yet."""
     from vhdx.disk.chain import VhdxDisk  # noqa: PLC0415
     from vhdx.nbd.export import Export  # noqa: PLC0415
 
@@ -294,7 +323,10 @@ def _export(
         about = f"{format_size(disk.size)}, {_kind(whole)}"
         if opening.partition is not None:
             about += f", partition {opening.partition}"
-        yield Export(name or _name_of(image), disk, about, multi=multi)
+        export = Export(name or _name_of(image), disk, about, multi=multi)
+        path = whole.chain[1 if opening.snapshot else 0]  # over it lies the file of the snapshot
+        who = path, whole.format, whole.size, opening.partition
+        yield export, ServedDisk(export.offer.name, *who, disk.size, disk.read_only, "")
 
 
 def _name_of(image: str) -> str:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+from typing import NamedTuple
 
 import click
 
-from vhdx.cli.options import FILE
+from vhdx.cli.options import FILE, json_option
+from vhdx.cli.render import print_json
 from vhdx.errors import ImageFailedError
 from vhdx.text import command, printable
 
 
+class UnmountResult(NamedTuple):
+    """A mount that was ended, and whether nothing could be written to the image through it."""
+
+    path: str
+    directory: str
+    read_only: bool
+
+
 @click.command()
 @click.argument("directory", type=FILE)
-def unmount(directory: str) -> None:
+@json_option
+def unmount(directory: str, *, as_json: bool) -> None:
     """End what `vhdx mount` began in DIRECTORY.
 
     Returns when the image is closed: everything is durable and its log is clean. Refused while the disk
@@ -25,7 +36,10 @@ def unmount(directory: str) -> None:
     mounted = mounted_at(directory)
     unmount_disk(mounted)
     state = "as it was" if mounted.read_only else _state_of(mounted.image)
-    click.echo(f"{printable(directory)}: unmounted; {printable(mounted.image)} is {state}")
+    if as_json:
+        print_json(UnmountResult(mounted.image, mounted.directory, mounted.read_only))
+    else:
+        click.echo(f"{printable(directory)}: unmounted; {printable(mounted.image)} is {state}")
 
 
 def _state_of(image: str) -> str:

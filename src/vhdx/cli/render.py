@@ -117,7 +117,12 @@ def print_doubt(doubt: Doubt) -> None:
 
 def print_json(result: Any) -> None:
     """Print a result as JSON; its fields are the keys."""
-    echo(_dumps(_plain(result), indent=2))
+    echo(json_text(result))
+
+
+def json_text(result: Any) -> str:
+    """A result as the JSON that is printed of it."""
+    return _dumps(_plain(result), indent=2)
 
 
 def print_json_line(result: Any) -> None:

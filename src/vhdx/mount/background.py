@@ -17,15 +17,22 @@ _READY = b"\1"
 
 
 class Parent(NamedTuple):
-    """This is the process that was called; the other one is ready, or has ended with this code."""
+    """This is the process that was called; the other one is ready, or has ended with this code.
+
+    ``said`` is what a ready one wants to be said, None of one that has ended.
+    """
 
     code: int
+    said: str | None = None
 
 
 class Child(NamedTuple):
-    """This is the process in the background; it calls ``ready`` when the other one may leave."""
+    """This is the process in the background; it calls ``ready`` when the other one may leave.
 
-    ready: Callable[[], None]
+    That one then says what ``ready`` was given.
+    """
+
+    ready: Callable[[str], None]
 
 
 def split() -> Parent | Child:
@@ -38,16 +45,24 @@ def split() -> Parent | Child:
     if not child:
         os.close(reading)
         os.setsid()
-        return Child(lambda: _let_go(writing))
+        return Child(lambda said: _let_go(writing, said))
     os.close(writing)
     try:
-        is_ready = os.read(reading, 1) == _READY
+        heard = _all_of(reading)
     except BaseException:  # whoever interrupts the waiting does not want the mount
         os.kill(child, signal.SIGTERM)
         raise
     finally:
         os.close(reading)
-    return Parent(0 if is_ready else _code_of(child))
+    if heard.endswith(_READY):
+        return Parent(0, heard.removesuffix(_READY).decode())
+    return Parent(_code_of(child))
+
+
+def _all_of(pipe: int) -> bytes:
+    """What comes through a pipe until its other end is closed."""
+    with open(pipe, "rb", closefd=False) as file:
+        return file.read()
 
 
 def _code_of(child: int) -> int:
@@ -58,15 +73,15 @@ def _code_of(child: int) -> int:
     return code
 
 
-def _let_go(pipe: int) -> None:
-    """Leave the terminal and the directory that we were called from, then say that all is well."""
+def _let_go(pipe: int, said: str) -> None:
+    """Leave the terminal and the directory that we were called from, then say that all is well, and more."""
     os.chdir("/")
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nothing, standard)
     os.close(nothing)
-    os.write(pipe, _READY)
-    os.close(pipe)
+    with open(pipe, "wb") as file:
+        file.write(said.encode() + _READY)
 
 
 def tell_system_log(sentence: str) -> None:

@@ -37,6 +37,7 @@ def mounted_at(directory: str) -> Mounted:
     with open(_MOUNTS, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
         found = [mount for mount in _disks_in(file.read()) if mount.directory == real]
     if not found:
+        os.stat(directory)
         raise OSError(errno.EINVAL, "no disk is mounted there", directory)
     return found[-1]  # the topmost
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from vhdx.report import shapes
 from vhdx.report.colours import COLOURS
-from vhdx.report.facts import facts_of
 from vhdx.report.hilbert import side_of
 from vhdx.text import printable
 from vhdx.units import format_size, size_text
@@ -18,7 +17,6 @@ from vhdx.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.places import ParentPolicy
     from vhdx.partitions.table import Partition
     from vhdx.report.facts import Facts
 
@@ -37,19 +35,18 @@ LEGEND = {
 """What the colours of a map mean."""
 
 
-def page_of(path: str, *, parents: ParentPolicy, lock: bool = True) -> str:
-    """The page of an image. Raises OSError where there is no file, or no package that fills templates."""
-    facts = facts_of(path, parents=parents, lock=lock)
+def page_of(facts: Facts) -> str:
+    """The page of an image. Raises OSError where there is no package that fills templates."""
     return rendered("image.html", **_values(facts))
 
 
-def picture_of(path: str, *, parents: ParentPolicy, lock: bool = True) -> bytes:
+def picture_of(facts: Facts) -> bytes:
     """The map of an image as PNG, by the drawing of the page. Raises OSError as `page_of`."""
     try:
         import resvg_py  # noqa: PLC0415  an extra
     except ImportError:
         raise OSError(errno.ENOPKG, "pictures need resvg-py; try: pip install 'vhdx[report]'") from None
-    values = _values(facts_of(path, parents=parents, lock=lock))
+    values = _values(facts)
     drawing = rendered(
         "picture.svg", **values, style=rendered("colours.css", colours=COLOURS, only_light=True)
     )
