@@ -1,5 +1,6 @@
 """``vhdx serve`` as a command: what it prints and refuses, snapshots, partitions, how it ends."""
 
+import json
 import os
 import signal
 import socket
@@ -13,8 +14,10 @@ from urllib.parse import parse_qs, unquote, urlparse
 import pytest
 
 import vhdx
+from tests.docs.schema import SCHEMA, complaints
 from tests.nbd.client import EIO, FLUSH, LIST, READ, Client
 from tests.nbd.serving import serving
+from tests.partitions.tables import gpt_disk
 from tests.support.build import ImageBuilder
 from tests.support.layout import FULLY_PRESENT, MIB
 from tests.support.parts import Block
@@ -412,7 +415,11 @@ def test_a_signal_ends_the_command_beside_it(image: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("words", "said"),
-    [(("--run", "true", "--once"), "leave out --once"), (("--timeout", "1"), "--timeout goes with --once")],
+    [
+        (("--run", "true", "--once"), "leave out --once"),
+        (("--run", "true", "--json"), "leave out --json"),
+        (("--timeout", "1"), "--timeout goes with --once"),
+    ],
 )
 def test_what_does_not_go_with_run_and_timeout(words: tuple[str, ...], said: str, image: Path) -> None:
     done = run("serve", image, *words)
@@ -425,6 +432,43 @@ def test_nobody_comes_in_time(image: Path, tmp_path: Path) -> None:
         _, errors = process.process.communicate(timeout=20)
         assert (process.process.returncode, errors) == (1, "vhdx: no client came in time\n")
     assert not os.path.exists(path)
+
+
+def test_json_is_a_line_when_it_listens(image: Path, tmp_path: Path) -> None:
+    """A program waits for it; what fails later stands behind it."""
+    raw, path = tmp_path / "b.raw", str(tmp_path / "s")
+    raw.write_bytes(gpt_disk(8 * MIB, [(2048, 4095)]))
+    words = ("--partition", "1", "--once", "--timeout", "0.2", "--json", "--port", "0")
+    with serving(raw, *words) as process:
+        printed = json.loads(process.uris[0])
+        out, errors = process.process.communicate(timeout=20)
+    assert complaints(printed, SCHEMA.prints["serve"], SCHEMA) == []
+    (export,) = printed["exports"]
+    assert export.pop("uri").startswith("nbd://127.0.0.1:")
+    assert export == {
+        "name": "b.raw",
+        "path": str(raw),
+        "format": "raw",
+        "virtual_size": 8 * MIB,
+        "partition": 1,
+        "size": MIB,
+        "read_only": True,
+    }
+    failure = json.loads(out)
+    assert complaints(failure, "failure", SCHEMA) == []
+    assert (failure["error"], errors) == ("no client came in time", "vhdx: no client came in time\n")
+    with serving(image, raw, "--write", "-f", "raw", "--json", "--socket", path) as process:
+        exports = json.loads(process.uris[0])["exports"]
+        assert [export["read_only"] for export in exports] == [False, False]
+        with Client.opened(socket_of(exports[1]["uri"]), exports[1]["name"]) as client:
+            assert client.size == exports[1]["size"]
+        assert process.end() == (0, "")
+
+
+def test_json_of_a_snapshot_names_the_image(image: Path) -> None:
+    with serving(image, "--snapshot", "--json") as process:
+        (export,) = json.loads(process.uris[0])["exports"]
+        assert (export["path"], export["read_only"]) == (str(image), False)
 
 
 def test_who_comes_in_time_may_stay(image: Path, tmp_path: Path) -> None:

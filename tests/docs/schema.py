@@ -47,6 +47,10 @@ def read_schema(text: str) -> Schema:
     return Schema(objects, {line: " or ".join(re.findall(r"\*\*(.+?)\*\*", kinds)) for line, kinds in prints})
 
 
+SCHEMA = read_schema(PAGE.read_text())
+"""What the page tells."""
+
+
 def class_of(path: str) -> type:
     """The class of this full name."""
     module, _, name = path.rpartition(".")

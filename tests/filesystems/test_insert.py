@@ -55,6 +55,7 @@ def test_a_tree_is_there_afterwards(kind: str, tmp_path: Path) -> None:
         assert Twin(disk.pread).hashes() == expected
         assert hashes(disk) == expected
         assert result == Inserted(
+            "whole disk",
             sum(map(bool, expected.values())),
             6,
             sum(p.stat().st_size for p in tree.rglob("*") if p.is_file()),

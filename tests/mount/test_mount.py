@@ -15,6 +15,7 @@ import pytest
 import vhdx
 from tests.cli.running import COMMAND, run, succeed
 from tests.docs.scenes import chain, dirty
+from tests.docs.schema import SCHEMA, complaints
 from tests.interop.programs import run as program
 from tests.nbd.test_kill import wait_until_committed
 from tests.ops.make.making import write_raw
@@ -429,6 +430,31 @@ def test_what_fuse_says_is_told(path: Path, tmp_path: Path) -> None:
     assert done.stderr.startswith(f"vhdx: {folder}: FUSE refuses: ")
     assert len(done.stderr.splitlines()) == 1
     assert is_clean(path)
+
+
+def test_json_of_mounting_and_unmounting(path: Path) -> None:
+    """In the background and in the foreground; a failure is one value, too."""
+    folder = path.with_name("json")
+    folder.mkdir()
+    printed = json.loads(succeed("mount", path, folder, "--write", "--json"))
+    assert complaints(printed, SCHEMA.prints["mount"], SCHEMA) == []
+    assert (printed["path"], printed["directory"], printed["read_only"]) == (str(path), str(folder), False)
+    assert os.stat(printed["file"]).st_size == printed["virtual_size"]
+    failure = json.loads(run("mount", path, path.parent, "--json").out)
+    assert complaints(failure, "failure", SCHEMA) == []
+    failure = json.loads(run("mount", path, _empty(path), "--partition", "9", "--json").out)
+    assert complaints(failure, "failure", SCHEMA) == []
+    printed = json.loads(succeed("unmount", folder, "--json"))
+    assert printed == {"path": str(path), "directory": str(folder), "read_only": False}
+    words = [*COMMAND, "mount", path, folder, "--foreground", "--json", "--timeout", "0"]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
+    assert json.loads(done.stdout)["read_only"] is True
+
+
+def _empty(path: Path) -> Path:
+    folder = path.with_name("empty")
+    folder.mkdir()
+    return folder
 
 
 def test_a_mount_that_nobody_opens_ends(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -13,18 +13,37 @@ from vhdx.cli.interrupted import changing
 from vhdx.cli.options import (
     FILE,
     TARGET,
+    json_option,
     parent_policy,
     sparse_option,
     warn_if_tracked,
 )
-from vhdx.cli.render import progress_bar
+from vhdx.cli.render import JsonLists, progress_bar
 
 if TYPE_CHECKING:
     from typing import Unpack
 
     from vhdx.cli.guest_volumes import Chosen
+    from vhdx.disk.opened import Disk
     from vhdx.files.resolve import Found
-    from vhdx.ops.files.copy import Copier
+    from vhdx.ops.files.copy import Copier, CopyResult
+    from vhdx.ops.files.insert import Inserted
+
+
+class CopiedPlace(NamedTuple):
+    """What was copied out of a place in an image, or into it; ``others`` are links, devices and the like."""
+
+    path: str
+    format: str
+    virtual_size: int
+    volume: str
+    guest_path: str
+    files: int
+    directories: int
+    others: int
+    copied_size: int
+    left_out: int
+
 
 
 @click.command()
@@ -39,6 +58,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @guest_options
 @sparse_option
+@json_option
 def cp(
     places: tuple[str, ...],
     target: str,
@@ -48,6 +68,7 @@ def cp(
     devices: bool,
     owners: bool | None,
     force: bool,
+    as_json: bool,
     **chosen: Unpack[Chosen],
 ) -> int:
     r"""Copy files out of an image, or files into one.
@@ -68,13 +89,15 @@ def cp(
     if into.path is not None and os.path.exists(into.image):
         if xattrs or devices or owners or any(split(place).path is not None for place in places):
             raise click.UsageError("into an image go files of the host, their times and contents only")
-        return _insert(places, into.image, into.path, recursive=recursive, force=force, **chosen)
+        lists = JsonLists("remarks") if as_json else None
+        return _insert(places, into.image, into.path, lists, recursive=recursive, force=force, **chosen)
     is_directory = os.path.isdir(target)
     if len(places) > 1 and not is_directory:
         raise click.UsageError(f"several files go into a directory, and {target} is none")
     directory, name = (target, None) if is_directory else os.path.split(os.path.abspath(target))
     options = CopyOptions(os.geteuid() == 0 if owners is None else owners, xattrs, devices, force)
-    told = Told()
+    lists = JsonLists("remarks") if as_json else None
+    told, copied = _told(lists), []
     with progress_bar("copying") as progress:
         for argument in places:
             place = split(argument)
@@ -87,13 +110,32 @@ def cp(
                 found = volume.find(place.path, follow=not recursive)
                 with changing(fate="files that were copied stay, the one under way is taken away"):
                     _copy(copier, found, name, recursive=recursive)
+                done = copier.result
+                copied.append(
+                    _copied(volume.whole, volume.summary.name, place.path, done, others=done.others)
+                )
+    if lists:
+        lists.finish(copied)
     return told.code
+
+
+def _told(lists: JsonLists | None) -> Told:
+    """Where remarks go: into the list that is printed while it grows, or to standard error."""
+    return Told(lists.adder("remarks") if lists else None)
+
+
+def _copied(
+    disk: Disk, volume: str, path: str, done: CopyResult | Inserted, others: int = 0
+) -> CopiedPlace:
+    counts = done.files, done.directories, others, done.bytes, done.left_out
+    return CopiedPlace(disk.chain[0], disk.format, disk.size, volume, path, *counts)
 
 
 def _insert(
     places: tuple[str, ...],
     image: str,
     path: str,
+    lists: JsonLists | None,
     *,
     recursive: bool,
     force: bool,
@@ -105,7 +147,7 @@ def _insert(
     if chosen["force_share"]:
         raise click.UsageError("--force-share is for reading")
     warn_if_tracked(image)
-    told = Told()
+    told = _told(lists)
     policy = parent_policy(chosen["parent_dirs"], any_parent=chosen["any_parent"])
     options = InsertOptions(recursive, force, chosen["partition"], chosen["volume"])
     with (
@@ -115,9 +157,12 @@ def _insert(
     ):
         refuse_orphans_of(image, disk)
         try:
-            insert(disk, places, path, tell=told, options=options, progress=progress)
+            done = insert(disk, places, path, tell=told, options=options, progress=progress)
         except FileExistsError as error:
             raise FileExistsError(error.errno, error.strerror, f"{error.filename} in {image}") from error
+        copied = _copied(disk, done.volume, path, done)
+    if lists:
+        lists.finish([copied])
     return told.code
 
 

@@ -74,7 +74,7 @@ def report(
         file.write_at(made, 0)
     if as_json:
         found = facts.info.value
-        known = (None, None) if found is None else (found.format, found.virtual_size)
-        print_json(ReportResult(image, *known, target, len(made)))
+        image_format, size = (None, None) if found is None else (found.format, found.virtual_size)
+        print_json(ReportResult(image, image_format, size, target, len(made)))
     else:
         click.echo(f"{printable(target)}: {format_size(len(made))}")

@@ -9,7 +9,7 @@ from vhdx.text import printable
 from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, TypedDict, Unpack
 
     from vhdx.files.volume import FileVolume
@@ -42,19 +42,27 @@ def print_entries(volume: FileVolume, entries: Iterator[Any]) -> None:
 
 
 class Told:
-    """Sentences about what is damaged or left out, on standard error; how many decides the exit code."""
+    """Sentences about what is damaged or left out; how many decides the exit code.
 
-    def __init__(self) -> None:
+    ``say`` is who hears them, standard error otherwise.
+    """
+
+    def __init__(self, say: Callable[[str], None] | None = None) -> None:
         self.count = 0
+        self._say = say or _complain
 
     def __call__(self, sentence: str) -> None:
         self.count += 1
-        echo(f"vhdx: {printable(sentence)}", err=True)
+        self._say(sentence)
 
     @property
     def code(self) -> int:
         """1 where anything was told."""
         return 1 if self.count else 0
+
+
+def _complain(sentence: str) -> None:
+    echo(f"vhdx: {printable(sentence)}", err=True)  # one line: names of guests may have ends of lines in them
 
 
 def selection(**chosen: Unpack[Chosen]) -> Selection:

@@ -34,8 +34,9 @@ _OWNER_WRITES = 0o200
 
 
 class Inserted(NamedTuple):
-    """How much was put in; ``left_out`` were told."""
+    """How much was put into the volume of this name; ``left_out`` were told."""
 
+    volume: str
     files: int
     directories: int
     bytes: int
@@ -140,7 +141,7 @@ class _Job:
     @property
     def result(self) -> Inserted:
         """How much it is."""
-        return Inserted(len(self._files), self._directories, self._bytes, self._left_out)
+        return Inserted(self._volume.name, len(self._files), self._directories, self._bytes, self._left_out)
 
     # What ----------------------------------------------------------------------------------------
 
