@@ -446,7 +446,7 @@ def test_json_of_mounting_and_unmounting(path: Path) -> None:
     assert complaints(failure, "failure", SCHEMA) == []
     printed = json.loads(succeed("unmount", folder, "--json"))
     assert printed == {"path": str(path), "directory": str(folder), "read_only": False}
-    words = [*COMMAND, "mount", path, folder, "--foreground", "--json", "--timeout", "0"]
+    words = [*COMMAND, "mount", str(path), str(folder), "--foreground", "--json", "--timeout", "0"]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
     assert json.loads(done.stdout)["read_only"] is True
 

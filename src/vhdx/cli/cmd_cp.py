@@ -45,7 +45,6 @@ class CopiedPlace(NamedTuple):
     left_out: int
 
 
-
 @click.command()
 @click.argument("places", metavar="PLACE...", nargs=-1, required=True, type=FILE)
 @click.argument("target", type=TARGET)
@@ -124,9 +123,7 @@ def _told(lists: JsonLists | None) -> Told:
     return Told(lists.adder("remarks") if lists else None)
 
 
-def _copied(
-    disk: Disk, volume: str, path: str, done: CopyResult | Inserted, others: int = 0
-) -> CopiedPlace:
+def _copied(disk: Disk, volume: str, path: str, done: CopyResult | Inserted, others: int = 0) -> CopiedPlace:
     counts = done.files, done.directories, others, done.bytes, done.left_out
     return CopiedPlace(disk.chain[0], disk.format, disk.size, volume, path, *counts)
 

@@ -150,7 +150,7 @@ def mount(
             made = _files(opening, place, Selection(partition, volume, policy, not force_share), tell)
         else:
             writing = Writing(commit_interval, force, image_format is not None) if write else None
-            made = _disk(image, opening, place, partition, tell, writing)
+            made = _disk(image, opening, place, partition=partition, tell=tell, writing=writing)
         with made as (make, mounted):
             said = json_text(mounted) if as_json else _text(image, mounted)
             fuse.serve(
@@ -181,9 +181,7 @@ def _place_of(image: str) -> str:
 
 
 @contextlib.contextmanager
-def _files(
-    opening: Callable[..., Disk], place: str, selection: Selection, tell: Tell
-) -> Iterator[Made]:
+def _files(opening: Callable[..., Disk], place: str, selection: Selection, tell: Tell) -> Iterator[Made]:
     """What makes the directory of a guest's files at a place, while the image is open."""
     from vhdx.files.volume import chosen as chosen_volume  # noqa: PLC0415
     from vhdx.mount.files import FilesDirectory  # noqa: PLC0415
@@ -208,6 +206,7 @@ def _disk(
     image: str,
     opening: Callable[..., Disk],
     place: str,
+    *,
     partition: int | None,
     tell: Tell,
     writing: Writing | None,

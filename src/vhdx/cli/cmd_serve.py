@@ -184,10 +184,8 @@ def serve(
         raise click.UsageError("--write changes the image, --snapshot does not: say one of them")
     if timeout is not None and not once:
         raise click.UsageError("--timeout goes with --once")
-    if command is not None and once:
-        raise click.UsageError("--run serves as long as its command runs: leave out --once")
-    if command is not None and as_json:
-        raise click.UsageError("standard output is that of --run's command, which has $uri: leave out --json")
+    if command is not None:
+        _check_beside(once=once, as_json=as_json)
     if salvage and (write or snapshot):
         raise click.UsageError("--salvage only reads: it goes neither with --write nor with --snapshot")
     place = _place(path, bind, port, private=bool(tls) or insecure)
@@ -209,26 +207,40 @@ def serve(
         state = ServerState(by_name, exports[0].offer.name, context, Limits(), _log)
         server = Server(state, listeners, maximum_connections=max_connections, once=once, timeout=timeout)
         uris = [listen.uri(listeners[0], export_name, tls=context is not None) for export_name in by_name]
-        if as_json:
-            served = [about._replace(uri=uri) for (_, about), uri in zip(opened, uris, strict=True)]
-            print_json_line(Serving(tuple(served)))
-        elif not handed_over and command is None:  # else whoever did it knows the address, and owns our output
-            click.echo("\n".join(uris))
+        # Whoever handed sockets over knows the address, and a command owns our output.
+        if as_json or (not handed_over and command is None):
+            _print_uris([about for _, about in opened], uris, as_json=as_json)
         signals.stop(server)
         code = _served(server, command, listeners[0], uris[0])
         if not snapshot:
             for export in exports:
                 export.flush()  # costs nothing; raises where one failed before: then this was no success
         doubtful = salvage and _print_doubts(exports)
-        if server.nobody_came:
-            raise OSError(errno.ETIMEDOUT, "no client came in time")
         return EXIT_DOUBTS if doubtful and code == 0 else code
+
+
+def _check_beside(*, once: bool, as_json: bool) -> None:
+    """Refuse what does not go with --run."""
+    if once:
+        raise click.UsageError("--run serves as long as its command runs: leave out --once")
+    if as_json:
+        raise click.UsageError("standard output is that of --run's command, which has $uri: leave out --json")
+
+
+def _print_uris(exports: list[ServedDisk], uris: list[str], *, as_json: bool) -> None:
+    if as_json:
+        served = (about._replace(uri=uri) for about, uri in zip(exports, uris, strict=True))
+        print_json_line(Serving(tuple(served)))
+    else:
+        click.echo("\n".join(uris))
 
 
 def _served(server: Server, command: str | None, listener: socket.socket, uri: str) -> int:
     """Serve until the end; the exit code."""
     if command is None:
         server.serve()
+        if server.nobody_came:
+            raise OSError(errno.ETIMEDOUT, "no client came in time")
         return 0
     from vhdx.cli.beside import address_of, running  # noqa: PLC0415  others start no command
 
