@@ -132,6 +132,10 @@ def test_servers_that_do_not_take_it(tmp_path: Path) -> None:
             vhdx.convert(raw, uri, overwrite=True)
         with pytest.raises(ValueError, match="is the source"):
             vhdx.convert(uri, uri, overwrite=True)
+        linked = tmp_path / "linked.sock"
+        linked.symlink_to(uri.partition("socket=")[2])
+        with pytest.raises(ValueError, match="is the source"):
+            vhdx.convert(uri, f"nbd+unix:///?socket={linked}", overwrite=True)
     assert (tmp_path / "b.raw").read_bytes() == OLD[: 8 * MIB]
 
 

@@ -1,9 +1,12 @@
 """Merging and compacting by shared space, on XFS and btrfs of this host: the same files as by copying."""
 
+import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,6 +174,39 @@ def test_where_sharing_fails_now_and_then(folder: Path, one_in: int, monkeypatch
         with vhdx.open(path) as disk:
             assert disk.pread(SIZE, 0) == expected
         assert vhdx.check(path).is_clean
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_whatever_keeps_from_sharing_keeps_from_nothing_else(
+    folder: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ZFS wants a file to be on its disk first, XFS has no room for the count of one extent: it is copied."""
+    inner = fcntl.ioctl
+
+    def failing(descriptor: int, code: int, *rest: Any) -> Any:
+        if code == host._FICLONERANGE and host._CLONE.unpack(rest[0])[2] >= MIB:
+            raise OSError(number, "not now")
+        return inner(descriptor, code, *rest)
+
+    monkeypatch.setattr(fcntl, "ioctl", failing)
+    for case in ("merge", "compact"):
+        make, change = CASES[case]
+        place = folder / f"{case} {number}"
+        place.mkdir()
+        path = make(place)
+        with vhdx.open(path) as disk:
+            expected = disk.pread(SIZE, 0)
+        path = change(path, "auto")
+        with vhdx.open(path) as disk:
+            assert disk.pread(SIZE, 0) == expected
+
+
+def test_whoever_shares_any_byte_shares_none_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether space can be shared is asked of bytes that no file has: the target's first ones stay."""
+    asked: list[int] = []
+    monkeypatch.setattr(fcntl, "ioctl", lambda _, __, what: asked.append(host._CLONE.unpack(what)[1]))
+    assert host.may_share(1, 2)
+    assert asked[0] >= 1 << 62
 
 
 def test_moved_blocks_keep_no_space_twice(folder: Path) -> None:
