@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -230,6 +231,31 @@ def test_where_it_must_be_shared_and_cannot(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot share space"):
         vhdx.compact(path, clone="always")
     assert (child.read_bytes(), (tmp_path / "base.vhdx").read_bytes()) == before
+
+
+def test_what_is_shared_needs_no_space(folder: Path) -> None:
+    """A full disk is where it matters most that nothing is copied."""
+    child = chain()(folder)
+    with vhdx.open(child) as disk:
+        expected = disk.pread(SIZE, 0)
+    with mock.patch("shutil.disk_usage", return_value=mock.Mock(free=MIB)):
+        with pytest.raises(OSError, match="nothing was merged"):
+            vhdx.merge(child, clone="never")
+        result = vhdx.merge(child)
+    with vhdx.open(result.path) as disk:
+        assert disk.pread(SIZE, 0) == expected
+
+
+def test_a_layer_that_cannot_share_is_found_before_another_one_is_merged(
+    folder: Path, tmp_path: Path
+) -> None:
+    """The uppermost one is on another file system."""
+    middle, top = chain()(folder), tmp_path / "top.avhdx"
+    vhdx.create(top, parent=middle)
+    before = middle.read_bytes(), (folder / "base.vhdx").read_bytes()
+    with pytest.raises(ValueError, match="cannot share space"):
+        vhdx.merge(top, into=folder / "base.vhdx", clone="always", parents=[folder])
+    assert (middle.read_bytes(), (folder / "base.vhdx").read_bytes()) == before
 
 
 def test_files_without_holes_are_not_shared_within_themselves(folder: Path) -> None:

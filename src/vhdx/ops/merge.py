@@ -23,6 +23,7 @@ from vhdx.ops.rebase import relink
 from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.storage.file import (
     GIVES_BACK,
+    FileStorage,
     identity_of,
     is_named,
     open_for_reading,
@@ -31,6 +32,7 @@ from vhdx.storage.file import (
     replaced_meanwhile,
 )
 from vhdx.storage.publish import remove_file
+from vhdx.storage.sharing import may_share
 from vhdx.text import brief
 from vhdx.units import MIB, format_size
 
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from vhdx.image.image import Image
     from vhdx.ops.fold import Folded
     from vhdx.progress import Progress
-    from vhdx.storage.file import FileStorage
     from vhdx.storage.sharing import Clone
 
 _HOST_BLOCK = 4096
@@ -108,7 +109,7 @@ def merge(
         cut_size = max(0, disk.layers[depth].geometry.disk_size - disk_size)
         if not shrink:
             _refuse_data_loss(disk.layers[: depth + 1], progress)
-        _refuse_without_space(disk, depth)
+        _refuse_without_space(disk, depth, _sharing(disk.layers[: depth + 1], clone))
         for layer in disk.layers[:depth] if delete_child else ():
             refuse_lost_entries(layer, "without --delete-child it is merged and kept")
     target = layers[depth]
@@ -229,10 +230,26 @@ def _identity(path: str) -> UUID:
         return image.write_identity(file).data_write_guid
 
 
-def _refuse_without_space(disk: VhdxDisk, depth: int) -> None:
+def _sharing(layers: Sequence[Image], clone: Clone) -> list[bool]:
+    """Which of the layers can share space with the last one. Raises ValueError where all must and one cannot.
+
+    Only of what may be written to it can be asked.
+    """
+    *upper, target = layers
+    with contextlib.ExitStack() as opened:
+        file = target.file
+        if clone != "never" and isinstance(file, FileStorage) and file.shared_unit():
+            file = opened.enter_context(contextlib.closing(open_for_writing(file.name, lock=False)))
+        return [may_share(clone, layer.file, file) for layer in upper]
+
+
+def _refuse_without_space(disk: VhdxDisk, depth: int, sharing: Sequence[bool]) -> None:
     """What the layers have and the one that they go into has no space for yet has to fit the host."""
     target = disk.layers[depth]
-    needed = sum(_new_bytes(layer, target) for layer in disk.layers[:depth])
+    needed = sum(
+        _new_bytes(layer, target, shared=shared)
+        for layer, shared in zip(disk.layers[:depth], sharing, strict=True)
+    )
     if target.metadata.disk_type == "fixed":
         needed += max(0, disk.size - target.geometry.disk_size)
     free = shutil.disk_usage(os.path.realpath(target.name)).free
@@ -245,14 +262,17 @@ def _refuse_without_space(disk: VhdxDisk, depth: int) -> None:
         )
 
 
-def _new_bytes(layer: Image, target: Image) -> int:
-    """What a layer stores and the target has no space for, in whole blocks of the host."""
-    shared = min(layer.geometry.disk_size, target.geometry.disk_size)
-    ours, theirs = (merged(one.reader.extents(0, shared)) for one in (layer, target))
+def _new_bytes(layer: Image, target: Image, *, shared: bool) -> int:
+    """What a layer stores and the target has no space for, in whole blocks of the host.
+
+    Of what is ``shared`` only the ends are copied, which may be no whole blocks.
+    """
+    common = min(layer.geometry.disk_size, target.geometry.disk_size)
+    ours, theirs = (merged(one.reader.extents(0, common)) for one in (layer, target))
     new = (ours for ours, theirs in side_by_side(ours, theirs) if theirs.kind is not ExtentKind.DATA)
-    behind = layer.reader.extents(shared, layer.geometry.disk_size - shared)
+    behind = layer.reader.extents(common, layer.geometry.disk_size - common)
     return sum(
-        -(-length // _HOST_BLOCK) * _HOST_BLOCK
+        min(-(-length // _HOST_BLOCK), 2 if shared else length) * _HOST_BLOCK
         for extent in chain(new, behind)
         if extent.kind is ExtentKind.DATA and extent.file_offset is not None
         for _, length in layer.storage.data_ranges(extent.file_offset, extent.length)
