@@ -167,7 +167,7 @@ def test_errors_keep_their_numbers(tmp_path: Path, number: int, expected: int) -
     answer = part(0x8001, f">IH{len(text)}s", number, len(text), text)  # type: ignore[arg-type]
     with listening(tmp_path, Scripted(answers={READ: answer})) as uri:
         storage = open_export(uri)
-        with pytest.raises(OSError, match="the NBD server says: words of the server") as caught:
+        with pytest.raises(OSError, match="says: words of the server, of the 10 bytes at 0") as caught:
             storage.read(10, 0)
         assert caught.value.errno == expected
         storage.close()
@@ -183,6 +183,26 @@ def test_a_failed_write_is_not_forgotten(tmp_path: Path) -> None:
             with pytest.raises(OSError, match=r"\[Errno 28\]"):
                 storage.flush()
         storage.close()
+
+
+def test_one_bad_sector_keeps_nothing_else_from_being_read(tmp_path: Path) -> None:
+    """Not even where much is read ahead in one request."""
+    bad = 200 * 512
+
+    def answer(client: socket.socket, _: int, cookie: int, offset: int, length: int) -> None:
+        failed = chunk(cookie, 0x8001, struct.pack(">IH", 5, 0))
+        client.sendall(failed if offset <= bad < offset + length else data(cookie, offset, length))
+
+    server = Scripted(answers={READ: answer, STATUS: runs((MIB, 0))})
+    with listening(tmp_path, server) as uri, contextlib.closing(open_export(uri)) as storage:
+        assert list(storage.data_ranges(0, MIB)) == [(0, MIB)]
+        failed = []
+        for offset in range(0, MIB, 512):
+            try:
+                assert storage.read(512, offset) == b"\5" * 512
+            except OSError:
+                failed.append(offset)
+    assert failed == [bad]
 
 
 def silent(client: socket.socket, *_: int) -> None:

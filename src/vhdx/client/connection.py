@@ -102,12 +102,13 @@ class Connection:
         if not request.is_done:
             self._check()
         if request.error is not None:
-            raise self._told(*request.error)
+            raise self._told(request, *request.error)
 
-    def _told(self, number: int, text: str) -> OSError:
+    def _told(self, request: Request, number: int, text: str) -> OSError:
         """The server's error as one of this host."""
         found = _NUMBERS.get(number, errno.EINVAL)
-        return OSError(found, f"the NBD server says: {text[:200] or os.strerror(found)}", self.name)
+        where = f", of the {request.length} bytes at {request.offset}" if request.length else ""
+        return OSError(found, f"the NBD server says: {text[:200] or os.strerror(found)}{where}", self.name)
 
     def _refuse_child(self) -> None:
         """A fork has no thread that takes replies, and would ask between the requests of who forked."""
