@@ -150,6 +150,17 @@ def test_a_larger_export(tmp_path: Path) -> None:
     subprocess.run(["sgdisk", "--verify", str(tmp_path / "b.raw")], check=True, stdout=subprocess.PIPE)
 
 
+@pytest.mark.parametrize("size", [512, 5 * 4096 + 512, MIB + 512])
+def test_what_is_behind_the_disk_stays(tmp_path: Path, size: int) -> None:
+    """As the remark says, in the first MiB, too, which is held back."""
+    (tmp_path / "a.raw").write_bytes(b"\1" * size)
+    (tmp_path / "b.raw").write_bytes(OLD)
+    with nbdkit(tmp_path, "file", tmp_path / "b.raw") as uri:
+        made = vhdx.convert(tmp_path / "a.raw", uri, overwrite=True, verify=True)
+    assert any("what stood there before stays" in remark for remark in made.remarks)
+    assert (tmp_path / "b.raw").read_bytes() == b"\1" * size + OLD[size:]
+
+
 @pytest.mark.parametrize("size", [300, MIB + 1, 5 * MIB + 300])
 def test_odd_sizes(tmp_path: Path, size: int) -> None:
     """What is no whole sector is filled up, as that of a flat file is."""
