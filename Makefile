@@ -46,6 +46,7 @@ windows: $(VENV)/installed-dev
 
 slow: $(VENV)/installed-dev
 	@sh .ci/azurite
+	@sh .ci/fake-gcs
 	$(BIN)/python -m pytest -m slow
 
 crash: $(VENV)/installed-dev

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import readme, revisions
+from bench import history, readme, revisions
 from bench.harness import remember, save, show
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ SUBJECTS = (
     "reads",
     "conversion",
     "clones",
+    "objects",
     "blobs",
     "piped",
     "increments",
@@ -74,7 +75,7 @@ def main() -> None:
     print(f"\n{show(rows)}\n")
     print(f"ratio: how many times as much the other one takes; {seconds:.0f} s in all; {RESULTS}")
     save(rows, RESULTS, seconds)
-    print(f"ratios are kept in {remember(rows, RESULTS.parent, _revision())}")
+    print(f"ratios are kept in {remember(rows, RESULTS.parent, _revision())}, drawn in {history.draw()}")
     if options.readme:
         readme.update(costs)
 

@@ -102,8 +102,8 @@ def _server(words: list[str], path: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @contextlib.contextmanager
-def _both(folder: Path, image: Path, *, write: bool) -> Iterator[tuple[dict[str, str], int]]:
-    """URIs of two servers, each on a copy of its own if it is written to; and our process."""
+def _both(folder: Path, image: Path, *, write: bool) -> Iterator[tuple[dict[str, str], dict[str, int]]]:
+    """URIs of two servers, each on a copy of its own if it is written to; and their processes."""
     theirs = image
     if write:
         theirs = image.with_suffix(".theirs.vhdx")
@@ -111,31 +111,40 @@ def _both(folder: Path, image: Path, *, write: bool) -> Iterator[tuple[dict[str,
     uris = {name: f"nbd+unix:///?socket={folder / name}.sock" for name in (OURS, QEMU)}
     with contextlib.ExitStack() as held:
         ours = [*our_command(), "serve", str(image), "--socket", f"{folder / OURS}.sock"]
-        process = held.enter_context(_server(ours + ["--write"] * write, folder / f"{OURS}.sock"))
+        server = held.enter_context(_server(ours + ["--write"] * write, folder / f"{OURS}.sock"))
+        pids = {OURS: server.pid}
         if have("qemu-nbd"):
             words = ["qemu-nbd", "-t", "-f", "vhdx", "--shared=16", "-k", f"{folder / QEMU}.sock"]
-            held.enter_context(_server([*words, *["-r"] * (not write), str(theirs)], folder / f"{QEMU}.sock"))
+            words += [*["-r"] * (not write), str(theirs)]
+            pids[QEMU] = held.enter_context(_server(words, folder / f"{QEMU}.sock")).pid
         else:
             del uris[QEMU]
-        yield uris, process.pid
+        yield uris, pids
 
 
 def _loads(folder: Path) -> list[Row]:
     rows: list[Row] = []
     image = _full(folder / "full.vhdx")
-    with _both(folder, image, write=True) as (uris, pid):
+    with _both(folder, image, write=True) as (uris, pids):
         for load in LOADS:
             found: dict[str, list[float]] = {name: [] for name in uris}
+            work: dict[str, list[float]] = {name: [] for name in uris}
             for number in range(ROUNDS):
                 names = list(uris)
                 for name in names[number % len(names) :] + names[: number % len(names)]:
+                    before = _work(pids[name])
                     found[name].append(_fio(uris[name], load))
-            taken = {name: Taken(values) for name, values in found.items()}
-            rows += rows_of(f"{load.what}, each", taken, {QEMU: _LEVEL})
+                    requests = load.seconds / found[name][-1]
+                    work[name].append((_work(pids[name]) - before) / requests)
+            for what, values in (("each", found), ("work of the server for each", work)):
+                taken = {name: Taken(times) for name, times in values.items()}
+                rows += rows_of(f"{load.what}, {what}", taken, {QEMU: _LEVEL})
         for block_size in ("1m", "32m"):
             _fio(uris[OURS], _Load("the heaviest", "randrw", block_size, 64), jobs=8)
         rows.append(
-            limit_row("memory after 8 jobs of 64 requests of 32 MiB", _peak(pid), 256, "MiB", "256 MiB")
+            limit_row(
+                "memory after 8 jobs of 64 requests of 32 MiB", _peak(pids[OURS]), 256, "MiB", "256 MiB"
+            )
         )
     return rows
 
@@ -155,6 +164,13 @@ def _fio(uri: str, load: _Load, jobs: int = 1) -> float:
     said = subprocess.run(words, check=True, capture_output=True, text=True).stdout
     (job,) = json.loads(said[said.index("{") :])["jobs"]
     return 1 / (float(job["read"]["iops"]) + float(job["write"]["iops"]))
+
+
+def _work(pid: int) -> float:
+    """Seconds that a process worked so far, whatever else the machine did."""
+    with open(f"/proc/{pid}/stat") as status:
+        fields = status.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak(pid: int) -> float:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from bench import salvage
+from bench import history, salvage
 from bench.__main__ import SUBJECTS
 from bench.harness import OURS, show
 
@@ -83,3 +83,31 @@ def test_a_chain_that_is_not_damaged_comes_out_whole(tmp_path: Path) -> None:
 
 def test_it_is_a_subject() -> None:
     assert "salvage" in SUBJECTS
+
+
+# The picture of ratios over time --------------------------------------------------------------
+
+
+def run_of(when: str, **ratios: float) -> dict[str, object]:
+    return {
+        "when": when,
+        "revision": "x",
+        "ratios": {f"{name} / them": ratio for name, ratio in ratios.items()},
+    }
+
+
+def test_a_course_is_a_row_in_several_runs_that_is_still_measured() -> None:
+    runs = [run_of("1", a=2, b=1, gone=9), run_of("2", a=3, b=0.5, once=1, gone=9), run_of("3", a=4, b=0.25)]
+    assert list(history.courses([*runs, run_of("4", a=5)])) == [
+        ("b / them", ((0, 1), (1, 0.5), (2, 0.25))),
+        ("a / them", ((0, 2), (1, 3), (2, 4), (3, 5))),
+    ]
+
+
+def test_limits_are_no_others() -> None:
+    assert not list(history.courses([{"when": "1", "ratios": {"a / limit": 2}}] * 2))
+
+
+def test_the_picture_in_the_documentation_is_that_of_the_results() -> None:
+    runs = max((history.runs_in(path.read_text()) for path in history.RESULTS.glob("*.jsonl")), key=len)
+    assert history.PICTURE.read_text() == history.picture(runs), "python -m bench.history draws it anew"

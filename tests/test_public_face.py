@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
-from vhdx.cli.verbs import VERBS
+from vhdx.cli.groups import VERBS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 ELSEWHERE = () if sys.platform == "win32" else ("vhdx.storage.windows",)

@@ -7,8 +7,8 @@ first used, so that a program which only wants one of them starts quickly.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+from vhdx.typed import TYPE_CHECKING
 from vhdx.version import __version__
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Protocol
 
 from vhdx.errors import ImageFailedError
+from vhdx.typed import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -14,7 +14,10 @@ Wrong arguments are ``ValueError`` or ``TypeError``; failures of the operating s
 
 from __future__ import annotations
 
-from typing import ClassVar
+from vhdx.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import ClassVar
 
 
 def cited(rule: str) -> str:

@@ -5,10 +5,9 @@ Knows sizes, not contents: what a BAT entry holds is none of its business.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx.format.bat import ENTRY_SIZE
 from vhdx.format.region import aligned
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ any byte would leave a sector of which one part is from the one and the rest fro
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

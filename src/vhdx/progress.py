@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
+from vhdx.typed import TYPE_CHECKING
 
-Progress: TypeAlias = Callable[[int, int | None], None]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+Progress: TypeAlias = "Callable[[int, int | None], None]"
 """What a caller gives: called with the bytes done and the bytes to do, None where that is not known."""
-Advance: TypeAlias = Callable[[int, int], None]
+Advance: TypeAlias = "Callable[[int, int], None]"
 """What a job hands down: called with bytes just done, and bytes that came to be done."""
 
 

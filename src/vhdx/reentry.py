@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from functools import wraps
 from threading import get_ident
-from typing import TYPE_CHECKING, Protocol
+
+from vhdx.typed import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable

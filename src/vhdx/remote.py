@@ -5,9 +5,10 @@
     with vhdx.remote.open("https://example.com/disk.vhdx") as disk:
         boot_sector = disk.pread(512, 0)
 
-Only what is read is fetched, by `fsspec`, whose protocols all work: ``https``, ``s3``, and others for which
-their packages are installed. Where they need no options, `vhdx.open`, `vhdx.check`, `vhdx.convert` and all
-that read take the URL itself.
+Only what is read is fetched. ``s3``, ``gs`` and ``az`` are read by `obstore`, which ``vhdx[cloud]`` brings;
+``https``, others, and what is opened with options by `fsspec`, whose protocols all work for which their
+packages are installed. Where they need no options, `vhdx.open`, `vhdx.check`, `vhdx.convert` and all that
+read take the URL itself.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def open(  # noqa: A001  as in vhdx.open
     for ``s3``, ``headers`` for ``https``. Reads are serialised; at most 8 MiB of each file are kept. A dirty
     log is replayed in memory. Who replaces the file meanwhile mixes what is read.
 
-    Raises ImportError if a package is missing, OSError where the server refuses or delivers no parts of
+    Raises OSError if a package is missing, and where the server refuses or delivers no parts of
     files, ValueError for an unknown protocol, and what `vhdx.open` raises.
     """
 

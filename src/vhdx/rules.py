@@ -9,10 +9,10 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Callable
-from typing import NamedTuple
 
 from vhdx.errors import CorruptImageError, UnsupportedImageError, VhdxError
 from vhdx.text import command
+from vhdx.typed import NamedTuple
 
 
 class Severity(enum.StrEnum):
@@ -273,3 +273,18 @@ VHD_ENTRY_PAST_END = _error("vhd.entry_past_end", _TABLE)
 VHD_BLOCK_OVERLAP = _error("vhd.block_overlap", _TABLE)
 VHD_BITMAP_CLEAR = _warning("vhd.bitmap_clear", _TABLE)
 VHD_SPACE_UNOWNED = _warning("vhd.space_unowned", _TABLE)
+
+LOST_METADATA = frozenset(
+    {
+        METADATA_TABLE,
+        METADATA_COUNT,
+        METADATA_MISSING,
+        METADATA_LENGTH,
+        METADATA_PLACE,
+        BLOCK_SIZE,
+        DISK_SIZE,
+        LOGICAL_SECTOR_SIZE,
+        PHYSICAL_SECTOR_SIZE,
+    }
+)
+"""What is wrong with metadata of which a piece is lost."""

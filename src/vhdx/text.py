@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, TypeVar
+
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any, TypeVar
 
-Class = TypeVar("Class", bound=type)
+    Class = TypeVar("Class", bound=type)
+
 _QUOTED_LENGTH = 200
 _BRIEF_LENGTH = 40
 

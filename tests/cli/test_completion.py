@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.tools import needs
-from vhdx.cli.verbs import VERBS
+from vhdx.cli.groups import VERBS
 
 from .running import USAGE, run, succeed
 

@@ -18,8 +18,8 @@ from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from vhdx.cli import cmd_convert
 from vhdx.cli.exit_codes import EXIT_INTERRUPTED
+from vhdx.cli.groups import VERBS
 from vhdx.cli.main import exit_code_of
-from vhdx.cli.verbs import VERBS
 from vhdx.storage.file import FileStorage
 
 ITEM = "11111111-2222-3333-4444-555555555555"

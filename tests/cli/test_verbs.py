@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 import pytest
 
-from vhdx.cli.verbs import GROUPS, VERBS, main
+from vhdx.cli.groups import GROUPS, VERBS
+from vhdx.cli.verbs import main
 
 from .running import USAGE, run, succeed
 

@@ -10,7 +10,7 @@ from .examples import example_of, has_examples, programs_of, run_page
 from .scenes import SCENES
 
 DOCS = Path(__file__).parents[2] / "docs"
-ELSEWHERE = {"adapters.md"}
+ELSEWHERE = {"adapters.md", "clouds.md"}
 """Pages whose examples are run by the tests of what they show."""
 PAGES = sorted(page for page in DOCS.rglob("*.md") if has_examples(page) and page.name not in ELSEWHERE)
 

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 
 class Server(ThreadingHTTPServer):
@@ -20,6 +21,7 @@ class Server(ThreadingHTTPServer):
         self.cut = 0
         """Bytes that are left out at the end of a part."""
         self.failing = False
+        self.tag = '"1"'
         self.sent = 0
         self.asked: list[str] = []
 
@@ -48,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(body=True)
 
     def answer(self, *, body: bool) -> None:
-        name = self.path.partition("?")[0]
+        name = unquote(self.path.partition("?")[0])
         self.server.asked.append(f"{self.command} {name}")
         data = self.server.files.get(name)
         if data is None or (self.server.failing and body):
@@ -65,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         self.send_header("Content-Length", str(len(data)))
-        self.send_header("ETag", '"1"')
+        self.send_header("ETag", self.server.tag)
         self.send_header("Last-Modified", "Fri, 01 Jan 2021 00:00:00 GMT")
         self.end_headers()
         if body:

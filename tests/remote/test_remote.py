@@ -26,6 +26,7 @@ from tests.support.patterns import pattern
 from tests.support.reading import whole
 from tests.support.tools import needs
 from vhdx.storage import elsewhere
+from vhdx.storage.kept_blocks import BLOCK_SIZE as BLOCK
 
 from .server import Server, serving
 
@@ -173,7 +174,6 @@ class Counted:
         return self.data[self.at : self.at + length]
 
 
-BLOCK = elsewhere.BLOCK_SIZE
 DATA = pattern(3, 40 * BLOCK + 100)
 
 
@@ -200,7 +200,7 @@ def test_neighbours_are_fetched_at_once_and_what_is_kept_is_bounded() -> None:
     for block in range(300):
         file.seek(block * BLOCK)
         file.read(1)
-        assert len(file._blocks) <= 128
+        assert len(file._kept._blocks) <= 128
     source.reads.clear()
     for start, end in pairwise((299, 172, 171)):
         file.seek(start * BLOCK)

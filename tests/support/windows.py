@@ -40,6 +40,15 @@ POSIX_ONLY = {
     "nbd/test_server.py": "its clients use Unix sockets; tests/windows serves on TCP",
     "ops/test_compact_killed.py": "signals of Unix",
     "ops/trip.py": "system calls of POSIX",
+    **dict.fromkeys(
+        (
+            "remote/test_azure_objects.py",
+            "remote/test_clouds_page.py",
+            "remote/test_objects.py",
+            "remote/test_upload.py",
+        ),
+        "moto, obstore and Azurite are not installed there",
+    ),
     "soak/*": "signals of Unix",
     "storage/test_sparse.py": "types of file systems as Linux names them",
     "storage/test_locks.py": "locks of POSIX; those of Windows: tests/storage/test_windows.py",

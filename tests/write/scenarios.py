@@ -188,7 +188,7 @@ def _fill_the_ring(session: Session) -> None:
 def _commit_twice(session: Session) -> None:
     session.write(19, 512, 5 * MIB)
     session.flush()
-    session.zero(MIB, 5 * MIB)
+    session.zero(MIB, 4 * MIB)
     session.flush()
 
 

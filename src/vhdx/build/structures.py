@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Protocol
 
 from vhdx.build.layout import Layout, metadata_length
 from vhdx.format import guids, header, identifier, locator, metadata, region
 from vhdx.format.header import Header
 from vhdx.format.metadata import KNOWN_ITEMS, MetadataEntry
 from vhdx.format.region import RegionEntry
+from vhdx.typed import TYPE_CHECKING, Protocol
 from vhdx.version import __version__
 
 if TYPE_CHECKING:

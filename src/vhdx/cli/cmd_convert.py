@@ -9,7 +9,7 @@ import click
 
 from vhdx.cli.by_qemu import Opening, TargetFormat, refuse_by_qemu
 from vhdx.cli.costs import Stopwatch
-from vhdx.cli.interrupted import making, passing_on, resuming
+from vhdx.cli.interrupted import making, passing_on, resuming, uploading
 from vhdx.cli.options import (
     FORMAT,
     OUTPUT,
@@ -61,6 +61,12 @@ if TYPE_CHECKING:
 @clone_option
 @click.option("--verify", is_flag=True, help="Read a block device or an export back, and compare.")
 @click.option(
+    "--resume",
+    type=TARGET,
+    metavar="FILE",
+    help="To S3: keep in FILE what was sent, and go on from there; FILE goes when all is there.",
+)
+@click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
 )
 @click.option(
@@ -102,6 +108,7 @@ def convert(
     no_sync: bool,
     clone: Clone,
     verify: bool,
+    resume: str | None,
     salvage: bool,
     state: str | None,
     carve: str | None,
@@ -150,7 +157,7 @@ def convert(
     lists = JsonLists("doubts", "carved", err=is_pipe) if as_json else None
     stopwatch = Stopwatch()
     with (
-        _interruptible(target, state, carve),
+        _interruptible(target, state or resume, carve),
         progress_bar("converting") as progress,
     ):
         made = convert_disk(
@@ -171,6 +178,7 @@ def convert(
             sync=not no_sync,
             clone=clone,
             verify=verify,
+            resume=resume,
             ignore_bitmaps=ignore_bitmaps,
             carve_to=carve,
             on_carved=lists.adder("carved") if lists else partial(_print_carved, err=is_pipe),
@@ -193,9 +201,12 @@ def _print_carved(block: CarvedBlock, *, err: bool) -> None:
 
 
 def _interruptible(target: str, state: str | None, carve: str | None) -> AbstractContextManager[None]:
-    from vhdx.ops.make.addresses import FILE, address_of  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.make.addresses import FILE, OBJECT, address_of  # noqa: PLC0415  --help needs no library
 
-    if address_of(target) is not FILE:
+    address = address_of(target)
+    if address is OBJECT:
+        return uploading(target) if state is None else resuming(target, state)
+    if address is not FILE:
         return passing_on("standard output" if target == "-" else target)
     return making(target, carve) if state is None else resuming(target, state)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.cli.render import echo, print_json_stream
 from vhdx.text import printable
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import TypedDict, Unpack
+    from typing import Any, TypedDict, Unpack
 
     from vhdx.files.volume import FileVolume
     from vhdx.ops.files.opening import Selection

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING
 
 from vhdx.errors import VhdxError
 from vhdx.text import command
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,6 +67,17 @@ def passing_on(target: str) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise InterruptedChangeError(f"interrupted; what went to {target} is not the whole disk") from None
+
+
+@contextlib.contextmanager
+def uploading(target: str) -> Iterator[None]:
+    """Around the making of an object, whole or not at all, of which nothing stays otherwise."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise InterruptedChangeError(
+            f"interrupted; {target} is as it was, or whole if all had been sent; no other part of it stays"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import codecs
+import gc
 import importlib
 import io
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from vhdx.cli import quick
 from vhdx.cli.exit_codes import EXIT_FAILURE
 from vhdx.cli.interrupted import InterruptedChangeError
 from vhdx.cli.render import complain, echo
 from vhdx.errors import VhdxError
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Any, NoReturn
 
 _INTERRUPTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGBREAK") if hasattr(signal, name))
 """Ctrl-C, and on Windows Ctrl-Break."""
@@ -44,6 +46,7 @@ def run() -> NoReturn:
     for number in _INTERRUPTS:
         if signal.getsignal(number) is _interrupt_once:  # all is done: how Python ends needs no words
             signal.signal(number, signal.SIG_IGN)
+    gc.freeze()  # as Python ends it looks for cycles: what is there now is not worth a tenth of the start
     sys.exit(code)
 
 

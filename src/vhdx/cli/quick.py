@@ -10,7 +10,11 @@ from __future__ import annotations
 import os
 from functools import partial
 from importlib import import_module
-from typing import Any
+
+from vhdx.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
 
 _LOOKING = {
     "--chain": "chain",
@@ -47,7 +51,9 @@ OF_ONE_PLACE = frozenset({"cat", "ls"})
 
 def call_of(arguments: list[str]) -> partial[Any] | None:
     """What a command line calls; None where only click can tell."""
-    if os.name == "nt" or "_VHDX_COMPLETE" in os.environ:  # names may have variables in them there
+    if "_VHDX_COMPLETE" in os.environ:
+        return _completion()
+    if os.name == "nt":  # names may have variables in them there
         return None
     if arguments == ["--version"]:
         return partial(_print_version)
@@ -55,6 +61,15 @@ def call_of(arguments: list[str]) -> partial[Any] | None:
     options = _options(verb, words)
     verbose = any(word in _VERBOSE for word in words)
     return None if options is None else partial(_call, verb, options, verbose=verbose)
+
+
+def _completion() -> partial[Any] | None:
+    """What tells Bash the verbs that begin as the first word does, in click's form."""
+    asked, words = os.environ["_VHDX_COMPLETE"], os.environ.get("COMP_WORDS", "").split()
+    if asked != "bash_complete" or os.environ.get("COMP_CWORD") != "1" or len(words) > 2:
+        return None
+    word = "".join(words[1:])
+    return partial(_print_verbs, word) if word.isalpha() or not word else None
 
 
 def _options(verb: str, words: list[str]) -> dict[str, Any] | None:
@@ -76,6 +91,15 @@ def _call(verb: str, options: dict[str, Any], *, verbose: bool) -> Any:
 
     be_verbose(verbose)
     return import_module(f"vhdx.cli.show_{verb}").show(**options)
+
+
+def _print_verbs(beginning: str) -> None:
+    from vhdx.cli.groups import VERBS  # noqa: PLC0415
+    from vhdx.cli.render import echo  # noqa: PLC0415
+
+    for verb in VERBS:
+        if verb.startswith(beginning):
+            echo(f"plain,{verb}")
 
 
 def _print_version() -> None:

@@ -7,14 +7,14 @@ import os
 import sys
 import time
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Any, TextIO
-from uuid import UUID
 
 from vhdx.text import printable
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import format_size, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, TextIO
 
     from vhdx.extents import Doubt
 
@@ -216,6 +216,8 @@ def _plain(value: Any) -> Any:
         return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
+    from uuid import UUID  # noqa: PLC0415  what prints no JSON need not wait for it
+
     return str(value) if isinstance(value, UUID) else value
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from vhdx.cli.render import echo, painted, print_json, progress_bar, shown
 from vhdx.errors import cited
 from vhdx.text import command, printable
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
 
     from vhdx.ops.check import CheckFinding, CheckResult
     from vhdx.ops.whole import FileSystemShare

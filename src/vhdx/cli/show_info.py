@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
 
 from vhdx.cli.render import echo, fragmentation_text, is_verbose, print_json, print_rows, progress_bar, shown
 from vhdx.disk.places import ParentPolicy
 from vhdx.ops.info import ImageInfo
 from vhdx.ops.info_any import RawInfo, info_any
 from vhdx.text import command, printable
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import format_size
 
 if TYPE_CHECKING:

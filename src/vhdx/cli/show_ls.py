@@ -7,13 +7,13 @@ import sys
 import time
 from functools import lru_cache
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from vhdx.cli.guest_volumes import Told, print_entries, volume_of
 from vhdx.cli.render import echo, standard
 from vhdx.files.base import TYPE_OF_KIND, Kind
 from vhdx.ops.files.listing import below, entries, listed, path_of, paths
 from vhdx.text import printable
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

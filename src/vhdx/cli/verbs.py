@@ -11,36 +11,9 @@ import click
 
 from vhdx.cli import json_errors
 from vhdx.cli.exit_codes import EXIT_USAGE
+from vhdx.cli.groups import GROUPS, VERBS
 from vhdx.text import printable
 from vhdx.version import __version__
-
-GROUPS = {
-    "Look": (
-        *("info", "wsl", "tree", "fleet", "report", "check", "map", "diff", "compare", "hash", "measure"),
-        *("log", "dump"),
-    ),
-    "Make": ("create", "convert", "upload", "download"),
-    "Change": (
-        *(
-            "write",
-            "zero",
-            "trim",
-            "resize",
-            "compact",
-            "merge",
-            "apply",
-            "rebase",
-            "repair",
-            "set",
-            "metadata",
-        ),
-    ),
-    "Get at a guest's files": ("ls", "cat", "cp", "tar", "find", "du"),
-    "Use": ("read", "serve", "mount", "unmount", "completion", "help"),
-}
-"""What people want, and the verbs for it in the order in which they are listed."""
-VERBS = tuple(sorted(verb for verbs in GROUPS.values() for verb in verbs))
-"""Each verb is the command of its name in the module ``vhdx.cli.cmd_VERB``, imported when it is used."""
 
 
 class Verbs(click.Group):

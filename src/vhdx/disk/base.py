@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar, cast
+
+from vhdx.typed import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, Literal, TypeAlias, TypeVar
 
     import typing_extensions
     from numpy.typing import NDArray
@@ -15,10 +17,10 @@ if TYPE_CHECKING:
 
     Buffer: TypeAlias = typing_extensions.Buffer | NDArray[Any]
     """What holds bytes. Arrays of numpy are buffers by their types only from Python 3.12 on."""
+    Method = TypeVar("Method", bound=Callable[..., Any])
     Contexts = Mapping[str, Callable[[Extent], int]]
 
-Format = Literal["raw", "vhdx", "vhd"]
-Method = TypeVar("Method", bound="Callable[..., Any]")
+Format: TypeAlias = "Literal['raw', 'vhdx', 'vhd']"
 
 
 class VirtualDisk(Protocol):

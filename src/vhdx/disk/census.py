@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 from vhdx.disk.chain import VhdxDisk
 from vhdx.extents import merged
 from vhdx.image.census import Census
 from vhdx.tally import Stretch
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

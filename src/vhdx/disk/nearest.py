@@ -5,10 +5,9 @@ Only the image itself is written to, so that what its parents say stays as it wa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vhdx.errors import CorruptImageError
 from vhdx.image.read import ASK_BELOW
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -7,7 +7,6 @@ import io
 import os
 import stat
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.parents import closing_parents, open_chain, salvaged_chain
@@ -23,9 +22,11 @@ from vhdx.rules import IDENTIFIER_SIGNATURE, VHD_FOOTER_NONE
 from vhdx.storage.base import read_copy
 from vhdx.storage.file import open_for_reading, open_for_writing
 from vhdx.storage.stream import SeekableFile, StreamStorage, is_export, is_url
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Literal, TypeAlias
 
     from vhdx.disk.base import Format as Format  # noqa: PLC0414  also for those who name formats
     from vhdx.disk.opened import Disk
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 Openable: TypeAlias = str | os.PathLike[str] | SeekableFile
 """What can be opened: a path, a URL, a file object."""
-Mode = Literal["r", "r+"]
+Mode: TypeAlias = "Literal['r', 'r+']"
 SUFFIXES: dict[str, Format] = {
     ".vhdx": "vhdx",
     ".avhdx": "vhdx",

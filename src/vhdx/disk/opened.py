@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal, Protocol, overload
 
 from vhdx.closing import ClosedAtEnd
-from vhdx.disk.stream import DiskStream
+from vhdx.typed import TYPE_CHECKING, Protocol, overload
 
 if TYPE_CHECKING:
     import io
     import os
     from collections.abc import Iterator
+    from typing import Any, Literal
     from uuid import UUID
 
     from vhdx.disk.base import Buffer, Contexts, Format
+    from vhdx.disk.stream import DiskStream
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.extents import Doubt, Extent
     from vhdx.partitions.table import Partition, PartitionTable
@@ -172,6 +173,8 @@ class Disk(ClosedAtEnd, ABC):
 
     def stream(self) -> DiskStream:
         """The disk as a file object with a cursor of its own."""
+        from vhdx.disk.stream import DiskStream  # noqa: PLC0415  most uses of a disk need no cursor
+
         return DiskStream(self)
 
     # What it is made of --------------------------------------------------------------------------

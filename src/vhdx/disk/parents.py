@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
 
 from vhdx import rules
 from vhdx.disk.places import Places
@@ -13,6 +12,7 @@ from vhdx.image import image, metadata
 from vhdx.rules import Finding, Place
 from vhdx.storage.file import FileStorage
 from vhdx.text import command, quoted
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

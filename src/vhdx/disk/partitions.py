@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vhdx.partitions.read import read_table
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.disk.base import VirtualDisk

@@ -7,19 +7,16 @@ directory are looked at, wherever links lead.
 from __future__ import annotations
 
 import os
-import re
 import stat
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
-from unicodedata import normalize
 
 from vhdx.errors import VhdxError
 from vhdx.storage.file import open_for_reading
-from vhdx.storage.windows_paths import plain as plain_path
-from vhdx.storage.windows_paths import refuse_as_named
 from vhdx.text import brief, quoted
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeAlias
 
     from vhdx.storage.base import ReadableStorage
 
@@ -105,6 +102,8 @@ class Places:
         parts = [part for part in value.replace("\\", "/").split("/") if part not in ("", ".")]
         try:
             if _ON_WINDOWS:
+                from vhdx.storage.windows_paths import refuse_as_named  # noqa: PLC0415  only there
+
                 refuse_as_named(parts)
         except ValueError as error:
             self.refused[value] = str(error)
@@ -185,12 +184,10 @@ def _is_part(path: str, directory: str) -> bool:
         return False
 
 
-_DRIVE = re.compile(r"[A-Za-z]:")
-
-
 def _is_relative(value: str) -> bool:
     """Whether a path begins neither at a root nor at a drive, on any host."""
-    return not value.startswith(("/", "\\")) and not _DRIVE.match(value)
+    has_drive = value[1:2] == ":" and value[0].isascii() and value[0].isalpha()
+    return not value.startswith(("/", "\\")) and not has_drive
 
 
 def same_names(directory: str, parts: list[str], within: str | None = None) -> Iterator[str]:
@@ -232,6 +229,8 @@ def _same_name(directory: str, name: str, within: str | None) -> list[str]:
 
 def _folded(name: str) -> str:
     """What names that are the same but for case and Unicode form have in common."""
+    from unicodedata import normalize  # noqa: PLC0415  only who looks for parents has names to fold
+
     return normalize("NFC", normalize("NFC", name).casefold())
 
 
@@ -245,6 +244,8 @@ def _host_paths(value: str) -> Iterator[str]:
     """What an absolute path of a Windows host may be here: itself, or where WSL mounts its drive."""
     plain = value.removeprefix("\\\\?\\")
     if os.name == "nt":
+        from vhdx.storage.windows_paths import plain as plain_path  # noqa: PLC0415  only there
+
         yield plain_path(value)
     elif len(plain) > 2 and plain[1] == ":" and plain[0].isascii() and plain[0].isalpha():
         parts = [part for part in plain[2:].replace("\\", "/").split("/") if part]

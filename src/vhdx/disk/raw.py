@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import os
-from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
 from vhdx.disk.opened import Disk
@@ -13,6 +12,7 @@ from vhdx.disk.unreadable import told_of_disk
 from vhdx.errors import ImageFailedError
 from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
 from vhdx.storage.base import UNREADABLE_DATA, fill_zeros
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

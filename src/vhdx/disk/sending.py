@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.raw import RawDisk
 from vhdx.disk.vhd import VhdDisk
 from vhdx.extents import ExtentKind, merged
 from vhdx.storage.file import FileStorage
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.disk.opened import Disk

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import io
-from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of
 from vhdx.reentry import Entrance, one_entrance
 from vhdx.storage.cursor import Cursor
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.disk.base import Buffer, VirtualDisk

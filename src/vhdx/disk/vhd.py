@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import os
 from itertools import accumulate
-from typing import TYPE_CHECKING, NoReturn
-from urllib.parse import unquote
 
 from vhdx.disk.base import bytes_of, check_range, keywords_only
 from vhdx.disk.layers import resolved, stored_ranges
@@ -27,9 +25,11 @@ from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
 from vhdx.storage.base import fill_zeros
 from vhdx.text import command
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import NoReturn
     from uuid import UUID
 
     from vhdx.disk.base import Buffer, Contexts, Format
@@ -343,6 +343,8 @@ def _without_scheme(name: str) -> str:
     """The path of a file URL; any other name as it is."""
     if not name.startswith(_FILE_URL):
         return name
+    from urllib.parse import unquote  # noqa: PLC0415  only who looks for parents needs it
+
     return "/" + unquote(name.removeprefix(_FILE_URL).partition("/")[2])
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx.disk.partitions import partition_table
 from vhdx.disk.volume_map import VolumeMap
 from vhdx.filesystems.detect import detect
 from vhdx.partitions.mbr import EXTENDED_TYPES
 from vhdx.partitions.read import read_table
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

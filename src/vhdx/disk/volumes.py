@@ -5,14 +5,13 @@ Nothing is called free before everything of the disk was looked at.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
-
 from vhdx.disk.volume_map import VolumeMap
 from vhdx.disk.volume_places import WHOLE_DISK, Place, places_of, reason_within
 from vhdx.errors import UnsupportedImageError
 from vhdx.filesystems.base import Examined, FileSystem, NotFreeError
 from vhdx.filesystems.detect import detect, examine_found, hibernated
 from vhdx.text import brief
+from vhdx.typed import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

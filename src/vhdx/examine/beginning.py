@@ -6,8 +6,6 @@ tells its session, metadata and BAT are searched for. What is still sound is use
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx import rules
 from vhdx.build.structures import CREATOR
 from vhdx.errors import CorruptImageError
@@ -17,6 +15,7 @@ from vhdx.format.header import HEADER_OFFSETS, NO_LOG
 from vhdx.image import headers, regions, replayed
 from vhdx.rules import CollectingReport
 from vhdx.storage.overlay import SECTOR_SIZE, Overlay
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,14 +6,11 @@ does not keep the others from being looked at; what cannot be looked at is named
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx import rules
 from vhdx.errors import CorruptImageError
-from vhdx.examine.beginning import laid_over
 from vhdx.examine.corrections import header_corrections, metadata_corrections, region_table_corrections
 from vhdx.examine.log import check_log, logged_runs
-from vhdx.examine.lost_items import LOST, restored_items
+from vhdx.examine.table import TableFound, is_faultless
 from vhdx.examine.unreadable import report_unreadable
 from vhdx.format import guids, header
 from vhdx.image import headers, image, metadata, regions, replayed
@@ -22,12 +19,12 @@ from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.rules import CollectingReport, Finding, Place, Severity
 from vhdx.storage.skipping import SkippingStorage
 from vhdx.storage.zeros import UNIT, stored_nonzero_runs
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vhdx.examine.corrections import Correction
-    from vhdx.examine.space import TableFound
     from vhdx.format.header import Header
     from vhdx.geometry import Geometry
     from vhdx.image.metadata import Metadata
@@ -106,7 +103,8 @@ def examine(
 
     ``progress`` is called with the bytes of the table that were looked at, and their number.
     ``known`` is what somebody knows of a disk whose metadata are lost: the table is looked at with that.
-    ``seen`` keeps what space that nobody claims holds: what it has is not read again.
+    ``seen`` keeps what space that nobody claims holds: what it has is not read again; with it the table that
+    was found tells who claims what.
     """
     report = CollectingReport()
     host = SkippingStorage(file)
@@ -204,7 +202,7 @@ def _examine_contents(examined: Examined, table: Regions, unreadable: Unreadable
     if place is None:
         return examined._replace(unchecked=("metadata", "BAT", "space"))
     found = metadata.load(storage, place, report)
-    if LOST & report.counts.keys():
+    if rules.LOST_METADATA & report.counts.keys():
         found = _found_anew(storage, table, asked.known) or found
     _report(metadata_corrections(storage, place), report)
     if found.metadata is not None and found.metadata.locator is not None:
@@ -218,6 +216,9 @@ def _examine_contents(examined: Examined, table: Regions, unreadable: Unreadable
 
 def _found_anew(storage: ReadableStorage, table: Regions, known: KnownDisk) -> metadata.Found | None:
     """What lost metadata said, if that can be told without doubt; the report has what is lost."""
+    from vhdx.examine.beginning import laid_over  # noqa: PLC0415  sound images need not wait for it
+    from vhdx.examine.lost_items import restored_items  # noqa: PLC0415
+
     place = table.metadata
     try:
         patches = restored_items(storage, place, table.by_guid.get(guids.BAT_REGION), known).patches
@@ -230,10 +231,14 @@ def _found_anew(storage: ReadableStorage, table: Regions, known: KnownDisk) -> m
 def _examine_table(
     examined: Examined, table: Regions, geometry: Geometry, unreadable: Unreadable, asked: _Asked
 ) -> TableFound:
+    storage, report = examined.storage, examined.report
+    keeps_length = examined.metadata is not None and examined.metadata.disk_type == "fixed"
+    is_small = asked.seen is None and examined.sequence is None
+    if is_small and is_faultless(storage, table, geometry, keeps_length=keeps_length):
+        return TableFound(None, (), 0, 0)
     # numpy is slow to import: what comes before needs none, and says what is wrong all the same.
     from vhdx.examine.space import check_table  # noqa: PLC0415
 
-    storage, report = examined.storage, examined.report
     logged = logged_runs(storage, examined.header, examined.sequence)
     return check_table(
         storage,
@@ -242,7 +247,7 @@ def _examine_table(
         report,
         logged=logged,
         known_end=None if examined.sequence is None else known_end(examined.sequence),
-        keeps_length=examined.metadata is not None and examined.metadata.disk_type == "fixed",
+        keeps_length=keeps_length,
         knows_all=not _HIDING & report.counts.keys(),
         unreadable=unreadable,
         progress=asked.progress,

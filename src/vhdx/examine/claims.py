@@ -8,18 +8,17 @@ no state to be read: where the bits of a child are must not be taken for free.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import numpy as np
 
 from vhdx import rules
 from vhdx.examine.entries import are_present
 from vhdx.examine.mibs import MibSet
-from vhdx.format.bat import STATE_MASK
 from vhdx.format.header import FILE_OFFSET_LIMIT
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE
+from vhdx.image.state_masks import are_in
 from vhdx.image.states import MAY_OWN_SPACE, PRESENT
 from vhdx.rules import Finding
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -32,9 +31,7 @@ if TYPE_CHECKING:
     from vhdx.geometry import Geometry
     from vhdx.image.regions import Regions
 
-_FULL, _PARTIAL = PRESENT
-_STATE, _PLACE_SHIFT = np.uint64(STATE_MASK), np.uint64(20)
-_OWNING = np.array([state.value for state in MAY_OWN_SPACE], dtype=np.uint64)
+_PLACE_SHIFT = np.uint64(20)
 
 
 class Claims(NamedTuple):
@@ -145,8 +142,7 @@ class ClaimCheck:
         """Which blocks of a window have contents."""
         if window.is_full:
             return np.arange(len(window.blocks))
-        states = window.blocks & _STATE
-        return np.flatnonzero((states == _FULL) | (states == _PARTIAL))
+        return np.flatnonzero(are_in(window.blocks, PRESENT))
 
     def _latest(self, needed: int) -> int:
         """The last MiB at which something may begin of which ``needed`` bytes must be in the file."""
@@ -261,14 +257,14 @@ class ClaimCheck:
 
 
 def _places(entries: Entries) -> Numbers:
-    return (entries >> _PLACE_SHIFT).astype(np.int64)
+    return (entries >> _PLACE_SHIFT).view(np.int64)  # 44 bits are left: both types say the same
 
 
 def _kept(window: Window) -> NDArray[np.bool_]:
     """Which blocks without contents name a place all the same."""
     if window.is_full:
         return np.zeros(0, dtype=bool)
-    return np.asarray(np.isin(window.blocks & _STATE, _OWNING) & (window.blocks >> _PLACE_SHIFT != 0))
+    return np.asarray(are_in(window.blocks, MAY_OWN_SPACE) & (window.blocks >> _PLACE_SHIFT != 0))
 
 
 def _split(claims: Claims, latest: int) -> tuple[Claims, Claims]:

@@ -5,8 +5,6 @@ For judgements only: blocks without an entry, and whatever the file does not hav
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx.filesystems.anchors import anchors
 from vhdx.filesystems.detect import detect
 from vhdx.format.bat import file_offset_of
@@ -15,6 +13,7 @@ from vhdx.image.pages import Pages
 from vhdx.image.states import is_present
 from vhdx.partitions.mbr import EXTENDED_TYPES
 from vhdx.partitions.read import read_table
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import errno
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vhdx.image.unowned import unclaimed_runs
 from vhdx.progress import to_nobody
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import MIB
 
 if TYPE_CHECKING:

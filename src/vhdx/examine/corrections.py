@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx import rules
 from vhdx.format import checksum, guids, header, metadata, region
 from vhdx.image import regions
 from vhdx.rules import Finding, Place
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from vhdx import rules
 from vhdx.examine.findings import Group
 from vhdx.extents import BlockState
 from vhdx.format.bat import FILE_OFFSET_MASK, RESERVED_MASK, STATE_MASK
+from vhdx.image.state_masks import are_in
 from vhdx.image.states import PRESENT, TAKEN_FOR_PRESENT, invalidity, is_invalid
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _STATE, _RESERVED, _PLACE = np.uint64(STATE_MASK), np.uint64(RESERVED_MASK), np.uint64(FILE_OFFSET_MASK)
 _PARTIAL = BlockState.PARTIALLY_PRESENT.value
-NAMELESS = np.array([BlockState.NOT_PRESENT.value, BlockState.ZERO.value], dtype=np.uint64)
+NAMELESS = (BlockState.NOT_PRESENT, BlockState.ZERO)
 """States whose entries name no place; UNDEFINED and UNMAPPED may keep one."""
 
 
@@ -52,8 +52,7 @@ def check_behind(slots: Slots, reporter: FindingReporter) -> None:
 
 def needless_places(entries: Entries) -> NDArray[np.bool_]:
     """Which entries of payload blocks name a place although their state has none."""
-    states = entries & _STATE
-    needless: NDArray[np.bool_] = (entries & _PLACE != 0) & np.isin(states, NAMELESS)
+    needless: NDArray[np.bool_] = are_in(entries, NAMELESS) & (entries & _PLACE != 0)
     return needless
 
 
@@ -64,7 +63,7 @@ def say_nothing(entries: Entries) -> NDArray[np.bool_]:
     """
     states = entries & _STATE
     odd = needless_places(entries) | (entries & _RESERVED != 0) | (states == BlockState.RESERVED_4.value)
-    nothing: NDArray[np.bool_] = (entries == 0) | (odd & ~np.isin(states, PRESENT))
+    nothing: NDArray[np.bool_] = (entries == 0) | (odd & ~are_in(entries, PRESENT))
     return nothing
 
 
@@ -123,7 +122,7 @@ def _check_bitmaps(window: Window, geometry: Geometry, reporter: FindingReporter
 
 def are_present(bitmaps: Entries) -> NDArray[np.bool_]:
     """Which sector bitmaps are read as present."""
-    present: NDArray[np.bool_] = np.isin(bitmaps & _STATE, PRESENT)
+    present: NDArray[np.bool_] = are_in(bitmaps, PRESENT)
     return present
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vhdx import rules
 from vhdx.format import log
 from vhdx.format.log import LOG_ALIGNMENT
@@ -12,6 +10,7 @@ from vhdx.journal.ring import Ring
 from vhdx.journal.scan import valid_entries
 from vhdx.rules import Finding, Place
 from vhdx.storage.runs import Runs
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import MIB
 
 if TYPE_CHECKING:

@@ -8,87 +8,39 @@ has no entry that its partition table or a file system always has.
 from __future__ import annotations
 
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from vhdx.examine.absence import absence
 from vhdx.examine.contents import Contents
 from vhdx.examine.copies import MOST_COPIES, find_copies
-from vhdx.examine.entries import needless_places, say_nothing
+from vhdx.examine.entries import say_nothing
 from vhdx.examine.slots import Slots
-from vhdx.extents import BlockState, Doubt
+from vhdx.extents import Doubt
 from vhdx.filesystems.detect import detect
-from vhdx.format.bat import ENTRY_SIZE, FILE_OFFSET_MASK, STATE_MASK
 from vhdx.image.bat import WINDOW
 from vhdx.image.claims import claims_by_mib
+from vhdx.image.state_masks import are_in
 from vhdx.image.states import MAY_OWN_SPACE
 from vhdx.image.unowned import Look, find_unowned, unclaimed_runs
 from vhdx.journal.replay import known_end
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from numpy.typing import NDArray
-
+    from vhdx.examine.absence import Absence
     from vhdx.examine.contents import Volume
     from vhdx.geometry import Geometry
     from vhdx.image.image import Image
     from vhdx.image.unowned import Unowned
     from vhdx.storage.base import ReadableStorage
 
-_SECTOR_SLOTS = 512 // ENTRY_SIZE
-_PLACE = np.uint64(FILE_OFFSET_MASK)
 _MANY_PLACES = 8
 _FEW_PLACES = 2
 _MBR_SIGNATURE = b"\x55\xaa"
 _GPT_SIGNATURE = b"EFI PART"
-
-
-class Absence(NamedTuple):
-    """What is empty in a table: how many blocks have no entry, whether a whole sector of it is empty."""
-
-    blocks: int
-    has_empty_sector: bool
-    lacks_first: bool
-    """Whether the first block is one of them."""
-    named: tuple[int, ...] = ()
-    """File offsets of places that are named by entries of state NOT_PRESENT, the first ones."""
-
-
-def absence(slots: Slots, geometry: Geometry) -> Absence:
-    """Look for entries that are zeros, or as good as zeros."""
-    filled = 0
-    lacks_first = True
-    named: list[int] = []
-    in_sector = np.zeros(-(-slots.count // _SECTOR_SLOTS), dtype=np.int64)
-    for window in slots.windows():
-        if len(named) < _MANY_PLACES:
-            absent = window.blocks & np.uint64(STATE_MASK) == BlockState.NOT_PRESENT.value
-            named += (window.blocks[absent & needless_places(window.blocks)] & _PLACE).tolist()
-        blocks = np.flatnonzero(~say_nothing(window.blocks)) + window.first_block
-        filled += len(blocks)
-        lacks_first &= not (len(blocks) and blocks[0] == 0)
-        sectors, counts = np.unique(
-            (blocks + blocks // geometry.chunk_ratio) // _SECTOR_SLOTS, return_counts=True
-        )
-        in_sector[sectors] += counts
-    has_empty_sector = _has_empty_sector(in_sector)
-    return Absence(geometry.block_count - filled, has_empty_sector, lacks_first, tuple(named[:_MANY_PLACES]))
-
-
-def _has_empty_sector(in_sector: NDArray[np.int64]) -> bool:
-    """Whether a table is empty, or some sectors of it are in front of and behind ones half full at least.
-
-    In front of the first sector is none.
-    """
-    filled = np.flatnonzero(in_sector)
-    if not len(filled):
-        return True
-    is_dense = in_sector[filled] * 2 >= _SECTOR_SLOTS
-    before = np.concatenate(([-1], filled[:-1]))
-    dense_before = np.concatenate(([True], is_dense[:-1]))
-    return bool(((filled - before > 1) & is_dense & dense_before).any())
 
 
 def is_strong(
@@ -230,7 +182,7 @@ def used_map(image: Image) -> bytearray:
     for block in range(0, image.geometry.block_count, WINDOW):
         count = min(WINDOW, image.geometry.block_count - block)
         entries = np.frombuffer(image.bat.payloads(block, count), dtype=np.uint64)
-        owners = np.isin(entries & np.uint64(STATE_MASK), [state.value for state in MAY_OWN_SPACE])
+        owners = are_in(entries, MAY_OWN_SPACE)
         firsts = (entries[owners] >> np.uint64(MIB.bit_length() - 1)).astype(np.int64)
         for offset in range(image.geometry.block_size // MIB):
             inside = (firsts > 0) & (firsts + offset < len(used))

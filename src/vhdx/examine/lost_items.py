@@ -8,7 +8,6 @@ the rest of the image suggests is proposed, with the reason, and never used unas
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
 from vhdx.errors import CorruptImageError
@@ -21,6 +20,7 @@ from vhdx.image import metadata as items
 from vhdx.rules import CollectingReport
 from vhdx.storage.overlay import SECTOR_SIZE
 from vhdx.text import command
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,20 +42,6 @@ _ORDERS = (
 _ITEMS = _ORDERS[0]
 _TOLD, _UNKNOWN = "as told", "nothing suggests it"
 _FLAGS = {"dynamic": 0, "fixed": LEAVE_BLOCK_ALLOCATED, "differencing": HAS_PARENT}
-LOST = frozenset(
-    {
-        rules.METADATA_TABLE,
-        rules.METADATA_COUNT,
-        rules.METADATA_MISSING,
-        rules.METADATA_LENGTH,
-        rules.METADATA_PLACE,
-        rules.BLOCK_SIZE,
-        rules.DISK_SIZE,
-        rules.LOGICAL_SECTOR_SIZE,
-        rules.PHYSICAL_SECTOR_SIZE,
-    }
-)
-"""What is wrong with metadata of which a piece is lost."""
 
 
 class LostItems(NamedTuple):
@@ -103,7 +89,7 @@ def restored_items(
     """
     report = CollectingReport()
     items.load(storage, region, report)
-    if not LOST & report.counts.keys() or region.file_offset + region.length > storage.size():
+    if not rules.LOST_METADATA & report.counts.keys() or region.file_offset + region.length > storage.size():
         return NOTHING_LOST
     found = _found_in(storage, region)
     lost = _lost_values(storage, bat, found.values, known)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import uuid
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.format import guids, log
 from vhdx.format.header import HEADER_SECTION_SIZE, LOG_VERSION, VERSION, Header
@@ -18,6 +17,7 @@ from vhdx.format.log import SECTOR_SIZE
 from vhdx.journal.replay import Change, changes
 from vhdx.journal.ring import Ring
 from vhdx.journal.scan import ActiveSequence, active_sequence, entry_fault
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import GIB, MIB
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ Members are numbers of MiB in arrays of any integer type; a run is ``length`` Mi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import numpy as np
+
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,12 +89,12 @@ class MibSet:
         """What of the first ``end`` MiB is not in the set."""
         missing, runs, first, tail_start, before = 0, 0, end, 0, 1
         for at, bits in self._pieces(end):
-            held = np.flatnonzero(bits)
-            if len(held) < len(bits):
-                missing += len(bits) - len(held)
+            held = int(np.count_nonzero(bits))
+            if held < len(bits):
+                missing += len(bits) - held
                 runs += int((np.diff(bits, prepend=np.uint8(before)) == _FALLING).sum())
                 first = min(first, at + int(bits.argmin()))
-            tail_start = at + int(held[-1]) + 1 if held.size else tail_start
+            tail_start = at + len(bits) - int(bits[::-1].argmax()) if held else tail_start
             before = int(bits[-1])
         return Gaps(missing, runs, first, tail_start)
 

@@ -6,8 +6,6 @@ far the table goes. None of it is certain.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx.extents import BlockState
 from vhdx.filesystems import sectors
 from vhdx.filesystems.detect import Foreign, detect
@@ -15,6 +13,7 @@ from vhdx.format.bat import FILE_OFFSET_MASK, STATE_MASK
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE, MAXIMUM_DISK_SIZE, MINIMUM_BLOCK_SIZE, SECTOR_SIZES
 from vhdx.geometry import Geometry
 from vhdx.image.pages import PAGE_SIZE
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import MIB
 
 if TYPE_CHECKING:

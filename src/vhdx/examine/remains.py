@@ -7,7 +7,6 @@ Values are bounded, but nobody should trust them: `image.load` is for that.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from vhdx.format import guids, metadata, region
 from vhdx.format.bat import ENTRY_SIZE
@@ -20,6 +19,7 @@ from vhdx.image.pages import PAGE_SIZE, Pages
 from vhdx.journal.ring import Ring
 from vhdx.storage.base import HostReadError
 from vhdx.storage.overlay import Overlay
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from uuid import UUID

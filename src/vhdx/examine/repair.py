@@ -35,6 +35,7 @@ from vhdx.image import headers, image
 from vhdx.image.headers import HeaderPair
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.states import TAKEN_FOR_PRESENT
+from vhdx.image.unowned import Seen
 from vhdx.storage.base import ZEROS
 from vhdx.units import MIB
 from vhdx.write.items import renamed, without_item
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from vhdx.examine.claims import Claims
     from vhdx.examine.doubts import Doubt
     from vhdx.examine.slots import Entries, Window
-    from vhdx.image.unowned import Seen
     from vhdx.rules import Finding
     from vhdx.storage.base import ReadableStorage, Storage
 
@@ -196,8 +196,9 @@ class _Repair:
 
     def _claimed_space(self) -> Space:
         """The space that anything claims, rightly or not."""
-        table = examine(self._file, seen=self._seen).table
+        table = examine(self._file, seen=self._seen or Seen()).table
         assert table is not None  # the image was loaded
+        assert table.claimed is not None  # it was asked for
         return Space.of(table.claimed.as_bytes(-(-self._image.storage.size() // MIB)))
 
     def _correct_fields(self) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import numpy as np
 
 from vhdx.extents import BlockState
 from vhdx.format.bat import ENTRY_SIZE, RESERVED_MASK, STATE_MASK
 from vhdx.image.bat import WINDOW
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

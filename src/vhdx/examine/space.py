@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from vhdx import rules
+from vhdx.examine.absence import AbsenceCount
 from vhdx.examine.claims import ClaimCheck
 from vhdx.examine.entries import check_behind, check_entries
 from vhdx.examine.findings import FindingReporter
-from vhdx.examine.lost import absence, is_strong
+from vhdx.examine.lost import is_strong
 from vhdx.examine.mibs import MibSet
 from vhdx.examine.slots import Slots
-from vhdx.format.bat import STATE_MASK
+from vhdx.examine.table import TableFound
+from vhdx.image.state_masks import are_in
 from vhdx.image.states import PRESENT
 from vhdx.image.unowned import NOTHING, Look, find_unowned
 from vhdx.progress import Meter
 from vhdx.rules import Finding, Place
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import MIB, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vhdx.examine.claims import Late
-    from vhdx.examine.lost import Absence
+    from vhdx.examine.absence import Absence
     from vhdx.examine.slots import Entries
     from vhdx.geometry import Geometry
     from vhdx.image.regions import Regions
@@ -36,20 +37,6 @@ if TYPE_CHECKING:
 
 _QEMU_GAP = 4
 """MiB that QEMU leaves unused between the structures and the first block."""
-
-
-class TableFound(NamedTuple):
-    """What the check of a table found: who claims which MiB of the file, and how much nobody claims.
-
-    What nobody claims is leaked where it is not zeros, else free.
-    """
-
-    claimed: MibSet
-    late: tuple[Late, ...]
-    leaked_size: int
-    free_size: int
-    used_end: int
-    """The file offset behind the last MiB that is claimed."""
 
 
 def check_table(
@@ -78,6 +65,7 @@ def check_table(
     slots = Slots(storage, regions.bat, geometry)
     reporter = FindingReporter(slots, geometry, report)
     claims = ClaimCheck(slots, geometry, regions, size, reporter)
+    absences = AbsenceCount(slots.count, geometry)
     targets = _set_of(logged, size)
     beyond = np.zeros(0, dtype=np.uint64)
     meter = Meter(progress)
@@ -86,11 +74,12 @@ def check_table(
     for window in slots.windows():
         check_entries(window, geometry, reporter)
         claims.add(window, targets)
+        absences.add(window)
         meter.advance(slots.bytes_before(window) - done, 0)
         done = slots.bytes_before(window)
         beyond = window.beyond
     check_behind(slots, reporter)
-    absent = absence(slots, geometry)
+    absent = absences.found()
     if keeps_length and absent.blocks:
         detail = f"{absent.blocks} blocks of a fixed disk have no entry: the table may have lost entries"
         report(Finding(rules.BAT_FIXED_ABSENT, Place("BAT", slots.offset(0)), detail))
@@ -103,22 +92,19 @@ def check_table(
         place = Place("BAT", slots.offset(geometry.payload_index(geometry.block_count - 1) + 1))
         report(Finding(rules.BAT_LEFTOVER_SPACE, place, f"{where}: {why}"))
     if not knows_all:
-        return TableFound(claims.claimed, tuple(claims.late), 0, 0, size)
+        return TableFound(claims.claimed, tuple(claims.late), 0, 0)
     if known_end is not None:
         size = _without_newest(claims.claimed, known_end, size, report)
     look = Look(storage, size, unreadable=unreadable, advance=meter.advance, seen=seen)
     gap = _report_gap(look, claims.claimed, regions, report)
-    used_end = claims.claimed.gaps(-(-size // MIB)).tail_start * MIB
     space = _Space(look, claims.claimed, geometry, regions.bat.file_offset, absent)
     leaked, free = _report_free(space, report, keeps_length=keeps_length)
-    return TableFound(
-        claims.claimed, tuple(claims.late), leaked, free + (0 if keeps_length else gap), used_end
-    )
+    return TableFound(claims.claimed, tuple(claims.late), leaked, free + (0 if keeps_length else gap))
 
 
 def _keep_leftovers(entries: Entries, claimed: MibSet, geometry: Geometry, size: int) -> int:
     """Claim the space that entries behind the last block name, and nobody else; how many MiB that is."""
-    present = np.isin(entries & np.uint64(STATE_MASK), PRESENT)
+    present = are_in(entries, PRESENT)
     length = geometry.block_size // MIB
     firsts = np.unique((entries[present] >> np.uint64(20)).astype(np.int64))
     firsts = firsts[(firsts > 0) & (firsts + length <= size // MIB)]

@@ -6,12 +6,13 @@ An adapter knows one library and nothing of paths, hosts or terminals; whoever u
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from vhdx.text import brief
+from vhdx.typed import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     Tell = Callable[[str], None]
 

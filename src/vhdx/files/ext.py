@@ -8,8 +8,6 @@ left out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vhdx.errors import FileSystemError
 from vhdx.files.acl import from_ext
 from vhdx.files.base import Entry, Kind, kind_of_mode
@@ -20,6 +18,7 @@ from vhdx.files.libyal import SPARSE, LibyalTree
 from vhdx.filesystems import ext
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.ext_superblock import Superblock, read_superblock, require_understood
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

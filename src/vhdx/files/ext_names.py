@@ -6,11 +6,11 @@ libfsext opens each entry for itself, which takes several times as long; it gets
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind
 from vhdx.filesystems.ext_groups import inode_table
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

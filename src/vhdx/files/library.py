@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import TYPE_CHECKING
 
 from vhdx.errors import FileSystemError, VhdxError
 from vhdx.filesystems.base import NotFreeError
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Generic
+from typing import Generic
 
 from vhdx.errors import FileSystemError
 from vhdx.files.handles import H, V
 from vhdx.files.library import LibraryTree, joined
 from vhdx.files.placed import PlacedContent
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import UnsupportedImageError
 from vhdx.files.source import VolumeSource
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from vhdx.files.base import Tell, Tree

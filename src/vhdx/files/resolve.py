@@ -8,9 +8,9 @@ from __future__ import annotations
 import errno
 import re
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.files.base import Entry, Kind
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
 
 from vhdx.errors import FileSystemError
 from vhdx.files.sending import PIECE
 from vhdx.storage.cursor import Cursor
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.files.base import Content

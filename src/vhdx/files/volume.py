@@ -6,7 +6,6 @@ import errno
 import io
 from collections import deque
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, overload
 
 from vhdx.disk import volumes as disk_volumes
 from vhdx.disk.sending import sent
@@ -16,9 +15,11 @@ from vhdx.files.open import ADAPTERS, open_tree
 from vhdx.files.resolve import Resolver
 from vhdx.files.stream import opened
 from vhdx.files.walk import until_damage, walk
+from vhdx.typed import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Literal
 
     from vhdx.disk.opened import Disk
     from vhdx.disk.volumes import FileSystemOn, Volume

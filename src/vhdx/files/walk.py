@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
-
 from vhdx.errors import FileSystemError
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeVar
 
     from vhdx.files.base import Entry, Tell, Tree
 
-_T = TypeVar("_T")
+    _T = TypeVar("_T")
 
 
 class Step(NamedTuple):

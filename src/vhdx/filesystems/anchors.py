@@ -6,13 +6,13 @@ Only what its making writes, and nothing ever takes away: zeros there say that a
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 from vhdx.filesystems import exfat_boot, ext_groups, ext_superblock, fat_boot, ntfs_boot, xfs
 from vhdx.filesystems.area import Area
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.detect import detect
 from vhdx.filesystems.reading import within
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

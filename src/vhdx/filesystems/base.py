@@ -9,10 +9,11 @@ only what is `Agreed` has them. Must not know partitions, images or files: bytes
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from vhdx.typed import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any, Literal, TypeAlias
 
     import numpy as np
     from numpy.typing import NDArray
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     Read = Callable[[int, int], bytes]
     Runs = NDArray[np.int64]
 
-State = Literal["clean", "replayed", "unclean", "unknown"]
+State: TypeAlias = "Literal['clean', 'replayed', 'unclean', 'unknown']"
 """``unclean``: not unmounted, damaged or contradictory. ``unknown``: recognised, but not understood."""
 
 

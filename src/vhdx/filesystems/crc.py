@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import zlib
-from typing import TYPE_CHECKING
 
 from vhdx.format.checksum import crc32c
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np

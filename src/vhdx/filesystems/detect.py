@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.filesystems.area import Area
 from vhdx.filesystems.base import Examined, Identity, NotFreeError, Trusted, examine
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
     from vhdx.filesystems.base import FileSystem, Read, Recognised, State
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+
+from vhdx.typed import NamedTuple
 
 BOOT_LENGTH = 512
 NAME = b"EXFAT   "

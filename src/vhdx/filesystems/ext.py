@@ -7,8 +7,6 @@ in use in the bitmaps; mounting only gives more back.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vhdx.filesystems import ext_bitmaps, jbd2
 from vhdx.filesystems.base import Identity, NotFreeError
 from vhdx.filesystems.crc import raw_crc32c
@@ -29,6 +27,7 @@ from vhdx.filesystems.ext_superblock import (
     shown_uuid,
 )
 from vhdx.filesystems.runs import joined_chunks
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.bits import clear_runs, set_bits
 from vhdx.filesystems.ext_groups import Groups, bitmap_checksum
 from vhdx.filesystems.runs import counts_between, spans
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

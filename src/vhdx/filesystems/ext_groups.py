@@ -6,8 +6,6 @@ says. Must not know what stands in a bitmap.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.crc import raw_crc16_rows, raw_crc32c, raw_crc32c_rows
 from vhdx.filesystems.ext_superblock import (
@@ -19,6 +17,7 @@ from vhdx.filesystems.ext_superblock import (
     Superblock,
 )
 from vhdx.filesystems.runs import joined, overlapping, spans
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np

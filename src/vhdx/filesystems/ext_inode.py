@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.crc import raw_crc32c
 from vhdx.filesystems.ext_groups import inode_table
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

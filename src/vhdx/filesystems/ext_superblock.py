@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import struct
 import uuid
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.crc import raw_crc32c
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from vhdx.filesystems.base import Read

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING
 
 from vhdx.filesystems.base import Identity, NotFreeError, State
 from vhdx.filesystems.fat_boot import BOOT_LENGTH, Boot, is_fat, parsed, width
 from vhdx.filesystems.reading import NotUnderstood, within
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.filesystems.base import Read, Recognised

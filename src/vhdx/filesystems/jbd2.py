@@ -6,8 +6,6 @@ journal itself. Must not know what stands in the blocks that are replayed, nor h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.crc import crc32_big_endian
 from vhdx.filesystems.jbd2_blocks import (
@@ -28,6 +26,7 @@ from vhdx.filesystems.jbd2_blocks import (
     tags_of,
 )
 from vhdx.filesystems.runs import spans
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,10 +6,10 @@ Must not know where the blocks stand, nor which of them count.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.crc import raw_crc32c
+from vhdx.typed import NamedTuple
 
 MAGIC = (0xC03B3998).to_bytes(4, "big")
 DESCRIPTOR, COMMIT, SUPERBLOCK_V1, SUPERBLOCK_V2, REVOKE = range(1, 6)

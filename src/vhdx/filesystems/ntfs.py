@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from vhdx.filesystems import ntfs_log
 from vhdx.filesystems.base import Identity, NotFreeError, State
@@ -13,6 +12,7 @@ from vhdx.filesystems.ntfs_index import is_hibernated
 from vhdx.filesystems.ntfs_record import ADVICE, DATA, VOLUME_INFORMATION, VOLUME_NAME, damaged
 from vhdx.filesystems.ntfs_volume import CLUSTER_BITMAP, LOG_FILE, VOLUME, Volume
 from vhdx.filesystems.reading import NotUnderstood, within
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.filesystems.base import Read, Recognised

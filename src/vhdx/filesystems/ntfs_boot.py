@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from vhdx.filesystems.reading import power_of_two
+from vhdx.typed import NamedTuple
 
 NAME = b"NTFS    "
 BOOT_LENGTH = 512

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.filesystems.ntfs_record import (
     BITMAP,
@@ -17,6 +16,7 @@ from vhdx.filesystems.ntfs_record import (
 )
 from vhdx.filesystems.ntfs_volume import ROOT
 from vhdx.filesystems.reading import power_of_two
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

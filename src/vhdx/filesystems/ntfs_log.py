@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.ntfs_record import damaged, fixed_up
 from vhdx.filesystems.reading import power_of_two
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from vhdx.filesystems.ntfs_volume import Stream

@@ -6,9 +6,9 @@ For the few records that are read one by one. `ntfs_claims` does the same for al
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.filesystems.base import NotFreeError
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

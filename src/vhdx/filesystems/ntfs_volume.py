@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_right
-from typing import TYPE_CHECKING
 
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.ntfs_record import (
@@ -17,6 +16,7 @@ from vhdx.filesystems.ntfs_record import (
     fixed_up,
     listed,
 )
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
-
 from vhdx.filesystems.area import Area
 from vhdx.filesystems.base import Identity, NotFreeError, State
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from vhdx.filesystems.base import Read
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from vhdx.filesystems.area import Area, text_at
@@ -14,6 +13,7 @@ from vhdx.filesystems.reading import power_of_two
 from vhdx.filesystems.xfs_groups import Group, Tree, records_of
 from vhdx.filesystems.xfs_log import SECTOR, Log, check_cycles, check_unmounted
 from vhdx.format.checksum import crc32c
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from vhdx.filesystems.area import big_number as big
 from vhdx.filesystems.base import NotFreeError
 from vhdx.format.checksum import crc32c
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Literal, TypeAlias
 
     from vhdx.filesystems.area import Area
     from vhdx.filesystems.base import Runs
 
-Order = Literal["place", "size"]
+Order: TypeAlias = "Literal['place', 'size']"
 _DEEPEST = 9
 _MAGICS = {
     ("place", True): b"AB3B",

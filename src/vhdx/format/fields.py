@@ -7,12 +7,12 @@ reserved, what a value means, and whether it is as it must be.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from vhdx.format import checksum as checksums
 from vhdx.format import guids
 from vhdx.text import quoted
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import format_size
 
 if TYPE_CHECKING:

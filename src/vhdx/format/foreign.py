@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from vhdx.typed import NamedTuple
 
 PREFIX_SIZE = 512
 """Bytes of a file that tell what it is."""

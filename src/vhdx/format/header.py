@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 from uuid import UUID
 
 from vhdx.format import checksum, fields, guids
+from vhdx.typed import NamedTuple
 
 SIGNATURE = b"head"
 HEADER_OFFSETS = (64 * 1024, 128 * 1024)

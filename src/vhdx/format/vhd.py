@@ -7,8 +7,9 @@ Microsoft, "Virtual Hard Disk Image Format Specification", October 2006. Big-end
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 from uuid import UUID
+
+from vhdx.typed import NamedTuple
 
 SECTOR_SIZE = 512
 FOOTER_SIZE = 512

@@ -8,11 +8,11 @@ from __future__ import annotations
 import sys
 from array import array
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.extents import BlockState
 from vhdx.format.bat import ENTRY_SIZE, STATE_MASK
 from vhdx.image.states import TAKEN_FOR_PRESENT
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

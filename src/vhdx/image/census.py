@@ -7,13 +7,14 @@ whose place is not sound, those that keep space without contents, parts of block
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from vhdx.extents import BlockState, Extent, ExtentKind, merged
 from vhdx.format.bat import FILE_OFFSET_MASK, STATE_MASK
 from vhdx.image.bat import WINDOW
+from vhdx.image.state_masks import are_in
 from vhdx.image.states import KEEPS_SPACE, READ_ANSWERS, Answer
 from vhdx.tally import Count, Stretch
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,7 +90,7 @@ class Census:
         entries = np.frombuffer(self._bat.payloads(block, count), dtype=np.uint64)
         states, places = _split(entries)
         ways = np.array(self._ways, dtype=np.uint8)[states]
-        keeping = np.isin(states, [state.value for state in KEEPS_SPACE]) & (places > 0)
+        keeping = are_in(entries, KEEPS_SPACE) & (places > 0)
         faulty = (states == _FULL) & self._reader.faulty_places(places)
         ways[keeping | faulty] = _ONE_BY_ONE
         size = self._geometry.block_size

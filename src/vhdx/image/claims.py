@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_MASK, STATE_MASK
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bat import WINDOW
+from vhdx.image.state_masks import are_in
 from vhdx.image.states import PRESENT
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def claims_by_mib(bat: Bat, geometry: Geometry, file_size: int) -> NDArray[np.ui
         entries = np.frombuffer(
             bat.payloads(block, min(WINDOW, geometry.block_count - block)), dtype=np.uint64
         )
-        present = np.isin(entries & np.uint64(STATE_MASK), PRESENT)
+        present = are_in(entries, PRESENT)
         _claim(claims, entries[present], geometry.block_size)
     if geometry.differencing:
         bitmaps = (bat.bitmap(chunk) for chunk in range(geometry.chunk_count))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
-
 from vhdx import rules
 from vhdx.format import guids, header, identifier, region
 from vhdx.format.header import Header
 from vhdx.format.log import LOG_ALIGNMENT
 from vhdx.rules import Finding, Place
 from vhdx.storage.base import UNREADABLE, read_copy
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import format_size
 
 if TYPE_CHECKING:
+    from typing import Any
     from uuid import UUID
 
     from vhdx.rules import Report

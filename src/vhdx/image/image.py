@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
-
 from vhdx import rules
 from vhdx.format import guids
 from vhdx.format.bat import ENTRY_SIZE
@@ -13,9 +11,11 @@ from vhdx.image.pages import Pages
 from vhdx.image.read import Reader
 from vhdx.rules import Finding, OpeningReport, Place
 from vhdx.storage.base import all_readable
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import TypeVar
 
     from vhdx.extents import Doubt
     from vhdx.format.header import Header
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from vhdx.rules import Report
     from vhdx.storage.base import ReadableStorage, Unreadable
 
-_T = TypeVar("_T")
+    _T = TypeVar("_T")
 
 
 class Image(NamedTuple):

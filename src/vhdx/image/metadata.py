@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from vhdx import rules
@@ -11,6 +10,7 @@ from vhdx.format import guids, locator, metadata
 from vhdx.geometry import Geometry
 from vhdx.rules import Finding, Place
 from vhdx.text import quoted
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

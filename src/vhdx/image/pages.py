@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

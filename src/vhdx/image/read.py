@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from functools import partial
-from typing import TYPE_CHECKING, Final, NoReturn
 
 from vhdx import rules
 from vhdx.extents import BlockState, Extent, ExtentKind
@@ -16,9 +15,11 @@ from vhdx.image.bitmap import bit_runs
 from vhdx.image.claims import doubly_claimed
 from vhdx.image.states import KEEPS_SPACE, READ_ANSWERS, Answer, invalidity
 from vhdx.rules import Finding, Place
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Final, NoReturn
 
     import numpy as np
     from numpy.typing import NDArray

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
 from vhdx.format import guids, region
 from vhdx.format.header import FILE_OFFSET_LIMIT, HEADER_SECTION_SIZE
 from vhdx.rules import Finding, Place
 from vhdx.storage.base import UNREADABLE, read_copy
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from vhdx.format.header import Header

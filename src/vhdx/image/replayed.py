@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vhdx import rules
 from vhdx.format import guids
 from vhdx.journal.replay import OVERLAY_LIMIT, GrowthError, replayed_overlay
@@ -11,6 +9,7 @@ from vhdx.journal.ring import Ring
 from vhdx.journal.scan import active_sequence
 from vhdx.rules import Finding, Place
 from vhdx.storage.overlay import OverlayFullError
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.format.header import Header

@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import re
 import sys
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.progress import to_nobody
 from vhdx.storage.base import all_readable
 from vhdx.storage.zeros import is_zero
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import MIB
 
 if TYPE_CHECKING:

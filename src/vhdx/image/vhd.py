@@ -10,7 +10,6 @@ import sys
 from array import array
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 from vhdx import rules
 from vhdx.errors import CorruptImageError
@@ -20,6 +19,7 @@ from vhdx.image.bitmap import bit_runs
 from vhdx.image.vhd_load import bitmap_length, block_count, load_footer, load_header, table_length
 from vhdx.rules import Finding, OpeningReport, Place
 from vhdx.text import command
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,13 +6,12 @@ error, whoever saves what can be saved does not.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vhdx import rules
 from vhdx.format import vhd
 from vhdx.format.foreign import foreign_to_images
 from vhdx.rules import Finding, Place
 from vhdx.storage.base import read_copy
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.format.vhd import DynamicHeader, Footer

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx.format import log
 from vhdx.format.header import FILE_OFFSET_LIMIT
 from vhdx.format.log import LOG_ALIGNMENT, SECTOR_SIZE
 from vhdx.journal.scan import descriptor_bytes
 from vhdx.storage.overlay import Overlay
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -88,10 +88,12 @@ class Serving:
         size = requests.frame_size
         if not inbox.wait_for_frame(size):
             return False
-        several = inbox.end - inbox.start > size
+        count = 0
         while inbox.end - inbox.start >= size:
-            if self._small():
+            if small := self._small():
+                count += small
                 continue
+            count += 1
             request = requests.parse(inbox.buffer, inbox.start)
             inbox.start += size
             if request.type == DISCONNECT:
@@ -106,20 +108,20 @@ class Serving:
             else:
                 self._other(request, requests.payload_length(request))
         self._send_waiting()
-        if several and not self._cold and self._watch.has_waited():
+        if count > 1 and not self._cold and self._watch.has_waited():
             self._cold = _COLD
         return True
 
-    def _small(self) -> bool:
-        """Carry out the small reads and writes that come next; whether there was one.
+    def _small(self) -> int:
+        """Carry out the small reads and writes that come next; how many.
 
         Whatever is anything but in order is left to the general way, whose answers are the same: one that
         fails is carried out again there.
         """
         inbox, prepared, answers = self._inbox, self._prepared, self._answers
         if self._cold or self._stopping:
-            return False
-        waiting, found = self._waiting, False
+            return 0
+        waiting, count = self._waiting, 0
         while inbox.end - inbox.start >= self._frame_size:
             first, cookie, offset, length = prepared.parse(inbox.buffer, inbox.start)
             if offset + length > prepared.size or not 0 < length <= READ_LIMIT:
@@ -132,7 +134,6 @@ class Serving:
                 waiting.append(data)
                 inbox.start += self._frame_size
                 self._waiting_bytes += length
-                found = True
             elif first == prepared.write:
                 if inbox.end - inbox.start < self._frame_size + length:  # sent apart: more may come with it
                     self._send_waiting()
@@ -143,13 +144,13 @@ class Serving:
                     break
                 waiting.append(prepared.done(cookie, offset))
                 inbox.start = begin + length
-                found = True
             else:
                 break
+            count += 1
             if self._waiting_bytes >= _TOGETHER or len(waiting) >= _BUFFERS_TOGETHER:
                 self._send_waiting()
                 waiting = self._waiting
-        return found
+        return count
 
     def _read(self, request: Request) -> None:
         if self._cold and self._handed_over(request, b""):

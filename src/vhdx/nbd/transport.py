@@ -21,13 +21,11 @@ if TYPE_CHECKING:
     Sendable = bytes | bytearray | memoryview
 
 _BUFFERS_AT_ONCE = 512  # half of what hosts take in one call
-_JOINED = 16 * 1024
-"""Bytes up to which it costs less to copy buffers into one than to send them as several."""
 _SEND_BUFFER = 1024 * 1024
 _SHORT_WAIT = 0.25
 """Seconds after which a wait looks whether it is over, where nobody would wake it."""
 _JOINED = 64 * 1024
-"""Bytes up to which buffers are copied together to be sent at once."""
+"""Bytes up to which it costs less to copy buffers into one than to send them as several."""
 
 
 class TooSlowError(Exception):

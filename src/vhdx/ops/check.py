@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
-
 from vhdx import rules
 from vhdx.disk.open import format_of_file, format_of_name, policy_of, storage_of
 from vhdx.disk.parents import open_parent
 from vhdx.errors import CorruptImageError, ParentMismatchError, ParentNotFoundError, UnsupportedImageError
 from vhdx.examine.check import examine
-from vhdx.examine.lost_items import LOST, lost_values
 from vhdx.format import guids
 from vhdx.format.foreign import PREFIX_SIZE, foreign_to_images
 from vhdx.format.vhd import FOOTER_SIZE
@@ -19,6 +16,7 @@ from vhdx.ops.info import refused_holes
 from vhdx.rules import Finding, Place, Severity
 from vhdx.storage.file import open_for_reading
 from vhdx.text import brief, command
+from vhdx.typed import TYPE_CHECKING, NamedTuple, Protocol
 
 ENDS_EARLY = frozenset(
     rule.code
@@ -180,9 +178,11 @@ def _report_holes(storage: ReadableStorage, report: Report) -> None:
 def _lost(examined: Examined, known: KnownDisk) -> tuple[LostValue, ...]:
     if examined.regions is None or guids.METADATA_REGION not in examined.regions.by_guid:
         return ()
-    if not LOST & examined.report.counts.keys():
+    if not rules.LOST_METADATA & examined.report.counts.keys():
         return ()
     bat = examined.regions.by_guid.get(guids.BAT_REGION)
+    from vhdx.examine.lost_items import lost_values  # noqa: PLC0415  sound images need not wait for it
+
     return lost_values(examined.storage, examined.regions.metadata, bat, known)
 
 

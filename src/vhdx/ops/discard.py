@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.free_space import FreeSpace, runs_of
 from vhdx.errors import UnsupportedImageError
 from vhdx.extents import ExtentKind
-from vhdx.format.bat import STATE_MASK
 from vhdx.image.bat import WINDOW
+from vhdx.image.state_masks import are_in
 from vhdx.image.states import PRESENT
 from vhdx.reshape.holes import punch_all
 from vhdx.text import brief
@@ -226,8 +226,7 @@ def _present(image: Image) -> Flags:
     flags = np.zeros(image.geometry.block_count, dtype=bool)
     for block in range(0, len(flags), WINDOW):
         entries = image.bat.payloads(block, min(WINDOW, len(flags) - block))
-        states = np.frombuffer(entries, dtype=np.uint64) & np.uint64(STATE_MASK)
-        flags[block : block + len(entries)] = np.isin(states, PRESENT)
+        flags[block : block + len(entries)] = are_in(np.frombuffer(entries, dtype=np.uint64), PRESENT)
     return flags
 
 

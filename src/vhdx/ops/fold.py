@@ -24,6 +24,7 @@ from vhdx.ops.resize import resize_storage
 from vhdx.pieces import pieces
 from vhdx.progress import Meter
 from vhdx.storage.sharing import FileRange, may_share
+from vhdx.storage.write_back import WriteBack
 from vhdx.units import MIB
 from vhdx.write.items import NewItem
 from vhdx.write.write import Writer
@@ -70,7 +71,7 @@ def fold(
         changed(max(leaf.size, size))
         with writable_disk(parent.lent(), parents, advance=meter.advance) as below:
             below.take_identity(identity)
-            sizes = _copy(leaf, below, meter, shared)
+            sizes = _copy(leaf, below, WriteBack.of(parent), meter, shared)
         changed(leaf.size)
         _replace_items(parent, items)
         _link(leaf, values, identity, identity)
@@ -97,7 +98,9 @@ def _link(leaf: VhdxDisk, values: dict[str, str], identity: UUID, future: UUID) 
     leaf.replace_locator({**values, **linkages})
 
 
-def _copy(leaf: VhdxDisk, below: VhdxDisk, meter: Meter, shared: FileStorage | None) -> tuple[int, int]:
+def _copy(
+    leaf: VhdxDisk, below: VhdxDisk, write_back: WriteBack, meter: Meter, shared: FileStorage | None
+) -> tuple[int, int]:
     """Bring what the child says into the parent: data as data, zeros of any kind as exact zeros.
 
     With the child's file the parent shares its space, as far as it can.
@@ -115,6 +118,7 @@ def _copy(leaf: VhdxDisk, below: VhdxDisk, meter: Meter, shared: FileStorage | N
             for start, count in pieces(offset, length, MIB):
                 if shared is None:
                     below.pwrite(leaf.pread(count, start), start)
+                    write_back.wrote(count)
                 else:
                     below.share(FileRange(shared, _place_of(extent, start), count), start)
                 meter.advance(start - told, 0)

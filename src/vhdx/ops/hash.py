@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
+from vhdx.disk.afar import is_afar, read_ahead
 from vhdx.disk.open import open_any
 from vhdx.disk.parts import one_partition, one_volume
+from vhdx.pieces import pieces
 from vhdx.text import brief
 from vhdx.units import MIB
 
@@ -89,16 +91,25 @@ def _part(disk: Disk, partition: int | None, volume: str | None) -> Disk:
 
 def _fed(state: _Hash, disk: VirtualDisk) -> Iterator[int]:
     """Feed a disk to a hash; how far it is after each piece."""
-    buffer, end = memoryview(bytearray(MIB)), 0
-    for offset, length in disk.data_ranges():
+    end = 0
+    for offset, data in _read(disk):
         yield from _fed_zeros(state, end, offset)
-        end = offset + length
-        for start in range(offset, end, MIB):
-            piece = buffer[: min(MIB, end - start)]
-            disk.preadinto(piece, start)
-            state.update(piece)
-            yield start + len(piece)
+        state.update(data)
+        end = offset + len(data)
+        yield end
     yield from _fed_zeros(state, end, disk.size)
+
+
+def _read(disk: VirtualDisk) -> Iterator[tuple[int, bytes | memoryview]]:
+    """What may not be zeros, in pieces, each valid until the next."""
+    places = ((at, count) for start, length in disk.data_ranges() for at, count in pieces(start, length, MIB))
+    if is_afar(disk):
+        yield from read_ahead(lambda offset, length: (offset, disk.pread(length, offset)), places)
+        return
+    buffer = memoryview(bytearray(MIB))
+    for offset, length in places:
+        disk.preadinto(buffer[:length], offset)
+        yield offset, buffer[:length]
 
 
 def _fed_zeros(state: _Hash, offset: int, end: int) -> Iterator[int]:

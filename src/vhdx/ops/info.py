@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
 from vhdx.disk.open import open_image, with_parents
 from vhdx.disk.parents import first_sentence
-from vhdx.disk.partitions import partition_table
-from vhdx.disk.volume_places import WHOLE_DISK
-from vhdx.disk.volumes import FileSystemOn, file_systems
 from vhdx.errors import VhdxError
 from vhdx.extents import BlockState, ExtentKind
-from vhdx.filesystems.base import FileSystem
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
-from vhdx.image.states import PRESENT
+from vhdx.image.states import PRESENT, READ_ANSWERS, Answer
 from vhdx.ops.tracking import tracking_files
 from vhdx.rules import Finding, Place
 from vhdx.storage.file import FileStorage
 from vhdx.text import brief
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.write.space import Conflict, survey
 
 if TYPE_CHECKING:
@@ -31,10 +27,17 @@ if TYPE_CHECKING:
     from vhdx.disk.base import VirtualDisk
     from vhdx.disk.chain import VhdxDisk
     from vhdx.disk.places import Parents
+    from vhdx.disk.volumes import FileSystemOn
     from vhdx.image.image import Image
     from vhdx.partitions.table import Partition
     from vhdx.progress import Progress
     from vhdx.storage.base import ReadableStorage
+
+
+_READ_AS_ZEROS = frozenset(
+    state.name.lower() for state, answer in READ_ANSWERS.items() if answer in (Answer.ZEROS, Answer.NOBODY)
+)
+"""States whose blocks, where no parent is asked, hold nothing."""
 
 
 class LogInfo(NamedTuple):
@@ -205,6 +208,8 @@ def allocated_size(storage: ReadableStorage) -> int | None:
 def table_info(disk: VirtualDisk) -> TableInfo:
     """The partition table of a disk; that it cannot be read is a finding like others."""
     try:
+        from vhdx.disk.partitions import partition_table  # noqa: PLC0415  an empty disk need not wait for it
+
         return TableInfo(*partition_table(disk)[:5])
     except (VhdxError, OSError) as error:
         finding = f"the partition table cannot be read: {error}"
@@ -213,12 +218,29 @@ def table_info(disk: VirtualDisk) -> TableInfo:
 
 def file_systems_info(disk: VirtualDisk) -> tuple[FileSystemOn, ...]:
     """What stands on a disk, by a look at a few sectors; that it cannot be read is a reason like others."""
+    from vhdx.disk.volumes import file_systems  # noqa: PLC0415  an empty disk need not wait for it
+
     try:
         return file_systems(disk, quick=True)
     except (VhdxError, OSError) as error:
+        from vhdx.disk.volume_places import WHOLE_DISK  # noqa: PLC0415  most disks can be read
+        from vhdx.disk.volumes import FileSystemOn  # noqa: PLC0415
+        from vhdx.filesystems.base import FileSystem  # noqa: PLC0415
+
         reason = f"the disk cannot be read: {error}"
         nothing = FileSystem("unknown", None, None, disk.size, 0, None, None, "unknown", (reason,))
         return (FileSystemOn(None, WHOLE_DISK, 0, *nothing),)
+
+
+def _contents_info(
+    image: Image, disk: VirtualDisk | None, blocks: BlockInfo | None
+) -> tuple[TableInfo, tuple[FileSystemOn, ...]] | tuple[None, None]:
+    """Partitions and file systems. A disk that has parents or was not counted is read for them."""
+    if disk is None:
+        return None, None
+    if blocks is not None and not image.metadata.has_parent and _READ_AS_ZEROS.issuperset(blocks.by_state):
+        return TableInfo("none", disk.logical_sector_size, None, (), ()), ()
+    return table_info(disk), file_systems_info(disk)
 
 
 def _layer_infos(disk: VhdxDisk, progress: Progress | None) -> tuple[LayerInfo, ...]:
@@ -264,6 +286,7 @@ def _image_info(
     blocks: BlockInfo | None,
 ) -> ImageInfo:
     header, items = image.header, image.metadata
+    table, found = _contents_info(image, disk, blocks)
     return ImageInfo(
         path=image.name,
         format="vhdx",
@@ -286,8 +309,8 @@ def _image_info(
         parent=None,
         parent_problem=None,
         chain=layers,
-        partition_table=None if disk is None else table_info(disk),
-        file_systems=None if disk is None else file_systems_info(disk),
+        partition_table=table,
+        file_systems=found,
         tracking_files=tracking_files(image.name),
         notes=tuple(
             Note(f.rule.code, f.rule.severity.value, f.place.structure, f.place.file_offset, f.detail)

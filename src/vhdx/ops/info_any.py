@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
-
 from vhdx.disk.open import (
     closing_on_failure,
     format_of_contents,
@@ -15,9 +13,11 @@ from vhdx.disk.open import (
 from vhdx.disk.raw import RawDisk
 from vhdx.ops.info import ImageInfo, allocated_size, file_systems_info, info_of_image, table_info
 from vhdx.text import brief
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeAlias
 
     from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents

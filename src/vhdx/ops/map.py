@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx.disk.census import count_extents, count_layer, layer_extents
 from vhdx.disk.chain import VhdxDisk
 from vhdx.extents import ExtentKind
 from vhdx.tally import Tally
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import MIB
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from vhdx.examine.unexplained import refuse_lost_entries
 from vhdx.format import guids, metadata
 from vhdx.image import image
 from vhdx.ops.compact import Asked, compact_in_place
-from vhdx.ops.make.create import NOT_RESERVED
+from vhdx.ops.make.plan import NOT_RESERVED
 from vhdx.progress import Meter
 from vhdx.reshape.allocate import become_dynamic, become_fixed
 from vhdx.storage.file import open_for_writing

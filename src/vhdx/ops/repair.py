@@ -18,7 +18,7 @@ from vhdx.examine import beginning
 from vhdx.examine import repair as image_repair
 from vhdx.examine.check import examine
 from vhdx.examine.doubts import Concerned
-from vhdx.examine.lost_items import LOST, items_of
+from vhdx.examine.lost_items import items_of
 from vhdx.examine.rebuild_table import rebuild_table
 from vhdx.examine.remains import Remains
 from vhdx.image.unowned import Seen
@@ -237,7 +237,7 @@ def _repaired(
                 return result._replace(refused=f"{anew.doubt}: add --accept-data-loss to repair it anyway")
             beginning.write_patches(staged, anew.patches)
             sources = anew.found
-        if LOST & found.report.counts.keys():
+        if rules.LOST_METADATA & found.report.counts.keys():
             items = items_of(staged, known)
             beginning.write_patches(staged, items.patches)
             sources += items.found

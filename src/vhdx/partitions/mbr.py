@@ -7,7 +7,8 @@ of its sector.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+
+from vhdx.typed import NamedTuple
 
 RECORD_SIZE = 512
 SIGNATURE = b"\x55\xaa"

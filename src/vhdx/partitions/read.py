@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from vhdx.filesystems import sectors
@@ -13,6 +12,7 @@ from vhdx.partitions import gpt, mbr
 from vhdx.partitions.gpt import Gpt, GptHeader
 from vhdx.partitions.table import Partition, PartitionTable
 from vhdx.partitions.types import GPT_TYPES, MBR_TYPES
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

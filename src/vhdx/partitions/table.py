@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
-
 from vhdx.text import brief
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from typing import Literal, TypeAlias
+
     from vhdx.partitions.gpt import Gpt
     from vhdx.partitions.mbr import Mbr
 
-Kind = Literal["none", "mbr", "gpt", "hybrid"]
+Kind: TypeAlias = "Literal['none', 'mbr', 'gpt', 'hybrid']"
 
 
 @brief("number", "offset", "length", "type")

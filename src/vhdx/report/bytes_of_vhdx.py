@@ -11,6 +11,7 @@ from vhdx.examine.mibs import MibSet
 from vhdx.examine.slots import Slots
 from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_MASK, STATE_MASK
 from vhdx.geometry import BITMAP_BLOCK_SIZE
+from vhdx.image.state_masks import are_in
 from vhdx.image.states import PRESENT
 from vhdx.image.unowned import Look, unclaimed_runs
 from vhdx.report.file_bytes import PARTS, FileBytes, Structure, part_length_of, spread
@@ -51,7 +52,7 @@ def _parts_of(image: Image) -> FileBytes:
     for each in areas:
         claimed.add_run(each.file_offset // MIB, min(-(-(each.file_offset + each.length) // MIB), mibs))
     for window in Slots(image.storage, image.regions.bat, geometry).windows():
-        present = np.isin(window.blocks & np.uint64(STATE_MASK), [int(state) for state in PRESENT])
+        present = are_in(window.blocks, PRESENT)
         places = _places(window.blocks[present])
         data_size += _add_blocks(data, length, places, geometry.block_size)
         _claim(claimed, places, geometry.block_size, size)

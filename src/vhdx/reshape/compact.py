@@ -15,6 +15,7 @@ from vhdx.format.bat import BITMAP_PRESENT, ENTRY_SIZE, STATE_MASK, file_offset_
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bat import WINDOW
 from vhdx.image.pages import PAGE_SIZE
+from vhdx.image.state_masks import are_in
 from vhdx.image.states import PRESENT, is_invalid
 from vhdx.reshape.file_layout import FileLayout
 from vhdx.reshape.scan import Scanner
@@ -137,7 +138,7 @@ class Compaction:
         import numpy as np  # noqa: PLC0415  who has arrays has paid for it
 
         invalid = [state.value for state in BlockState if is_invalid(state)]
-        for index in np.flatnonzero(np.isin(states, invalid))[:1].tolist():
+        for index in np.flatnonzero(are_in(states, invalid))[:1].tolist():
             self._image.reader.refuse_state(int(values[index]), block + index)
 
     def _drop_places(self, block: int, values: Numbers, states: Numbers, idle: NDArray[np.bool_]) -> None:

@@ -19,6 +19,7 @@ from vhdx.image.pages import PAGE_SIZE
 from vhdx.reshape.scan import TRANSPARENT_UNIT
 from vhdx.storage.file import FileStorage
 from vhdx.storage.sharing import share
+from vhdx.storage.write_back import WriteBack
 from vhdx.units import MIB
 from vhdx.write.blocks import BlockWriter
 from vhdx.write.erase import Eraser
@@ -52,6 +53,7 @@ class Relocator:
         self._bat = session.bat
         self._pages = session.pages
         self._copied = 0
+        self._write_back = WriteBack.of(session.file)
         self._unsettled = False
         self._transparent: list[
             tuple[int, int]
@@ -226,6 +228,7 @@ class Relocator:
                 piece = self._buffer[: min(_COPY_SIZE, start + count - position)]
                 self.image.storage.read_into(piece, position)
                 self._file.write_at(piece, position + moved)
+                self._write_back.wrote(len(piece))
             done = start + count
         self._clear(done + moved, source + length - done)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Bits = NDArray[np.bool_]
 
-PIECE_SIZE = 256 * KIB
+PIECE_SIZE = 512 * KIB
 """What is read in one go: both it and the zeros that it is compared with stay in the processor's cache."""
 _FIRST_PIECE = 16 * KIB
 """Most blocks with data show it at their start."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, BinaryIO, cast
+
+from vhdx.typed import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from typing import BinaryIO
+
     from typing_extensions import Buffer
 
     from vhdx.storage.base import ReadableStorage

@@ -1,44 +1,45 @@
-"""Files on web servers and in object stores, read in blocks that are kept. Needs ``vhdx[remote]``."""
+"""Files on web servers, and behind other protocols of fsspec, in blocks that are kept: ``vhdx[remote]``."""
 
 from __future__ import annotations
 
 import errno
 import io
 import re
-from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
-from vhdx.storage.stream import StreamStorage
+from vhdx.storage.extras import missing_extra
+from vhdx.storage.kept_blocks import BLOCK_SIZE, KeptBlocks
+from vhdx.storage.stream import StreamStorage, is_object
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-BLOCK_SIZE = 64 * 1024
-"""What is fetched at least."""
-_CACHED_BLOCKS = 128
-_LARGEST_CACHED_READ = 16 * BLOCK_SIZE
+    from vhdx.storage.base import ReadableStorage
 
 
-def remote_storage(url: str, options: dict[str, Any] | None = None) -> StreamStorage:
-    """A file elsewhere as a place for bytes. Raises what `remote_file` raises."""
+def remote_storage(url: str, options: dict[str, Any] | None = None) -> ReadableStorage:
+    """A file elsewhere as a place for bytes. Raises what `remote_file` raises.
+
+    Objects of the three large clouds are read by obstore unless there are options, which are fsspec's.
+    """
+    if is_object(url) and not options:
+        from vhdx.storage.objects import object_storage  # noqa: PLC0415  web servers need none of it
+
+        return object_storage(url)
     file = remote_file(url, options or {})
     return StreamStorage(file, file.name)
 
 
 def remote_file(url: str, options: dict[str, Any]) -> CachedFile:
-    """A file elsewhere, open to be read. Raises ImportError, OSError, ValueError for an unknown protocol."""
+    """A file elsewhere, open to be read. Raises OSError, and ValueError for an unknown protocol."""
     try:
         from fsspec.core import url_to_fs  # noqa: PLC0415  an extra that only remote images need
     except ImportError:
-        raise ImportError(
-            "remote images need packages that are not installed; try: pip install 'vhdx[remote]'"
-        ) from None
+        raise missing_extra("remote") from None
     name = without_secrets(url)
     try:
         file_system, path = url_to_fs(url, **options)
         file = file_system.open(path, "rb", block_size=BLOCK_SIZE, cache_type="none")
     except ImportError as error:
-        raise ImportError(f"{name}: {error}; try: pip install 'vhdx[remote]'") from error
+        raise missing_extra("remote", f"{name}: {error}") from error
     except FileNotFoundError as error:  # whatever kept the server from answering
         raise _unreachable(FileNotFoundError, errno.ENOENT, error.__cause__ or "not there", name) from None
     except OSError as error:
@@ -79,7 +80,7 @@ class CachedFile:
         self.name = name
         self._size: int = file.size
         self._position = 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._kept = KeptBlocks(lambda ranges: [self._fetched(*each) for each in ranges], self._size)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Move the cursor."""
@@ -93,42 +94,14 @@ class CachedFile:
         end = self._size if size < 0 else min(start + size, self._size)
         if end <= start:
             return b""
-        data = self._fetched(start, end) if end - start > _LARGEST_CACHED_READ else self._cached(start, end)
+        data = self._kept.read(start, end)
         self._position = end
         return data
 
     def close(self) -> None:
         """Let go of the remote file."""
-        self._blocks.clear()
+        self._kept.clear()
         self._file.close()
-
-    def _cached(self, start: int, end: int) -> bytes:
-        wanted = range(start // BLOCK_SIZE, -(-end // BLOCK_SIZE))
-        for run in self._missing(wanted):
-            first = run.start * BLOCK_SIZE
-            data = self._fetched(first, min(run.stop * BLOCK_SIZE, self._size))
-            for block in run:
-                self._blocks[block] = data[block * BLOCK_SIZE - first :][:BLOCK_SIZE]
-        for block in wanted:
-            self._blocks.move_to_end(block)
-        data = b"".join(self._blocks[block] for block in wanted)
-        while len(self._blocks) > _CACHED_BLOCKS:
-            self._blocks.popitem(last=False)
-        moved = wanted.start * BLOCK_SIZE
-        return data[start - moved : end - moved]
-
-    def _missing(self, wanted: range) -> Iterator[range]:
-        """The runs of blocks that are not kept."""
-        start = None
-        for block in wanted:
-            if block in self._blocks:
-                if start is not None:
-                    yield range(start, block)
-                start = None
-            elif start is None:
-                start = block
-        if start is not None:
-            yield range(start, wanted.stop)
 
     def _fetched(self, start: int, end: int) -> bytes:
         """Exactly these bytes from the server."""

@@ -12,13 +12,13 @@ import os
 import sys
 import threading
 from functools import partial
-from typing import TYPE_CHECKING
 
 from vhdx.errors import ImageLockedError
 from vhdx.pieces import pieces
 from vhdx.storage.base import ZEROS, HostReadError, ended_early
 from vhdx.storage.sparse import is_without_holes, refusing
 from vhdx.storage.stream import is_url
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import format_size
 
 if sys.platform == "win32":

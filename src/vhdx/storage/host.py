@@ -15,10 +15,10 @@ import os
 import stat
 import struct
 import sys
-from typing import TYPE_CHECKING
 
 from vhdx.errors import ImageLockedError
 from vhdx.storage import locks
+from vhdx.typed import TYPE_CHECKING
 
 assert sys.platform != "win32"
 

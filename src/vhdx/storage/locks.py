@@ -14,9 +14,9 @@ import fcntl
 import os
 import struct
 import sys
-from typing import TYPE_CHECKING
 
 from vhdx.errors import ImageLockedError
+from vhdx.typed import TYPE_CHECKING
 
 assert sys.platform != "win32"
 

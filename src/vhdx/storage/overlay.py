@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from heapq import merge
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.storage.base import fill_zeros
 from vhdx.storage.runs import Runs, joined
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

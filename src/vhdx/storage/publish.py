@@ -80,7 +80,7 @@ def remove_file(path: str, held: FileStorage) -> None:
     if sys.platform == "win32":
         held.close()  # nothing is removed that is open
     os.unlink(path)
-    host.synchronize_directory(os.path.dirname(path))
+    host.synchronize_directory(os.path.dirname(path) or ".")
 
 
 @contextlib.contextmanager

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 import threading
-from typing import TYPE_CHECKING
 
 from vhdx.storage.base import fill_zeros
 from vhdx.storage.runs import Runs
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

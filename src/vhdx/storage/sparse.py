@@ -10,12 +10,15 @@ import contextlib
 import os
 import sys
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Literal, get_args
+
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Literal, TypeAlias
 
-Sparse = Literal["auto", "never", "always"]
+Sparse: TypeAlias = "Literal['auto', 'never', 'always']"
+_WORDS = ("auto", "never", "always")
 _wanted: ContextVar[Sparse] = ContextVar("sparse", default="auto")
 
 _REFUSING = {
@@ -43,7 +46,7 @@ def sparse(wanted: Sparse) -> Iterator[None]:
     SMB shares and drives of Windows. ``"never"`` makes none anywhere: what grows is filled up. ``"always"``
     makes them wherever the host can. Raises ValueError for other words.
     """
-    if wanted not in get_args(Sparse):
+    if wanted not in _WORDS:
         raise ValueError(f'sparse is {wanted!r}, must be "auto", "never" or "always"')
     token = _wanted.set(wanted)
     try:

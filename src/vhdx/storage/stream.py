@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import os
 import threading
-from typing import TYPE_CHECKING, Protocol, TypeGuard
 
 from vhdx.reentry import holder_of
 from vhdx.storage.base import ended_early
+from vhdx.typed import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeGuard
+
+OBJECT_SCHEMES = frozenset({"s3", "gs", "az"})
 
 
 EXPORTS = ("nbd", "nbd+unix", "nbds", "nbds+unix")
@@ -22,6 +25,11 @@ def is_url(file: object) -> TypeGuard[str]:
     """Whether a name is that of a file elsewhere; drives of Windows have one letter only."""
     scheme, end, _ = file.partition("://") if isinstance(file, str) else ("", "", "")
     return end != "" and len(scheme) > 1 and scheme.replace("+", "").isalnum()
+
+
+def is_object(url: str) -> bool:
+    """Whether it is that of an object in one of the object stores that are read by obstore."""
+    return url.partition("://")[0].lower() in OBJECT_SCHEMES
 
 
 def is_export(file: object) -> TypeGuard[str]:

@@ -6,15 +6,15 @@ waits until the entry that named it is durably gone and nobody reads or writes i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from vhdx import rules
 from vhdx.format.bat import BITMAP_PRESENT, ENTRY_SIZE, FILE_OFFSET_MASK, STATE_MASK, file_offset_of, state_of
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE
 from vhdx.geometry import BITMAP_BLOCK_SIZE
 from vhdx.image.bat import WINDOW
+from vhdx.image.state_masks import are_in
 from vhdx.image.states import MAY_OWN_SPACE, PRESENT, is_present
 from vhdx.rules import Finding, Place
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def keep_leftovers(space: Space, regions: Regions, bat: Bat, geometry: Geometry)
         import numpy as np  # noqa: PLC0415  hardly any image has such entries
 
         named = np.frombuffer(entries, dtype=np.uint64)
-        named = named[np.isin(named & np.uint64(STATE_MASK), PRESENT)]
+        named = named[are_in(named, PRESENT)]
         firsts = np.unique(named >> np.uint64(MIB.bit_length() - 1))
         free = (firsts[space.are_free(firsts, geometry.block_size)] * np.uint64(MIB)).tolist()
         space.keep(free, geometry.block_size)
@@ -388,9 +388,9 @@ class _Survey:
         places = values & np.uint64(FILE_OFFSET_MASK)
         index = self._geometry.payload_index(block)
         where = Place(f"BAT from entry {index} on", self._bat.slot_offset(index))
-        keeping = np.isin(states, [state.value for state in MAY_OWN_SPACE]) & (places > 0)
+        keeping = are_in(states, MAY_OWN_SPACE) & (places > 0)
         self._keep_many(places[keeping] // np.uint64(MIB), where)
-        present = np.isin(states, PRESENT)
+        present = are_in(states, PRESENT)
         missing = np.zeros(count, dtype=np.uint64)
         missing[-1] = self._missing(block + count - 1)
         named = f"a block from {block} to {block + count - 1}"

@@ -35,6 +35,7 @@ from tests.support.naive import naive_content, naive_size
 from tests.support.parts import Block, Item, Region
 from tests.support.patterns import pattern
 from vhdx.disk.open import open_disk
+from vhdx.storage import host
 
 from .making import (
     Pieces,
@@ -701,3 +702,16 @@ def test_any_disk_there_and_back(
         assert states(image, len(blocks)) == [FULLY_PRESENT if here else absent for here in present]
         convert(image, back)
         assert back.read_bytes() == full
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_the_host_is_hurried_only_where_it_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sync: bool
+) -> None:
+    raw = tmp_path / "disk.raw"
+    raw.write_bytes(b"disk" * (33 * MIB // 4))
+    called = []
+    for name in ("start_writing_back", "synchronize"):
+        monkeypatch.setattr(host, name, lambda *_, name=name: called.append(name))
+    vhdx.convert(raw, tmp_path / "disk.vhdx", sync=sync)
+    assert set(called) == ({"start_writing_back", "synchronize"} if sync else set())

@@ -154,5 +154,5 @@ class _ParallelSource(DiskSource):
     def _fetched(self, run: tuple[int, int]) -> tuple[int, bytearray]:
         offset, length = run
         data = bytearray(length)
-        self._read_into(data, offset)
+        self.read_into(data, offset)
         return offset, data

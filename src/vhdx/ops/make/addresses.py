@@ -39,9 +39,10 @@ _AZURE = Address(
     unwritten="vhdx upload SOURCE TARGET writes page blobs; into others vhdx convert SOURCE - goes through a "
     "pipe to their commands",
 )
+OBJECT = Address("an object of S3")
 _STORE = Address(
-    "an object store",
-    unwritten="object stores are not written yet: vhdx convert SOURCE - goes into a pipe to their commands",
+    "an object",
+    unwritten="of object stores only S3 is written to: vhdx convert SOURCE - writes into a pipe",
 )
 _ELSEWHERE = Address("a URL", unwritten="URLs of this kind are only read: write a file, and upload that")
 SCHEMES = {
@@ -51,7 +52,7 @@ SCHEMES = {
     "nbds+unix": _ENCRYPTED,
     "http": _WEB,
     "https": _WEB,
-    "s3": _STORE,
+    "s3": OBJECT,
     "gs": _STORE,
     "az": _AZURE,
 }

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from functools import partial
 from itertools import repeat
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.ops.make.source import PIECE_SIZE
+from vhdx.disk.afar import is_afar, read_ahead
+from vhdx.ops.make.source import PIECE_SIZE, DiskSource
 from vhdx.storage.zeros import UNIT, nonzero_runs
 
 if TYPE_CHECKING:
@@ -40,12 +42,22 @@ def pieces_of(source: Source, unit: int = UNIT) -> Iterator[Iterator[Piece]]:
     if source.waits:
         yield pieces_here(source, unit)
         return
+    if isinstance(source, DiskSource) and source.disk is not None and is_afar(source.disk):
+        with contextlib.closing(read_ahead(partial(_piece_of, source, unit), source.places())) as pieces:
+            yield pieces
+        return
     ring = _Ring(source, unit)
     ring.start()
     try:
         yield ring.pieces()
     finally:
         ring.stop()
+
+
+def _piece_of(source: DiskSource, unit: int, offset: int, length: int) -> Piece:
+    data = bytearray(length)
+    source.read_into(data, offset)
+    return Piece(offset, data, nonzero_runs(data, unit))
 
 
 def pieces_here(source: Source, unit: int = UNIT) -> Iterator[Piece]:

@@ -6,26 +6,26 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.free_space import VolumeSelection
 from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.carving import Carving, damaged_image
 from vhdx.ops.make.cloning import SHARED, can_be_tried
 from vhdx.ops.make.cloning import clone as share
-from vhdx.ops.make.create import NOT_RESERVED
 from vhdx.ops.make.destination import FileDestination, destination_of
 from vhdx.ops.make.opening import open_source
-from vhdx.ops.make.plan import ImageOptions, Rounding
+from vhdx.ops.make.plan import NOT_RESERVED, ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import stored_size
 from vhdx.ops.make.target import target_for
 from vhdx.storage.file import telling_if_full
 from vhdx.storage.sharing import NOT_SHARED
+from vhdx.storage.write_back import WriteBack
 from vhdx.text import brief
-from vhdx.units import MIB, format_size
+from vhdx.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.extents import Doubt
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from vhdx.ops.make.writing import Destination, Writing
     from vhdx.progress import Progress
     from vhdx.storage.sharing import Clone
-
-_WRITE_BACK_EVERY = 32 * MIB
 
 
 @brief("path", "source_format", "target_format", "virtual_size", "file_size")
@@ -73,6 +71,7 @@ def convert(
     state: str | os.PathLike[str] | None = None,
     sync: bool = True,
     verify: bool = False,
+    resume: str | os.PathLike[str] | None = None,
     clone: Clone = "auto",
     on_doubt: Callable[[Doubt], None] | None = None,
     ignore_bitmaps: bool = False,
@@ -106,11 +105,14 @@ def convert(
     others): nothing is read then, and zeros that are stored stay stored; ``"never"`` does not, ``"always"``
     raises ValueError where it cannot. ``target`` may be a block device of Linux that nobody uses, or the
     ``nbd://`` URI of an export, with ``overwrite``: it gets the disk itself if that fits, zeros included, and
-    the backup of a GPT at its end. ``verify`` reads it back and compares. ``state`` is a map file, as GNU
-    ddrescue has them, of a conversion to a raw target with ``salvage``: the target is written in its place,
-    and a later call goes on where this one was broken off. ``carve_to`` is a directory, new or empty unless
-    ``overwrite``, for the blocks of a VHDX to be salvaged that no table names any more: each in a file named
-    by its place; ``on_carved`` is called with each.
+    the backup of a GPT at its end. ``verify`` reads it back and compares. ``target`` may be
+    ``"s3://BUCKET/KEY"``, with the extra `vhdx[cloud]`: the object appears whole or not at all, and what is
+    stored of the source is written, its zeros included. ``resume`` is a file, a journal of the parts that
+    were sent: a later call with the same words reads the source again, and sends what the store does not
+    have. ``state`` is a map file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``:
+    the target is written in its place, and a later call goes on where this one was broken off. ``carve_to``
+    is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX to be salvaged that no table
+    names any more: each in a file named by its place; ``on_carved`` is called with each.
 
     ``discard_free`` neither reads nor stores what the file systems on the disk call free, once all that they
     keep of it was read and agreed; it reads as zeros then. ``volumes`` says of which, by default of all but
@@ -120,7 +122,14 @@ def convert(
     """
     target = os.fspath(target)
     chosen = options or ImageOptions()
-    place = destination_of(target, target_format, overwrite=overwrite, sync=sync, verify=verify)
+    place = destination_of(
+        target,
+        target_format,
+        overwrite=overwrite,
+        sync=sync,
+        verify=verify,
+        resume=None if resume is None else os.fspath(resume),
+    )
     with (
         place as destination,
         open_source(
@@ -131,7 +140,7 @@ def convert(
             partition=partition,
             salvage=salvage,
             ignore_bitmaps=ignore_bitmaps,
-            volumes=(volumes or VolumeSelection()) if discard_free else None,
+            volumes=(volumes or _all_volumes()) if discard_free else None,
             known=known,
             whole=state is not None or destination.needs_map(chosen),
         ) as opened,
@@ -164,6 +173,12 @@ def convert(
         doubts,
         carved,
     )
+
+
+def _all_volumes() -> VolumeSelection:
+    from vhdx.disk.free_space import VolumeSelection  # noqa: PLC0415  who keeps all need not wait for it
+
+    return VolumeSelection()
 
 
 class Made(NamedTuple):
@@ -262,7 +277,8 @@ def _written_text(written: int, fate: str) -> str:
 
 def _copy(source: Source, writing: Writing, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
-    written = started = done = 0
+    written = done = 0
+    write_back = WriteBack(writing.start_writing_back)
     fate = "which is not the whole disk" if writing.storage is None else "and went with the new file"
     total = None if progress is None else stored_size(source)
     with (
@@ -274,9 +290,7 @@ def _copy(source: Source, writing: Writing, progress: Progress | None) -> int:
             for start, stop in runs:
                 writing.sink.put(view[start:stop], offset + start)
                 written += stop - start
-            if written - started >= _WRITE_BACK_EVERY:
-                writing.start_writing_back()  # while we go on reading
-                started = written
+                write_back.wrote(stop - start)
             done += len(data)
             if progress is not None:
                 progress(done, total)

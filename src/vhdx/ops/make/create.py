@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from vhdx.build.build import ImageBuilder
 from vhdx.disk.open import lone_disk, open_disk
 from vhdx.ops.make.child import NOT_FOUND_BY_DEFAULT, child_plan, is_found_by_default
-from vhdx.ops.make.formatting import format_disk
-from vhdx.ops.make.plan import DiskType, ImageOptions, Rounding, disk_size_from, plan_from
+from vhdx.ops.make.plan import NOT_RESERVED, DiskType, ImageOptions, Rounding, disk_size_from, plan_from
 from vhdx.storage.file import refuse_as_target
 from vhdx.storage.publish import new_file
 from vhdx.text import brief
@@ -42,9 +41,6 @@ class CreateResult:
     physical_sector_size: int
     disk_id: UUID
     remarks: tuple[str, ...]
-
-
-NOT_RESERVED = "the host cannot reserve space here: the disk may become full while the image is used"
 
 
 def create(
@@ -102,6 +98,8 @@ def create(
             builder = ImageBuilder(storage, plan, disk_size)
             file_size = builder.finish(disk_size)
             if formatting is not None:
+                from vhdx.ops.make.formatting import format_disk  # noqa: PLC0415  most disks are made empty
+
                 with lone_disk(storage.lent()) as disk:
                     format_disk(disk, formatting, os.path.dirname(path) or ".", remarks.append)
                 file_size = storage.size()

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from vhdx.ops.make.addresses import DEVICE, EXPORT, PIPE, writable
+from vhdx.ops.make.addresses import DEVICE, EXPORT, OBJECT, PIPE, writable
 from vhdx.ops.make.target import format_of
 from vhdx.ops.make.writing import Writing
 from vhdx.storage.file import identity_of
@@ -56,7 +56,9 @@ class FileDestination(NamedTuple):
     ) -> Iterator[Writing]:
         """The file under a temporary name, published at the end."""
         with new_file(self.path, overwrite=self.overwrite, sync=self.sync, remark=remark) as storage:
-            yield Writing(made.sink(storage, disk_size), storage.start_writing_back, storage)
+            # It costs as much as the writing itself, and whoever does not wait for the disk gains nothing.
+            write_back = storage.start_writing_back if self.sync else _wait_for_nothing
+            yield Writing(made.sink(storage, disk_size), write_back, storage)
 
 
 class PipeDestination(NamedTuple):
@@ -96,6 +98,10 @@ class PipeDestination(NamedTuple):
         stream.flush()
 
 
+def _wait_for_nothing() -> None:
+    """Let the host write when it likes."""
+
+
 def _standard_output() -> BinaryIO:
     """Raises ValueError where nothing can be written there, or would be shown as text."""
     if sys.stdout is None:
@@ -114,7 +120,13 @@ def _refuse(name: str, identity: tuple[int, int], source: Source) -> None:
 
 @contextlib.contextmanager
 def destination_of(
-    target: str, target_format: Format | None, *, overwrite: bool, sync: bool, verify: bool = False
+    target: str,
+    target_format: Format | None,
+    *,
+    overwrite: bool,
+    sync: bool,
+    verify: bool = False,
+    resume: str | None = None,
 ) -> Iterator[Destination]:
     """The place that a word stands for. Raises ValueError where nothing is written, or no format said."""
     address = writable(target)
@@ -123,6 +135,15 @@ def destination_of(
         raise ValueError(
             "only block devices and exports are read back (--verify); vhdx compare compares files"
         )
+    if resume is not None and address is not OBJECT:
+        raise ValueError("only what is written to S3 goes on from a journal (--resume)")
+    if address is OBJECT:
+        from vhdx.ops.make.object_store import object_destination  # noqa: PLC0415  most targets are files
+
+        yield object_destination(
+            target, target_format or format_of(target), overwrite=overwrite, journal=resume
+        )
+        return
     if address is PIPE:
         yield PipeDestination(target_format or format_of(target))
         return

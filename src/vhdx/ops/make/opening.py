@@ -6,7 +6,6 @@ import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vhdx.disk.free_space import FreeSpace
 from vhdx.disk.open import open_any
 from vhdx.disk.parts import one_partition
 from vhdx.disk.slice import SliceDisk
@@ -88,6 +87,8 @@ def _part_of(source: Source, number: int | None, volumes: VolumeSelection | None
         return DiskSource(part, source.format, told=source.told, waits=source.waits)
     if number is not None and not volumes.include:
         volumes = volumes._replace(include=(str(number),))
+    from vhdx.disk.free_space import FreeSpace  # noqa: PLC0415  who keeps all need not wait for it
+
     space = FreeSpace(disk, volumes)
     start = part.start if isinstance(part, SliceDisk) else 0
     return DiskSource(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 VHD_TOO_LARGE = "a VHD holds at most 2040 GiB; convert to VHDX, which holds 64 TiB"
 LOG_REFUSED_BY_OTHERS = "some other programs refuse an image with a log of more than 1 GiB"
 DIFFERENCING_ADVICE = "a differencing image is a VHDX and made by vhdx create CHILD.avhdx --parent IMAGE"
+NOT_RESERVED = "the host cannot reserve space here: the disk may become full while the image is used"
 DiskType = Literal["dynamic", "fixed"]
 _MAXIMUM_LOG_LENGTH = 4 * GIB - MIB
 _DEFAULT_BLOCK_SIZE_OF_UNKNOWN_DISK = 32 * MIB

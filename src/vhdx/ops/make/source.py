@@ -135,16 +135,21 @@ class DiskSource:
 
     def pieces(self, buffers: Iterator[bytearray]) -> Iterator[tuple[int, bytearray]]:
         """What the disk and the files behind it do not know to be zeros."""
+        for offset, count in self.places():
+            buffer = next(buffers, None)
+            if buffer is None:
+                return
+            piece = buffer if count == PIECE_SIZE else bytearray(count)
+            self.read_into(piece, offset)
+            yield offset, piece
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """Where the pieces are: (offset, length)."""
         for start, length in self.ranges():
             offset, end = start, start + length
             while offset < end:
-                buffer = next(buffers, None)
-                if buffer is None:
-                    return
                 count = min(PIECE_SIZE - offset % PIECE_SIZE, end - offset)
-                piece = buffer if count == PIECE_SIZE else bytearray(count)
-                self._read_into(piece, offset)
-                yield offset, piece
+                yield offset, count
                 offset += count
 
     def remarks(self) -> tuple[str, ...]:
@@ -155,7 +160,8 @@ class DiskSource:
         left_out = () if not hidden else (_HIDDEN.format(hidden),)
         return (*self._image.findings, *left_out, *self.told)
 
-    def _read_into(self, piece: bytearray, offset: int) -> None:
+    def read_into(self, piece: bytearray, offset: int) -> None:
+        """Fill a piece. Several threads may."""
         if not self._patches:
             self._disk.preadinto(piece, offset)
             return
