@@ -13,6 +13,7 @@ import pytest
 
 import vhdx
 from tests.chains.files import others_agree
+from tests.cli.running import run
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.sharing import MAKERS, SHARING, mounted, same_identities, writes
@@ -244,6 +245,16 @@ def test_what_is_shared_needs_no_space(folder: Path) -> None:
         result = vhdx.merge(child)
     with vhdx.open(result.path) as disk:
         assert disk.pread(SIZE, 0) == expected
+
+
+@pytest.mark.parametrize(("clone", "delete", "shares"), [("always", 0, 1), ("always", 1, 0), ("never", 0, 0)])
+def test_a_fixed_image_says_that_its_space_is_shared(
+    folder: Path, clone: str, delete: int, shares: int
+) -> None:
+    child = chain(disk_type="fixed")(folder)
+    done = run("merge", child, "--clone", clone, *["--delete-child"] * delete)
+    assert done.code == 0
+    assert ("shares its space with what was merged" in done.err) == shares
 
 
 def test_a_layer_that_cannot_share_is_found_before_another_one_is_merged(

@@ -58,7 +58,8 @@ class MergeResult(NamedTuple):
     ``relinked`` have ``path`` for their parent now, ``still_needed`` are images that have one of the merged
     ones for theirs; ``not_found_by_default`` are those of the relinked that --parent-dir opens.
     ``copied_size`` counts bytes of data, ``zeroed_size`` bytes that a child hid behind zeros, ``cut_size``
-    by how much the disk of ``path`` has become smaller.
+    by how much the disk of ``path`` has become smaller. ``shares_space`` says that it is a fixed image which
+    shares its space with those of ``merged``, which stay.
     """
 
     path: str
@@ -72,6 +73,7 @@ class MergeResult(NamedTuple):
     copied_size: int
     zeroed_size: int
     cut_size: int
+    shares_space: bool
 
 
 def merge(
@@ -109,7 +111,9 @@ def merge(
         cut_size = max(0, disk.layers[depth].geometry.disk_size - disk_size)
         if not shrink:
             _refuse_data_loss(disk.layers[: depth + 1], progress)
-        _refuse_without_space(disk, depth, _sharing(disk.layers[: depth + 1], clone))
+        sharing = _sharing(disk.layers[: depth + 1], clone)
+        _refuse_without_space(disk, depth, sharing)
+        is_fixed = disk.layers[depth].metadata.disk_type == "fixed"
         for layer in disk.layers[:depth] if delete_child else ():
             refuse_lost_entries(layer, "without --delete-child it is merged and kept")
     target = layers[depth]
@@ -127,6 +131,7 @@ def merge(
         )
         done.append(folded)
         unfound += [path for path in strangers if path in above or not delete_child]
+    copied_size = sum(folded.copied_size for folded in done)
     return MergeResult(
         path=target,
         format="vhdx",
@@ -136,9 +141,10 @@ def merge(
         deleted=delete_child,
         still_needed=() if delete_child else tuple(_children_of(layers[:depth], layers)),
         not_found_by_default=tuple(unfound),
-        copied_size=sum(folded.copied_size for folded in done),
+        copied_size=copied_size,
         zeroed_size=sum(folded.zeroed_size for folded in done),
         cut_size=cut_size,
+        shares_space=is_fixed and copied_size > 0 and any(sharing) and not delete_child,
     )
 
 
