@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import shutil
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.chain import VhdxDisk
@@ -16,13 +13,13 @@ from vhdx.disk.open import open_disk
 from vhdx.disk.places import policy_from
 from vhdx.errors import UnsupportedImageError
 from vhdx.examine.unexplained import refuse_lost_entries
-from vhdx.extents import ExtentKind, merged, side_by_side
+from vhdx.extents import ExtentKind
 from vhdx.image import image
 from vhdx.ops.fold import fold, is_folded
+from vhdx.ops.merge_space import refuse_without_space, sharing_of
 from vhdx.ops.rebase import relink
 from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.storage.file import (
-    GIVES_BACK,
     FileStorage,
     identity_of,
     is_named,
@@ -32,9 +29,8 @@ from vhdx.storage.file import (
     replaced_meanwhile,
 )
 from vhdx.storage.publish import remove_file
-from vhdx.storage.sharing import may_share
 from vhdx.text import brief
-from vhdx.units import MIB, format_size
+from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
@@ -46,9 +42,6 @@ if TYPE_CHECKING:
     from vhdx.ops.fold import Folded
     from vhdx.progress import Progress
     from vhdx.storage.sharing import Clone
-
-_HOST_BLOCK = 4096
-"""What a host takes for a single byte, as a rule."""
 
 
 @brief("path", "merged", "copied_size")
@@ -111,8 +104,8 @@ def merge(
         cut_size = max(0, disk.layers[depth].geometry.disk_size - disk_size)
         if not shrink:
             _refuse_data_loss(disk.layers[: depth + 1], progress)
-        sharing = _sharing(disk.layers[: depth + 1], clone)
-        _refuse_without_space(disk, depth, sharing)
+        sharing = sharing_of(disk.layers[: depth + 1], clone)
+        refuse_without_space(disk, depth, sharing)
         is_fixed = disk.layers[depth].metadata.disk_type == "fixed"
         for layer in disk.layers[:depth] if delete_child else ():
             refuse_lost_entries(layer, "without --delete-child it is merged and kept")
@@ -234,55 +227,6 @@ def _reads_alike(disk: VhdxDisk, below: VhdxDisk, extent: Extent) -> bool:
 def _identity(path: str) -> UUID:
     with contextlib.closing(open_for_reading(path, lock=False)) as file:
         return image.write_identity(file).data_write_guid
-
-
-def _sharing(layers: Sequence[Image], clone: Clone) -> list[bool]:
-    """Which of the layers can share space with the last one. Raises ValueError where all must and one cannot.
-
-    Only of what may be written to it can be asked.
-    """
-    *upper, target = layers
-    with contextlib.ExitStack() as opened:
-        file = target.file
-        if clone != "never" and isinstance(file, FileStorage) and file.shared_unit():
-            file = opened.enter_context(contextlib.closing(open_for_writing(file.name, lock=False)))
-        return [may_share(clone, layer.file, file) for layer in upper]
-
-
-def _refuse_without_space(disk: VhdxDisk, depth: int, sharing: Sequence[bool]) -> None:
-    """What the layers have and the one that they go into has no space for yet has to fit the host."""
-    target = disk.layers[depth]
-    needed = sum(
-        _new_bytes(layer, target, shared=shared)
-        for layer, shared in zip(disk.layers[:depth], sharing, strict=True)
-    )
-    if target.metadata.disk_type == "fixed":
-        needed += max(0, disk.size - target.geometry.disk_size)
-    free = shutil.disk_usage(os.path.realpath(target.name)).free
-    if needed > free:
-        raise OSError(
-            errno.ENOSPC,
-            f"merging takes {format_size(needed)} more, of which the file system has {format_size(free)}: "
-            f"nothing was merged; {GIVES_BACK}",
-            target.name,
-        )
-
-
-def _new_bytes(layer: Image, target: Image, *, shared: bool) -> int:
-    """What a layer stores and the target has no space for, in whole blocks of the host.
-
-    Of what is ``shared`` only the ends are copied, which may be no whole blocks.
-    """
-    common = min(layer.geometry.disk_size, target.geometry.disk_size)
-    ours, theirs = (merged(one.reader.extents(0, common)) for one in (layer, target))
-    new = (ours for ours, theirs in side_by_side(ours, theirs) if theirs.kind is not ExtentKind.DATA)
-    behind = layer.reader.extents(common, layer.geometry.disk_size - common)
-    return sum(
-        min(-(-length // _HOST_BLOCK), 2 if shared else length) * _HOST_BLOCK
-        for extent in chain(new, behind)
-        if extent.kind is ExtentKind.DATA and extent.file_offset is not None
-        for _, length in layer.storage.data_ranges(extent.file_offset, extent.length)
-    )
 
 
 def _fold_and_relink(
