@@ -25,6 +25,21 @@ MINE = {"AZURE_STORAGE_ACCOUNT": "mine", "AZURE_STORAGE_KEY": "a2V5"}
         (MANAGED, {**MINE, "AZURE_STORAGE_SAS_TOKEN": "?sv=1&sig=x"}, MANAGED, ("sv=1&sig=x", None)),
         (MANAGED, MINE, MANAGED, (None, None)),
         (AZURE, {"AZURE_STORAGE_ACCOUNT": "other", "AZURE_STORAGE_SAS_TOKEN": "sig=x"}, AZURE, (None, None)),
+        (
+            "https://mine.example/disks/a.vhd",
+            {**MINE, "AZURE_STORAGE_SAS_TOKEN": "sig=x"},
+            None,
+            (None, None),
+        ),
+        ("https://mine.example/disks/a.vhd", MINE, None, (None, None)),
+        (
+            "https://mine.own.example/disks/a.vhd",
+            {
+                "AZURE_STORAGE_CONNECTION_STRING": "AccountName=mine;BlobEndpoint=https://mine.own.example/;AccountKey=a2V5"
+            },
+            None,
+            (None, "a2V5"),
+        ),
         ("https://example.com/disks/a.vhd", {"AZURE_STORAGE_SAS_TOKEN": "sig=x"}, None, (None, None)),
         ("az://disks/a.vhd", MINE, AZURE, (None, "a2V5")),
         ("az://disks/a.vhd", {**MINE, "AZURE_STORAGE_SAS_TOKEN": "sig=x"}, AZURE, ("sig=x", None)),
@@ -72,6 +87,8 @@ def test_what_an_address_stands_for(
             "https://user:hunter2@host/disks/a.vhd",
             "http://mine.blob.core.windows.net/disks/a.vhd?sig=hunter2",
         ),
+        *(f"{AZURE}#1.vhd?sig=hunter2", f"{AZURE}?sig=hunter2#", "https://user:hunter2\u2100@host/a/b"),
+        *("https://[host/disks/a.vhd?sig=hunter2",),
     ],
 )
 def test_what_is_no_address(place: str) -> None:

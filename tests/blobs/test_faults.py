@@ -40,7 +40,7 @@ def at(point: int, fault: Fault, times: int = 1) -> Judge:
     return lambda number, _kind: fault if point <= number < point + times else None
 
 
-@swept(one_in=30)
+@swept(one_in=MANY)
 def test_an_upload_survives_each_fault_of_each_request(  # noqa: PLR0917  fixtures
     sweep: Sweep, tmp_path: Path, target: str, name: str, service: Service, proxy: Proxy
 ) -> None:
@@ -57,7 +57,7 @@ def test_an_upload_survives_each_fault_of_each_request(  # noqa: PLR0917  fixtur
         assert done.sent_size == nonzero(made.content) + 512
 
 
-@swept(one_in=50)
+@swept(one_in=MANY)
 def test_a_download_survives_each_fault_of_each_request(
     sweep: Sweep, tmp_path: Path, target: str, proxy: Proxy
 ) -> None:
@@ -112,6 +112,15 @@ def test_what_lasts_is_told_and_leaves_nothing_that_looks_whole(  # noqa: PLR091
     with pytest.raises(OSError, match="tried"):
         vhdx.download(target, tmp_path / "b.vhdx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.vhdx"]
+
+
+def test_who_is_throttled_from_the_first_request_on_gets_as_many_attempts(
+    tmp_path: Path, target: str, name: str, service: Service, proxy: Proxy
+) -> None:
+    made = small(tmp_path)
+    proxy.begin(at(0, "unavailable", 5))
+    vhdx.upload(made.path, target)
+    assert service.content(name)[:-512] == made.content
 
 
 def address_of(proxy: Proxy, name: str, words: str) -> str:

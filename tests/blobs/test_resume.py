@@ -47,7 +47,7 @@ def test_it_goes_on_after_a_failure_at_any_request(  # noqa: PLR0917  fixtures
     monkeypatch.setattr(page_blob, "_ATTEMPTS", 1)
     vhdx.upload(made.path, f"az://{CONTAINER}/{name}", resume=journal, jobs=JOBS)
     assert not journal.exists()
-    for point in sweep.of(range(proxy.count)):
+    for point in sweep.of(range(proxy.count), start=4):
         for fault in ("unheard", "unanswered"):
             blob = f"{point}{fault}{name}"
             proxy.begin(lambda number, _kind: fault if number >= point else None)  # noqa: B023
@@ -100,7 +100,8 @@ def test_after_a_kill_at_any_request_at_most_a_piece_a_worker_goes_again(  # noq
         proxy.judge = lambda _number, _kind: None
         vhdx.upload(made.path, f"az://{CONTAINER}/{blob}", resume=journal, jobs=JOBS)
         assert service.content(blob)[:-512] == made.content
-        writes = [(each.start, each.length) for each in proxy.of("write")]  # of both
+        pieces = (each for each in proxy.of("write") if each.start < len(made.content))  # of both
+        writes = [(each.start, each.length) for each in pieces]
         assert len(writes) <= len(set(writes)) + JOBS
         assert max(writes.count(each) for each in writes) <= 2
 
@@ -151,23 +152,19 @@ def test_a_journal_belongs_to_one_source_as_it_was_and_to_one_blob(  # noqa: PLR
         assert not proxy.of("write")
 
     refused("another target", f"az://{CONTAINER}/o{name}")
-    refused("is none any more", f"az://{CONTAINER}/nothing{name}")
+    refused("another target", f"az://{CONTAINER}/nothing{name}")
+    service.blob(name).clear_page(0, 16 * MIB + 512)
+    refused("written over")
+    service.blob(name).delete_blob()
+    refused("removed or written over")
+    for size in (16 * MIB + 512, MIB):
+        service.blob(name).create_page_blob(size)
+        refused("removed or written over")
     status = made.path.stat()
     os.utime(made.path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     refused("the source was changed")
     os.utime(made.path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    service.blob(name).delete_blob()
-    refused("is none any more")
-    look = page_blob.PageBlob.look
-
-    def later(blob: page_blob.PageBlob) -> page_blob.Found | None:
-        """The emulator tells the time in seconds."""
-        found = look(blob)
-        return None if found is None else found._replace(created=f"{found.created} later")
-
-    monkeypatch.setattr(page_blob.PageBlob, "look", later)
-    service.blob(name).create_page_blob(16 * MIB + 512)
-    refused("made anew")
+    refused("the source was changed")  # when, the host says itself
 
 
 def test_what_is_no_whole_journal_stays_as_it_is(
@@ -195,15 +192,27 @@ def test_what_is_no_whole_journal_stays_as_it_is(
     assert not proxy.of("write")
 
 
-@pytest.mark.parametrize("done", [[[-1, 5]], [[5, 3]], [[0, 1 << 60]], [["a", "b"]], [[1]], 7, None])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"done": done} for done in ([[-1, 5]], [[5, 3]], [[0, 1 << 60]], [["a", "b"]], [[1]], 7, None)),
+        *({"upload": upload} for upload in ("x", 7, None)),
+        {"sent": -1},
+    ],
+)
 def test_a_journal_with_a_right_sum_and_wrong_numbers(  # noqa: PLR0917  fixtures
-    done: object, made: Made, journal: Path, name: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    wrong: dict[str, object],
+    made: Made,
+    journal: Path,
+    name: str,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from vhdx.ops.blobs.journal import _sum  # noqa: PLC0415
 
     broken_off(made, journal, name, proxy, monkeypatch)
     outer = json.loads(journal.read_text())
-    outer["body"] = json.dumps({**json.loads(outer["body"]), "done": done})
+    outer["body"] = json.dumps({**json.loads(outer["body"]), **wrong})
     outer["sum"] = _sum(outer["body"])
     journal.write_text(json.dumps(outer))
     with pytest.raises(ValueError, match="is no journal of an upload"):

@@ -15,7 +15,7 @@ from tests.support.vhd import FIXED, VhdBuilder
 
 from .azurite import CONTAINER, Service, environment, needs_service
 from .proxy import FOOTER, Proxy
-from .sources import KINDS, Made, dynamic, nonzero
+from .sources import KINDS, Made, dynamic, nonzero, small
 
 pytestmark = needs_service
 
@@ -67,7 +67,7 @@ def test_long_runs_are_cut_and_neighbours_go_together(tmp_path: Path, target: st
 def test_the_footer_goes_last_and_says_what_azure_wants(
     tmp_path: Path, target: str, name: str, service: Service, proxy: Proxy
 ) -> None:
-    made = dynamic(tmp_path)
+    made = small(tmp_path)
     vhdx.upload(made.path, target)
     assert proxy.of("write")[-1][1:3] == (16 * MIB, 512)
     footer = service.content(name)[-512:]
@@ -79,7 +79,7 @@ def test_the_footer_goes_last_and_says_what_azure_wants(
 def test_a_blob_that_holds_something_is_cleared_only_if_that_is_said(
     tmp_path: Path, target: str, name: str, service: Service, proxy: Proxy
 ) -> None:
-    made = dynamic(tmp_path)
+    made = small(tmp_path)
     blob = service.blob(name)
     blob.create_page_blob(16 * MIB + 512)
     blob.upload_page(b"o" * 4096, 10 * MIB, 4096)
@@ -94,7 +94,7 @@ def test_a_blob_that_holds_something_is_cleared_only_if_that_is_said(
 def test_a_blob_of_another_size_is_made_anew_only_if_that_is_said(
     tmp_path: Path, target: str, name: str, service: Service, proxy: Proxy
 ) -> None:
-    made = dynamic(tmp_path)
+    made = small(tmp_path)
     service.blob(name).create_page_blob(MIB)
     with pytest.raises(FileExistsError):
         vhdx.upload(made.path, target)
@@ -105,7 +105,7 @@ def test_a_blob_of_another_size_is_made_anew_only_if_that_is_said(
 def test_other_kinds_of_blobs_stay(
     tmp_path: Path, target: str, name: str, service: Service, proxy: Proxy
 ) -> None:
-    made = dynamic(tmp_path)
+    made = small(tmp_path)
     service.blob(name).upload_blob(b"not a disk")
     with pytest.raises(ValueError, match="BlockBlob"):
         vhdx.upload(made.path, target, overwrite=True)
@@ -116,7 +116,7 @@ def test_a_sas_that_makes_nothing_fills_what_is_there(
     tmp_path: Path, name: str, service: Service, proxy: Proxy
 ) -> None:
     """As that of a managed disk: the blob is there, empty, and as large as it is to be."""
-    made = dynamic(tmp_path)
+    made = small(tmp_path)
     address = f"http://127.0.0.1:{proxy.port}/devstoreaccount1/{CONTAINER}/{name}?{service.sas(name, 'rw')}"
     with pytest.raises(FileNotFoundError, match="does not allow to make one"):
         vhdx.upload(made.path, address)
@@ -132,7 +132,7 @@ def test_a_sas_that_makes_nothing_fills_what_is_there(
 
 def test_a_sas_that_only_writes(tmp_path: Path, name: str, service: Service, proxy: Proxy) -> None:
     """Nothing is seen by it, nor made: the size is told all the same, and nothing is written for that."""
-    made = dynamic(tmp_path)
+    made = small(tmp_path)
     address = f"http://127.0.0.1:{proxy.port}/devstoreaccount1/{CONTAINER}/{name}?{service.sas(name, 'w')}"
     with pytest.raises(FileNotFoundError):
         vhdx.upload(made.path, address)
@@ -153,7 +153,7 @@ def test_a_sas_that_only_writes(tmp_path: Path, name: str, service: Service, pro
 def test_a_sas_that_allows_it_makes_the_blob(
     tmp_path: Path, name: str, service: Service, proxy: Proxy
 ) -> None:
-    made = dynamic(tmp_path)
+    made = small(tmp_path)
     address = f"http://127.0.0.1:{proxy.port}/devstoreaccount1/{CONTAINER}/{name}?{service.sas(name, 'rcw')}"
     done = vhdx.upload(made.path, address)
     assert disk_of(service.content(name)) == made.content
@@ -161,7 +161,7 @@ def test_a_sas_that_allows_it_makes_the_blob(
 
 
 def test_one_partition_and_no_free_space(tmp_path: Path, target: str, proxy: Proxy) -> None:
-    made = dynamic(tmp_path)
+    made = small(tmp_path)
     with pytest.raises(ValueError, match="partition"):
         vhdx.upload(made.path, target, partition=3)
     assert proxy.asked == []
@@ -170,12 +170,14 @@ def test_one_partition_and_no_free_space(tmp_path: Path, target: str, proxy: Pro
 @pytest.mark.parametrize("jobs", [0, 33])
 def test_the_number_of_jobs_is_bounded(jobs: int, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="1 to 32"):
-        vhdx.upload(dynamic(tmp_path).path, "az://c/b.vhd", jobs=jobs)
+        vhdx.upload(small(tmp_path).path, "az://c/b.vhd", jobs=jobs)
 
 
 _MEASURE = """
 import re, sys, vhdx
-getattr(vhdx, sys.argv[1])(sys.argv[2], sys.argv[3], jobs=32)
+image, target, copy = sys.argv[1:]
+vhdx.upload(image, target, jobs=32)
+vhdx.download(target, copy, jobs=32)
 print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
 """
 
@@ -188,9 +190,8 @@ def test_memory_stays_below_128_mib(tmp_path: Path, target: str, service: Servic
         for number in range(5):
             disk.pwrite(os.urandom(1 << 20) * 4, number << 37)
     told = {**os.environ, **environment(service.port)}
-    for line in (["upload", str(image), target], ["download", target, str(tmp_path / "b.vhdx")]):
-        words = [sys.executable, "-c", _MEASURE, *line]
-        said = subprocess.run(words, check=True, capture_output=True, text=True, env=told).stdout
-        assert int(said) <= 128 * 1024
+    words = [sys.executable, "-c", _MEASURE, str(image), target, str(tmp_path / "b.vhdx")]
+    said = subprocess.run(words, check=True, capture_output=True, text=True, env=told).stdout
+    assert int(said) <= 128 * 1024
     assert vhdx.compare(image, tmp_path / "b.vhdx").identical
     assert list(tmp_path.glob("*.vhd")) == []

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,21 @@ def test_places_that_are_not_written_say_so(folder: Path, place: str, words: str
     for line in (["create", place, "1M"], ["merge", place]):
         refused = run(*line)
         assert (refused.code, "only files of this host" in refused.err) == (USAGE, True)
+
+
+@needs("socat", "qemu-img")
+def test_a_disk_goes_through_a_socket_to_a_command_elsewhere(folder: Path, tmp_path: Path) -> None:
+    """As over ssh: the other end runs the command and is fed by a stream that is no pipe of ours."""
+    convert, socket = " ".join([*COMMAND, "convert"]), tmp_path / "s"
+    there = ["socat", f"UNIX-LISTEN:{socket}", f"SYSTEM:{convert} -O vhdx - {tmp_path}/there.vhdx"]
+    with subprocess.Popen(there, stderr=subprocess.DEVNULL) as listening:
+        while not socket.exists():
+            assert listening.poll() is None
+            time.sleep(0.01)
+        here = f"{convert} -O vhdx {folder}/a.vhdx - | socat -t 30 - UNIX-CONNECT:{socket}"
+        subprocess.run(["bash", "-o", "pipefail", "-c", here], check=True)
+        assert listening.wait(60) == 0
+    same("vhdx", tmp_path / "there.vhdx", "vhdx")
 
 
 def test_where_there_is_no_room_for_more(folder: Path) -> None:

@@ -132,6 +132,10 @@ def test_servers_that_do_not_take_it(tmp_path: Path) -> None:
             vhdx.convert(raw, uri, overwrite=True)
         with pytest.raises(ValueError, match="is the source"):
             vhdx.convert(uri, uri, overwrite=True)
+        linked = tmp_path / "linked.sock"
+        linked.symlink_to(uri.partition("socket=")[2])
+        with pytest.raises(ValueError, match="is the source"):
+            vhdx.convert(uri, f"nbd+unix:///?socket={linked}", overwrite=True)
     assert (tmp_path / "b.raw").read_bytes() == OLD[: 8 * MIB]
 
 
@@ -144,6 +148,17 @@ def test_a_larger_export(tmp_path: Path) -> None:
         made = vhdx.convert(raw, uri, overwrite=True)
     assert any("backup of the GPT was moved" in remark for remark in made.remarks)
     subprocess.run(["sgdisk", "--verify", str(tmp_path / "b.raw")], check=True, stdout=subprocess.PIPE)
+
+
+@pytest.mark.parametrize("size", [512, 5 * 4096 + 512, MIB + 512])
+def test_what_is_behind_the_disk_stays(tmp_path: Path, size: int) -> None:
+    """As the remark says, in the first MiB, too, which is held back."""
+    (tmp_path / "a.raw").write_bytes(b"\1" * size)
+    (tmp_path / "b.raw").write_bytes(OLD)
+    with nbdkit(tmp_path, "file", tmp_path / "b.raw") as uri:
+        made = vhdx.convert(tmp_path / "a.raw", uri, overwrite=True, verify=True)
+    assert any("what stood there before stays" in remark for remark in made.remarks)
+    assert (tmp_path / "b.raw").read_bytes() == b"\1" * size + OLD[size:]
 
 
 @pytest.mark.parametrize("size", [300, MIB + 1, 5 * MIB + 300])

@@ -1,11 +1,13 @@
 """Servers that lie, break the protocol, or say nothing: refused, and nothing is read that they made up."""
 
+import contextlib
 import os
 import signal
 import socket
 import struct
 import subprocess
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,14 @@ HANDSHAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no end": ({"endless": True}, "without an end"),
 }
+
+
+def failing_endlessly(client: socket.socket, _: int, cookie: int, *__: int) -> None:
+    """An error after the other, none of them the last part of the reply."""
+    while True:
+        client.sendall(chunk(cookie, 0x8001, struct.pack(">IH", 5, 0), done=False))
+
+
 READS: dict[str, Answer] = {
     "no reply": lambda client, *_: client.sendall(b"\0" * 16),
     "of nobody": replying(lambda cookie, *_: chunk(cookie + 1, 0)),
@@ -90,6 +100,7 @@ READS: dict[str, Answer] = {
     "no error": part(0x8001, ">IH", 0, 0),
     "short error": part(0x8001, ">I", 5),
     "long error": part(0x8001, ">IH", 5, 0, length=1 << 20),
+    "errors without end": failing_endlessly,
 }
 STATES: dict[str, Answer] = {
     "of another context": runs((4096, 0), context=8),
@@ -156,7 +167,7 @@ def test_errors_keep_their_numbers(tmp_path: Path, number: int, expected: int) -
     answer = part(0x8001, f">IH{len(text)}s", number, len(text), text)  # type: ignore[arg-type]
     with listening(tmp_path, Scripted(answers={READ: answer})) as uri:
         storage = open_export(uri)
-        with pytest.raises(OSError, match="the NBD server says: words of the server") as caught:
+        with pytest.raises(OSError, match="says: words of the server, of the 10 bytes at 0") as caught:
             storage.read(10, 0)
         assert caught.value.errno == expected
         storage.close()
@@ -172,6 +183,26 @@ def test_a_failed_write_is_not_forgotten(tmp_path: Path) -> None:
             with pytest.raises(OSError, match=r"\[Errno 28\]"):
                 storage.flush()
         storage.close()
+
+
+def test_one_bad_sector_keeps_nothing_else_from_being_read(tmp_path: Path) -> None:
+    """Not even where much is read ahead in one request."""
+    bad = 200 * 512
+
+    def answer(client: socket.socket, _: int, cookie: int, offset: int, length: int) -> None:
+        failed = chunk(cookie, 0x8001, struct.pack(">IH", 5, 0))
+        client.sendall(failed if offset <= bad < offset + length else data(cookie, offset, length))
+
+    server = Scripted(answers={READ: answer, STATUS: runs((MIB, 0))})
+    with listening(tmp_path, server) as uri, contextlib.closing(open_export(uri)) as storage:
+        assert list(storage.data_ranges(0, MIB)) == [(0, MIB)]
+        failed = []
+        for offset in range(0, MIB, 512):
+            try:
+                assert storage.read(512, offset) == b"\5" * 512
+            except OSError:
+                failed.append(offset)
+    assert failed == [bad]
 
 
 def silent(client: socket.socket, *_: int) -> None:
@@ -221,9 +252,29 @@ def test_being_idle_is_no_silence() -> None:
     idle._socket, idle._pending, buffer = Idle(), {}, bytearray(3)
     idle._receive_into(memoryview(buffer))
     assert buffer == b"\5" * 3
-    idle._socket, idle._pending = Idle(), {1: None}
+    idle._socket, idle._pending, idle._asked = Idle(), {1: None}, time.monotonic()
+    idle._receive_into(memoryview(buffer))  # the silence began before anything was asked
+    idle._socket, idle._asked = Idle(), time.monotonic() - connection.PATIENCE_SECONDS
     with pytest.raises(TimeoutError):
         idle._receive_into(memoryview(buffer))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="hosts without fork")
+def test_a_fork_refuses_and_does_no_harm(tmp_path: Path) -> None:
+    """It has no thread that takes replies, and shares the socket with who forked."""
+    server = Scripted(answers={READ: replying(data)})
+    with listening(tmp_path, server) as uri, contextlib.closing(open_export(uri)) as storage:
+        child = os.fork()
+        if not child:
+            number = 1
+            try:
+                storage.read(3, 0)
+            except OSError as error:
+                number = 0 if "the process that forked" in str(error) else 2
+            storage.close()
+            os._exit(number)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert storage.read(3, 0) == b"\5" * 3
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")

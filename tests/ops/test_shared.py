@@ -1,14 +1,19 @@
 """Merging and compacting by shared space, on XFS and btrfs of this host: the same files as by copying."""
 
+import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import pytest
 
 import vhdx
 from tests.chains.files import others_agree
+from tests.cli.running import run
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
 from tests.support.sharing import MAKERS, SHARING, mounted, same_identities, writes
@@ -173,6 +178,39 @@ def test_where_sharing_fails_now_and_then(folder: Path, one_in: int, monkeypatch
         assert vhdx.check(path).is_clean
 
 
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_whatever_keeps_from_sharing_keeps_from_nothing_else(
+    folder: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ZFS wants a file to be on its disk first, XFS has no room for the count of one extent: it is copied."""
+    inner = fcntl.ioctl
+
+    def failing(descriptor: int, code: int, *rest: Any) -> Any:
+        if code == host._FICLONERANGE and host._CLONE.unpack(rest[0])[2] >= MIB:
+            raise OSError(number, "not now")
+        return inner(descriptor, code, *rest)
+
+    monkeypatch.setattr(fcntl, "ioctl", failing)
+    for case in ("merge", "compact"):
+        make, change = CASES[case]
+        place = folder / f"{case} {number}"
+        place.mkdir()
+        path = make(place)
+        with vhdx.open(path) as disk:
+            expected = disk.pread(SIZE, 0)
+        path = change(path, "auto")
+        with vhdx.open(path) as disk:
+            assert disk.pread(SIZE, 0) == expected
+
+
+def test_whoever_shares_any_byte_shares_none_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether space can be shared is asked of bytes that no file has: the target's first ones stay."""
+    asked: list[int] = []
+    monkeypatch.setattr(fcntl, "ioctl", lambda _, __, what: asked.append(host._CLONE.unpack(what)[1]))
+    assert host.may_share(1, 2)
+    assert asked[0] >= 1 << 62
+
+
 def test_moved_blocks_keep_no_space_twice(folder: Path) -> None:
     """What was shared with the old place is the image's alone once that is cut off."""
     place = folder / "once"
@@ -194,6 +232,41 @@ def test_where_it_must_be_shared_and_cannot(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot share space"):
         vhdx.compact(path, clone="always")
     assert (child.read_bytes(), (tmp_path / "base.vhdx").read_bytes()) == before
+
+
+def test_what_is_shared_needs_no_space(folder: Path) -> None:
+    """A full disk is where it matters most that nothing is copied."""
+    child = chain()(folder)
+    with vhdx.open(child) as disk:
+        expected = disk.pread(SIZE, 0)
+    with mock.patch("shutil.disk_usage", return_value=mock.Mock(free=MIB)):
+        with pytest.raises(OSError, match="nothing was merged"):
+            vhdx.merge(child, clone="never")
+        result = vhdx.merge(child)
+    with vhdx.open(result.path) as disk:
+        assert disk.pread(SIZE, 0) == expected
+
+
+@pytest.mark.parametrize(("clone", "delete", "shares"), [("always", 0, 1), ("always", 1, 0), ("never", 0, 0)])
+def test_a_fixed_image_says_that_its_space_is_shared(
+    folder: Path, clone: str, delete: int, shares: int
+) -> None:
+    child = chain(disk_type="fixed")(folder)
+    done = run("merge", child, "--clone", clone, *["--delete-child"] * delete)
+    assert done.code == 0
+    assert ("shares its space with what was merged" in done.err) == shares
+
+
+def test_a_layer_that_cannot_share_is_found_before_another_one_is_merged(
+    folder: Path, tmp_path: Path
+) -> None:
+    """The uppermost one is on another file system."""
+    middle, top = chain()(folder), tmp_path / "top.avhdx"
+    vhdx.create(top, parent=middle)
+    before = middle.read_bytes(), (folder / "base.vhdx").read_bytes()
+    with pytest.raises(ValueError, match="cannot share space"):
+        vhdx.merge(top, into=folder / "base.vhdx", clone="always", parents=[folder])
+    assert (middle.read_bytes(), (folder / "base.vhdx").read_bytes()) == before
 
 
 def test_files_without_holes_are_not_shared_within_themselves(folder: Path) -> None:

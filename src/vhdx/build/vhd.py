@@ -28,10 +28,10 @@ _NO_PARENT = uuid.UUID(int=0)
 assert len(BITMAP) * 8 * vhd.SECTOR_SIZE == BLOCK_SIZE
 
 
-def new_footer(disk_type: int, disk_size: int) -> bytes:
-    """The footer of a disk that is made now, with an identity of its own."""
+def new_footer(disk_type: int, disk_size: int, identity: uuid.UUID | None = None) -> bytes:
+    """The footer of a disk that is made now, with an identity of its own unless one is given."""
     timestamp = int(time.time()) - vhd.EPOCH
-    return vhd.footer_of(disk_type, disk_size, timestamp, uuid.uuid4()).pack()
+    return vhd.footer_of(disk_type, disk_size, timestamp, identity or uuid.uuid4()).pack()
 
 
 class DynamicVhdBuilder:

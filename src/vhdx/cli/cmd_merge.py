@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from vhdx.ops.merge import MergeResult
     from vhdx.storage.sharing import Clone
 
+_SHARED = (
+    "shares its space with what was merged, until that is deleted: the host's disk may become full when "
+    "either is written to"
+)
+
 
 @click.command()
 @click.argument("child", type=TARGET)
@@ -92,6 +97,8 @@ def _print_text(child: str, done: MergeResult, stopwatch: Stopwatch) -> None:
     )
     if done.cut_size:
         click.echo(f"{printable(done.path)}: its disk is {shown(done.cut_size)} smaller now")
+    if done.shares_space:
+        click.echo(f"vhdx: {printable(done.path)}: {_SHARED}", err=True)
     for path in done.relinked:
         click.echo(f"{printable(path)}: its parent is {printable(done.path)} now")
     for path in done.not_found_by_default:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -16,6 +17,11 @@ class ExportAddress(NamedTuple):
     port: int
     export: str
     name: str
+
+    @property
+    def place(self) -> tuple[str, str, int, str]:
+        """The same for all ways to write it."""
+        return self.socket and os.path.realpath(self.socket), self.host, self.port, self.export
 
 
 def parsed(url: str) -> ExportAddress:

@@ -47,22 +47,24 @@ class ReadAhead:
         """Fill as much of a buffer as was or is read ahead; how many bytes that are."""
         if not self._lock.acquire(blocking=False):
             return 0  # two readers are in no order
+        done = 0
         try:
             if offset != self._expected or offset >= self._end:
                 return 0
             wanted = min(len(view), self._end - offset)
-            done = 0
             while done < wanted:
                 done += self._next_into(view[done:wanted], offset + done)
             self._expected = offset + done
-        except BaseException:
+        except BaseException as error:
             self._begun.clear()
             self._end = 0
-            raise
-        else:
-            return done
+            if not isinstance(
+                error, OSError
+            ):  # it may be of bytes that nobody wants: those wanted are asked for
+                raise
         finally:
             self._lock.release()
+        return done
 
     def _next_into(self, view: memoryview, offset: int) -> int:
         self._begin_more(offset)

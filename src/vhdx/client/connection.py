@@ -44,6 +44,8 @@ class Connection:
         self._pending: dict[int, Request] = {}
         self._cookies = itertools.count(1)
         self._failure: OSError | None = None
+        self._asked = 0.0
+        self._process = os.getpid()
         try:
             self.agreed = agree(_Handshake(self._socket, self.name), address.export)
         except (ProtocolError, RefusedError) as error:
@@ -60,11 +62,13 @@ class Connection:
 
     def begin(self, request: Request, payload: memoryview | None = None, flags: int = 0) -> Request:
         """Ask, without waiting for the answer; waits while too much is under way."""
+        self._refuse_child()
         with self._changed:
             self._changed.wait_for(lambda: len(self._pending) < MOST_UNDER_WAY or self._failure is not None)
             self._check()
             cookie = next(self._cookies)
             self._pending[cookie] = request
+            self._asked = time.monotonic()
         frame = wire.REQUEST.pack(
             wire.REQUEST_MAGIC, flags, request.kind, cookie, request.offset, request.length
         )
@@ -88,6 +92,7 @@ class Connection:
 
     def wait(self, request: Request) -> None:
         """Return when it is answered. Raises OSError where the answer is an error, or none comes."""
+        self._refuse_child()
         try:
             with self._changed:
                 self._changed.wait_for(lambda: request.is_done or self._failure is not None)
@@ -97,12 +102,20 @@ class Connection:
         if not request.is_done:
             self._check()
         if request.error is not None:
-            raise self._told(*request.error)
+            raise self._told(request, *request.error)
 
-    def _told(self, number: int, text: str) -> OSError:
+    def _told(self, request: Request, number: int, text: str) -> OSError:
         """The server's error as one of this host."""
         found = _NUMBERS.get(number, errno.EINVAL)
-        return OSError(found, f"the NBD server says: {text[:200] or os.strerror(found)}", self.name)
+        where = f", of the {request.length} bytes at {request.offset}" if request.length else ""
+        return OSError(found, f"the NBD server says: {text[:200] or os.strerror(found)}{where}", self.name)
+
+    def _refuse_child(self) -> None:
+        """A fork has no thread that takes replies, and would ask between the requests of who forked."""
+        if os.getpid() != self._process:
+            raise OSError(
+                errno.EBADF, "the connection belongs to the process that forked: open it anew", self.name
+            )
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -126,15 +139,23 @@ class Connection:
                         self._changed.notify_all()
         except ProtocolError as error:
             self._fail(OSError(errno.EIO, f"the NBD server breaks the protocol: {error}"))
+        except MemoryError:
+            self._fail(OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)))
         except OSError as error:
             self._fail(error)
+        finally:
+            self._shut()  # whoever sends to a server that takes nothing waits no longer
+
+    def _shut(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def _receive_into(self, view: memoryview) -> None:
         while view:
             try:
                 count = self._socket.recv_into(view)
-            except TimeoutError:
-                if self._pending:
+            except TimeoutError:  # the silence may have begun long before anything was asked
+                if self._pending and time.monotonic() - self._asked >= PATIENCE_SECONDS:
                     raise
                 continue
             if not count:
@@ -144,12 +165,14 @@ class Connection:
     def abort(self) -> None:
         """Break off whatever is under way; nobody writes into a buffer of it afterwards."""
         self._fail(OSError(errno.ESHUTDOWN, "the connection was broken off"))
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        self._shut()
         self._thread.join()
 
     def close(self) -> None:
-        """End the session. Closing twice does no harm."""
+        """End the session, which is not a fork's to end. Closing twice does no harm."""
+        if os.getpid() != self._process:
+            self._socket.close()
+            return
         if self._failure is None and not self._pending:
             with contextlib.suppress(OSError):
                 self._socket.sendall(wire.REQUEST.pack(wire.REQUEST_MAGIC, 0, Command.DISCONNECT, 0, 0, 0))

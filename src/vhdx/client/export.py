@@ -15,6 +15,7 @@ from vhdx.pieces import pieces
 from vhdx.storage.base import ZEROS, ended_early
 from vhdx.storage.runs import joined
 from vhdx.storage.sparse import is_without_holes
+from vhdx.storage.stream import is_export
 from vhdx.units import MIB
 from vhdx.wire import Allocation, Command, CommandFlag, ExportFlag
 
@@ -197,7 +198,8 @@ class ExportStorage:
 
     def holds(self, files: tuple[tuple[int, int], ...], names: tuple[str, ...]) -> bool:  # noqa: ARG002
         """Whether a disk with these names is this one; which files are behind it only the server knows."""
-        return self.name in names
+        own = parsed(self.name).place
+        return any(is_export(name) and parsed(name).place == own for name in names)
 
     def close(self) -> None:
         """Let go of the server."""

@@ -28,6 +28,8 @@ _REST_OF_CHUNK = wire.CHUNK.size - wire.SIMPLE_REPLY.size
 _LONGEST_ERROR = _ERROR.size + wire.MAXIMUM_STRING + _OFFSET.size
 _LONGEST_STATUS = _CONTEXT.size + RUN.size * (1 << 20)
 _FIRST_ERROR = 0x8000
+_MOST_ERRORS = 256
+"""Parts of one reply that tell of errors."""
 
 
 class Request:
@@ -41,6 +43,7 @@ class Request:
         self.runs = b""
         self.error: tuple[int, str] | None = None
         """Its number on the wire, and the server's words."""
+        self.errors = 0
         self.is_done = False
         self.covered = Runs()
 
@@ -155,7 +158,8 @@ class Replies:
         _expect(_ERROR.size <= length <= _LONGEST_ERROR)
         payload = self._receive(length)
         number, count = _ERROR.unpack_from(payload)
-        _expect(number != 0)
+        request.errors += 1
+        _expect(number != 0 and request.errors <= _MOST_ERRORS)
         text = payload[_ERROR.size : _ERROR.size + count].decode(errors="replace")
         request.error = request.error or (number, text)
 

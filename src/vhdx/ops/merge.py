@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import shutil
 from functools import partial
-from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.chain import VhdxDisk
@@ -16,13 +13,14 @@ from vhdx.disk.open import open_disk
 from vhdx.disk.places import policy_from
 from vhdx.errors import UnsupportedImageError
 from vhdx.examine.unexplained import refuse_lost_entries
-from vhdx.extents import ExtentKind, merged, side_by_side
+from vhdx.extents import ExtentKind
 from vhdx.image import image
 from vhdx.ops.fold import fold, is_folded
+from vhdx.ops.merge_space import refuse_without_space, sharing_of
 from vhdx.ops.rebase import relink
 from vhdx.ops.shrinking import refuse_data_loss
 from vhdx.storage.file import (
-    GIVES_BACK,
+    FileStorage,
     identity_of,
     is_named,
     open_for_reading,
@@ -32,7 +30,7 @@ from vhdx.storage.file import (
 )
 from vhdx.storage.publish import remove_file
 from vhdx.text import brief
-from vhdx.units import MIB, format_size
+from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
@@ -43,11 +41,7 @@ if TYPE_CHECKING:
     from vhdx.image.image import Image
     from vhdx.ops.fold import Folded
     from vhdx.progress import Progress
-    from vhdx.storage.file import FileStorage
     from vhdx.storage.sharing import Clone
-
-_HOST_BLOCK = 4096
-"""What a host takes for a single byte, as a rule."""
 
 
 @brief("path", "merged", "copied_size")
@@ -57,7 +51,8 @@ class MergeResult(NamedTuple):
     ``relinked`` have ``path`` for their parent now, ``still_needed`` are images that have one of the merged
     ones for theirs; ``not_found_by_default`` are those of the relinked that --parent-dir opens.
     ``copied_size`` counts bytes of data, ``zeroed_size`` bytes that a child hid behind zeros, ``cut_size``
-    by how much the disk of ``path`` has become smaller.
+    by how much the disk of ``path`` has become smaller. ``shares_space`` says that it is a fixed image which
+    shares its space with those of ``merged``, which stay.
     """
 
     path: str
@@ -71,6 +66,7 @@ class MergeResult(NamedTuple):
     copied_size: int
     zeroed_size: int
     cut_size: int
+    shares_space: bool
 
 
 def merge(
@@ -108,7 +104,9 @@ def merge(
         cut_size = max(0, disk.layers[depth].geometry.disk_size - disk_size)
         if not shrink:
             _refuse_data_loss(disk.layers[: depth + 1], progress)
-        _refuse_without_space(disk, depth)
+        sharing = sharing_of(disk.layers[: depth + 1], clone)
+        refuse_without_space(disk, depth, sharing)
+        is_fixed = disk.layers[depth].metadata.disk_type == "fixed"
         for layer in disk.layers[:depth] if delete_child else ():
             refuse_lost_entries(layer, "without --delete-child it is merged and kept")
     target = layers[depth]
@@ -126,6 +124,7 @@ def merge(
         )
         done.append(folded)
         unfound += [path for path in strangers if path in above or not delete_child]
+    copied_size = sum(folded.copied_size for folded in done)
     return MergeResult(
         path=target,
         format="vhdx",
@@ -135,9 +134,10 @@ def merge(
         deleted=delete_child,
         still_needed=() if delete_child else tuple(_children_of(layers[:depth], layers)),
         not_found_by_default=tuple(unfound),
-        copied_size=sum(folded.copied_size for folded in done),
+        copied_size=copied_size,
         zeroed_size=sum(folded.zeroed_size for folded in done),
         cut_size=cut_size,
+        shares_space=is_fixed and copied_size > 0 and any(sharing) and not delete_child,
     )
 
 
@@ -227,36 +227,6 @@ def _reads_alike(disk: VhdxDisk, below: VhdxDisk, extent: Extent) -> bool:
 def _identity(path: str) -> UUID:
     with contextlib.closing(open_for_reading(path, lock=False)) as file:
         return image.write_identity(file).data_write_guid
-
-
-def _refuse_without_space(disk: VhdxDisk, depth: int) -> None:
-    """What the layers have and the one that they go into has no space for yet has to fit the host."""
-    target = disk.layers[depth]
-    needed = sum(_new_bytes(layer, target) for layer in disk.layers[:depth])
-    if target.metadata.disk_type == "fixed":
-        needed += max(0, disk.size - target.geometry.disk_size)
-    free = shutil.disk_usage(os.path.realpath(target.name)).free
-    if needed > free:
-        raise OSError(
-            errno.ENOSPC,
-            f"merging takes {format_size(needed)} more, of which the file system has {format_size(free)}: "
-            f"nothing was merged; {GIVES_BACK}",
-            target.name,
-        )
-
-
-def _new_bytes(layer: Image, target: Image) -> int:
-    """What a layer stores and the target has no space for, in whole blocks of the host."""
-    shared = min(layer.geometry.disk_size, target.geometry.disk_size)
-    ours, theirs = (merged(one.reader.extents(0, shared)) for one in (layer, target))
-    new = (ours for ours, theirs in side_by_side(ours, theirs) if theirs.kind is not ExtentKind.DATA)
-    behind = layer.reader.extents(shared, layer.geometry.disk_size - shared)
-    return sum(
-        -(-length // _HOST_BLOCK) * _HOST_BLOCK
-        for extent in chain(new, behind)
-        if extent.kind is ExtentKind.DATA and extent.file_offset is not None
-        for _, length in layer.storage.data_ranges(extent.file_offset, extent.length)
-    )
 
 
 def _fold_and_relink(

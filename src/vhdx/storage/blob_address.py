@@ -11,6 +11,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from urllib.parse import SplitResult
 
 _WEB = ("https", "http")
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -109,13 +110,8 @@ def _of_account(place: str, environment: Mapping[str, str]) -> BlobAddress:
 
 
 def _of_url(place: str, environment: Mapping[str, str]) -> BlobAddress:
-    parts = urlsplit(place)
-    host = parts.hostname or ""
-    url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-    if "@" in parts.netloc:
-        raise ValueError(f"{url}: an address with a password in front of its host is not used")
-    if parts.scheme == "http" and host not in _LOOPBACK:
-        raise ValueError(f"{url}: what is secret would go unencrypted: say https")
+    parts = _parts_of(place)
+    host, url = parts.hostname or "", f"{parts.scheme}://{parts.netloc}{parts.path}"
     account, words = host.partition(".")[0], parts.path.lstrip("/").split("/")
     if host in _LOOPBACK:  # an emulator: http://127.0.0.1:PORT/ACCOUNT/CONTAINER/NAME.vhd
         account, *words = words
@@ -128,11 +124,28 @@ def _of_url(place: str, environment: Mapping[str, str]) -> BlobAddress:
     if address.sas is not None:
         return address
     known = _account_of(environment)
-    if known is not None and known.name == account:  # nobody else gets what is his
+    # Nobody else gets what is his: not whoever's host begins with the same word either.
+    if known is not None and known.name == account and (_is_of_azure(url) or known.has(url)):
         address = address._replace(sas=known.sas, key=known.key)
     elif (known is None or address.is_managed_disk) and _is_of_azure(url):
         address = address._replace(sas=_token(_first(environment, _SAS)))
     return address._replace(may_ask_identity=_is_of_azure(url))
+
+
+def _parts_of(place: str) -> SplitResult:
+    """An address that may be used: nobody hears a secret on the way, and all of its name counts."""
+    shown = without_secrets(place)
+    try:
+        parts = urlsplit(place)
+    except ValueError:
+        raise ValueError(f"{shown} is no address: say {FORMS}") from None
+    if "@" in parts.netloc:
+        raise ValueError(f"{shown}: an address with a password in front of its host is not used")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ValueError(f"{shown}: what is secret would go unencrypted: say https")
+    if "#" in place:
+        raise ValueError(f"{shown}: a # ends the name of a blob in an address; say %23 for one in a name")
+    return parts
 
 
 def _is_of_azure(url: str) -> bool:
@@ -146,6 +159,10 @@ class _Account(NamedTuple):
     endpoint: str
     sas: str | None
     key: str | None
+
+    def has(self, url: str) -> bool:
+        """Whether a blob is in it."""
+        return url.startswith(f"{self.endpoint}/")
 
 
 def _account_of(environment: Mapping[str, str]) -> _Account | None:

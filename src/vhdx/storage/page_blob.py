@@ -53,8 +53,6 @@ class Found(NamedTuple):
     size: int
     kind: str
     etag: str
-    created: str
-    """When it was made: by which it is told from one of the same name."""
 
 
 class PageBlob:
@@ -86,8 +84,7 @@ class PageBlob:
             return None
         if told.size is None or told.blob_type is None or not told.etag:
             raise OSError(errno.EPROTO, "what answers there is no blob service", self.name)
-        created = "" if told.creation_time is None else told.creation_time.isoformat()
-        return Found(told.size, str(told.blob_type.value), told.etag, created)
+        return Found(told.size, str(told.blob_type.value), told.etag)
 
     def create(self, size: int, over: str | None = None) -> None:
         """Make it, all zeros, where nothing is, or in the place of the one with the tag ``over``.
@@ -96,11 +93,8 @@ class PageBlob:
         """
         from azure.core import MatchConditions  # noqa: PLC0415  an extra
 
-        condition: dict[str, Any] = (
-            {"match_condition": MatchConditions.IfMissing}
-            if over is None
-            else {"etag": over, "match_condition": MatchConditions.IfNotModified}
-        )
+        missing: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
+        condition = missing if over is None else _if_still(over)
         try:
             self._tried(lambda: self._client.create_page_blob(size, **condition))
         except (FileExistsError, ChangedError):
@@ -115,9 +109,16 @@ class PageBlob:
         """Write whole pages, at most `LARGEST_PIECE`; the service compares their MD5."""
         self._tried(lambda: self._client.upload_page(data, offset, len(data), validate_content="md5"))
 
-    def clear(self, offset: int, length: int) -> None:
-        """Make pages zeros that are not stored."""
-        self._tried(lambda: self._client.clear_page(offset, length))
+    def clear(self, size: int, etag: str) -> None:
+        """Make all of it zeros that are not stored. Raises OSError if it has another tag than ``etag``.
+
+        An attempt that arrives late, pieces being there, then takes nothing away; ``etag`` may be empty.
+        """
+        try:
+            self._tried(lambda: self._client.clear_page(0, size, **(_if_still(etag) if etag else {})))
+        except ChangedError:
+            if not self._is_empty(size):  # else an answer was lost
+                raise
 
     def ends_at(self, size: int) -> bool:
         """Whether it has so many bytes, for whoever may write but not look: told by what is never done.
@@ -127,11 +128,8 @@ class PageBlob:
         return self._refusal(size - PAGE_SIZE) == errno.ESTALE and self._refusal(size) == errno.EINVAL
 
     def _refusal(self, offset: int) -> int | None:
-        from azure.core import MatchConditions  # noqa: PLC0415  an extra
-
-        never: dict[str, Any] = {"etag": '"0"', "match_condition": MatchConditions.IfNotModified}
         try:
-            self._tried(lambda: self._client.clear_page(offset, PAGE_SIZE, **never))
+            self._tried(lambda: self._client.clear_page(offset, PAGE_SIZE, **_if_still('"0"')))
         except (PermissionError, FileNotFoundError):
             raise
         except OSError as error:
@@ -140,12 +138,8 @@ class PageBlob:
 
     def page_ranges(self, etag: str, offset: int = 0, length: int | None = None) -> Iterator[tuple[int, int]]:
         """(offset, length) of the pages that are stored, in order. Raises OSError if the blob changed."""
-        from azure.core import MatchConditions  # noqa: PLC0415  an extra
-
         options: dict[str, Any] = {} if length is None else {"offset": offset, "length": length}
-        listed = self._client.list_page_ranges(
-            etag=etag, match_condition=MatchConditions.IfNotModified, **options
-        ).by_page()
+        listed = self._client.list_page_ranges(**_if_still(etag), **options).by_page()
         reached = empty = 0
         while (page := self._tried(lambda: next(listed, None))) is not None:
             before = reached
@@ -205,7 +199,7 @@ class PageBlob:
                 answer = request()
             except (AzureError, DeserializationError, RequestException, HTTPError) as error:
                 failure, may_help, delay = self._failure(error)
-                self._is_heard |= failure.errno != GONE
+                self._is_heard |= getattr(error, "response", None) is not None
             else:
                 self._is_heard = True
                 return answer
@@ -231,6 +225,13 @@ class PageBlob:
         after = str(response.headers.get("Retry-After") or "")
         delay = float(after) if after.isdecimal() else None
         return refused(self.address, status, code), status in _AGAIN or code in _AGAIN_CODES, delay
+
+
+def _if_still(etag: str) -> dict[str, Any]:
+    """The condition that the blob has a tag."""
+    from azure.core import MatchConditions  # noqa: PLC0415  an extra
+
+    return {"etag": etag, "match_condition": MatchConditions.IfNotModified}
 
 
 def _transport(connections: int) -> Any:

@@ -1,14 +1,17 @@
 """Which pieces of an upload are done, in a file that is written whole or not at all.
 
-It belongs to one source as it was and to one blob: what was begun of another one is never gone on with.
+It belongs to one source as it was and to one blob, whose last page has the number of the upload: what was
+begun of another one, or written over since, is never gone on with.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import threading
+import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.storage.publish import new_file
@@ -26,19 +29,18 @@ class Identity(NamedTuple):
     """What a journal is about, in words that are compared with what they were."""
 
     source: list[Any]
-    """The format, the size of the disk, what of it is taken; of each file its size and time of change."""
+    """The format, the size of the disk, what of it is taken; of each file its size and times of change."""
     target: str
-    created: str
-    """When the blob was made."""
     size: int
 
 
 class Journal:
     """Done pieces of one upload. For several threads at once."""
 
-    def __init__(self, path: str, identity: Identity, done: Runs, sent: int = 0) -> None:
+    def __init__(self, path: str, identity: Identity, upload: uuid.UUID, done: Runs, sent: int = 0) -> None:
+        """``upload`` is the upload's own number, by which the blob is known again."""
         self._path, self._identity = path, identity
-        self.done, self.sent = done, sent
+        self.upload, self.done, self.sent = upload, done, sent
         self._state, self._saving = threading.Lock(), threading.Lock()
         self._added = self._saved = 0
 
@@ -57,15 +59,17 @@ class Journal:
         """Write the file anew."""
         with self._state:
             added = self._added
-            body = json.dumps({"identity": self._identity, "done": list(self.done), "sent": self.sent})
+            state = {"upload": self.upload.hex, "done": list(self.done), "sent": self.sent}
+        body = json.dumps({"identity": self._identity, **state})
         told = {"kind": _KIND, "sum": _sum(body), "body": body}
         with new_file(self._path, overwrite=True) as file:
             file.write_at(json.dumps(told).encode(), 0)
         self._saved = added
 
     def remove(self) -> None:
-        """All is done."""
-        os.unlink(self._path)
+        """It is not needed any more."""
+        with contextlib.suppress(FileNotFoundError):  # the same command that runs twice
+            os.unlink(self._path)
 
 
 def journal_of(path: str, told: dict[str, Any] | None, identity: Identity) -> Journal:
@@ -74,7 +78,7 @@ def journal_of(path: str, told: dict[str, Any] | None, identity: Identity) -> Jo
     Raises ValueError for the journal of another upload.
     """
     if told is None:
-        return Journal(path, identity, Runs())
+        return Journal(path, identity, uuid.uuid4(), Runs())
     for word, was, now in zip(_WHAT, told["identity"], identity, strict=True):
         if was != _as_json(now):
             raise ValueError(
@@ -83,10 +87,10 @@ def journal_of(path: str, told: dict[str, Any] | None, identity: Identity) -> Jo
     done = Runs()
     for start, end in told["done"]:
         done.add(start, end)
-    return Journal(path, identity, done, told["sent"])
+    return Journal(path, identity, uuid.UUID(told["upload"]), done, told["sent"])
 
 
-_WHAT = ("source, or the source was changed", "target", "blob of this name, made anew since then", "size")
+_WHAT = ("source, or the source was changed", "target", "size")
 
 
 def read_journal(path: str) -> dict[str, Any] | None:
@@ -102,9 +106,10 @@ def read_journal(path: str) -> dict[str, Any] | None:
         told: dict[str, Any] = json.loads(body)
         size = told["identity"][-1]
         is_sound = len(told["identity"]) == len(_WHAT) and _are_runs(told["done"], size)
+        uuid.UUID(told["upload"])
         if not is_sound or not 0 <= told["sent"] <= size:
             raise ValueError
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError):
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         raise ValueError(f"{path} is no journal of an upload, or not whole: it is left as it is") from None
     return told
 

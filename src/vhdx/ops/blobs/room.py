@@ -6,9 +6,10 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
+from vhdx.format import vhd
 from vhdx.ops.blobs.advice import room_for
 from vhdx.ops.blobs.journal import Identity, Journal, journal_of, read_journal
-from vhdx.storage.page_blob import Found
+from vhdx.storage.page_blob import PAGE_SIZE, Found
 from vhdx.units import size_text
 
 if TYPE_CHECKING:
@@ -32,32 +33,56 @@ def room_of(
     found = _unseen(blob, size) if blob.address.hides_contents else blob.look()
     if found is not None and found.kind != PAGE_BLOB:
         raise ValueError(f"{blob.name} is a {found.kind}, and disks are page blobs: choose another name")
-    if told is not None and (found is None or found.size != size):
-        raise ValueError(
-            f"{resume} tells of an upload to a blob of {size} bytes; {blob.name} is none any more"
-        )
-    if told is None:
-        found = _made(blob, found, size, overwrite=overwrite)
-    assert found is not None
     if resume is None:
+        _make(blob, found, size, overwrite=overwrite)
         return None
-    journal = journal_of(resume, told, Identity(source or [], blob.name, found.created, size))
-    journal.save()
+    journal = journal_of(resume, told, Identity(source or [], blob.name, size))
+    if told is not None and found is not None and _is_marked(blob, found, size, journal):
+        return journal
+    if journal.done:
+        raise ValueError(
+            f"{blob.name} was removed or written over since {resume} was begun: nothing was sent; remove "
+            f"{resume} to begin anew"
+        )
+    journal.save()  # before anything is cleared: where it cannot be kept nothing is lost
+    try:
+        _make(blob, found, size, overwrite=overwrite)
+    except BaseException:
+        journal.remove()
+        raise
+    blob.write(_mark(journal), size - PAGE_SIZE)
     return journal
+
+
+def _mark(journal: Journal) -> bytes:
+    """What stands in the place of the footer until all is there."""
+    return f"not complete: vhdx upload {journal.upload}".encode().ljust(PAGE_SIZE, b"\0")
+
+
+def _is_marked(blob: PageBlob, found: Found, size: int, journal: Journal) -> bool:
+    """Whether nobody began anew with the blob since; what is not seen is believed to be as it was."""
+    if blob.address.hides_contents:
+        return bool(journal.done)
+    if found.size != size:
+        return False
+    page = blob.read(PAGE_SIZE, size - PAGE_SIZE, found.etag)
+    if page == _mark(journal):
+        return True
+    return vhd.footer_damage(page) is None and vhd.unpack_footer(page).unique_id == journal.upload
 
 
 def _unseen(blob: PageBlob, size: int) -> Found:
     """The blob that a SAS lets be written to, but not be looked at."""
     if blob.ends_at(size):
-        return Found(size, PAGE_BLOB, "", "")
+        return Found(size, PAGE_BLOB, "")
     raise ValueError(
         f"{blob.name} does not have the {size} bytes that this disk takes as a VHD, as far as can be told "
         "with a SAS that does not allow reading"
     )
 
 
-def _made(blob: PageBlob, found: Found | None, size: int, *, overwrite: bool) -> Found:
-    """The blob, all zeros."""
+def _make(blob: PageBlob, found: Found | None, size: int, *, overwrite: bool) -> None:
+    """Let it be there, all zeros."""
     if found is None:
         if not blob.address.allows_creation:
             raise FileNotFoundError(
@@ -67,16 +92,11 @@ def _made(blob: PageBlob, found: Found | None, size: int, *, overwrite: bool) ->
     elif found.size != size:
         _replace(blob, found, size, overwrite=overwrite)
     elif found.etag and next(blob.page_ranges(found.etag), None) is None:
-        return found
+        return
     elif not overwrite:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), blob.name)
     else:
-        blob.clear(0, size)
-        return found
-    made = blob.look()
-    if made is None:
-        raise FileNotFoundError(errno.ENOENT, "the blob was deleted while it was written to", blob.name)
-    return made
+        blob.clear(size, found.etag)
 
 
 def _replace(blob: PageBlob, found: Found, size: int, *, overwrite: bool) -> None:

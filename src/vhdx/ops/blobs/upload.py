@@ -153,7 +153,8 @@ def _uploaded(
     before = 0 if journal is None else journal.sent
     sending = _Sending(blob, crew, journal)
     sending.run(read, piece_length(crew.count, MEMORY, LARGEST_PIECE, _SMALLEST_PIECE), progress)
-    blob.write(new_footer(vhd.FIXED, disk_size), disk_size)
+    identity = None if journal is None else journal.upload
+    blob.write(new_footer(vhd.FIXED, disk_size, identity), disk_size)
     if journal is not None:
         journal.remove()
     sent = sending.sent + vhd.FOOTER_SIZE
@@ -184,7 +185,7 @@ def _identity(source: Source, taken: tuple[Any, ...], *, lock: bool) -> list[Any
             raise ValueError(f"{path}: {_NO_FILE}") from None
         if not stat.S_ISREG(status.st_mode) or (status.st_dev, status.st_ino) not in opened:
             raise ValueError(f"{path}: {_NO_FILE}")
-        files.append([status.st_size, status.st_mtime_ns])
+        files.append([status.st_size, status.st_mtime_ns, status.st_ctime_ns])
     return [source.format, source.size, *taken, files]
 
 

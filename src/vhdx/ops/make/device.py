@@ -109,7 +109,7 @@ class _DeviceSink:
     def __init__(self, storage: Medium, disk_size: int | None) -> None:
         self._storage = storage
         self._disk_size = disk_size
-        self._head = bytearray(min(MIB, storage.size()))
+        self._head = bytearray(min(MIB, storage.size() if disk_size is None else disk_size))
         self._reached = len(self._head)
         self.end = disk_size or 0
         storage.zero(0, len(self._head))

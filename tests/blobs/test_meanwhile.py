@@ -1,0 +1,126 @@
+"""Uploads over what others did meanwhile, and those that end at a border between two steps."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+import vhdx
+from tests.support.layout import MIB
+from vhdx.ops.blobs import upload as upload_module
+from vhdx.ops.blobs.journal import Journal
+from vhdx.storage import page_blob
+
+from .azurite import CONTAINER, Service, needs_service
+from .proxy import FOOTER, Fault, Handler, Kind, Proxy
+from .sources import Made, small
+from .test_resume import broken_off
+
+pytestmark = needs_service
+
+
+@pytest.fixture(name="made")
+def _made(tmp_path: Path) -> Made:
+    return small(tmp_path)
+
+
+@pytest.fixture(name="journal")
+def _journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+def test_a_blob_that_another_upload_filled_meanwhile_is_not_gone_on_with(  # noqa: PLR0917  fixtures
+    made: Made, journal: Path, name: str, service: Service, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken_off(made, journal, name, proxy, monkeypatch)
+    target, other = f"az://{CONTAINER}/{name}", made.path.with_name("b.raw")
+    other.write_bytes(b"o" * 16 * MIB)
+    vhdx.upload(other, target, source_format="raw", overwrite=True, resume=other.with_name("other"))
+    with pytest.raises(ValueError, match="written over since"):
+        vhdx.upload(made.path, target, resume=journal, overwrite=True)
+    assert service.content(name)[:-512] == other.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["journal", "mark", "pieces", "footer"])
+def test_a_kill_at_a_border(  # noqa: PLR0917  fixtures
+    kind: str,
+    made: Made,
+    journal: Path,
+    name: str,
+    service: Service,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whatever was the last that was done: the same command ends what was begun."""
+    calls = {"journal": (Journal, "save"), "mark": (page_blob.PageBlob, "write")}
+    ends = {"pieces": (upload_module, "new_footer"), "footer": (Journal, "remove")}
+    place, method = {**calls, **ends}[kind]
+    done = getattr(place, method)
+
+    def killed(*arguments: object) -> None:
+        if kind in calls:
+            done(*arguments)
+        raise SystemExit(9)
+
+    target = f"az://{CONTAINER}/{name}"
+    with monkeypatch.context() as patched:
+        patched.setattr(place, method, killed)
+        if kind == "journal":
+            patched.setattr(Journal, "remove", lambda _journal: None)
+        with pytest.raises(SystemExit):
+            vhdx.upload(made.path, target, resume=journal)
+    vhdx.upload(made.path, target, resume=journal)
+    assert service.content(name)[:-512] == made.content
+    assert not journal.exists()
+
+
+def test_where_no_journal_can_be_kept_nothing_is_cleared(
+    made: Made, journal: Path, name: str, service: Service, proxy: Proxy
+) -> None:
+    target = f"az://{CONTAINER}/{name}"
+    vhdx.upload(made.path, target)
+    with pytest.raises(FileNotFoundError):
+        vhdx.upload(made.path, target, overwrite=True, resume=journal / "none")
+    assert service.content(name)[:-512] == made.content
+    with pytest.raises(FileExistsError):
+        vhdx.upload(made.path, target, resume=journal)
+    assert not journal.exists()
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_clear_that_arrives_late_takes_nothing_away(  # noqa: PLR0917  fixtures
+    when: str, made: Made, name: str, service: Service, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was given up and asked for again; the first one comes through when all pieces are there."""
+    target, ask, held = f"az://{CONTAINER}/{name}", Handler.ask, list[Handler]()
+    vhdx.upload(made.path, target)
+
+    def late(handler: Handler, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if handler.kind() == "clear" and not held:
+            held.append(copy.copy(handler))  # it takes other requests, too
+            if when == "after":
+                ask(handler, b"")
+            return 503, {}, b""
+        if body.startswith(FOOTER):
+            assert ask(held[0], b"")[0] == 412
+        return ask(handler, body)
+
+    monkeypatch.setattr(Handler, "ask", late)
+    vhdx.upload(made.path, target, overwrite=True)
+    assert service.content(name)[:-512] == made.content
+
+
+def test_a_journal_that_somebody_removed_fails_nothing(
+    made: Made, journal: Path, name: str, service: Service, proxy: Proxy
+) -> None:
+    """As the same command does that runs twice."""
+
+    def judge(_number: int, kind: Kind) -> Fault | None:
+        if kind == "write" and len(proxy.of("write")) == 6:  # the mark and all pieces
+            journal.unlink()
+        return None
+
+    proxy.begin(judge)
+    vhdx.upload(made.path, f"az://{CONTAINER}/{name}", resume=journal)
+    assert service.content(name)[:-512] == made.content
+    assert not journal.exists()
