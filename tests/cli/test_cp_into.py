@@ -1,11 +1,14 @@
 """`vhdx cp` into an image."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 import vhdx
 from tests.cli.running import USAGE, run, succeed
+from tests.docs.schema import SCHEMA, complaints
 from tests.files.test_volumes import ext4_with, gpt_of
 from tests.filesystems.inserting import check, made
 
@@ -30,6 +33,44 @@ def test_into_the_only_fat_of_a_disk(esp: Path, tmp_path: Path) -> None:
     assert succeed("cat", f"{esp}:/efi/boot/bootx64.efi") == "MZ" * 5000
     check(fat_of(esp))
     succeed("check", esp)
+
+
+def test_json_tells_what_was_copied_and_what_was_not(esp: Path, tmp_path: Path) -> None:
+    """Both ways; standard error has nothing then."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "file").write_bytes(b"x" * 5000)
+    os.symlink("file", tree / "link")
+    done = run("cp", "-R", tree, f"{esp}:/", "--json")
+    into = json.loads(done.out)
+    assert (done.code, done.err) == (1, "")
+    assert "neither a file nor a directory" in into["remarks"][0]
+    (copied,) = into["result"]
+    assert copied == {
+        "path": str(esp),
+        "format": "vhdx",
+        "virtual_size": vhdx.info(esp).virtual_size,
+        "volume": "partition 1",
+        "guest_path": "/",
+        "files": 1,
+        "directories": 1,
+        "others": 0,
+        "copied_size": 5000,
+        "left_out": 1,
+    }
+    (tmp_path / "out" / "tree").mkdir(parents=True)
+    (tmp_path / "out" / "tree" / "file").write_bytes(b"mine")
+    done = run("cp", "-R", f"{esp}:/tree", f"{esp}:/fstab", tmp_path / "out", "--json")
+    out = json.loads(done.out)
+    assert (done.code, done.err) == (1, "")
+    assert "exists already" in out["remarks"][0]
+    counts = [
+        (each["volume"], each["files"], each["copied_size"], each["left_out"]) for each in out["result"]
+    ]
+    assert counts == [("partition 1", 0, 0, 1), ("partition 2", 1, 1, 0)]
+    for printed in (into, out):
+        assert complaints(printed, SCHEMA.prints["cp"], SCHEMA) == []
+    assert (tmp_path / "out" / "tree" / "file").read_bytes() == b"mine"
 
 
 def test_usage(esp: Path, tmp_path: Path) -> None:
