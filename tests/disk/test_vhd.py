@@ -442,6 +442,7 @@ def test_a_table_bounds_the_file_and_not_the_disk(tmp_path: Path, size: int) -> 
         assert disk.pread(4096, 2 * TIB - 2048) == bytes(4096)
 
 
+@pytest.mark.slow
 def test_a_large_dynamic_disk_is_converted(tmp_path: Path) -> None:
     size, block = 3 * TIB, 2 * MIB
     at = (2 * TIB + block) // 512

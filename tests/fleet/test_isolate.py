@@ -52,7 +52,7 @@ def test_a_hostile_image_is_a_row(code: str, tmp_path: Path, monkeypatch: pytest
     interpreter.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {program} "$@"\n')
     interpreter.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(interpreter))
-    options = FleetOptions(isolate=True, seconds=5 if code == "time" else 60, memory=1024 * MIB)
+    options = FleetOptions(isolate=True, seconds=3 if code == "time" else 60, memory=1024 * MIB)
     rows = {Path(row["path"]).stem: row for row in vhdx.fleet.run([tmp_path], "check", options=options)}
     assert rows["good"]["result"] == "ok", rows["good"]["error"]
     assert (rows["hostile"]["result"], rows["hostile"]["error_code"]) == ("failed", code)

@@ -110,6 +110,7 @@ def test_kopia(shell: Shell) -> None:
     assert vhdx.compare(shell.folder / "back.vhdx", shell.folder / "tuesday.avhdx").identical
 
 
+@pytest.mark.slow  # borg does the same in each run
 @needs("restic", "nbdcopy")
 def test_restic(shell: Shell) -> None:
     for line in lines_of("restic"):

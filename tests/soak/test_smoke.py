@@ -16,7 +16,7 @@ from .scene import Scene
 from .serve import load
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 6
+SECONDS = 4
 
 
 def test_a_few_seconds(tmp_path: Path) -> None:

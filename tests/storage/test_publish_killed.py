@@ -43,7 +43,7 @@ def killed(job: Callable[[], object], way: Way, at: int, *, behind: bool) -> boo
     return os.WIFSIGNALED(status)
 
 
-@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("behind", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("old", [None, b"old"])
 @pytest.mark.parametrize("way", WAYS)
 def test_promise_12_killed_at_every_call(

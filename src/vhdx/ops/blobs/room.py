@@ -56,7 +56,7 @@ def room_of(
 
 def _mark(journal: Journal) -> bytes:
     """What stands in the place of the footer until all is there."""
-    return f"not complete: vhdx upload {journal.upload}".encode().ljust(PAGE_SIZE, b"\0")
+    return f"not complete, number {journal.upload}".encode().ljust(PAGE_SIZE, b"\0")
 
 
 def _is_marked(blob: PageBlob, found: Found, size: int, journal: Journal) -> bool:
