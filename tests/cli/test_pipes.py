@@ -270,4 +270,13 @@ def test_where_there_is_no_room_for_more(folder: Path) -> None:
     with open("/dev/full", "wb") as full:
         line = [*COMMAND, "convert", "-O", "raw", str(folder / "a.vhdx"), "-"]
         done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert (done.returncode, b"nothing had been written" in done.stderr) == (1, True)
+    assert (done.returncode, b"no data had been written" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("size", ["8M", "7M"])
+def test_a_full_host_is_told_at_the_end_of_the_zeros_of_an_empty_disk_too(tmp_path: Path, size: str) -> None:
+    vhdx.create(tmp_path / "empty.vhdx", size)
+    with open("/dev/full", "wb") as full:
+        line = [*COMMAND, "convert", "-O", "raw", str(tmp_path / "empty.vhdx"), "-"]
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, b"no data had been written" in done.stderr) == (1, True)

@@ -184,5 +184,5 @@ def test_verbs_say_how_far_they_came(small: Path, tmp_path: Path) -> None:
     path.unlink()
     (tmp_path / "disk.raw").write_bytes(content)
     sentence = run("convert", tmp_path / "disk.raw", path).sentence
-    assert re.search(r"; \d+ MiB had been written, and went with the new file$", sentence)
+    assert re.search(r"; \d+ MiB of data had been written, and went with the new file$", sentence)
     assert [each.name for each in small.iterdir() if each.name != "lost+found"] == []

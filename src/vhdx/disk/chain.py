@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _FEW_LAYERS = 2
 """Of longer chains it is remembered who answers where."""
 _FEW_BLOCKS = 16
+"""Ranges over more of them are read by extents, whatever the chain."""
 
 
 class VhdxDisk(Disk):

@@ -66,8 +66,8 @@ def _new_bytes(layer: Image, target: Image, *, shared: bool) -> int:
     ours, theirs = (merged(one.reader.extents(0, common)) for one in (layer, target))
     new = (ours for ours, theirs in side_by_side(ours, theirs) if theirs.kind is not ExtentKind.DATA)
     behind = layer.reader.extents(common, layer.geometry.disk_size - common)
-    return sum(
-        min(-(-length // _HOST_BLOCK), 2 if shared else length) * _HOST_BLOCK
+    return _HOST_BLOCK * sum(
+        min(2, -(-length // _HOST_BLOCK)) if shared else -(-length // _HOST_BLOCK)
         for extent in chain(new, behind)
         if extent.kind is ExtentKind.DATA and extent.file_offset is not None
         for _, length in layer.storage.data_ranges(extent.file_offset, extent.length)

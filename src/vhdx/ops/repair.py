@@ -79,7 +79,7 @@ class RepairResult(NamedTuple):
 
 @brief("path", "file_size", "restored_size")
 class UndoResult(NamedTuple):
-    """An image as it was before its repair. Sizes in bytes; None is a disk's that nothing tells."""
+    """An image as it was before its repair. Sizes in bytes; the disk's is None if nothing tells it."""
 
     path: str
     format: str
@@ -309,11 +309,12 @@ def undo_repair(
     name = os.fspath(path)
     with contextlib.closing(open_for_writing(name, lock=lock)) as file:
         restored = backups.restore(file, os.fspath(backup), lock=lock)
-        told = _vhd_size(file) if format_of_file(file) == "vhd" else ("vhdx", Remains(file).disk_size)
-    return UndoResult(name, *told, restored.size_before, restored.length)
+        found = "vhd" if format_of_file(file) == "vhd" else "vhdx"  # for which a repair takes all else
+        size = _vhd_size(file) if found == "vhd" else Remains(file).disk_size
+    return UndoResult(name, found, size, restored.size_before, restored.length)
 
 
-def _vhd_size(file: ReadableStorage) -> tuple[str, int | None]:
+def _vhd_size(file: ReadableStorage) -> int | None:
     from vhdx.examine.vhd_check import examine_vhd  # noqa: PLC0415  the older format is the rarer one
 
-    return "vhd", examine_vhd(file).virtual_size
+    return examine_vhd(file).virtual_size

@@ -218,7 +218,8 @@ def made_of(
         written = _copy(read, writing, progress) if cloned is None else cloned.stored
         if disk_size is None:
             disk_size = target.disk_size(source.size or 0, rounding)
-        file_size = writing.sink.finish(disk_size)
+        with telling_if_full(lambda: _told_written(written, writing)):
+            file_size = writing.sink.finish(disk_size)
     if not writing.sink.reserved:
         left_over.insert(0, NOT_RESERVED)
     return Made(disk_size, file_size, written, rounding.sentences, remarks, left_over)
@@ -271,18 +272,21 @@ def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress |
     return done
 
 
-def _written_text(written: int, fate: str) -> str:
-    return f"{format_size(written)} had been written, {fate}" if written else "nothing had been written"
+def _told_written(written: int, writing: Writing) -> str:
+    """How much data a target has whose host is full; through a pipe zeros and tables may have gone, too."""
+    if not written:
+        return "no data had been written"
+    fate = "which is not the whole disk" if writing.storage is None else "and went with the new file"
+    return f"{format_size(written)} of data had been written, {fate}"
 
 
 def _copy(source: Source, writing: Writing, progress: Progress | None) -> int:
     """Copy what is not zeros; how many bytes that were."""
     written = done = 0
     write_back = WriteBack(writing.start_writing_back)
-    fate = "which is not the whole disk" if writing.storage is None else "and went with the new file"
     total = None if progress is None else stored_size(source)
     with (
-        telling_if_full(lambda: _written_text(written, fate)),
+        telling_if_full(lambda: _told_written(written, writing)),
         pieces_of(source) as pieces,
     ):
         for offset, data, runs in pieces:
