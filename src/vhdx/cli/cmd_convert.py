@@ -21,7 +21,6 @@ from vhdx.cli.options import (
     force_share_option,
     image_options,
     json_option,
-    parent_policy,
     partition_option,
     selection,
     source_options,
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from vhdx.disk.open import Format
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.make.carve import CarvedBlock
     from vhdx.ops.make.convert import ConvertResult
     from vhdx.storage.sharing import Clone
@@ -101,8 +101,7 @@ def convert(
     swap: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     force: bool,
     no_sync: bool,
@@ -145,7 +144,7 @@ def convert(
     from vhdx.ops.make.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
-    opening = Opening(source, source_format, partition, parent_dirs, any_parent)
+    opening = Opening(source, source_format, partition, parents)
     refuse_by_qemu(opening, target, target_format)
     chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)
     known = KnownDisk(virtual_size, options["block_size"], options["logical_sector_size"], source_type)
@@ -170,7 +169,7 @@ def convert(
             partition=partition,
             discard_free=discard_free,
             volumes=chosen,
-            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            parents=parents,
             overwrite=force,
             lock=not force_share,
             salvage=salvage,

@@ -17,7 +17,6 @@ from vhdx.cli.options import (
     commit_interval_option,
     json_option,
     orphans_option,
-    parent_policy,
     partition_option,
     sparse_option,
 )
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vhdx.disk.open import Format
+    from vhdx.disk.places import ParentPolicy
     from vhdx.nbd.export import Export
     from vhdx.nbd.server import Server
 
@@ -111,8 +111,7 @@ def serve(
     tls: str | None,
     insecure: bool,
     force: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     as_json: bool,
 ) -> int:
     """Serve the disks in one or several IMAGEs over NBD.
@@ -137,9 +136,8 @@ def serve(
     _check_end(once=once, timeout=timeout, command=command, as_json=as_json)
     private = bool(tls) or insecure
     place, context = place_of(path, bind, port, private=private), tls_context(tls)
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
     opening = Opening(
-        source_format, write, snapshot, salvage, force, commit_interval, partition, policy, Families()
+        source_format, write, snapshot, salvage, force, commit_interval, partition, parents, Families()
     )
     with stopping_on_signals() as signals, contextlib.ExitStack() as held:
         multi = max_connections >= _CLIENT_OPENS  # else clients wait for ever for places that they hold

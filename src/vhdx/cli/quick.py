@@ -88,9 +88,11 @@ def _options(verb: str, words: list[str]) -> dict[str, Any] | None:
 
 def _call(verb: str, options: dict[str, Any], *, verbose: bool) -> Any:
     from vhdx.cli.render import be_verbose  # noqa: PLC0415  `vhdx --version` needs nothing
+    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415
 
     be_verbose(verbose)
-    return import_module(f"vhdx.cli.show_{verb}").show(**options)
+    parents = ParentPolicy(directories=options.pop("parent_dirs"), any_parent=options.pop("any_parent"))
+    return import_module(f"vhdx.cli.show_{verb}").show(parents=parents, **options)
 
 
 def _print_verbs(beginning: str) -> None:
