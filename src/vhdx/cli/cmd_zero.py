@@ -27,7 +27,7 @@ from vhdx.cli.render import shown
 from vhdx.cli.slices import in_slices
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
 
 
 @click.command()

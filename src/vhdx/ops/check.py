@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vhdx import rules
-from vhdx.disk.open import format_of_file, format_of_name, policy_of, storage_of
+from vhdx.disk.formats import format_of_file, format_of_name, policy_of, storage_of
 from vhdx.disk.parents import open_parent
 from vhdx.errors import CorruptImageError, ParentMismatchError, ParentNotFoundError, UnsupportedImageError
 from vhdx.examine.check import examine
@@ -33,7 +33,7 @@ ENDS_EARLY = frozenset(
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vhdx.disk.open import Format, Openable
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.errors import VhdxError
     from vhdx.examine.check import Examined

@@ -6,7 +6,8 @@ import os
 from collections import Counter
 
 from vhdx import rules
-from vhdx.disk.open import open_image, with_parents
+from vhdx.disk.formats import open_image
+from vhdx.disk.open import with_parents
 from vhdx.disk.parents import first_sentence
 from vhdx.errors import VhdxError
 from vhdx.extents import BlockState, ExtentKind

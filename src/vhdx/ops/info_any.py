@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vhdx.disk.open import (
+from vhdx.disk.formats import (
     closing_on_failure,
     format_of_contents,
     format_of_name,
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeAlias
 
-    from vhdx.disk.open import Format, Openable
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.ops.info import TableInfo
