@@ -46,8 +46,8 @@ def is_faultless(
 ) -> bool:
     """Whether a small table is as it must be, and every MiB of the file has one owner.
 
-    Its blocks are present or have no place, all else of its region is zeros. ``keeps_length`` is true of fixed
-    images, which lack no block.
+    Its blocks are present or have no place, all else of its region is zeros. ``keeps_length`` is true of
+    fixed images, which lack no block.
     """
     region, size = regions.bat, storage.size()
     used = geometry.bat_entry_count * ENTRY_SIZE
