@@ -34,7 +34,7 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.places import ParentPolicy
     from vhdx.ops.make.carve import CarvedBlock
     from vhdx.ops.make.convert import ConvertResult

@@ -17,8 +17,8 @@ from vhdx.ops.make.source import DiskSource
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.free_space import VolumeSelection
-    from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.known import KnownDisk
     from vhdx.ops.make.source import Source

@@ -14,7 +14,7 @@ from vhdx.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.opened import Disk
     from vhdx.disk.vhd import VhdDisk
     from vhdx.partitions.resector import Patch
