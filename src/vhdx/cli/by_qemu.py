@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 
 from vhdx.text import command, shell_word
-from vhdx.typed import NamedTuple
+from vhdx.typed import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from vhdx.disk.places import ParentPolicy
 
 FORMATS = ("qcow2", "vmdk", "vdi")
 """Also the suffixes of their files."""
@@ -17,8 +20,7 @@ class Opening(NamedTuple):
     source: str
     source_format: str | None
     partition: int | None
-    parent_dirs: tuple[str, ...]
-    any_parent: bool
+    parents: ParentPolicy
 
 
 def refuse_by_qemu(opening: Opening, target: str, target_format: str | None) -> None:
@@ -33,7 +35,8 @@ def _way(opening: Opening, target: str, wanted: str) -> str:
         return "make a VHDX of standard input first; then convert says how"
     options = f" -f {opening.source_format}" if opening.source_format else ""
     options += f" --partition {opening.partition}" if opening.partition else ""
-    options += " --any-parent" if opening.any_parent else ""
-    options += " --parent-dir {}" * len(opening.parent_dirs)
+    directories = opening.parents.directories
+    options += " --any-parent" if opening.parents.any_parent else ""
+    options += " --parent-dir {}" * len(directories)
     line = f'qemu-img convert -O {wanted} "$uri" {shell_word(target)}'
-    return "try: " + command("serve" + options + " {} --run {}", *opening.parent_dirs, opening.source, line)
+    return "try: " + command("serve" + options + " {} --run {}", *directories, opening.source, line)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from functools import partial
+from functools import partial, wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -171,6 +172,21 @@ def together(*decorators: Decorator) -> Decorator:
     return decorate
 
 
+def gathered(argument: str, make: Callable[..., object], *decorators: Decorator) -> Decorator:
+    """Several options whose values the command gets as one argument: what ``make`` makes of them."""
+    names = tuple(signature(make).parameters)
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def gathering(*values: Any, **options: Any) -> Any:
+            made = make(**{name: options.pop(name) for name in names})
+            return command(*values, **{argument: made}, **options)
+
+        return together(*decorators)(gathering)
+
+    return decorate
+
+
 verbose_option = click.option(
     "-v",
     "--verbose",
@@ -260,7 +276,17 @@ volume_options = together(
     ),
 )
 
-chain_options = together(
+
+def parent_policy(*, parent_dirs: tuple[str, ...], any_parent: bool) -> ParentPolicy:
+    """The policy that `chain_options` stand for."""
+    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  parsing options needs no library
+
+    return ParentPolicy(directories=parent_dirs, any_parent=any_parent)
+
+
+chain_options = gathered(
+    "parents",
+    parent_policy,
     click.option(
         "--parent-dir",
         "parent_dirs",
@@ -365,10 +391,3 @@ def selection(
     if not asked and (swap or include or exclude):
         raise click.UsageError("--swap, --include and --exclude say of what free space is to go: say so")
     return VolumeSelection(swap, include, exclude)
-
-
-def parent_policy(parent_dirs: tuple[str, ...], *, any_parent: bool) -> ParentPolicy:
-    """The policy that the options stand for."""
-    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  parsing options needs no library
-
-    return ParentPolicy(directories=parent_dirs, any_parent=any_parent)

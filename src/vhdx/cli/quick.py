@@ -109,10 +109,12 @@ def _options(verb: str, words: list[str]) -> dict[str, Any] | None:
 
 def _call(verb: str, options: dict[str, Any], *, verbose: bool) -> Any:
     from vhdx.cli.render import be_verbose  # noqa: PLC0415  `vhdx --version` needs nothing
+    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415
 
     be_verbose(verbose)
+    parents = ParentPolicy(directories=options.pop("parent_dirs"), any_parent=options.pop("any_parent"))
     try:
-        return import_module(f"vhdx.cli.show_{verb}").show(**options)
+        return import_module(f"vhdx.cli.show_{verb}").show(parents=parents, **options)
     finally:
         if "target" in options:
             from vhdx.cli.tracked import warn_if_tracked  # noqa: PLC0415  who only looks changes nothing

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.open import Format
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.make.carve import CarvedBlock
     from vhdx.ops.make.convert import ConvertResult
     from vhdx.storage.sharing import Clone
@@ -33,8 +34,7 @@ def show(
     swap: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     force: bool,
     no_sync: bool,
@@ -51,12 +51,11 @@ def show(
     **options: Any,
 ) -> int:
     """Convert, and say what was made; the exit code."""
-    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  --help needs no library
-    from vhdx.known import KnownDisk  # noqa: PLC0415
+    from vhdx.known import KnownDisk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.convert import convert  # noqa: PLC0415
     from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
-    refuse_by_qemu(Opening(source, source_format, partition, parent_dirs, any_parent), target, target_format)
+    refuse_by_qemu(Opening(source, source_format, partition, parents), target, target_format)
     known = KnownDisk(virtual_size, options["block_size"], options["logical_sector_size"], source_type)
     is_pipe = target == "-"
     lists = JsonLists("doubts", "carved", err=is_pipe) if as_json else None
@@ -72,7 +71,7 @@ def show(
             partition=partition,
             discard_free=discard_free,
             volumes=_volumes(swap, include, exclude) if discard_free else None,
-            parents=ParentPolicy(directories=parent_dirs, any_parent=any_parent),
+            parents=parents,
             overwrite=force,
             lock=not force_share,
             salvage=salvage,
