@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
-from vhdx.cli.options import FORMAT
 from vhdx.text import command, shell_word
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from vhdx.disk.places import ParentPolicy
 
-_FORMATS = ("qcow2", "vmdk", "vdi")
+FORMATS = ("qcow2", "vmdk", "vdi")
 """Also the suffixes of their files."""
-
-
-class TargetFormat(click.Choice[str]):
-    """A format that is written, or one that is told how to get to."""
-
-    def __init__(self) -> None:
-        super().__init__(FORMAT.choices)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return value if value in _FORMATS else super().convert(value, param, ctx)
 
 
 class Opening(NamedTuple):
@@ -39,7 +26,7 @@ class Opening(NamedTuple):
 def refuse_by_qemu(opening: Opening, target: str, target_format: str | None) -> None:
     """Raise ValueError, with the line that makes it, for a target of a format that QEMU writes."""
     wanted = target_format or os.path.splitext(target)[1][1:].lower()
-    if wanted in _FORMATS:
+    if wanted in FORMATS:
         raise ValueError(f"{wanted} is written by QEMU; {_way(opening, target, wanted)}")
 
 

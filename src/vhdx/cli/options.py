@@ -12,6 +12,7 @@ from uuid import UUID
 import click
 
 from vhdx.cli.render import be_verbose, echo
+from vhdx.cli.tracked import warn_if_tracked as warn_if_tracked  # noqa: PLC0414  also for verbs
 from vhdx.units import is_decimal, parse_size
 
 if TYPE_CHECKING:
@@ -128,17 +129,6 @@ def _warn_at_end(ctx: click.Context, image: str) -> None:
     """When the verb has ended, and it is known whether it was to change something."""
     if not ctx.params.get("dry_run"):
         warn_if_tracked(image)
-
-
-def warn_if_tracked(image: str) -> None:
-    """Say on standard error if Windows tracks the changes of an image that is or was to be changed."""
-    from vhdx.ops.tracking import unseen  # noqa: PLC0415  parsing options needs no library
-
-    sentence = unseen(image)
-    if sentence is not None:
-        from vhdx.text import printable  # noqa: PLC0415
-
-        echo(printable(f"vhdx: {image}: {sentence}"), err=True)
 
 
 class Output(Target):
