@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
-
 from vhdx.errors import FileSystemError
 from vhdx.files.handles import H, V
 from vhdx.files.libyal import LibyalTree
-from vhdx.typed import TYPE_CHECKING
+from vhdx.typed import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,7 +6,6 @@ What a reparse point is, libfsntfs does not say of all of them: `filesystems/ntf
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind
@@ -29,10 +28,12 @@ from vhdx.filesystems.ntfs_boot import parsed as boot_of
 from vhdx.filesystems.ntfs_index import names as names_in
 from vhdx.filesystems.ntfs_record import DATA, attributes
 from vhdx.filesystems.ntfs_volume import Value, Volume
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import ModuleType
+    from typing import Any
 
     import pyfsntfs
 

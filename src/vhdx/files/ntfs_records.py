@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.files.base import Entry, Kind
 from vhdx.files.ntfs_reparse import NONE
 from vhdx.filesystems.ntfs_record import ATTRIBUTE_LIST, DATA, END, NUMBER_MASK, STRIDE
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

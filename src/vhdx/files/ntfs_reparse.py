@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Kind
+from vhdx.typed import NamedTuple
 
 WOF = 0x80000017
 """Compressed by Windows ("CompactOS"), behind the file's back."""
