@@ -39,7 +39,7 @@ def show(place: str, *, long: bool, recursive: bool, as_json: bool, **chosen: Un
         elif recursive and long:
             _print_lines(_long(entry, path) for path, entry in below(volume, found))
         elif recursive:
-            _print_lines(printable(path) for path, _ in paths(volume, found))
+            _print_lines(path for path, _ in paths(volume, found))
         else:
             _print_lines(_directory(volume, found, long=long))
     return told.code
@@ -50,24 +50,25 @@ def _paths(rows: Iterator[tuple[tuple[str, ...], Entry]]) -> Iterator[tuple[str,
 
 
 def _print_lines(lines: Iterator[str]) -> None:
-    """Very many lines, not each by itself; those before an error, too."""
+    """Very many lines, made harmless, not each by itself; those before an error, too."""
     output, together = standard(sys.stdout), list[str]()
     try:
         while True:
             together.extend(islice(lines, _LINES_AT_ONCE))
             if not together:
                 return
-            text = "\n".join(together)
+            is_harmless = "".join(together).isprintable()
+            text = "\n".join(together if is_harmless else map(printable, together))
             together.clear()
             output.write(f"{text}\n")
     finally:
-        output.writelines(f"{line}\n" for line in together)
+        output.writelines(f"{printable(line)}\n" for line in together)
 
 
 def _directory(volume: FileVolume, found: Found, *, long: bool) -> Iterator[str]:
     for parts, entry in entries(volume, found):
         name = parts[-1] if parts else "/"
-        yield _long(entry, name) if long else printable(name)
+        yield _long(entry, name) if long else name
         for stream in volume.tree.streams(entry) if long else ():
             size = volume.tree.content(entry, stream).size
             as_file = entry._replace(kind=Kind.FILE, size=size)
@@ -75,10 +76,10 @@ def _directory(volume: FileVolume, found: Found, *, long: bool) -> Iterator[str]
 
 
 def _long(entry: Entry, name: str) -> str:
-    arrow = "" if entry.target is None else f" -> {printable(entry.target)}"
+    arrow = "" if entry.target is None else f" -> {entry.target}"
     size = f"{entry.device[0]}, {entry.device[1]}" if entry.device else entry.size
     head = _head(entry.kind, entry.mode, entry.links, entry.uid, entry.gid)
-    return f"{head} {size:>12} {_time_text(entry.modified)} {printable(name)}{arrow}"
+    return f"{head} {size:>12} {_time_text(entry.modified)} {name}{arrow}"
 
 
 @lru_cache(maxsize=256)
