@@ -9,6 +9,7 @@ from functools import cached_property
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind
+from vhdx.files.lzx import LZX
 from vhdx.files.named import NamedTree
 from vhdx.files.ntfs_records import (
     DOS,
@@ -21,7 +22,8 @@ from vhdx.files.ntfs_records import (
     Records,
     nanoseconds,
 )
-from vhdx.files.ntfs_reparse import NONE, WOF, device_of, parsed
+from vhdx.files.ntfs_reparse import NONE, WOF, WOF_LZX, device_of, parsed
+from vhdx.files.wof import WofContent
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.ntfs_boot import BOOT_LENGTH
 from vhdx.filesystems.ntfs_boot import parsed as boot_of
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
 
     import pyfsntfs
 
-    from vhdx.files.base import Tell
+    from vhdx.files.base import Content, Tell
     from vhdx.files.handles import Readable
     from vhdx.files.libyal import LibyalContent
     from vhdx.files.placed import Place
@@ -150,6 +152,16 @@ class NtfsTree(NamedTree["pyfsntfs.volume", "pyfsntfs.file_entry", "Name"]):
         if reparse.tag == WOF and not record.has_alternate_data_stream_by_name(_COMPRESSED_BY_WOF):
             raise FileSystemError(f"the compressed contents of {entry.name!r} are missing")
         return record
+
+    def content(self, entry: Entry, stream: str | None = None) -> Content:
+        """The bytes of a file or of a stream."""
+        found = super().content(entry, stream)
+        reparse = entry.handle.reparse
+        if stream is not None or reparse.tag != WOF or reparse.algorithm != WOF_LZX:
+            return found
+        with self.asking(f"the file {entry.name!r}"):
+            stored = self.records.stream(entry.identity, DATA, _COMPRESSED_BY_WOF)
+        return WofContent(self, entry.name, found.size, stored, LZX)
 
     def _is_here(self, entry: Entry) -> bool:
         """Whether what the cloud has is on the disk, too: no hole in it, and no flag that says no."""
