@@ -1,7 +1,8 @@
 """LZX as Windows compresses files by it: chunks of 32 KiB, each by itself (as in WIM archives).
 
-libfsntfs refuses some of them and reads others wrong. Bits stand in words of 16, the highest first: a stream with the bytes of each
-word swapped is one number, of which 64 bits at a time hold any symbol with all that belongs to it.
+libfsntfs refuses some of them and reads others wrong. Bits stand in words of 16, the highest first: a stream
+with the bytes of each word swapped is one number, of which 64 bits at a time hold any symbol with all that
+belongs to it.
 """
 
 from __future__ import annotations
