@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vhdx
+from tests.filesystems.making import MIB, need, raw_file
+from tests.filesystems.making import run as ran
 from vhdx.cli import quick, verbs
 from vhdx.units import MIB
 
@@ -114,6 +116,15 @@ def test_a_chain_needs_no_parser(image: Path, arguments: tuple[str, ...]) -> Non
     vhdx.create(image.with_name("child.vhdx"), parent=image)
     found = imported(*arguments, "--chain", image.with_name("child.vhdx"))
     assert "click" not in found
+
+
+@pytest.mark.parametrize("kind", ["ext4", "ntfs"])
+def test_listing_needs_neither_parser_nor_typing(tmp_path: Path, kind: str) -> None:
+    need(f"mkfs.{kind}")
+    pytest.importorskip("pyfsext", reason="needs the extra vhdx[files]")
+    raw = raw_file(tmp_path / "guest.raw", 16 * MIB)
+    ran(f"mkfs.{kind}", "-q", "-F", raw)
+    assert not imported("ls", "-R", raw) & (SLOW - {"zlib"})
 
 
 # The same as click ----------------------------------------------------------------------------
