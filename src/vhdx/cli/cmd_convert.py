@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from vhdx.disk.open import Format
     from vhdx.ops.make.carve import CarvedBlock
     from vhdx.ops.make.convert import ConvertResult
+    from vhdx.ops.make.plan import ImageOptions
     from vhdx.storage.sharing import Clone
 
 
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
     "--resume",
     type=TARGET,
     metavar="FILE",
-    help="To S3: keep in FILE what was sent, and go on from there; FILE goes when all is there.",
+    help="To an object store: keep in FILE what was sent, and go on from there; FILE goes when all is there.",
 )
 @click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
@@ -123,7 +124,8 @@ def convert(
     SOURCE is a raw disk (file, block device, nbd:// URI), a VHDX or VHD with all its parents, or - for
     standard input, which is raw or an image. TARGET is a file, or - for standard output; then all that is
     said goes to standard error. A block device that nobody uses, or an nbd:// export, is written over with
-    --force, if the disk fits. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of
+    --force, if the disk fits. s3://, gs:// and az:// addresses (also https:// of Azure's blobs) are objects that
+    appear whole or not at all; in Azure a fixed VHD becomes a page blob, as by upload. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of
     the disk are kept. With --partition TARGET has that partition only, as a disk of its own. A file appears
     whole or not at all; holes and blocks of zeros take no space in it. Options that describe an image go
     with VHDX targets, of VHDs only --type does: without it a VHD is a fixed one, as Azure wants it. VHDs are
@@ -153,19 +155,20 @@ def convert(
         raise click.UsageError("--virtual-size and --disk-type go with --salvage")
     if carve is not None and (not salvage or state is not None):
         raise click.UsageError("--carve goes with --salvage, and not with --state")
+    made_format, made_options = cast("Format | None", target_format), ImageOptions(**options)
     is_pipe = target == "-"
     lists = JsonLists("doubts", "carved", err=is_pipe) if as_json else None
     stopwatch = Stopwatch()
     with (
-        _interruptible(target, state or resume, carve),
+        _interruptible(target, made_format, made_options, state or resume, carve),
         progress_bar("converting") as progress,
     ):
         made = convert_disk(
             source,
             target,
             source_format=source_format,
-            target_format=cast("Format | None", target_format),
-            options=ImageOptions(**options),
+            target_format=made_format,
+            options=made_options,
             known=known if salvage else None,
             partition=partition,
             discard_free=discard_free,
@@ -188,7 +191,7 @@ def convert(
     if lists:
         lists.finish(made)
     else:
-        _print_text("standard output" if is_pipe else target, made, stopwatch, err=is_pipe)
+        _print_text("standard output" if is_pipe else made.path, made, stopwatch, err=is_pipe)
     return EXIT_DOUBTS if made.doubts else 0
 
 
@@ -200,14 +203,19 @@ def _print_carved(block: CarvedBlock, *, err: bool) -> None:
     )
 
 
-def _interruptible(target: str, state: str | None, carve: str | None) -> AbstractContextManager[None]:
-    from vhdx.ops.make.addresses import FILE, OBJECT, address_of  # noqa: PLC0415  --help needs no library
+def _interruptible(
+    target: str, target_format: Format | None, options: ImageOptions, state: str | None, carve: str | None
+) -> AbstractContextManager[None]:
+    from vhdx.ops.make.addresses import BLOB, FILE, OBJECT, address_of, shown  # noqa: PLC0415  as above
+    from vhdx.ops.make.destination import goes_into_pages  # noqa: PLC0415  as above
 
-    address = address_of(target)
-    if address is OBJECT:
-        return uploading(target) if state is None else resuming(target, state)
+    address, name = address_of(target), shown(target)
+    if address in (OBJECT, BLOB) and state is not None:
+        return resuming(name, state)
+    if address in (OBJECT, BLOB) and not goes_into_pages(target, target_format, options):
+        return uploading(name)
     if address is not FILE:
-        return passing_on("standard output" if target == "-" else target)
+        return passing_on("standard output" if target == "-" else name)
     return making(target, carve) if state is None else resuming(target, state)
 
 

@@ -6,16 +6,18 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.format.vhd import FOOTER_SIZE
+from vhdx.ops.make.addresses import shown
 from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.carving import Carving, damaged_image
 from vhdx.ops.make.cloning import SHARED, can_be_tried
 from vhdx.ops.make.cloning import clone as share
-from vhdx.ops.make.destination import FileDestination, destination_of
+from vhdx.ops.make.destination import FileDestination, destination_of, goes_into_pages
 from vhdx.ops.make.opening import open_source
 from vhdx.ops.make.plan import NOT_RESERVED, ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import stored_size
-from vhdx.ops.make.target import target_for
+from vhdx.ops.make.target import refuse_options, target_for
 from vhdx.storage.file import telling_if_full
 from vhdx.storage.sharing import NOT_SHARED
 from vhdx.storage.write_back import WriteBack
@@ -33,9 +35,15 @@ if TYPE_CHECKING:
     from vhdx.ops.make.carve import CarvedBlock
     from vhdx.ops.make.cloning import Cloned
     from vhdx.ops.make.source import Source
+    from vhdx.ops.make.upload import UploadResult
     from vhdx.ops.make.writing import Destination, Writing
     from vhdx.progress import Progress
     from vhdx.storage.sharing import Clone
+
+_NOT_INTO_PAGES = (
+    "into a page blob only whole disks go: what is to be salvaged, carved, shared or read back goes into a "
+    "file first, which vhdx upload takes"
+)
 
 
 @brief("path", "source_format", "target_format", "virtual_size", "file_size")
@@ -106,8 +114,10 @@ def convert(
     raises ValueError where it cannot. ``target`` may be a block device of Linux that nobody uses, or the
     ``nbd://`` URI of an export, with ``overwrite``: it gets the disk itself if that fits, zeros included, and
     the backup of a GPT at its end. ``verify`` reads it back and compares. ``target`` may be
-    ``"s3://BUCKET/KEY"``, with the extra `vhdx[cloud]`: the object appears whole or not at all, and what is
-    stored of the source is written, its zeros included. ``resume`` is a file, a journal of the parts that
+    ``"s3://BUCKET/KEY"``, ``"gs://BUCKET/KEY"``, ``"az://CONTAINER/NAME"`` or the ``https://`` URL of a blob
+    of Azure, with the extra `vhdx[cloud]`: the object appears whole or not at all, and what is stored of the
+    source is written, its zeros included. A fixed VHD goes into a page blob of Azure as `upload` does it, all
+    else into a block blob. ``resume`` is a file, a journal of the parts that
     were sent: a later call with the same words reads the source again, and sends what the store does not
     have. ``state`` is a map file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``:
     the target is written in its place, and a later call goes on where this one was broken off. ``carve_to``
@@ -122,6 +132,27 @@ def convert(
     """
     target = os.fspath(target)
     chosen = options or ImageOptions()
+    if goes_into_pages(target, target_format, chosen):
+        refuse_options("vhd", chosen)
+        if salvage or verify or clone == "always" or state is not None or carve_to is not None:
+            raise ValueError(_NOT_INTO_PAGES)
+        from vhdx.ops.make.upload import upload  # noqa: PLC0415  an extra; most targets are files
+
+        sent = upload(
+            source,
+            target,
+            source_format=source_format,
+            partition=partition,
+            parents=parents,
+            overwrite=overwrite,
+            lock=lock,
+            resume=resume,
+            ignore_bitmaps=ignore_bitmaps,
+            discard_free=discard_free,
+            volumes=volumes,
+            progress=progress,
+        )
+        return _as_converted(sent)
     place = destination_of(
         target,
         target_format,
@@ -163,7 +194,7 @@ def convert(
         remarks = (*opened.remarks(), *made.remarks)
         carved = 0 if carving is None else carving.run(progress)
     return ConvertResult(
-        target,
+        shown(target),
         opened.format,
         destination.format,
         made.disk_size,
@@ -172,6 +203,19 @@ def convert(
         (*made.rounded, *remarks, *made.left_over),
         doubts,
         carved,
+    )
+
+
+def _as_converted(sent: UploadResult) -> ConvertResult:
+    """What went into a page blob, as conversions tell it."""
+    return ConvertResult(
+        sent.path,
+        sent.source_format,
+        sent.format,
+        sent.virtual_size,
+        sent.file_size,
+        sent.sent_size + sent.resumed_size - FOOTER_SIZE,
+        (*sent.remarks, f"next: {sent.next_command}"),
     )
 
 
