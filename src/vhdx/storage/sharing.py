@@ -5,7 +5,8 @@ Whole blocks of the file system are shared where they stand alike in both; all e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import errno
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from vhdx.pieces import pieces
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 Clone = Literal["auto", "never", "always"]
 """Whether space is shared: where it can be, nowhere, or else nothing is done."""
 NOT_SHARED = "the file system cannot share space between these files: say --clone auto, or leave it out"
+_REFUSED = (
+    "the file system refused to share {} bytes with {}: what was done stays right, and with --clone auto the "
+    "same command copies what cannot be shared"
+)
 
 
 def may_share(wanted: Clone, source: ReadableStorage, target: ReadableStorage) -> bool:
@@ -35,17 +40,30 @@ def may_share(wanted: Clone, source: ReadableStorage, target: ReadableStorage) -
 
 
 def share(
-    source: FileStorage, source_offset: int, length: int, target: FileStorage, target_offset: int
+    source: FileStorage,
+    source_offset: int,
+    length: int,
+    target: FileStorage,
+    target_offset: int,
+    *,
+    must_be: bool = False,
 ) -> tuple[int, int]:
-    """Share the whole blocks of a range; (start, end) of them, counted from its beginning, alike if none."""
+    """Share the whole blocks of a range; (start, end) of them, counted from its beginning, alike if none.
+
+    Raises OSError if they ``must_be`` shared and the file system refuses it.
+    """
     unit = target.shared_unit()
     if not unit or (target_offset - source_offset) % unit:
         return 0, 0
     start = -source_offset % unit
     count = (length - start) // unit * unit
-    if count <= 0 or not target.clone_from(source, source_offset + start, count, target_offset + start):
+    if count <= 0:
         return 0, 0
-    return start, start + count
+    if target.clone_from(source, source_offset + start, count, target_offset + start):
+        return start, start + count
+    if must_be:
+        raise OSError(errno.EOPNOTSUPP, _REFUSED.format(count, source.name), target.name)
+    return 0, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +73,14 @@ class FileRange:
     storage: FileStorage
     file_offset: int
     length: int
+    must_be_shared: bool = False
 
     def __len__(self) -> int:
         return self.length
 
     def part(self, start: int, length: int) -> FileRange:
         """Some of them."""
-        return FileRange(self.storage, self.file_offset + start, length)
+        return replace(self, file_offset=self.file_offset + start, length=length)
 
     def __bytes__(self) -> bytes:
         return self.storage.read(self.length, self.file_offset)
@@ -70,7 +89,8 @@ class FileRange:
         """Let a file have them at a place."""
         start = end = 0
         if isinstance(target, FileStorage):
-            start, end = share(self.storage, self.file_offset, self.length, target, place)
+            must_be = self.must_be_shared
+            start, end = share(self.storage, self.file_offset, self.length, target, place, must_be=must_be)
         for low, high in ((0, start), (end, self.length)):
             for at, count in pieces(self.file_offset + low, high - low, MIB):
                 target.write_at(self.storage.read(count, at), place + at - self.file_offset)

@@ -10,7 +10,7 @@ from vhdx.format.vhd import FOOTER_SIZE
 from vhdx.ops.make.addresses import shown
 from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.carving import Carving, damaged_image
-from vhdx.ops.make.cloning import SHARED, can_be_tried
+from vhdx.ops.make.cloning import SHARED, Wish, can_be_tried
 from vhdx.ops.make.cloning import clone as share
 from vhdx.ops.make.destination import FileDestination, destination_of, goes_into_pages
 from vhdx.ops.make.opening import open_source
@@ -40,6 +40,10 @@ if TYPE_CHECKING:
     from vhdx.progress import Progress
     from vhdx.storage.sharing import Clone
 
+_BY_MAP = (
+    "tables that go first follow the map of the source, and zeros are not looked for: leave --scan-zeros out, "
+    "or write a file first"
+)
 _NOT_INTO_PAGES = (
     "into a page blob only whole disks go: what is to be salvaged, carved, shared or read back goes into a "
     "file first, which vhdx upload takes"
@@ -81,6 +85,7 @@ def convert(
     verify: bool = False,
     resume: str | os.PathLike[str] | None = None,
     clone: Clone = "auto",
+    scan_zeros: bool = False,
     on_doubt: Callable[[Doubt], None] | None = None,
     ignore_bitmaps: bool = False,
     discard_free: bool = False,
@@ -110,19 +115,20 @@ def convert(
     host has taken everything, without waiting for its disk: a loss of power may then leave a target that is
     not whole. ``known`` is what you know of a disk to be salvaged whose metadata are lost. ``clone`` shares
     the space of what is stored where source and target are files of one file system that can (XFS, btrfs and
-    others): nothing is read then, and zeros that are stored stay stored; ``"never"`` does not, ``"always"``
-    raises ValueError where it cannot. ``target`` may be a block device of Linux that nobody uses, or the
-    ``nbd://`` URI of an export, with ``overwrite``: it gets the disk itself if that fits, zeros included, and
-    the backup of a GPT at its end. ``verify`` reads it back and compares. ``target`` may be
-    ``"s3://BUCKET/KEY"``, ``"gs://BUCKET/KEY"``, ``"az://CONTAINER/NAME"`` or the ``https://`` URL of a blob
-    of Azure, with the extra `vhdx[cloud]`: the object appears whole or not at all, and what is stored of the
-    source is written, its zeros included. A fixed VHD goes into a page blob of Azure as `upload` does it, all
-    else into a block blob. ``resume`` is a file, a journal of the parts that
-    were sent: a later call with the same words reads the source again, and sends what the store does not
-    have. ``state`` is a map file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``:
-    the target is written in its place, and a later call goes on where this one was broken off. ``carve_to``
-    is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX to be salvaged that no table
-    names any more: each in a file named by its place; ``on_carved`` is called with each.
+    others): nothing is read then, and zeros that are stored stay stored unless ``scan_zeros`` reads them;
+    ``"never"`` does not, ``"always"`` raises ValueError where it cannot, and OSError where the host refuses.
+    ``target`` may be a block device of Linux that nobody uses, or the ``nbd://`` URI of an export, with
+    ``overwrite``: it gets the disk itself if that fits, zeros included, and the backup of a GPT at its end.
+    ``verify`` reads it back and compares. ``target`` may be ``"s3://BUCKET/KEY"``, ``"gs://BUCKET/KEY"``,
+    ``"az://CONTAINER/NAME"`` or the ``https://`` URL of a blob of Azure, with the extra `vhdx[cloud]`: the
+    object appears whole or not at all, and what is stored of the source is written, its zeros included. A
+    fixed VHD goes into a page blob of Azure as `upload` does it, all else into a block blob. ``resume`` is a
+    file, a journal of the parts that were sent: a later call with the same words reads the source again, and
+    sends what the store does not have. ``state`` is a map file, as GNU ddrescue has them, of a conversion to
+    a raw target with ``salvage``: the target is written in its place, and a later call goes on where this one
+    was broken off. ``carve_to`` is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX
+    to be salvaged that no table names any more: each in a file named by its place; ``on_carved`` is called
+    with each.
 
     ``discard_free`` neither reads nor stores what the file systems on the disk call free, once all that they
     keep of it was read and agreed; it reads as zeros then. ``volumes`` says of which, by default of all but
@@ -177,6 +183,8 @@ def convert(
         ) as opened,
     ):
         destination.refuse_source(opened)
+        if scan_zeros and destination.needs_map(chosen):
+            raise ValueError(_BY_MAP)
         if clone == "always" and not isinstance(destination, FileDestination):
             raise ValueError(NOT_SHARED)  # before anything is written over
         carving = None
@@ -188,7 +196,14 @@ def convert(
             how = _Resuming(target, os.fspath(state), overwrite=overwrite, is_raw=is_raw)
             return _resumed(opened, how, on_doubt, progress)
         made = made_of(
-            opened, destination, chosen, salvage=salvage, clone=clone, carving=carving, progress=progress
+            opened,
+            destination,
+            chosen,
+            salvage=salvage,
+            clone=clone,
+            scan_zeros=scan_zeros,
+            carving=carving,
+            progress=progress,
         )
         doubts = _report_doubts(opened, on_doubt)
         remarks = (*opened.remarks(), *made.remarks)
@@ -243,6 +258,7 @@ def made_of(
     *,
     salvage: bool = False,
     clone: Clone = "never",
+    scan_zeros: bool = False,
     carving: Carving | None = None,
     progress: Progress | None = None,
 ) -> Made:
@@ -256,7 +272,7 @@ def made_of(
     with destination.opened(target, read, disk_size, left_over.append) as writing:
         if carving is not None:
             carving.prepare()
-        cloned = None if salvage else _shared(read, writing, clone, progress)
+        cloned = None if salvage else _shared(read, writing, clone, scan_zeros, progress)
         if cloned is not None and cloned.shared and target.is_fixed:
             left_over.append(SHARED)
         written = _copy(read, writing, progress) if cloned is None else cloned.stored
@@ -306,11 +322,14 @@ def _report(doubts: Iterable[Doubt], on_doubt: Callable[[Doubt], None] | None) -
     return count
 
 
-def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress | None) -> Cloned | None:
+def _shared(
+    source: Source, writing: Writing, clone: Clone, scan_zeros: bool, progress: Progress | None
+) -> Cloned | None:
     """Share what is stored of the source; None, before anything is written, where it is to be copied."""
     if clone == "never":
         return None
-    done = share(source, writing, progress) if can_be_tried(source, writing) else None
+    wish = Wish(must_be_shared=clone == "always", scan_zeros=scan_zeros)
+    done = share(source, writing, wish, progress) if can_be_tried(source, writing) else None
     if clone == "always" and (done is None or (done.stored and not done.shared)):
         raise ValueError(NOT_SHARED)
     return done
