@@ -15,7 +15,6 @@ import vhdx
 from tests.filesystems.making import MIB, need, raw_file
 from tests.filesystems.making import run as ran
 from vhdx.cli import quick, verbs
-from vhdx.units import MIB
 
 from .running import USAGE, run, succeed
 
@@ -56,7 +55,9 @@ OF_CHECK = {
 }
 """The modules that `info` and `check` of an empty disk import: one more takes everybody's time."""
 COMPLETING = {"_VHDX_COMPLETE": "bash_complete", "COMP_WORDS": "vhdx {}", "COMP_CWORD": "1"}
-LEFT_TO_CLICK = {"convert": {"discard_free", "swap", "zero_blocks", "verify", "salvage", "ignore_bitmaps"}}
+LEFT_TO_CLICK = {
+    "convert": {"discard_free", "swap", "zero_blocks", "scan_zeros", "verify", "salvage", "ignore_bitmaps"}
+}
 """Flags of what takes long anyway, or goes with others."""
 IMAGE_MODULES = 11
 """How many of the rooms that know one VHDX file."""

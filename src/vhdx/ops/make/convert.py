@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 
+from vhdx.format.vhd import FOOTER_SIZE
+from vhdx.ops.make.addresses import shown
 from vhdx.ops.make.ahead import pieces_of
-from vhdx.ops.make.destination import FileDestination, destination_of
+from vhdx.ops.make.destination import FileDestination, destination_of, goes_into_pages
 from vhdx.ops.make.opening import open_source
 from vhdx.ops.make.plan import NOT_RESERVED, ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import stored_size
-from vhdx.ops.make.target import target_for
+from vhdx.ops.make.target import refuse_options, target_for
 from vhdx.storage.file import telling_if_full
 from vhdx.storage.sharing import NOT_SHARED, SHARED
 from vhdx.storage.write_back import WriteBack
@@ -30,9 +32,19 @@ if TYPE_CHECKING:
     from vhdx.ops.make.carving import Carving
     from vhdx.ops.make.cloning import Cloned
     from vhdx.ops.make.source import Source
+    from vhdx.ops.make.upload import UploadResult
     from vhdx.ops.make.writing import Destination, Writing
     from vhdx.progress import Progress
     from vhdx.storage.sharing import Clone
+
+_BY_MAP = (
+    "tables that go first follow the map of the source, and zeros are not looked for: leave --scan-zeros "
+    "out, or write a file first"
+)
+_NOT_INTO_PAGES = (
+    "into a page blob only whole disks go: what is to be salvaged, carved, shared or read back goes into a "
+    "file first, which vhdx upload takes"
+)
 
 
 @brief("path", "source_format", "target_format", "virtual_size", "file_size")
@@ -69,6 +81,7 @@ def convert(
     verify: bool = False,
     resume: str | os.PathLike[str] | None = None,
     clone: Clone = "auto",
+    scan_zeros: bool = False,
     on_doubt: Callable[[Doubt], None] | None = None,
     ignore_bitmaps: bool = False,
     discard_free: bool = False,
@@ -98,17 +111,20 @@ def convert(
     host has taken everything, without waiting for its disk: a loss of power may then leave a target that is
     not whole. ``known`` is what you know of a disk to be salvaged whose metadata are lost. ``clone`` shares
     the space of what is stored where source and target are files of one file system that can (XFS, btrfs and
-    others): nothing is read then, and zeros that are stored stay stored; ``"never"`` does not, ``"always"``
-    raises ValueError where it cannot. ``target`` may be a block device of Linux that nobody uses, or the
-    ``nbd://`` URI of an export, with ``overwrite``: it gets the disk itself if that fits, zeros included, and
-    the backup of a GPT at its end. ``verify`` reads it back and compares. ``target`` may be
-    ``"s3://BUCKET/KEY"``, with the extra `vhdx[cloud]`: the object appears whole or not at all, and what is
-    stored of the source is written, its zeros included. ``resume`` is a file, a journal of the parts that
-    were sent: a later call with the same words reads the source again, and sends what the store does not
-    have. ``state`` is a map file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``:
-    the target is written in its place, and a later call goes on where this one was broken off. ``carve_to``
-    is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX to be salvaged that no table
-    names any more: each in a file named by its place; ``on_carved`` is called with each.
+    others): nothing is read then, and zeros that are stored stay stored unless ``scan_zeros`` reads them;
+    ``"never"`` does not, ``"always"`` raises ValueError where it cannot, and OSError where the host refuses.
+    ``target`` may be a block device of Linux that nobody uses, or the ``nbd://`` URI of an export, with
+    ``overwrite``: it gets the disk itself if that fits, zeros included, and the backup of a GPT at its end.
+    ``verify`` reads it back and compares. ``target`` may be ``"s3://BUCKET/KEY"``, ``"gs://BUCKET/KEY"``,
+    ``"az://CONTAINER/NAME"`` or the ``https://`` URL of a blob of Azure, with the extra `vhdx[cloud]`: the
+    object appears whole or not at all, and what is stored of the source is written, its zeros included. A
+    fixed VHD goes into a page blob of Azure as `upload` does it, all else into a block blob. ``resume`` is a
+    file, a journal of the parts that were sent: a later call with the same words reads the source again, and
+    sends what the store does not have. ``state`` is a map file, as GNU ddrescue has them, of a conversion to
+    a raw target with ``salvage``: the target is written in its place, and a later call goes on where this one
+    was broken off. ``carve_to`` is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX
+    to be salvaged that no table names any more: each in a file named by its place; ``on_carved`` is called
+    with each.
 
     ``discard_free`` neither reads nor stores what the file systems on the disk call free, once all that they
     keep of it was read and agreed; it reads as zeros then. ``volumes`` says of which, by default of all but
@@ -118,6 +134,27 @@ def convert(
     """
     target = os.fspath(target)
     chosen = options or ImageOptions()
+    if goes_into_pages(target, target_format, chosen):
+        refuse_options("vhd", chosen)
+        if salvage or verify or clone == "always" or state is not None or carve_to is not None:
+            raise ValueError(_NOT_INTO_PAGES)
+        from vhdx.ops.make.upload import upload  # noqa: PLC0415  an extra; most targets are files
+
+        sent = upload(
+            source,
+            target,
+            source_format=source_format,
+            partition=partition,
+            parents=parents,
+            overwrite=overwrite,
+            lock=lock,
+            resume=resume,
+            ignore_bitmaps=ignore_bitmaps,
+            discard_free=discard_free,
+            volumes=volumes,
+            progress=progress,
+        )
+        return _as_converted(sent)
     place = destination_of(
         target,
         target_format,
@@ -142,6 +179,8 @@ def convert(
         ) as opened,
     ):
         destination.refuse_source(opened)
+        if scan_zeros and destination.needs_map(chosen):
+            raise ValueError(_BY_MAP)
         if clone == "always" and not isinstance(destination, FileDestination):
             raise ValueError(NOT_SHARED)  # before anything is written over
         carving = None
@@ -155,13 +194,20 @@ def convert(
             how = _Resuming(target, os.fspath(state), overwrite=overwrite, is_raw=is_raw)
             return _resumed(opened, how, on_doubt, progress)
         made = made_of(
-            opened, destination, chosen, salvage=salvage, clone=clone, carving=carving, progress=progress
+            opened,
+            destination,
+            chosen,
+            salvage=salvage,
+            clone=clone,
+            scan_zeros=scan_zeros,
+            carving=carving,
+            progress=progress,
         )
         doubts = _report_doubts(opened, on_doubt)
         remarks = (*opened.remarks(), *made.remarks)
         carved = 0 if carving is None else carving.run(progress)
     return ConvertResult(
-        target,
+        shown(target),
         opened.format,
         destination.format,
         made.disk_size,
@@ -170,6 +216,19 @@ def convert(
         (*made.rounded, *remarks, *made.left_over),
         doubts,
         carved,
+    )
+
+
+def _as_converted(sent: UploadResult) -> ConvertResult:
+    """What went into a page blob, as conversions tell it."""
+    return ConvertResult(
+        sent.path,
+        sent.source_format,
+        sent.format,
+        sent.virtual_size,
+        sent.file_size,
+        sent.sent_size + sent.resumed_size - FOOTER_SIZE,
+        (*sent.remarks, f"next: {sent.next_command}"),
     )
 
 
@@ -197,6 +256,7 @@ def made_of(
     *,
     salvage: bool = False,
     clone: Clone = "never",
+    scan_zeros: bool = False,
     carving: Carving | None = None,
     progress: Progress | None = None,
 ) -> Made:
@@ -210,7 +270,7 @@ def made_of(
     with destination.opened(target, read, disk_size, left_over.append) as writing:
         if carving is not None:
             carving.prepare()
-        cloned = None if salvage else _shared(read, writing, clone, progress)
+        cloned = None if salvage else _shared(read, writing, clone, scan_zeros, progress)
         if cloned is not None and cloned.shared and target.is_fixed:
             left_over.append(SHARED)
         written = _copy(read, writing, progress) if cloned is None else cloned.stored
@@ -260,7 +320,9 @@ def _report(doubts: Iterable[Doubt], on_doubt: Callable[[Doubt], None] | None) -
     return count
 
 
-def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress | None) -> Cloned | None:
+def _shared(
+    source: Source, writing: Writing, clone: Clone, scan_zeros: bool, progress: Progress | None
+) -> Cloned | None:
     """Share what is stored of the source; None, before anything is written, where it is to be copied."""
     if clone == "never":
         return None
@@ -268,7 +330,9 @@ def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress |
     if storage is not None and storage.may_share_with(storage):
         from vhdx.ops.make import cloning  # noqa: PLC0415  most file systems cannot
 
-        done = cloning.clone(source, writing, progress) if cloning.can_be_tried(source, writing) else None
+        wish = cloning.Wish(must_be_shared=clone == "always", scan_zeros=scan_zeros)
+        if cloning.can_be_tried(source, writing):
+            done = cloning.clone(source, writing, wish, progress)
     if clone == "always" and (done is None or (done.stored and not done.shared)):
         raise ValueError(NOT_SHARED)
     return done
