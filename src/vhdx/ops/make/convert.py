@@ -132,12 +132,14 @@ def convert(
 
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
-    target = os.fspath(target)
-    chosen = options or ImageOptions()
-    if goes_into_pages(target, target_format, chosen):
-        refuse_options("vhd", chosen)
-        if salvage or verify or clone == "always" or state is not None or carve_to is not None:
-            raise ValueError(_NOT_INTO_PAGES)
+    target, state = os.fspath(target), None if state is None else os.fspath(state)
+    wanted = _Wanted(
+        target, options or ImageOptions(), salvage, clone, scan_zeros, state, carve_to, overwrite, progress
+    )
+    journal = None if resume is None else os.fspath(resume)
+    selected = (volumes or _all_volumes()) if discard_free else None
+    if goes_into_pages(target, target_format, wanted.options):
+        _refuse_pages(wanted, verify=verify)
         from vhdx.ops.make.upload import upload  # noqa: PLC0415  an extra; most targets are files
 
         sent = upload(
@@ -148,20 +150,15 @@ def convert(
             parents=parents,
             overwrite=overwrite,
             lock=lock,
-            resume=resume,
+            resume=journal,
             ignore_bitmaps=ignore_bitmaps,
             discard_free=discard_free,
-            volumes=volumes,
+            volumes=selected,
             progress=progress,
         )
         return _as_converted(sent)
     place = destination_of(
-        target,
-        target_format,
-        overwrite=overwrite,
-        sync=sync,
-        verify=verify,
-        resume=None if resume is None else os.fspath(resume),
+        target, target_format, overwrite=overwrite, sync=sync, verify=verify, resume=journal
     )
     with (
         place as destination,
@@ -173,41 +170,61 @@ def convert(
             partition=partition,
             salvage=salvage,
             ignore_bitmaps=ignore_bitmaps,
-            volumes=(volumes or _all_volumes()) if discard_free else None,
+            volumes=selected,
             known=known,
-            whole=state is not None or destination.needs_map(chosen),
+            whole=state is not None or destination.needs_map(wanted.options),
         ) as opened,
     ):
-        destination.refuse_source(opened)
-        if scan_zeros and destination.needs_map(chosen):
-            raise ValueError(_BY_MAP)
-        if clone == "always" and not isinstance(destination, FileDestination):
-            raise ValueError(NOT_SHARED)  # before anything is written over
-        carving = None
-        if carve_to is not None:
-            from vhdx.ops.make.carving import Carving, damaged_image  # noqa: PLC0415  sound images need none
+        return _converted(opened, destination, wanted, on_doubt, on_carved)
 
-            image = damaged_image(opened, salvage=salvage and state is None)
-            carving = Carving(image, os.fspath(carve_to), overwrite, on_carved)
-        if state is not None:
-            is_raw = salvage and isinstance(destination, FileDestination) and destination.format == "raw"
-            how = _Resuming(target, os.fspath(state), overwrite=overwrite, is_raw=is_raw)
-            return _resumed(opened, how, on_doubt, progress)
-        made = made_of(
-            opened,
-            destination,
-            chosen,
-            salvage=salvage,
-            clone=clone,
-            scan_zeros=scan_zeros,
-            carving=carving,
-            progress=progress,
-        )
-        doubts = _report_doubts(opened, on_doubt)
-        remarks = (*opened.remarks(), *made.remarks)
-        carved = 0 if carving is None else carving.run(progress)
+
+class _Wanted(NamedTuple):
+    """What a target is to be, and how it is made."""
+
+    target: str
+    options: ImageOptions
+    salvage: bool
+    clone: Clone
+    scan_zeros: bool
+    state: str | None
+    carve_to: str | os.PathLike[str] | None
+    overwrite: bool
+    progress: Progress | None
+
+
+def _converted(
+    opened: Source,
+    destination: Destination,
+    wanted: _Wanted,
+    on_doubt: Callable[[Doubt], None] | None,
+    on_carved: Callable[[CarvedBlock], None] | None,
+) -> ConvertResult:
+    """Make a target of a source that is open, or go on with one."""
+    _refuse_target(opened, destination, wanted)
+    carving = None
+    if wanted.carve_to is not None:
+        from vhdx.ops.make.carving import Carving, damaged_image  # noqa: PLC0415  sound images need none
+
+        image = damaged_image(opened, salvage=wanted.salvage and wanted.state is None)
+        carving = Carving(image, os.fspath(wanted.carve_to), wanted.overwrite, on_carved)
+    if wanted.state is not None:
+        is_raw = wanted.salvage and isinstance(destination, FileDestination) and destination.format == "raw"
+        how = _Resuming(wanted.target, wanted.state, overwrite=wanted.overwrite, is_raw=is_raw)
+        return _resumed(opened, how, on_doubt, wanted.progress)
+    made = made_of(
+        opened,
+        destination,
+        wanted.options,
+        salvage=wanted.salvage,
+        clone=wanted.clone,
+        scan_zeros=wanted.scan_zeros,
+        carving=carving,
+        progress=wanted.progress,
+    )
+    doubts = _report_doubts(opened, on_doubt)
+    remarks = (*opened.remarks(), *made.remarks)
     return ConvertResult(
-        shown(target),
+        shown(wanted.target),
         opened.format,
         destination.format,
         made.disk_size,
@@ -215,8 +232,25 @@ def convert(
         made.written,
         (*made.rounded, *remarks, *made.left_over),
         doubts,
-        carved,
+        0 if carving is None else carving.run(wanted.progress),
     )
+
+
+def _refuse_pages(wanted: _Wanted, *, verify: bool) -> None:
+    """Raise ValueError for what no page blob can be, or be made by."""
+    refuse_options("vhd", wanted.options)
+    by_file = wanted.salvage or verify or wanted.state is not None or wanted.carve_to is not None
+    if by_file or wanted.clone == "always":
+        raise ValueError(_NOT_INTO_PAGES)
+
+
+def _refuse_target(opened: Source, destination: Destination, wanted: _Wanted) -> None:
+    """Raise ValueError, before anything is written over, for what cannot be made so."""
+    destination.refuse_source(opened)
+    if wanted.scan_zeros and destination.needs_map(wanted.options):
+        raise ValueError(_BY_MAP)
+    if wanted.clone == "always" and not isinstance(destination, FileDestination):
+        raise ValueError(NOT_SHARED)
 
 
 def _as_converted(sent: UploadResult) -> ConvertResult:
