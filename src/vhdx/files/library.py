@@ -130,6 +130,8 @@ def _is_passed_on(failure: BaseException) -> bool:
 
 def _cause(error: BaseException) -> str:
     """The innermost of the sentences that a library chains, without the name of its function."""
+    if isinstance(error, NotFreeError):
+        return error.reason
     sentences = str(error).split(". ")
     inner = sentences[1] if len(sentences) > 1 else sentences[0]
     return inner.split(": ", 1)[-1].rstrip(".") or type(error).__name__

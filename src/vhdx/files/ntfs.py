@@ -76,7 +76,13 @@ class NtfsTree(NamedTree["pyfsntfs.volume", "pyfsntfs.file_entry", "Name"]):
 
     def names_in(self, directory: Entry) -> Iterator[list[Name]]:
         """What stands in a directory, without the file system's own files."""
-        what, nodes = f"the directory {directory.name!r}", names_in(self.records, directory.identity)
+        what = f"the directory {directory.name!r}"
+
+        def partly(error: NotFreeError) -> None:
+            self.tell(f"{what}, part of it: {error.reason}")
+
+        with self.asking(what):
+            nodes = names_in(self.records, directory.identity, partly)
         while True:
             with self.asking(what):
                 names = next(nodes, None)

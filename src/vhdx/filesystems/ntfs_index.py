@@ -6,6 +6,7 @@ import struct
 from codecs import utf_16_le_decode
 from itertools import islice
 
+from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.ntfs_record import (
     BITMAP,
     DATA,
@@ -20,9 +21,11 @@ from vhdx.filesystems.reading import power_of_two
 from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vhdx.filesystems.ntfs_volume import Stream, Value, Volume
+
+    Tell = Callable[[NotFreeError], None]
 
 _HIBERNATION_FILE = "hiberfil.sys"
 _NEEDLE = _HIBERNATION_FILE.encode("utf-16-le")
@@ -37,9 +40,12 @@ _NAME_AT, _NAME_LENGTH_AT = 82, 80
 _NAMED = struct.Struct("<QH2xB59xI4xBB")
 """Reference, length, flags; those of the file, length and space of its name, which stands behind."""
 _OF_DOS = 2
-_LONGEST = 256 << 20
+_LONGEST = 16 << 30
+"""Of an index: a hundred million names."""
 _PIECE = 64 << 10
 """How much of an index is read at once."""
+_PLACE, _UNIT = slice(16, 24), 512
+"""Where a block has its own place in the index: in clusters, or in these units if it is smaller than one."""
 _MOST = 8
 """Files of that name; more than one is possible where names differ in case only."""
 
@@ -69,34 +75,38 @@ class Name(NamedTuple):
         return self.reference & NUMBER_MASK
 
 
-def names(volume: Volume, directory: int) -> Iterator[list[Name]]:
+def names(volume: Volume, directory: int, tell: Tell) -> Iterator[list[Name]]:
     """What stands in a directory, node by node, without names that are only for DOS.
 
-    Raises NotFreeError at damage.
+    What of a node is damaged is told and left out. Raises NotFreeError where nothing more can be had.
     """
-    for node, header in _nodes(volume, directory):
-        yield _names_in(node, header, directory)
+    for node, header in _nodes(volume, directory, tell=tell):
+        found: list[Name] = []
+        try:
+            _add_names(found, node, header, directory)
+        except NotFreeError as error:
+            tell(error)
+        yield found
 
 
-def _names_in(node: bytes, header: int, directory: int) -> list[Name]:
+def _add_names(found: list[Name], node: bytes, header: int, directory: int) -> None:
     """The names in a node. Written for a hundred thousand of them: else `_entries` would do."""
     position, end = _reach(node, header, directory)
-    found: list[Name] = []
     unpack, decode, new = _NAMED.unpack_from, utf_16_le_decode, tuple.__new__
     padded = node + bytes(_NAMED.size)
     while position + _ENTRY.size <= end:
         reference, length, last, flags, size, space = unpack(padded, position)
         if last & _LAST:
-            break
+            return
         start, following = position + _NAME_AT, position + length
         stop = start + 2 * size
         if length < _ENTRY.size or length % 8 or following > end or (length > _NAME_AT and stop > following):
             raise damaged(f"directory {directory} has an illegal entry")
         if length > _NAME_AT and space != _OF_DOS:
-            text, _ = decode(padded[start:stop], "surrogatepass")
+            text, _ = decode(padded[start:stop], "surrogatepass", True)  # else half a character is left out
             found.append(new(Name, (text, reference, flags)))
         position = following
-    return found
+    raise damaged(f"directory {directory} has a block that does not say where it ends")
 
 
 def _named(volume: Volume) -> Iterator[int]:
@@ -110,7 +120,13 @@ def _named(volume: Volume) -> Iterator[int]:
                     yield reference
 
 
-def _nodes(volume: Volume, directory: int, needle: bytes = b"") -> Iterator[tuple[bytes, int]]:
+def _raised(error: NotFreeError) -> None:
+    raise error
+
+
+def _nodes(
+    volume: Volume, directory: int, needle: bytes = b"", tell: Tell = _raised
+) -> Iterator[tuple[bytes, int]]:
     """The nodes of an index, and where in each its header stands; blocks only where they hold a needle."""
     root = volume.stream(directory, INDEX_ROOT, _NAMES)
     value = root.read(root.length, 0) if root.length <= 65536 else b""
@@ -119,25 +135,33 @@ def _nodes(volume: Volume, directory: int, needle: bytes = b"") -> Iterator[tupl
     yield value, 16
     (block_size,) = struct.unpack_from("<I", value, 8)
     if value[28] & 1:
-        for block in _blocks(volume, directory, block_size):
+        for block in _blocks(volume, directory, block_size, tell):
             if not needle or needle in block.lower():
                 yield block, 24
 
 
-def _blocks(volume: Volume, directory: int, size: int) -> Iterator[bytes]:
-    """The blocks of the index that are in use."""
+def _blocks(volume: Volume, directory: int, size: int, tell: Tell) -> Iterator[bytes]:
+    """The blocks of the index that are in use; those that are damaged are told and left out."""
     blocks = volume.stream(directory, INDEX_ALLOCATION, _NAMES)
     if not power_of_two(size, 512, 65536) or blocks.length > _LONGEST:
         raise damaged(f"directory {directory} has an index of an unknown shape")
     count, at_once = blocks.length // size, _PIECE // size
     in_use = _bitmap(volume, directory, count)
+    unit = volume.boot.cluster_size if volume.boot.cluster_size <= size else _UNIT
     for start in range(0, count, at_once):
         piece = range(start, min(start + at_once, count))
-        data = blocks.read(len(piece) * size, start * size)
-        for number in piece:
-            if in_use[number >> 3] >> (number & 7) & 1:
-                raw = data[(number - start) * size :][:size]
-                yield fixed_up(raw, b"INDX", f"block {number} of directory {directory}")
+        wanted = [number for number in piece if in_use[number >> 3] >> (number & 7) & 1]
+        data = blocks.read(len(piece) * size, start * size) if wanted else b""
+        for number in wanted:
+            what = f"block {number} of directory {directory}"
+            try:
+                block = fixed_up(data[(number - start) * size :][:size], b"INDX", what)
+                if int.from_bytes(block[_PLACE], "little") * unit != number * size:
+                    raise damaged(f"{what} holds another")
+            except NotFreeError as error:
+                tell(error)
+            else:
+                yield block
 
 
 def _bitmap(volume: Volume, directory: int, count: int) -> bytes:
