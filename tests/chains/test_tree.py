@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -193,7 +192,7 @@ def test_nobody_to_ask(folder: Path) -> None:
 
 @pytest.mark.parametrize(("answer", "state"), [("y", states.FOUND), ("n", states.MOVED), ("", states.MOVED)])
 def test_on_a_terminal_it_is_asked(folder: Path, answer: str, state: str) -> None:
-    ours, theirs = pty.openpty()
+    ours, theirs = os.openpty()
     os.write(ours, f"{answer}\n".encode())
     done = subprocess.run(
         [sys.executable, "-m", "vhdx", "rebase", "--all", folder],

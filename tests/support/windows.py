@@ -23,7 +23,6 @@ _SPARSE = "its files of many GiB are sparse on Linux, which no file is here"
 
 POSIX_ONLY = {
     "blobs/*": "Azurite runs in Node.js, which Wine has not",
-    "chains/test_tree.py": "pseudo-terminals of Unix",
     "cli/test_hints.py": "runs programs of Unix",
     "cli/test_interrupted.py": "signals and pseudo-terminals of Unix",
     "cli/test_main.py": "runs the tests of mounting, too",
@@ -31,14 +30,13 @@ POSIX_ONLY = {
     "cli/test_signals.py": "signals of Unix",
     "cli/test_terminal.py": "pseudo-terminals of Unix",
     "disk/test_cost.py": "counts system calls of POSIX",
-    "disk/test_raw.py": "replaces functions of POSIX",
+    "disk/test_typed.py": "the type checker is not installed there",
     "disk/test_untouched.py": "watches system calls of POSIX",
     "disk/test_unreadable.py": "files of which the host refuses parts are made by mounting",
     "docs/*": "the examples run in a shell of Unix",
     "mount/*": "Windows has no FUSE",
     "nbd/test_clients.py": "serves on Unix sockets",
     "ops/test_compact_killed.py": "signals of Unix",
-    "ops/trip.py": "system calls of POSIX",
     **dict.fromkeys(
         (
             "remote/test_azure_objects.py",
