@@ -76,6 +76,8 @@ _ALIKE = "names that differ only in case are one name on Windows"
 _NO_HOLES = "the files of Windows have no holes unless somebody asks for them"
 
 NOT_HERE = {
+    "*disk/test_foreign.py::test_every_verb*": _SLOW,
+    "*disk/test_foreign.py::test_compressed*": _SLOW,
     "*files/test_volumes.py::test_noise_is_refused[[]btrfs]": "dissect.btrfs is not installed there",
     "*test_insert.py::test_what_a_fat_cannot_have_is_told": "Windows has none of these names either",
     "*ops/files/test_copy.py::test_links_in_the_way*": _NO_LINKS,
