@@ -45,8 +45,8 @@ def seen(folder: Path) -> dict[str, tuple[str | None, str | None]]:
     """Parent and state of each image, by their names in the folder."""
     found = tree(folder).images
     return {
-        os.path.relpath(each.path, folder): (
-            each.parent and os.path.relpath(os.path.realpath(each.parent), folder.resolve()),
+        Path(each.path).relative_to(folder).as_posix(): (
+            each.parent and Path(os.path.realpath(each.parent)).relative_to(folder.resolve()).as_posix(),
             each.parent_state,
         )
         for each in found
