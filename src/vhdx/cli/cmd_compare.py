@@ -20,7 +20,7 @@ from vhdx.cli.options import (
 from vhdx.cli.render import print_json, progress_bar, shown
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.places import ParentPolicy
 
 

@@ -24,7 +24,7 @@ from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.places import ParentPolicy
     from vhdx.ops.make.formatting import FileSystemKind, TableKind
 
@@ -155,7 +155,7 @@ def _create_increment(asked: _Increment, options: dict[str, Any]) -> None:
 
 def _refuse_other_suffix(image: str) -> None:
     """Raise UsageError for a name under which the verbs themselves would not take a VHDX for one."""
-    from vhdx.disk.open import SUFFIXES  # noqa: PLC0415  --help needs no library
+    from vhdx.disk.formats import SUFFIXES  # noqa: PLC0415  --help needs no library
 
     kind = SUFFIXES.get(os.path.splitext(image)[1].lower(), "vhdx")
     if kind != "vhdx":

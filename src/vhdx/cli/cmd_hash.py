@@ -22,7 +22,7 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.places import ParentPolicy
     from vhdx.ops.hash import Algorithm, HashResult
 

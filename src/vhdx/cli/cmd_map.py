@@ -22,7 +22,7 @@ from vhdx.units import exact_word
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.places import ParentPolicy
     from vhdx.ops.map import MappedDisk, MapRow, Summary
 

@@ -26,7 +26,7 @@ from vhdx.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.places import ParentPolicy
     from vhdx.ops.make.measure import MeasureResult
 

@@ -34,7 +34,8 @@ from vhdx.text import command, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vhdx.disk.open import Format, Mode
+    from vhdx.disk.formats import Format
+    from vhdx.disk.open import Mode
     from vhdx.disk.opened import Disk
     from vhdx.disk.places import ParentPolicy
     from vhdx.mount.answering import Answering

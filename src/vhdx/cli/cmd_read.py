@@ -20,7 +20,7 @@ from vhdx.cli.render import EXIT_DOUBTS, print_doubt, progress_bar, standard
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.places import ParentPolicy
 
 

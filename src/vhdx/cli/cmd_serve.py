@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterable
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.places import ParentPolicy
     from vhdx.nbd.export import Export
     from vhdx.nbd.server import Server

@@ -29,8 +29,8 @@ from vhdx.cli.slices import in_slices
 from vhdx.text import printable
 
 if TYPE_CHECKING:
+    from vhdx.disk.formats import Format
     from vhdx.disk.free_space import VolumeSelection
-    from vhdx.disk.open import Format
     from vhdx.disk.places import ParentPolicy
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from vhdx.cli.render import ProgressBar
     from vhdx.disk.base import VirtualDisk
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.places import ParentPolicy
 
 

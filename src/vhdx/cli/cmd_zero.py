@@ -26,7 +26,7 @@ from vhdx.cli.render import shown
 from vhdx.cli.slices import in_slices
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.places import ParentPolicy
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vhdx.disk.children import Families
-    from vhdx.disk.open import Format, Mode
+    from vhdx.disk.formats import Format
+    from vhdx.disk.open import Mode
     from vhdx.disk.opened import Disk
     from vhdx.disk.places import ParentPolicy
     from vhdx.nbd.export import Export

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any
 
+    from vhdx.disk.formats import Format
     from vhdx.disk.free_space import VolumeSelection
-    from vhdx.disk.open import Format
     from vhdx.disk.places import ParentPolicy
     from vhdx.ops.make.carve import CarvedBlock
     from vhdx.ops.make.convert import ConvertResult

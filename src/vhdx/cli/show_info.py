@@ -15,7 +15,7 @@ from vhdx.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.places import ParentPolicy
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.ops.info import BlockInfo, LayerInfo, LogInfo, TableInfo

@@ -21,8 +21,8 @@ from vhdx.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.free_space import VolumeSelection
-    from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.extents import Doubt
     from vhdx.known import KnownDisk

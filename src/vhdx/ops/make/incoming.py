@@ -8,15 +8,8 @@ import os
 import stat
 import sys
 
-from vhdx.disk.open import (
-    format_of_file,
-    image_in,
-    open_any,
-    policy_of,
-    readable_disk,
-    refuse_foreign,
-    with_parents,
-)
+from vhdx.disk.formats import format_of_file, image_in, policy_of, refuse_foreign
+from vhdx.disk.open import open_any, readable_disk, with_parents
 from vhdx.extents import ExtentKind
 from vhdx.format.foreign import PREFIX_SIZE
 from vhdx.format.identifier import SIGNATURE
@@ -33,7 +26,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
     from vhdx.disk.chain import VhdxDisk
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.opened import Disk
     from vhdx.disk.places import Parents
     from vhdx.known import KnownDisk

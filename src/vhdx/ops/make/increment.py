@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from vhdx.build.plan import ImagePlan
     from vhdx.build.structures import Output
     from vhdx.disk.base import VirtualDisk
-    from vhdx.disk.open import Format, Openable
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.opened import Disk
     from vhdx.disk.places import Parents
     from vhdx.ops.make.changes import Changes

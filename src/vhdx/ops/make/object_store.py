@@ -18,7 +18,7 @@ from vhdx.storage.uploading import Finished, UploadingStorage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.ops.make.plan import ImageOptions
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.target import Target

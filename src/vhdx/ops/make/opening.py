@@ -13,8 +13,8 @@ from vhdx.typed import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.free_space import VolumeSelection
-    from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.known import KnownDisk
     from vhdx.ops.make.source import Source

@@ -7,7 +7,7 @@ import os
 from vhdx.build import vhd as vhd_file
 from vhdx.build.build import ImageBuilder, file_size
 from vhdx.disk.chain import VhdxDisk
-from vhdx.disk.open import SUFFIXES
+from vhdx.disk.formats import SUFFIXES
 from vhdx.format import vhd
 from vhdx.ops.make.plan import ImageOptions, disk_size_from, disk_type_from, plan_from, vhd_size_from
 from vhdx.ops.make.sink import BlockSink, DynamicVhdSink, FixedVhdSink, RawSink, touched_blocks
@@ -16,7 +16,7 @@ from vhdx.typed import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from vhdx.build.plan import ImagePlan
     from vhdx.build.structures import Output
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.ops.make.plan import Rounding
     from vhdx.ops.make.sink import Sink
     from vhdx.ops.make.source import Source
