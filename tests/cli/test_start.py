@@ -51,7 +51,7 @@ OF_CHECK = {
     "ops": {"check"},
     "storage": {"runs", "skipping", "zeros"},
 }
-"""The modules of each room that `info` and `check` of an empty disk import: one more takes everybody's time."""
+"""The modules of each room that `info` and `check` of an empty disk import: all wait for one more."""
 COMPLETING = {"_VHDX_COMPLETE": "bash_complete", "COMP_WORDS": "vhdx {}", "COMP_CWORD": "1"}
 IMAGE_MODULES = 11
 """How many of the rooms that know one VHDX file."""
