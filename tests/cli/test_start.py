@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import vhdx
 from vhdx.cli import quick, verbs
+from vhdx.units import MIB
 
 from .running import USAGE, run, succeed
 
@@ -51,8 +52,10 @@ OF_CHECK = {
     "ops": {"check"},
     "storage": {"runs", "skipping", "zeros"},
 }
-"""The modules of each room that `info` and `check` of an empty disk import: all wait for one more."""
+"""The modules that `info` and `check` of an empty disk import: one more takes everybody's time."""
 COMPLETING = {"_VHDX_COMPLETE": "bash_complete", "COMP_WORDS": "vhdx {}", "COMP_CWORD": "1"}
+LEFT_TO_CLICK = {"convert": {"discard_free", "swap", "zero_blocks", "verify", "salvage", "ignore_bitmaps"}}
+"""Flags of what takes long anyway, or goes with others."""
 IMAGE_MODULES = 11
 """How many of the rooms that know one VHDX file."""
 
@@ -93,6 +96,17 @@ def test_the_modules_of_a_look(image: Path, verb: str, own: dict[str, set[str]])
 def test_the_version_needs_nothing() -> None:
     found = imported("--version")
     assert not found & {*SLOW, "uuid", "vhdx.disk", "vhdx.image"}
+
+
+@pytest.mark.parametrize(("source", "target"), [("vm.vhdx", "out.raw"), ("disk.raw", "out.vhdx")])
+def test_a_conversion_needs_no_parser_and_only_what_it_converts(
+    image: Path, source: str, target: str
+) -> None:
+    image.with_name("disk.raw").write_bytes(bytes(MIB) + b"x" * MIB)
+    found = imported("convert", "--no-sync", image.with_name(source), image.with_name(target))
+    assert image.with_name(target).exists()
+    assert not found & (SLOW - {"zlib", "threading", "weakref"})  # a checksum, and reading ahead
+    assert not found & {"hashlib", "vhdx.disk.vhd", "vhdx.disk.parts", "vhdx.ops.make.cloning"}
 
 
 @pytest.mark.parametrize("arguments", [("info",), ("check",)])
@@ -139,9 +153,12 @@ def test_every_flag_is_known(verb: str) -> None:
         if isinstance(parameter, click.Option) and parameter.is_flag
         for option in parameter.opts
     }
-    assert flags == quick.FLAGS[verb]
-    lines = [["a.vhdx"], ["a.vhdx", *flags], [*flags, "a.vhdx"], ["a.vhdx", *flags, "b"]]
-    for words in lines[:3] if verb in quick.OF_ONE_PLACE else lines:
+    assert {flag for flag, name in flags.items() if name not in LEFT_TO_CLICK.get(verb, ())} == {
+        *quick.FLAGS[verb]
+    }
+    flags = quick.FLAGS[verb]
+    names = quick.NAMES.get(verb, ("one", "two", "three"))
+    for words in ([*names, *flags], [*flags, *names], [*names[:1], *flags, *names[1:]]):
         call = quick.call_of([verb, *words])
         assert call is not None
         assert call.args == (verb, by_click(verb, words))

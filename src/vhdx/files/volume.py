@@ -177,9 +177,9 @@ def chosen(
     ]
     readable = [each for each in named if each.is_readable]
     if not readable:
-        there = ", ".join(each.title for each in named) or "nothing that is known"
+        there = ", ".join(each.title for each in named) or "no file system that is known"
         kinds = ", ".join(ADAPTERS)
-        raise UnsupportedImageError(f"there is no volume whose files are read ({kinds}), only {there}")
+        raise UnsupportedImageError(f"there is no volume whose files are read ({kinds}); there is: {there}")
     if len(readable) == 1:
         return readable[0]
     having = [each for each in readable if _has(each, path)]

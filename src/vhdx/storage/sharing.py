@@ -5,18 +5,19 @@ Whole blocks of the file system are shared where they stand alike in both; all e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
 from vhdx.pieces import pieces
 from vhdx.storage.file import FileStorage
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
+    from typing import Literal, TypeAlias
+
     from vhdx.storage.base import ReadableStorage, Storage
 
-Clone = Literal["auto", "never", "always"]
+Clone: TypeAlias = "Literal['auto', 'never', 'always']"
 """Whether space is shared: where it can be, nowhere, or else nothing is done."""
+SHARED = "its space is shared with the source: the disk may become full when either is written to"
 NOT_SHARED = "the file system cannot share space between these files: say --clone auto, or leave it out"
 
 
@@ -48,13 +49,15 @@ def share(
     return start, start + count
 
 
-@dataclass(frozen=True, slots=True)
 class FileRange:
     """Bytes of a disk as they stand in a file, which nobody has to look at."""
 
-    storage: FileStorage
-    file_offset: int
-    length: int
+    __slots__ = ("file_offset", "length", "storage")
+
+    def __init__(self, storage: FileStorage, file_offset: int, length: int) -> None:
+        self.storage = storage
+        self.file_offset = file_offset
+        self.length = length
 
     def __len__(self) -> int:
         return self.length

@@ -6,14 +6,13 @@ no whole blocks are copied. Nothing is looked at: what a source stores as zeros 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx.disk.sending import storages_of
 from vhdx.extents import ExtentKind
 from vhdx.pieces import pieces
 from vhdx.storage.file import FileStorage
 from vhdx.storage.sharing import share
 from vhdx.storage.zeros import nonzero_runs
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.writing import Writing
     from vhdx.progress import Progress
-
-SHARED = "its space is shared with the source: the disk may become full when either is written to"
 
 
 class Run(NamedTuple):

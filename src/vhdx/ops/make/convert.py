@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.ops.make.ahead import pieces_of
-from vhdx.ops.make.carving import Carving, damaged_image
-from vhdx.ops.make.cloning import SHARED, can_be_tried
-from vhdx.ops.make.cloning import clone as share
 from vhdx.ops.make.destination import FileDestination, destination_of
 from vhdx.ops.make.opening import open_source
 from vhdx.ops.make.plan import NOT_RESERVED, ImageOptions, Rounding
@@ -17,9 +12,10 @@ from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import stored_size
 from vhdx.ops.make.target import target_for
 from vhdx.storage.file import telling_if_full
-from vhdx.storage.sharing import NOT_SHARED
+from vhdx.storage.sharing import NOT_SHARED, SHARED
 from vhdx.storage.write_back import WriteBack
 from vhdx.text import brief
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import format_size
 
 if TYPE_CHECKING:
@@ -31,6 +27,7 @@ if TYPE_CHECKING:
     from vhdx.extents import Doubt
     from vhdx.known import KnownDisk
     from vhdx.ops.make.carve import CarvedBlock
+    from vhdx.ops.make.carving import Carving
     from vhdx.ops.make.cloning import Cloned
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.writing import Destination, Writing
@@ -39,8 +36,7 @@ if TYPE_CHECKING:
 
 
 @brief("path", "source_format", "target_format", "virtual_size", "file_size")
-@dataclass(frozen=True, slots=True, repr=False)
-class ConvertResult:
+class ConvertResult(NamedTuple):
     """What was made. Sizes in bytes; ``data_size`` is how much of the disk's contents was written."""
 
     path: str
@@ -150,6 +146,8 @@ def convert(
             raise ValueError(NOT_SHARED)  # before anything is written over
         carving = None
         if carve_to is not None:
+            from vhdx.ops.make.carving import Carving, damaged_image  # noqa: PLC0415  sound images need none
+
             image = damaged_image(opened, salvage=salvage and state is None)
             carving = Carving(image, os.fspath(carve_to), overwrite, on_carved)
         if state is not None:
@@ -266,7 +264,11 @@ def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress |
     """Share what is stored of the source; None, before anything is written, where it is to be copied."""
     if clone == "never":
         return None
-    done = share(source, writing, progress) if can_be_tried(source, writing) else None
+    done, storage = None, writing.storage
+    if storage is not None and storage.may_share_with(storage):
+        from vhdx.ops.make import cloning  # noqa: PLC0415  most file systems cannot
+
+        done = cloning.clone(source, writing, progress) if cloning.can_be_tried(source, writing) else None
     if clone == "always" and (done is None or (done.stored and not done.shared)):
         raise ValueError(NOT_SHARED)
     return done

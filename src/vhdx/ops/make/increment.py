@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -141,8 +140,7 @@ def export_changes(
             path, ancestor, disk.size, options or ImageOptions(), rounding, smaller=True
         )
         leaf = disk.layers[0]
-        plan = replace(
-            plan,
+        plan = plan._replace(
             disk_id=disk.disk_id,
             physical_sector_size=disk.physical_sector_size,
             user_items=tuple(user_items_of(leaf)),

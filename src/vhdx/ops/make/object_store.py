@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -150,7 +149,7 @@ def _blocks(made: Target, source: Source) -> int:
 
 def _made(made: Target, disk_size: int) -> list[Any]:
     """What is made, but for the identity that is new each time."""
-    plan = None if made.plan is None else replace(made.plan, disk_id=UUID(int=0), user_items=())
+    plan = None if made.plan is None else made.plan._replace(disk_id=UUID(int=0), user_items=())
     return [made.format, made.is_dynamic, disk_size, repr(plan)]
 
 
