@@ -13,7 +13,7 @@ import vhdx
 from tests.cli.running import COMMAND, USAGE, run, succeed
 from tests.files.test_kinds import attributes
 from tests.files.trees import at_work, kernel_hashes, made, plant
-from tests.filesystems.making import need
+from tests.filesystems.making import MIB, need, raw_file
 from tests.filesystems.making import run as ran
 
 
@@ -146,6 +146,29 @@ def test_tar(guest: tuple[Path, Path], tmp_path: Path) -> None:
     assert kernel_hashes(tmp_path / "python") == kernel_hashes(same)
     assert len(names) == len(set(names)) == len(list(same.rglob("*")))
     assert (tmp_path / "python" / "a" / "dead").is_symlink()
+
+
+def test_attributes_whose_names_are_hard_for_an_archive(tmp_path: Path) -> None:
+    """GNU tar reads back what it can have; the rest is told and ends nothing."""
+    need("mkfs.ext4", "tar")
+    image, archive = raw_file(tmp_path / "e.raw", 16 * MIB), tmp_path / "files.tar"
+    ran("mkfs.ext4", "-F", "-q", image)
+    with at_work(image, "ext4") as root:
+        (root / "file").write_bytes(b"contents")
+        for name in (b"user.no \xff", b"user.50%3D=half"):
+            os.setxattr(root / "file", name, b"value")
+    with open(archive, "wb") as output:
+        done = subprocess.run(
+            [*COMMAND, "tar", str(image)], stdout=output, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, b"name that no archive can have" in done.stderr) == (1, True)
+    (tmp_path / "gnu").mkdir()
+    ran("tar", "-C", tmp_path / "gnu", "--xattrs", "--xattrs-include=*", "-xpf", archive)
+    assert (tmp_path / "gnu" / "file").read_bytes() == b"contents"
+    extracted = tmp_path / "gnu" / "file"
+    assert {name: os.getxattr(extracted, name) for name in os.listxattr(extracted)} == {
+        "user.50%3D=half": b"value"
+    }
 
 
 def test_what_people_get_wrong(guest: tuple[Path, Path], tmp_path: Path) -> None:

@@ -1,11 +1,16 @@
 """Names in directories of NTFS: whole ones, and what is left where a block of an index is damaged."""
 
+import json
 import struct
+import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.cli.running import COMMAND
+from tests.cli.running import run as ran
 from tests.files.trees import at_work, volume_in
 from tests.filesystems.making import MIB, need, raw_file, run
 
@@ -40,6 +45,23 @@ def test_half_a_character_at_the_end_of_a_name_is_part_of_it(image: Path) -> Non
             if not each.is_directory
         }
         assert contents == {"half": b"another", HALF: b"this"}
+
+
+def test_it_is_escaped_where_names_are_utf8(image: Path, tmp_path: Path) -> None:
+    assert "written as half%uD83D" in ran("cp", "-R", f"{image}:/", tmp_path).err
+    assert (tmp_path / "half%uD83D").read_bytes() == b"this"
+    archive = tmp_path / "a.tar"
+    with archive.open("wb") as file:
+        subprocess.run([*COMMAND, "tar", image], stdout=file, stderr=subprocess.DEVNULL, check=False)
+    with tarfile.open(archive) as members:
+        found = members.extractfile("half%uD83D")
+        assert found is not None
+        assert found.read() == b"this"
+    done = ran("du", "--ncdu", image)
+    assert done.code == 0
+    assert {"half", "half\ufffd"} <= {
+        row["name"] for row in json.loads(done.out)[3][1:] if isinstance(row, dict)
+    }
 
 
 def _torn(block: bytearray) -> None:

@@ -16,14 +16,28 @@ def host_name(name: str) -> str:
 
     Of names that are too long the beginning is kept, and a checksum of all of it.
     """
-    if name in _NOT_NAMES:
-        return "".join(f"%{ord(character):02X}" for character in name) or "%"
-    escaped = "".join(_escaped(character) for character in name)
+    escaped = plain_name(name)
     raw = escaped.encode("utf-8", "surrogateescape")
     if len(raw) <= _LONGEST:
         return escaped
     end = f"~{crc32(raw):08x}"
     return raw[: _LONGEST - len(end)].decode("utf-8", "ignore") + end
+
+
+def plain_name(name: str) -> str:
+    """The same however long: a name of bytes without a slash, that leads nowhere else."""
+    if name in _NOT_NAMES:
+        return "".join(f"%{ord(character):02X}" for character in name) or "%"
+    return "".join(map(_escaped, name))
+
+
+def is_utf8(name: str) -> bool:
+    """Whether it is text that every program can read."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _escaped(character: str) -> str:

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Kind
+from vhdx.files.host_names import is_utf8, plain_name
 from vhdx.files.walk import until_damage
 
 if TYPE_CHECKING:
@@ -71,18 +72,19 @@ class Archiver:
     def add(self, found: Found) -> None:
         """Add an entry and everything below it; its members are named from the root of the volume."""
         for step in self._volume.steps(found.entry):
-            name = "/".join((*found.parts, *step.parts))
-            if step.left or not name:
+            parts = (*found.parts, *step.parts)
+            if step.left or not parts:
                 continue
+            name = "/".join(map(plain_name, parts))
+            if plain_name(parts[-1]) != parts[-1]:
+                self._volume.tell(f"{'/'.join(parts)}: archived as {name}")
             try:
                 self._add(name, step.entry)
             except FileSystemError as error:
                 self._leave_out(f"{name}: {error}")
 
     def _add(self, name: str, entry: Entry) -> None:
-        if "\0" in name or any(part in (".", "..") for part in name.split("/")):
-            self._leave_out(f"{name!r} is no name that an archive may have")
-        elif entry.kind is Kind.SOCKET:
+        if entry.kind is Kind.SOCKET:
             self._leave_out(f"{name} is a socket and left out")
         elif entry.kind not in (Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK) and not self._devices:
             self._leave_out(f"{name} is a {entry.kind.value} and left out; --devices archives it")
@@ -134,8 +136,12 @@ class Archiver:
             if entry.modified % _NS:
                 headers["mtime"] = _seconds(entry.modified)
         found = self._volume.tree.attributes(entry)
-        for name_, value in until_damage(found, lambda why: self._leave_out(f"{name}: {why}")):
-            headers[f"SCHILY.xattr.{name_}"] = value.decode("utf-8", "surrogateescape")
+        for attribute, value in until_damage(found, lambda why: self._leave_out(f"{name}: {why}")):
+            if is_utf8(attribute):
+                keyword = attribute.replace("%", "%25").replace("=", "%3D")  # as GNU tar has it
+                headers[f"SCHILY.xattr.{keyword}"] = value.decode("utf-8", "surrogateescape")
+            else:
+                self._leave_out(f"{name}: the attribute {attribute} has a name that no archive can have")
         member.pax_headers = headers
         return member
 

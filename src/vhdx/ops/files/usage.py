@@ -80,7 +80,8 @@ def ncdu(volume: FileVolume, found: Found) -> Iterator[str]:
 
 
 def _row(volume: FileVolume, entry: Entry, name: str) -> dict[str, object]:
-    row: dict[str, object] = {"name": name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")}
+    printed = name.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    row: dict[str, object] = {"name": printed}
     if entry.size:
         row |= {"asize": entry.size, "dsize": _stored(volume, entry)}
     row["ino"] = entry.identity
