@@ -5,6 +5,7 @@ import mmap
 import os
 import random
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -209,3 +210,36 @@ def test_contents_that_are_not_what_was_written_are_told(image: Path, tmp_path: 
         assert volume.open("/unchecked").read() == bytes(
             byte ^ (at == 40_960) for at, byte in enumerate(UNCHECKED)
         )
+
+
+@pytest.mark.parametrize("checksum", ["crc32c", "xxhash", "sha256", "blake2"])
+def test_of_two_copies_the_sound_one_is_read(tmp_path: Path, checksum: str) -> None:
+    """Of contents and of nodes; every kind of checksum as mkfs.btrfs computes it."""
+    folder, image = tmp_path / "tree", raw_file(tmp_path / "b.raw", 256 * MIB)
+    folder.mkdir()
+    (folder / "plain").write_bytes(PLAIN)
+    run("mkfs.btrfs", "-q", "-d", "dup", "-m", "dup", "--csum", checksum, "--rootdir", folder, image)
+    with open(image, "r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+        first = data.find(PLAIN[40_960:41_000])
+        second = data.find(PLAIN[40_960:41_000], first + 1)
+        for place in (first, data.find(b"plain")):
+            data[place] ^= 1
+        with volume_in(image) as volume:
+            assert volume.open("/plain").read() == PLAIN
+        data[second] ^= 1
+        with volume_in(image) as volume, pytest.raises(FileSystemError, match="checksum of what stands"):
+            volume.open("/plain").read()
+
+
+def test_a_tree_of_checksums_that_leads_nowhere(image: Path) -> None:
+    """A node above leaves without pointers may have the way back to itself where they would stand."""
+    with volume_in(image) as volume:
+        space = volume.tree.space  # type: ignore[attr-defined]
+        node = bytearray(NODE)
+        node[0x64] = 1
+        struct.pack_into("<Q", node, 101 + 17, space._root)
+        space._opened._read_node = lambda _address: bytes(node)
+        assert space._of(1 << 20) is None
+        struct.pack_into("<I", node, 0x60, 0xFFFFFFFF)
+        node[101:] = b"\xff" * (NODE - 101)
+        assert space._of(1 << 20) is None

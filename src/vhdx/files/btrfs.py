@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind, kind_of_mode
+from vhdx.files.btrfs_copies import other_copies
 from vhdx.files.btrfs_sums import CheckedSpace
 from vhdx.files.library import LibraryTree, joined
 from vhdx.filesystems.area import number
@@ -36,9 +37,14 @@ _ELSEWHERE = 1 << 47
 """Marks the numbers of empty directories that stand for subvolumes."""
 _INODE_KEY, _ATTRIBUTE_KEY, _INDEX_KEY, _ROOT_KEY, _ROOT_REF_KEY = 1, 24, 96, 132, 156
 _HEAD = struct.Struct("<QB8x8xHHx")  # what it is the name of: object, type; lengths of value and name
-_COUNT_AT, _LEVEL_AT, _POINTERS_AT, _POINTER = 0x60, 0x64, 101 + 17, 33
+_ADDRESS_AT, _COUNT_AT, _LEVEL_AT, _POINTERS_AT, _POINTER = 0x30, 0x60, 0x64, 101 + 17, 33
 """Where a node has these numbers; the pointers of one above the leaves stand in its items."""
 _MINOR_BITS = 20
+_CHECKSUM_LENGTH, _XXHASH = 32, 1
+"""What is kept free for a checksum; the number of that which `btrfs_tree` does not compute."""
+_MOST_NODES = 256
+"""Are kept: the reader asks for those above others again and again."""
+_LONGEST_COMPRESSED = 128 << 10
 _UNCHECKED = 1
 """The flag of files whose contents have no checksums."""
 
@@ -157,6 +163,9 @@ class _BtrfsContent:
         self._tree, self._entry = tree, entry
         handle: INode = entry.handle
         file: Any = handle.open()
+        extents: list[Extent] = getattr(file, "extents", [])
+        if any(extent.compression and extent.disk_length > _LONGEST_COMPRESSED for extent in extents):
+            raise FileSystemError("it has an extent that is longer than one that is compressed can be")
         if not handle.inode.flags & _UNCHECKED and hasattr(file, "extents"):
             file._fh = tree.space  # noqa: SLF001  what it reads extents from
         self._file: BinaryIO = file
@@ -224,6 +233,16 @@ def _items(data: bytes) -> Iterator[_Item]:
         yield _Item(data[start : start + name_length], data[start + name_length : position], type_, object_)
 
 
+def _fits(node: bytes, kind: int) -> bool:
+    """Whether a node has the checksum that it begins with."""
+    if kind != _XXHASH:
+        return checksum_fits(node, kind)
+    from vhdx.files.xxh64 import xxh64  # noqa: PLC0415  rare, and numpy is long to import
+
+    checked = node[_CHECKSUM_LENGTH:]
+    return node.startswith(xxh64(checked, len(checked))[0])
+
+
 def _checking(base: type[Btrfs]) -> type[Btrfs]:
     """The library's class, that believes no node whose checksum or level is wrong.
 
@@ -232,8 +251,19 @@ def _checking(base: type[Btrfs]) -> type[Btrfs]:
 
     class Checking(base):  # type: ignore[misc, valid-type]  # which is known when it is there
         def _read_node(self, address: int) -> bytes:
+            nodes: dict[int, bytes] = self.__dict__.setdefault("_nodes", {})
+            if address not in nodes:
+                if len(nodes) >= _MOST_NODES:
+                    nodes.clear()
+                nodes[address] = self._checked(address)
+            return nodes[address]
+
+        def _checked(self, address: int) -> bytes:
             node: bytes = super()._read_node(address)
-            if len(node) != self.node_size or not checksum_fits(node, self.sb.csum_type):
+            if not self._is_sound(node, address):
+                copies = other_copies(self, address, self.node_size)
+                node = next((copy for copy in copies if self._is_sound(copy, address)), b"")
+            if not node:
                 raise FileSystemError(f"the checksum of the node at logical address {address} is wrong")
             levels: dict[int, int] = self.__dict__.setdefault("_levels", {})
             level, count = node[_LEVEL_AT], number(node, _COUNT_AT, 4)
@@ -244,6 +274,10 @@ def _checking(base: type[Btrfs]) -> type[Btrfs]:
                 if levels.setdefault(place, said) != said:
                     raise FileSystemError(f"the node at logical address {place} is on no level of its own")
             return node
+
+        def _is_sound(self, node: bytes, address: int) -> bool:
+            is_whole = len(node) == self.node_size and number(node, _ADDRESS_AT, 8) == address
+            return is_whole and _fits(node, self.sb.csum_type)
 
     return Checking
 

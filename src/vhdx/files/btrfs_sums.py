@@ -10,6 +10,7 @@ from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
+from vhdx.files.btrfs_copies import other_copies
 from vhdx.filesystems.area import number
 from vhdx.filesystems.btrfs_tree import CHECKSUMS
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from dissect.btrfs.btrfs import Btrfs
 
 _TREE = 7
+_XXH64_LENGTH = 8
 _OBJECT, _TYPE = (1 << 64) - 10, 128
 _COUNT_AT, _LEVEL_AT, _ITEMS_AT = 0x60, 0x64, 101
 _KEY = struct.Struct("<QBQ")  # object, type, offset
@@ -40,7 +42,7 @@ class CheckedSpace:
         self._sector = opened.sector_size
         compute = CHECKSUMS[opened.sb.csum_type]
         self._compute = compute
-        self._width = len(compute(b"")) if compute else 0
+        self._width = len(compute(b"")) if compute else _XXH64_LENGTH
         self._root = opened._open_tree(_TREE).root_offset  # noqa: SLF001  nothing public tells
         self._sums = _Sums(0, 0, b"")
         self._position = 0
@@ -58,14 +60,27 @@ class CheckedSpace:
         space = self._opened._logical_fh  # noqa: SLF001  as above
         space.seek(start)
         data = space.read(count * self._sector)
-        if self._compute is not None:
-            for at in range(0, len(data), self._sector):
-                if self._compute(data[at : at + self._sector]) != self._of(start + at):
-                    raise FileSystemError(
-                        f"the checksum of what stands at logical address {start + at} is wrong"
-                    )
+        for at, checksum in zip(range(0, len(data), self._sector), self._checksums(data), strict=True):
+            if checksum != self._of(start + at):
+                data = data[:at] + self._sound_copy(start + at) + data[at + self._sector :]
         self._position += length
         return data[inner : inner + length]
+
+    def _checksums(self, data: bytes) -> list[bytes]:
+        """Of each sector."""
+        size = self._sector
+        if self._compute is not None:
+            return [self._compute(data[at : at + size]) for at in range(0, len(data), size)]
+        from vhdx.files.xxh64 import xxh64  # noqa: PLC0415  rare, and numpy is long to import
+
+        return xxh64(data, size)
+
+    def _sound_copy(self, address: int) -> bytes:
+        """A sector as another copy has it."""
+        for copy in other_copies(self._opened, address, self._sector):
+            if self._checksums(copy) == [self._of(address)]:
+                return copy
+        raise FileSystemError(f"the checksum of what stands at logical address {address} is wrong")
 
     def _of(self, address: int) -> bytes | None:
         """The checksum of a sector; None for one that has none."""
@@ -79,7 +94,10 @@ class CheckedSpace:
         node = self._opened._read_node(self._root)  # noqa: SLF001  as above
         wanted = (_OBJECT, _TYPE, address)
         while node[_LEVEL_AT]:
-            place = _ITEMS_AT + _POINTER_LENGTH * max(0, _last(node, _POINTER_LENGTH, wanted))
+            index = _last(node, _POINTER_LENGTH, wanted)
+            if index < 0:  # what stands there is no pointer, and may lead back to where it stands
+                return _Sums(address, address, b"")
+            place = _ITEMS_AT + _POINTER_LENGTH * index
             node = self._opened._read_node(number(node, place + _KEY.size, 8))  # noqa: SLF001
         index = _last(node, _ITEM_LENGTH, wanted)
         if index < 0:
@@ -100,4 +118,5 @@ def _last(node: bytes, length: int, wanted: _Key) -> int:
         found: _Key = _KEY.unpack_from(node, _ITEMS_AT + length * index)
         return found
 
-    return bisect_right(range(number(node, _COUNT_AT, 4)), wanted, key=key) - 1
+    most = (len(node) - _ITEMS_AT) // length
+    return bisect_right(range(min(number(node, _COUNT_AT, 4), most)), wanted, key=key) - 1
