@@ -168,3 +168,24 @@ class Sent(HeldContent):
         self.asked += 1
         with vhdx.open(self.image) as disk:
             return sent(disk, output, length, offset)
+
+
+def test_a_full_pipe_that_does_not_block_is_waited_for() -> None:
+    data = os.urandom(MIB)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    got = bytearray()
+
+    def take() -> None:
+        while piece := os.read(reader, 1 << 16):
+            got.extend(piece)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    try:
+        assert sum(poured(HeldContent(data), writer, len(data), 0)) == len(data)
+    finally:
+        os.close(writer)
+        thread.join()
+        os.close(reader)
+    assert got == data

@@ -62,6 +62,11 @@ def _widened(pipe: int) -> int:
 
 
 def _write(output: int, data: bytes) -> None:
-    done = os.write(output, data)
-    while done < len(data):
-        done += os.write(output, memoryview(data)[done:])
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(output, rest) :]
+        except BlockingIOError:
+            import select  # noqa: PLC0415  rare: whoever has the other end, too, made it so
+
+            select.select((), (output,), ())
