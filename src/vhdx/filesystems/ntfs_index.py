@@ -35,7 +35,9 @@ _SHORTEST = 4096
 
 _NAMES = "$I30"
 _ENTRY = struct.Struct("<QHHH")  # reference, length, length of the name attribute, flags
-_LAST = 2
+_HAS_BELOW, _LAST = 1, 2
+_BELOW_LENGTH = 8
+"""Of the number of the block with the names before this one, behind the name of an entry that has any."""
 _NAME_AT, _NAME_LENGTH_AT = 82, 80
 _NAMED = struct.Struct("<QH2xB59xI4xBB")
 """Reference, length, flags; those of the file, length and space of its name, which stands behind."""
@@ -93,20 +95,31 @@ def _add_names(found: list[Name], node: bytes, header: int, directory: int) -> N
     """The names in a node. Written for a hundred thousand of them: else `_entries` would do."""
     position, end = _reach(node, header, directory)
     unpack, decode, new = _NAMED.unpack_from, utf_16_le_decode, tuple.__new__
-    padded = node + bytes(_NAMED.size)
+    padded, is_odd = node + bytes(_NAMED.size), False
     while position + _ENTRY.size <= end:
         reference, length, last, flags, size, space = unpack(padded, position)
         if last & _LAST:
-            return
+            break
         start, following = position + _NAME_AT, position + length
         stop = start + 2 * size
-        if length < _ENTRY.size or length % 8 or following > end or (length > _NAME_AT and stop > following):
-            raise damaged(f"directory {directory} has an illegal entry")
+        usual = (_NAME_AT + 2 * size + 7 & ~7) + _BELOW_LENGTH * (last & _HAS_BELOW)
+        if length != usual or following > end:
+            if (
+                length < _ENTRY.size
+                or length % 8
+                or following > end
+                or (length > _NAME_AT and stop > following)
+            ):
+                raise damaged(f"directory {directory} has an illegal entry")
+            is_odd = True  # and others may be hidden behind its name
         if length > _NAME_AT and space != _OF_DOS:
             text, _ = decode(padded[start:stop], "surrogatepass", True)  # else half a character is left out
             found.append(new(Name, (text, reference, flags)))
         position = following
-    raise damaged(f"directory {directory} has a block that does not say where it ends")
+    else:
+        raise damaged(f"directory {directory} has a block that does not say where it ends")
+    if is_odd:
+        raise damaged(f"directory {directory} has an entry that is not as long as its name makes it")
 
 
 def _named(volume: Volume) -> Iterator[int]:
