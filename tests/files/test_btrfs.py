@@ -243,3 +243,16 @@ def test_a_tree_of_checksums_that_leads_nowhere(image: Path) -> None:
         struct.pack_into("<I", node, 0x60, 0xFFFFFFFF)
         node[101:] = b"\xff" * (NODE - 101)
         assert space._of(1 << 20) is None
+
+
+def test_an_extent_too_long_to_be_compressed_is_not_read(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its reader would take all of it into memory."""
+    with volume_in(image) as volume:
+        entry = volume.find("/plain").entry
+        file = entry.handle.open()
+        file.extents[:] = [stream.Extent(1, 0, 1 << 20, 1 << 50, 0, 100)]
+        monkeypatch.setattr(type(entry.handle), "open", lambda _handle: file)
+        with pytest.raises(FileSystemError, match="longer than one that is compressed"):
+            volume.tree.content(entry)
