@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from vhdx.storage.sharing import Clone
 
 _BY_MAP = (
-    "tables that go first follow the map of the source, and zeros are not looked for: leave --scan-zeros out, "
+    "tables that go first go by the map of the source, and zeros are not looked for: leave --scan-zeros out, "
     "or write a file first"
 )
 _NOT_INTO_PAGES = (
