@@ -22,7 +22,7 @@ from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.ops.make.download import DownloadResult
 
 

@@ -16,7 +16,6 @@ from vhdx.cli.options import (
     force_share_option,
     jobs_option,
     json_option,
-    parent_policy,
     partition_option,
     selection,
     verbose_option,
@@ -26,7 +25,8 @@ from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.make.upload import UploadResult
 
 
@@ -61,8 +61,7 @@ def upload(
     exclude: tuple[str, ...],
     resume: str | None,
     jobs: int,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     force: bool,
     as_json: bool,
@@ -99,7 +98,7 @@ def upload(
             volumes=chosen,
             resume=resume,
             jobs=jobs,
-            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            parents=parents,
             lock=not force_share,
             overwrite=force,
             progress=progress,

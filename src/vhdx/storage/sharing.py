@@ -6,18 +6,20 @@ Whole blocks of the file system are shared where they stand alike in both; all e
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
 
 from vhdx.pieces import pieces
 from vhdx.storage.file import FileStorage
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
+    from typing import Literal, TypeAlias
+
     from vhdx.storage.base import ReadableStorage, Storage
 
-Clone = Literal["auto", "never", "always"]
+Clone: TypeAlias = "Literal['auto', 'never', 'always']"
 """Whether space is shared: where it can be, nowhere, or else nothing is done."""
+SHARED = "its space is shared with the source: the disk may become full when either is written to"
 NOT_SHARED = "the file system cannot share space between these files: say --clone auto, or leave it out"
 _REFUSED = (
     "the file system refused to share {} bytes with {}: what was done stays right, and with --clone auto the "
@@ -66,21 +68,25 @@ def share(
     return 0, 0
 
 
-@dataclass(frozen=True, slots=True)
 class FileRange:
     """Bytes of a disk as they stand in a file, which nobody has to look at."""
 
-    storage: FileStorage
-    file_offset: int
-    length: int
-    must_be_shared: bool = False
+    __slots__ = ("file_offset", "length", "must_be_shared", "storage")
+
+    def __init__(
+        self, storage: FileStorage, file_offset: int, length: int, *, must_be_shared: bool = False
+    ) -> None:
+        self.storage = storage
+        self.file_offset = file_offset
+        self.length = length
+        self.must_be_shared = must_be_shared
 
     def __len__(self) -> int:
         return self.length
 
     def part(self, start: int, length: int) -> FileRange:
         """Some of them."""
-        return replace(self, file_offset=self.file_offset + start, length=length)
+        return FileRange(self.storage, self.file_offset + start, length, must_be_shared=self.must_be_shared)
 
     def __bytes__(self) -> bytes:
         return self.storage.read(self.length, self.file_offset)

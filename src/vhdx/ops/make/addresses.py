@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
 
 from vhdx.storage.stream import is_url
+from vhdx.typed import NamedTuple
 
 
 class Address(NamedTuple):

@@ -7,14 +7,13 @@ are to be left out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx.disk.sending import storages_of
 from vhdx.extents import ExtentKind
 from vhdx.pieces import pieces
 from vhdx.storage.file import FileStorage
 from vhdx.storage.sharing import share
 from vhdx.storage.zeros import nonzero_runs
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.writing import Writing
     from vhdx.progress import Progress
-
-SHARED = "its space is shared with the source: the disk may become full when either is written to"
 
 
 class Run(NamedTuple):

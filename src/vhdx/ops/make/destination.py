@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from vhdx.ops.make.addresses import BLOB, DEVICE, EXPORT, OBJECT, PIPE, address_of, shown, writable
 from vhdx.ops.make.target import format_of
@@ -14,11 +13,13 @@ from vhdx.ops.make.writing import Writing
 from vhdx.storage.file import identity_of
 from vhdx.storage.outgoing import OutgoingStorage
 from vhdx.storage.publish import new_file
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.ops.make.plan import ImageOptions
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.target import Target

@@ -19,7 +19,7 @@ from vhdx.units import MIB, size_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.ops.make.plan import ImageOptions
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.target import Target

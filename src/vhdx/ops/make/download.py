@@ -31,7 +31,7 @@ from vhdx.text import brief
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.opened import Disk
     from vhdx.progress import Progress
     from vhdx.storage.workers import Workers

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
@@ -20,7 +19,7 @@ from vhdx.storage.uploading import Finished, UploadingStorage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.ops.make.plan import ImageOptions
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.target import Target
@@ -170,7 +169,7 @@ def _blocks(made: Target, source: Source) -> int:
 
 def _made(made: Target, disk_size: int) -> list[Any]:
     """What is made, but for the identity that is new each time."""
-    plan = None if made.plan is None else replace(made.plan, disk_id=UUID(int=0), user_items=())
+    plan = None if made.plan is None else made.plan._replace(disk_id=UUID(int=0), user_items=())
     return [made.format, made.is_dynamic, disk_size, repr(plan)]
 
 
