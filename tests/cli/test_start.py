@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vhdx
+from tests.filesystems.making import MIB, need, raw_file
+from tests.filesystems.making import run as ran
 from vhdx.cli import quick, verbs
-from vhdx.units import MIB
 
 from .running import USAGE, run, succeed
 
@@ -22,6 +23,8 @@ SLOW = {
     *("unicodedata", "ntpath", "zlib", "threading", "weakref"),
 }
 """What people would notice, and what is of no use to whoever looks at a small image."""
+USED = {"zlib", "threading", "weakref"}
+"""What of it whoever reads contents needs: a checksum of partitions, reading ahead."""
 OF_BOTH = {
     "cli": {"exit_codes", "interrupted", "main", "quick", "render", "start"},
     "disk": {"formats", "places"},
@@ -54,7 +57,9 @@ OF_CHECK = {
 }
 """The modules that `info` and `check` of an empty disk import: one more takes everybody's time."""
 COMPLETING = {"_VHDX_COMPLETE": "bash_complete", "COMP_WORDS": "vhdx {}", "COMP_CWORD": "1"}
-LEFT_TO_CLICK = {"convert": {"discard_free", "swap", "zero_blocks", "verify", "salvage", "ignore_bitmaps"}}
+LEFT_TO_CLICK = {
+    "convert": {"discard_free", "swap", "zero_blocks", "scan_zeros", "verify", "salvage", "ignore_bitmaps"}
+}
 """Flags of what takes long anyway, or goes with others."""
 IMAGE_MODULES = 11
 """How many of the rooms that know one VHDX file."""
@@ -105,7 +110,7 @@ def test_a_conversion_needs_no_parser_and_only_what_it_converts(
     image.with_name("disk.raw").write_bytes(bytes(MIB) + b"x" * MIB)
     found = imported("convert", "--no-sync", image.with_name(source), image.with_name(target))
     assert image.with_name(target).exists()
-    assert not found & (SLOW - {"zlib", "threading", "weakref"})  # a checksum, and reading ahead
+    assert not found & (SLOW - USED)
     assert not found & {"hashlib", "vhdx.disk.vhd", "vhdx.disk.parts", "vhdx.ops.make.cloning"}
 
 
@@ -114,6 +119,15 @@ def test_a_chain_needs_no_parser(image: Path, arguments: tuple[str, ...]) -> Non
     vhdx.create(image.with_name("child.vhdx"), parent=image)
     found = imported(*arguments, "--chain", image.with_name("child.vhdx"))
     assert "click" not in found
+
+
+@pytest.mark.parametrize("kind", ["ext4", "ntfs"])
+def test_listing_needs_neither_parser_nor_typing(tmp_path: Path, kind: str) -> None:
+    need(f"mkfs.{kind}")
+    pytest.importorskip("pyfsext", reason="needs the extra vhdx[files]")
+    raw = raw_file(tmp_path / "guest.raw", 16 * MIB)
+    ran(f"mkfs.{kind}", "-q", "-F", raw)
+    assert not imported("ls", "-R", raw) & (SLOW - USED)
 
 
 # The same as click ----------------------------------------------------------------------------

@@ -55,12 +55,15 @@ class TargetFormat(click.Choice[str]):
     help="Do not wait for the host's disk: after a loss of power TARGET may not be whole.",
 )
 @clone_option
+@click.option(
+    "--scan-zeros", is_flag=True, help="Where space is shared read what is stored, too, and leave zeros out."
+)
 @click.option("--verify", is_flag=True, help="Read a block device or an export back, and compare.")
 @click.option(
     "--resume",
     type=TARGET,
     metavar="FILE",
-    help="To S3: keep in FILE what was sent, and go on from there; FILE goes when all is there.",
+    help="To an object store: keep in FILE what was sent, and go on from there; FILE goes when all is there.",
 )
 @click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
@@ -92,11 +95,12 @@ def convert(**options: Any) -> int:
     SOURCE is a raw disk (file, block device, nbd:// URI), a VHDX or VHD with all its parents, or - for
     standard input, which is raw or an image. TARGET is a file, or - for standard output; then all that is
     said goes to standard error. A block device that nobody uses, or an nbd:// export, is written over with
-    --force, if the disk fits. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of
-    the disk are kept. With --partition TARGET has that partition only, as a disk of its own. A file appears
-    whole or not at all; holes and blocks of zeros take no space in it. Options that describe an image go
-    with VHDX targets, of VHDs only --type does: without it a VHD is a fixed one, as Azure wants it. VHDs are
-    rounded up to whole MiB.
+    --force, if the disk fits. s3://, gs:// and az:// addresses (also https:// of Azure's blobs) are objects
+    that appear whole or not at all; in Azure a fixed VHD becomes a page blob, as by upload. From a VHDX to a
+    VHDX the disk id, the sector sizes and the user metadata of the disk are kept. With --partition TARGET has
+    that partition only, as a disk of its own. A file appears whole or not at all; holes and blocks of zeros
+    take no space in it. Options that describe an image go with VHDX targets, of VHDs only --type does:
+    without it a VHD is a fixed one, as Azure wants it. VHDs are rounded up to whole MiB.
 
     With --discard-free the space of deleted files is neither read nor stored: what the file systems on the
     disk call free, once all that they keep of it was read and agrees. Files stay as they are. With

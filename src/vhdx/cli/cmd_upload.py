@@ -27,7 +27,7 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from vhdx.disk.formats import Format
     from vhdx.disk.places import ParentPolicy
-    from vhdx.ops.blobs.upload import UploadResult
+    from vhdx.ops.make.upload import UploadResult
 
 
 @click.command()
@@ -79,7 +79,7 @@ def upload(
     --resume an upload that was broken off, by whatever, goes on; neither IMAGE nor the blob may have been
     changed since. Needs the extra vhdx[cloud].
     """
-    from vhdx.ops.blobs.upload import upload as upload_disk  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.make.upload import upload as upload_disk  # noqa: PLC0415  --help needs no library
     from vhdx.storage.blob_address import without_secrets  # noqa: PLC0415
 
     chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)

@@ -34,7 +34,7 @@ _UNSAID = {
         **dict.fromkeys(("source_format", "target_format", "partition", "resume", "state", "carve")),
         **dict.fromkeys(("virtual_size", "source_type", "disk_type", "block_size", "disk_id")),
         **dict.fromkeys(("logical_sector_size", "physical_sector_size")),
-        **dict.fromkeys(("discard_free", "swap", "zero_blocks", "verify", "salvage"), False),
+        **dict.fromkeys(("discard_free", "swap", "zero_blocks", "scan_zeros", "verify", "salvage"), False),
         "ignore_bitmaps": False,
         "include": (),
         "exclude": (),

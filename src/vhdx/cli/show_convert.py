@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vhdx.disk.places import ParentPolicy
     from vhdx.ops.make.carve import CarvedBlock
     from vhdx.ops.make.convert import ConvertResult
+    from vhdx.ops.make.plan import ImageOptions
     from vhdx.storage.sharing import Clone
 
 
@@ -39,6 +40,7 @@ def show(
     force: bool,
     no_sync: bool,
     clone: Clone,
+    scan_zeros: bool,
     verify: bool,
     resume: str | None,
     salvage: bool,
@@ -60,13 +62,15 @@ def show(
     is_pipe = target == "-"
     lists = JsonLists("doubts", "carved", err=is_pipe) if as_json else None
     stopwatch = Stopwatch()
-    with _interruptible(target, state or resume, carve), progress_bar("converting") as progress:
+    made_options = ImageOptions(**options)
+    how = target_format, made_options, state or resume, carve
+    with _interruptible(target, *how), progress_bar("converting") as progress:
         made = convert(
             source,
             target,
             source_format=source_format,
             target_format=target_format,
-            options=ImageOptions(**options),
+            options=made_options,
             known=known if salvage else None,
             partition=partition,
             discard_free=discard_free,
@@ -78,6 +82,7 @@ def show(
             state=state,
             sync=not no_sync,
             clone=clone,
+            scan_zeros=scan_zeros,
             verify=verify,
             resume=resume,
             ignore_bitmaps=ignore_bitmaps,
@@ -89,7 +94,7 @@ def show(
     if lists:
         lists.finish(made)
     else:
-        _print_text("standard output" if is_pipe else target, made, stopwatch, err=is_pipe)
+        _print_text("standard output" if is_pipe else made.path, made, stopwatch, err=is_pipe)
     return EXIT_DOUBTS if made.doubts else 0
 
 
@@ -105,14 +110,19 @@ def _print_carved(block: CarvedBlock, *, err: bool) -> None:
     echo(printable(f"{block.path}: {block.length} bytes at {block.file_offset}: {looks}{lost}"), err=err)
 
 
-def _interruptible(target: str, state: str | None, carve: str | None) -> AbstractContextManager[None]:
-    from vhdx.ops.make.addresses import FILE, OBJECT, address_of  # noqa: PLC0415  --help needs no library
+def _interruptible(
+    target: str, target_format: Format | None, options: ImageOptions, state: str | None, carve: str | None
+) -> AbstractContextManager[None]:
+    from vhdx.ops.make.addresses import BLOB, FILE, OBJECT, address_of, shown  # noqa: PLC0415  as above
+    from vhdx.ops.make.destination import goes_into_pages  # noqa: PLC0415  as above
 
-    address = address_of(target)
-    if address is OBJECT:
-        return uploading(target) if state is None else resuming(target, state)
+    address, name = address_of(target), shown(target)
+    if address in (OBJECT, BLOB) and state is not None:
+        return resuming(name, state)
+    if address in (OBJECT, BLOB) and not goes_into_pages(target, target_format, options):
+        return uploading(name)
     if address is not FILE:
-        return passing_on("standard output" if target == "-" else target)
+        return passing_on("standard output" if target == "-" else name)
     return making(target, carve) if state is None else resuming(target, state)
 
 

@@ -182,7 +182,8 @@ def compact_in_place(
     """Compact the image in a storage and close the session, not the storage."""
     shares = may_share(asked.clone, storage, storage)
     with Session(storage, leaf) as session, session.lock:
-        return _compacted(session, Relocator(session, below, shares=shares), below, asked, meter)
+        changes = Relocator(session, below, shares=shares, must_share=asked.clone == "always")
+        return _compacted(session, changes, below, asked, meter)
 
 
 def estimate(

@@ -100,11 +100,16 @@ def target_for(
         return Target(wanted, _plan(source, options, rounding))
     if salvage:  # they say what the source has lost
         options = options._replace(block_size=None, logical_sector_size=None)
-    if options._replace(disk_type=None) != ImageOptions():
-        raise ValueError(f"a {wanted} target has no block size, log, sector sizes or disk id to choose")
+    refuse_options(wanted, options)
     if wanted == "raw" and options.disk_type is not None:
         raise ValueError("a raw target has no type")
     return Target(wanted, None, disk_type_from(options, "fixed") == "dynamic")
+
+
+def refuse_options(wanted: Format, options: ImageOptions) -> None:
+    """Raise ValueError for what only a VHDX has."""
+    if options._replace(disk_type=None) != ImageOptions():
+        raise ValueError(f"a {wanted} target has no block size, log, sector sizes or disk id to choose")
 
 
 def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePlan:
