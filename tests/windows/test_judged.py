@@ -227,6 +227,48 @@ def test_verbs_of_windows_agree_with_those_of_linux(image: Path, tmp_path: Path)
     assert re.search("no FUSE.*vhdx serve", said), said
 
 
+@needs("mkfs.ext4")
+def test_files_of_a_guest_are_copied_to_windows(tmp_path: Path) -> None:
+    """Names that Linux has and Windows lacks, too; whatever the guest keeps there is in the target."""
+    tree, target, image = tmp_path / "tree", tmp_path / "target", tmp_path / "disk.raw"
+    (tree / "d").mkdir(parents=True)
+    target.mkdir()
+    contents = {
+        "plain": os.urandom(300_000),
+        "a:b": b"1",
+        "nul": b"2",
+        "end.": b"3",
+        "d/x\\y": b"\r\n\x1a",
+        "ä漢": b"",
+    }
+    for name, content in contents.items():
+        (tree / name).write_bytes(content)
+    (tree / "d" / "hard").hardlink_to(tree / "plain")
+    (tree / "README").write_bytes(b"first")
+    (tree / "readme").write_bytes(b"second")
+    (tree / "plain").chmod(0o444)
+    os.utime(tree / "d", (10**9, 10**9))
+    with open(image, "wb") as file:
+        file.truncate(64 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", "-d", tree, image], check=True)
+    done = on_windows("cp", "-R", f"{image}:/", target)
+    assert done.returncode == 1, done.stdout
+    assert "/d" not in done.stdout.replace("d/x\\y: written as x%5Cy", "")
+    assert "readme exists already, or differs only in case" in done.stdout
+    written = {"a:b": "a%3Ab", "nul": "%6Eul", "end.": "end%2E", "d/x\\y": "d/x%5Cy"}
+    for name, content in contents.items():
+        assert (target / written.get(name, name)).read_bytes() == content
+    assert (target / "README").read_bytes() == b"first"
+    assert (target / "plain").samefile(target / "d" / "hard")
+    assert (target / "d").stat().st_mtime == 10**9
+    assert not (target / "plain").stat().st_mode & 0o222
+    assert {path.name for path in tmp_path.iterdir()} == {"tree", "target", "disk.raw"}
+    assert on_windows("cp", f"{image}:/plain", target).stdout.count("--force replaces files") == 1
+    assert on_windows("cp", "--force", f"{image}:/plain", target).returncode == 0
+    assert on_windows("cp", f"{image}:/plain", target / "con").returncode != 0
+    assert len(list(target.iterdir())) == len({*os.listdir(tree), "lost+found"} - {"readme"})
+
+
 def test_the_address_of_a_server_is_its_own(image: Path) -> None:
     with served(image) as server:
         port = int(server.uri.split(":")[2].split("/")[0])

@@ -38,10 +38,11 @@ def said(error: OSError, path: str) -> OSError | ImageLockedError:
 def identity_of(descriptor: calls.Descriptor) -> tuple[int, int]:
     """Volume and number of the file: equal for two names of one file."""
     with descriptor as handle:
-        return _identity(handle)
+        return identity_of_handle(handle)
 
 
-def _identity(handle: int) -> tuple[int, int]:
+def identity_of_handle(handle: int) -> tuple[int, int]:
+    """The same of a handle."""
     found = api.IdInfo()
     if api.kernel32.GetFileInformationByHandleEx(
         handle, api.FILE_ID_INFO, ctypes.byref(found), ctypes.sizeof(found)
@@ -60,7 +61,7 @@ def identity_at(path: str, *, follow: bool = True) -> tuple[int, int]:
     flags = api.FLAG_BACKUP_SEMANTICS | (0 if follow else api.FLAG_OPEN_REPARSE_POINT)
     handle = handle_of(path, 0, ANYBODY, api.OPEN_EXISTING, flags)
     try:
-        return _identity(handle)
+        return identity_of_handle(handle)
     finally:
         api.kernel32.CloseHandle(handle)
 
@@ -109,7 +110,12 @@ def rename(path: str, final: str, *, overwrite: bool) -> None:
 
 def path_of(descriptor: calls.Descriptor) -> str:
     """Where the file is now. Raises OSError."""
-    path = ctypes.create_unicode_buffer(_LONGEST_PATH)
     with descriptor as handle:
-        api.check(api.kernel32.GetFinalPathNameByHandleW(handle, path, _LONGEST_PATH, 0))
+        return path_of_handle(handle)
+
+
+def path_of_handle(handle: int) -> str:
+    """The same of a handle."""
+    path = ctypes.create_unicode_buffer(_LONGEST_PATH)
+    api.check(api.kernel32.GetFinalPathNameByHandleW(handle, path, _LONGEST_PATH, 0))
     return path.value
