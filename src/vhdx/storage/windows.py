@@ -58,7 +58,7 @@ def open_to_read(path: str, *, lock: bool) -> Descriptor:
         return _opened(path, api.GENERIC_READ, exclusive=False if lock else None)
     descriptor = Descriptor(names.handle_of(path, api.GENERIC_READ, names.ANYBODY))
     with _closing_on_failure(descriptor):
-        descriptor.sector = _sector_of(descriptor)
+        descriptor.sector = _sector_of(descriptor, path)
     return descriptor
 
 
@@ -171,10 +171,14 @@ def size_of(descriptor: Descriptor) -> int:
     return size.value
 
 
-def _sector_of(device: Descriptor) -> int:
+def _sector_of(device: Descriptor, path: str) -> int:
     """The logical sector size of a device. Raises OSError for devices that are no disks."""
     geometry = (wintypes.DWORD * 6)()
-    calls.control(device, api.IOCTL_DISK_GET_DRIVE_GEOMETRY, None, geometry)
+    try:
+        calls.control(device, api.IOCTL_DISK_GET_DRIVE_GEOMETRY, None, geometry)
+    except OSError as error:
+        error.filename = path
+        raise
     return max(512, geometry[5])
 
 
