@@ -13,6 +13,18 @@ COMMAND = (sys.executable, "-m", "vhdx")
 USAGE = 64
 
 
+def _no_such_file() -> str:
+    try:
+        os.stat("no such file")
+    except OSError as error:
+        return error.strerror or ""
+    raise AssertionError
+
+
+NO_SUCH_FILE = _no_such_file()
+"""What this host says of it; on Windows the system's language is its own."""
+
+
 class Ran(NamedTuple):
     """How a run of the command ended."""
 

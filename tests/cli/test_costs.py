@@ -1,6 +1,7 @@
 """Closing lines: shares, times, and signs that every terminal can show."""
 
 import io
+import os
 from typing import Any
 
 import pytest
@@ -80,6 +81,9 @@ def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     assert render.painted("error", "31") == "error"
     monkeypatch.setattr("sys.stdout", Terminal())
+    if os.name == "nt":  # no console is behind it
+        assert render.painted("error", "31") == "error"
+        monkeypatch.setattr("vhdx.cli.windows_console.shows_colours", lambda: True)
     assert render.painted("error", "31") == "\x1b[31merror\x1b[0m"
     monkeypatch.setenv("NO_COLOR", "1")
     assert render.painted("error", "31") == "error"

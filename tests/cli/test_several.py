@@ -1,6 +1,7 @@
 """Several images and directories: a line for each, the exit code of the worst."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,7 @@ def test_info_of_a_directory(folder: Path) -> None:
     done = run("info", ".", cwd=folder)
     shown = lines(done.out)
     assert shown[0] == ["format", "type", "virtual", "size", "file", "size", "log", "image"]
-    assert shown[1] == ["vhdx", "dynamic", "4", "MiB", "4", "MiB", "clean", "./a.vhdx"]
+    assert shown[1] == ["vhdx", "dynamic", "4", "MiB", "4", "MiB", "clean", os.path.join(".", "a.vhdx")]
     assert [each[-1] for each in shown[2:]] == ["./sub/b.vhdx", "./sub/c.vhdx", "./sub/deep/d.VHD"]
     assert shown[4][:2] == ["vhd", "dynamic"]
     assert shown[3][0] == "-"
