@@ -1,5 +1,6 @@
 """What the start of the command costs: which modules are imported, and which command lines need no parser."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -172,7 +173,7 @@ def test_text_is_utf_8_where_the_locale_knows_only_ascii(tmp_path: Path) -> None
     """As click prints it."""
     path = tmp_path / "ü.vhdx"
     vhdx.create(path, "64M")
-    environment = {"PYTHONIOENCODING": "ascii", "PYTHONPATH": ":".join(sys.path)}
+    environment = {"PYTHONIOENCODING": "ascii", "PYTHONPATH": os.pathsep.join(sys.path)}
     assert "ü.vhdx" in succeed("info", path, env=environment)
 
 

@@ -89,6 +89,8 @@ NOT_HERE = {
     "*cli/test_dash.py::test_who_writes_to_what_it_serves*--socket*": "Python has no Unix sockets there",
     "*cli/test_measure.py::test_what_it_says": _NO_HOLES,
     "*cli/test_measure.py::test_json": _NO_HOLES,
+    "*cli/test_pipes.py::test_nothing_is_written_into_a_file_of_the_source": _NO_UNIX_FILE,
+    "*cli/test_start.py::test_the_modules_of_info": "the storage of Windows has other modules",
     "*cli/test_pipes.py::test_where_there_is_no_room*": _NO_UNIX_FILE,
     "*cli/test_pipes.py::test_a_full_host*": _NO_UNIX_FILE,
     "*cli/test_main.py::test_standard_output_that_is_full*": _NO_UNIX_FILE,
