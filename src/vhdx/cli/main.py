@@ -82,11 +82,10 @@ def _print_json(error: BaseException, sentence: str, code: int, arguments: list[
 
 def _says_that_nobody_reads(error: OSError) -> bool:
     """Whether a pipe has lost its reader, of which Windows' C library only says that it is no valid call."""
-    if isinstance(error, BrokenPipeError):
-        return True
-    if sys.platform != "win32":
-        return False
-    return error.errno == errno.EINVAL and error.winerror is None and error.filename is None
+    if os.name != "nt" or isinstance(error, BrokenPipeError):
+        return isinstance(error, BrokenPipeError)
+    said = (error.errno, error.filename, getattr(error, "winerror", None))
+    return said == (errno.EINVAL, None, None)
 
 
 def _stop_printing() -> None:

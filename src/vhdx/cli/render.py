@@ -111,11 +111,11 @@ def shows_colours() -> bool:
     """Whether the terminal behind standard output, if it is one, may be sent colours."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    if os.name != "nt":
-        return True
-    from vhdx.cli import windows_console  # noqa: PLC0415  other hosts need not read it
+    if sys.platform == "win32":
+        from vhdx.cli import windows_console  # noqa: PLC0415  other hosts need not read it
 
-    return windows_console.shows_colours()
+        return windows_console.shows_colours()
+    return True
 
 
 def print_doubt(doubt: Doubt) -> None:
