@@ -19,7 +19,7 @@ from .running import USAGE, run, succeed
 
 SLOW = {
     *("click", "rich", "numpy", "dataclasses", "inspect", "json", "datetime", "importlib.metadata", "typing"),
-    *("unicodedata", "ntpath", "zlib"),
+    *("unicodedata", "zlib", "posixpath" if os.name == "nt" else "ntpath"),
 }
 """What people would notice, and what is of no use to whoever looks at a small image."""
 OF_INFO = {
