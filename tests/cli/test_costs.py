@@ -46,6 +46,12 @@ def test_what_is_quick_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watch.told(", made") == ", made in 10 s"
 
 
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests of this process asked for with -v is forgotten."""
+    monkeypatch.setattr(render, "_verbose", False)
+
+
 class Terminal(io.StringIO):
     """A stream that is one, of some encoding."""
 
