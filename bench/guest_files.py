@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -70,16 +72,17 @@ def measure(folder: Path) -> Iterator[Row]:
         if image is not None:
             with _mounted(image) as point:
                 found = take_turns(_readers(kind, image, point), ROUNDS)
-            aims = {
-                name: Aim(f"{LEVEL} with {name}", lambda ours, theirs: ours <= theirs) for name in _RIVALS
-            }
-            yield from rows_of(f"{SIZE // MIB} MiB file out of {kind}", found, aims)
+                piped = take_turns(_piped(image, point), ROUNDS)
+            yield from rows_of(f"{SIZE // MIB} MiB file out of {kind}", found, _AIMS)
+            yield from rows_of(f"{SIZE // MIB} MiB file out of {kind} into a pipe", piped, _AIMS)
             image.unlink()
     big.unlink()
     yield from _listing(folder)
 
 
-_RIVALS = ("pytsk3", "7-Zip")
+_AIMS = {
+    name: Aim(f"{LEVEL} with {name}", lambda ours, theirs: ours <= theirs) for name in ("pytsk3", "7-Zip")
+}
 
 
 def _ext4(folder: Path, big: Path) -> Path | None:
@@ -119,6 +122,21 @@ def _readers(kind: str, image: Path, point: Path | None) -> dict[str, Contestant
     return readers
 
 
+def _piped(image: Path, point: Path | None) -> dict[str, Contestant]:
+    """Those that write to standard output."""
+    readers = {OURS: _into_a_pipe(*our_command(), "cat", f"{image}:/big")}
+    if point is not None:
+        readers["loop mount"] = _into_a_pipe("cat", point / "big")
+    if have("7zz"):
+        readers["7-Zip"] = _into_a_pipe("7zz", "e", "-so", image, "big")
+    return readers
+
+
+def _into_a_pipe(*words: str | Path) -> Contestant:
+    """A program that must succeed, its output read by another."""
+    return command("bash", "-o", "pipefail", "-c", f"{shlex.join(map(str, words))} | cat")
+
+
 @contextlib.contextmanager
 def _mounted(image: Path) -> Iterator[Path | None]:
     """Where the kernel has mounted it; None where it does not, or we are not root."""
@@ -134,16 +152,40 @@ def _mounted(image: Path) -> Iterator[Path | None]:
 
 
 def _listing(folder: Path) -> Iterator[Row]:
-    if not have("mkfs.ext4"):
-        return
     tree = folder / "tree"
     for number in range(FILES // IN_ONE):
         directory = tree / f"directory {number}"
         directory.mkdir(parents=True)
         for name in range(IN_ONE):
             (directory / f"file {name}").touch()
-    image = _raw(folder / "many.raw", 256 * MIB)
+    for kind, image in (("ext4", _ext4_of(folder, tree)), ("NTFS", _ntfs_of(folder, tree))):
+        if image is not None:
+            yield from _listed(kind, image)
+
+
+def _ext4_of(folder: Path, tree: Path) -> Path | None:
+    if not have("mkfs.ext4"):
+        return None
+    image = _raw(folder / "many ext4.raw", 256 * MIB)
     subprocess.run(["mkfs.ext4", "-q", "-N", str(FILES * 2), "-d", tree, image], check=True)
+    return image
+
+
+def _ntfs_of(folder: Path, tree: Path) -> Path | None:
+    if os.geteuid() or not have("mkntfs", "ntfs-3g"):
+        return None
+    image, point = _raw(folder / "many ntfs.raw", 256 * MIB), folder / "filled"
+    point.mkdir()
+    subprocess.run(["mkntfs", "-F", "-q", "-Q", image], check=True, capture_output=True)
+    subprocess.run(["ntfs-3g", image, point], check=True)
+    try:
+        shutil.copytree(tree, point, dirs_exist_ok=True)
+    finally:
+        subprocess.run(["umount", point], check=True)
+    return image
+
+
+def _listed(kind: str, image: Path) -> Iterator[Row]:
     names: list[str | Path] = [*our_command(), "ls", "-R", image]
     with _mounted(image) as point:
         listers = {OURS: command(*names)}
@@ -159,10 +201,9 @@ def _listing(folder: Path) -> Iterator[Row]:
             long["pytsk3"] = command(sys.executable, "-c", LISTED_BY_TSK, image)
         found = take_turns(listers, ROUNDS)
         found_long = take_turns(long, ROUNDS)
-    aims = {name: Aim(f"{LEVEL} with {name}", lambda ours, theirs: ours <= theirs) for name in _RIVALS}
-    yield from rows_of(f"ls -R of {FILES} files", found, aims)
-    yield from rows_of(f"ls -l -R of {FILES} files", found_long, aims)
+    yield from rows_of(f"ls -R of {FILES} files, {kind}", found, _AIMS)
+    yield from rows_of(f"ls -l -R of {FILES} files, {kind}", found_long, _AIMS)
     resident = median_cost([*names, "-l"]).mebibytes
     yield limit_row(
-        f"ls -l -R of {FILES} files: resident", resident, MOST_MEBIBYTES, "MiB", "256 MiB at most"
+        f"ls -l -R of {FILES} files, {kind}: resident", resident, MOST_MEBIBYTES, "MiB", "256 MiB at most"
     )

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from vhdx.extents import BlockState, Doubt, Extent, ExtentKind
     from vhdx.known import KnownDisk
     from vhdx.ops.apply import ApplyResult, apply_increment
-    from vhdx.ops.blobs.download import DownloadResult, download
-    from vhdx.ops.blobs.upload import UploadResult, upload
     from vhdx.ops.check import CheckFinding, CheckResult, check
     from vhdx.ops.compact import CompactResult, compact
     from vhdx.ops.compare import CompareResult, compare
@@ -44,10 +42,12 @@ if TYPE_CHECKING:
     from vhdx.ops.info_vhd import VhdInfo
     from vhdx.ops.make.convert import ConvertResult, convert
     from vhdx.ops.make.create import CreateResult, create
+    from vhdx.ops.make.download import DownloadResult, download
     from vhdx.ops.make.formatting import Formatting
     from vhdx.ops.make.increment import IncrementResult, create_increment, export_changes
     from vhdx.ops.make.measure import MeasureResult, measure
     from vhdx.ops.make.plan import ImageOptions
+    from vhdx.ops.make.upload import UploadResult, upload
     from vhdx.ops.merge import MergeResult, merge
     from vhdx.ops.metadata import (
         UserItemInfo,
@@ -159,8 +159,8 @@ _HOMES = {
     "vhdx.known": ("KnownDisk",),
     "vhdx.extents": ("BlockState", "Doubt", "Extent", "ExtentKind"),
     "vhdx.ops.apply": ("ApplyResult", "apply_increment"),
-    "vhdx.ops.blobs.download": ("DownloadResult", "download"),
-    "vhdx.ops.blobs.upload": ("UploadResult", "upload"),
+    "vhdx.ops.make.download": ("DownloadResult", "download"),
+    "vhdx.ops.make.upload": ("UploadResult", "upload"),
     "vhdx.ops.compact": ("CompactResult", "compact"),
     "vhdx.ops.check": ("CheckFinding", "CheckResult", "check"),
     "vhdx.ops.compare": ("CompareResult", "compare"),

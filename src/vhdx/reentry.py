@@ -5,8 +5,8 @@ A lock that a thread may take twice would let them in half-way; one that it may 
 
 from __future__ import annotations
 
+from _thread import get_ident  # as `threading` has it, which takes longer to import
 from functools import wraps
-from threading import get_ident
 
 from vhdx.typed import TYPE_CHECKING, Protocol
 

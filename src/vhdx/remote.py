@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vhdx.disk.open import closing_on_failure, format_of_contents, readable_disk
+from vhdx.disk.formats import closing_on_failure, format_of_contents
+from vhdx.disk.open import readable_disk
 from vhdx.disk.places import open_regular_file, policy_from
 from vhdx.storage.elsewhere import remote_file, remote_storage
 from vhdx.storage.stream import is_url
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.opened import Disk
     from vhdx.disk.places import Parents
     from vhdx.storage.base import ReadableStorage

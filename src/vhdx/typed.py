@@ -10,13 +10,13 @@ import sys
 from collections import _tuplegetter  # type: ignore[attr-defined]  # as `namedtuple` reads a field
 from types import CodeType, FunctionType
 
-__all__ = ("TYPE_CHECKING", "NamedTuple", "Protocol", "cast", "overload")
+__all__ = ("TYPE_CHECKING", "Generic", "NamedTuple", "Protocol", "TypeVar", "cast", "overload")
 
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any, NamedTuple, Protocol, cast, overload
+    from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast, overload
 else:
 
     class _Named(type):
@@ -64,10 +64,22 @@ else:
         def __getnewargs__(self) -> tuple[Any, ...]:
             return tuple(self)
 
-    class Protocol:
+    class Generic:
+        """Whatever stands between its brackets is for those who check types."""
+
+        __slots__ = ()
+
+        def __class_getitem__(cls, _kinds: Any) -> type:
+            return cls
+
+    class Protocol(Generic):
         """What it says is for those who check types."""
 
         __slots__ = ()
+
+    def TypeVar(name: str, **_bounds: Any) -> str:  # noqa: N802  as in `typing`
+        """Its name."""
+        return name
 
     def cast(_kind: Any, value: Any) -> Any:
         """The value as it is."""

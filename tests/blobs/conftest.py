@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vhdx.storage import page_blob
+from vhdx.storage import blob as blob_requests
 
 from .azurite import CONTAINER, Service, environment, running
 from .proxy import Proxy, standing
@@ -26,7 +26,7 @@ def _one_proxy(service: Service) -> Iterator[Proxy]:
 @pytest.fixture(name="proxy")
 def _proxy(one_proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """Nothing goes wrong unless a test says so; no limit may be broken."""
-    monkeypatch.setattr(page_blob, "_FIRST_DELAY", 0.001)
+    monkeypatch.setattr(blob_requests, "_FIRST_DELAY", 0.001)
     for name, value in environment(one_proxy.port).items():
         monkeypatch.setenv(name, value)
     one_proxy.begin()

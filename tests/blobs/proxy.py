@@ -14,8 +14,23 @@ from urllib.parse import parse_qs, urlsplit
 PAGE = 512
 MOST = 4 * 1024 * 1024
 FOOTER = b"conectix"
-Kind = Literal["look", "create", "resize", "write", "clear", "ranges", "read", "other"]
-Fault = Literal["unheard", "unanswered", "busy", "broken", "unavailable", "slow", "short", "long", "spoilt"]
+Kind = Literal[
+    "look",
+    "create",
+    "resize",
+    "write",
+    "clear",
+    "ranges",
+    "read",
+    "block",
+    "list",
+    "blocks",
+    "delete",
+    "other",
+]
+Fault = Literal[
+    "unheard", "unanswered", "busy", "broken", "unavailable", "slow", "short", "long", "spoilt", "refused"
+]
 
 
 class Asked(NamedTuple):
@@ -28,7 +43,7 @@ class Asked(NamedTuple):
 
 
 Judge = Callable[[int, Kind], Fault | None]
-STATUS: dict[str, int] = {"busy": 429, "broken": 500, "unavailable": 503}
+STATUS: dict[str, int] = {"busy": 429, "broken": 500, "unavailable": 503, "refused": 403}
 
 
 class Proxy(ThreadingHTTPServer):
@@ -90,6 +105,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         self.pass_on()
 
+    def do_DELETE(self) -> None:
+        self.pass_on()
+
     def pass_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         kind = self.kind()
@@ -120,9 +138,12 @@ class Handler(BaseHTTPRequestHandler):
         if self.command == "PUT" and comp == "page":
             return "clear" if self.headers.get("x-ms-page-write") == "clear" else "write"
         if self.command == "PUT":
-            return {"": "create", "properties": "resize"}.get(comp, "other")  # type: ignore[return-value]
-        if self.command == "HEAD":
-            return "look"
+            kinds = {"": "create", "properties": "resize", "block": "block", "blocklist": "list"}
+            return kinds.get(comp, "other")  # type: ignore[return-value]
+        if self.command in ("HEAD", "DELETE"):
+            return "look" if self.command == "HEAD" else "delete"
+        if comp == "blocklist":
+            return "blocks"
         return "ranges" if comp == "pagelist" else "read"
 
     def range(self, length: int) -> tuple[int, int]:
@@ -140,10 +161,11 @@ class Handler(BaseHTTPRequestHandler):
                 )
             if kind in ("clear", "create"):
                 self.server.footers.discard(name)
-            if kind == "write":
-                self.need(length == len(body) <= MOST, f"{len(body)} bytes for {length}: at most 4 MiB")
+            if kind in ("write", "block"):
                 md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
                 self.need(self.headers.get("Content-MD5") == md5, f"{start}: MD5")
+            if kind == "write":
+                self.need(length == len(body) <= MOST, f"{len(body)} bytes for {length}: at most 4 MiB")
                 self.need(any(body), f"{start}: zeros are not sent")
                 is_footer = body.startswith(FOOTER)
                 self.need(is_footer or name not in self.server.footers, f"{start}: behind the footer")
@@ -151,7 +173,8 @@ class Handler(BaseHTTPRequestHandler):
                     self.server.footers.add(name)
             if kind in ("read", "ranges"):
                 self.need(self.headers.get("If-Match") is not None or kind == "ranges", f"{kind}: If-Match")
-                self.need(kind == "ranges" or length <= MOST, f"{length}: too much for an MD5")
+                wants_md5 = self.headers.get("x-ms-range-get-content-md5") is not None
+                self.need(not wants_md5 or length <= MOST, f"{length}: too much for an MD5")
 
     def need(self, holds: bool, what: str) -> None:
         if not holds:

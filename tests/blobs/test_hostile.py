@@ -17,7 +17,7 @@ import vhdx
 from tests.support.layout import MIB
 from tests.support.naive import naive_content
 from tests.support.vhd import DIFFERENCING, FIXED, VhdBuilder
-from vhdx.storage import page_blob
+from vhdx.storage import blob as blob_requests
 
 from .azurite import needs_library
 
@@ -112,8 +112,8 @@ def serving() -> Iterator[Service]:
 
 @pytest.fixture(name="service")
 def _service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    monkeypatch.setattr(page_blob, "_ATTEMPTS", 2)
-    monkeypatch.setattr(page_blob, "_FIRST_DELAY", 0.001)
+    monkeypatch.setattr(blob_requests, "_ATTEMPTS", 2)
+    monkeypatch.setattr(blob_requests, "_FIRST_DELAY", 0.001)
     with serving() as service:
         yield service
 

@@ -7,8 +7,8 @@ import pytest
 
 import vhdx
 from tests.support.layout import MIB
-from vhdx.ops.blobs import upload as upload_module
 from vhdx.ops.blobs.journal import Journal
+from vhdx.ops.make import upload as upload_module
 from vhdx.storage import page_blob
 
 from .azurite import CONTAINER, Service, needs_service

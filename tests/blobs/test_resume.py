@@ -12,7 +12,7 @@ import vhdx
 from tests.cli.running import COMMAND
 from tests.support.layout import MIB
 from tests.support.sweep import Sweep, swept
-from vhdx.storage import page_blob
+from vhdx.storage import blob as blob_requests
 
 from .azurite import CONTAINER, Service, environment, needs_service
 from .proxy import Fault, Kind, Proxy
@@ -44,7 +44,7 @@ def test_it_goes_on_after_a_failure_at_any_request(  # noqa: PLR0917  fixtures
     proxy: Proxy,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(page_blob, "_ATTEMPTS", 1)
+    monkeypatch.setattr(blob_requests, "_ATTEMPTS", 1)
     vhdx.upload(made.path, f"az://{CONTAINER}/{name}", resume=journal, jobs=JOBS)
     assert not journal.exists()
     for point in sweep.of(range(proxy.count), start=4):
@@ -130,7 +130,7 @@ def test_a_download_that_is_interrupted_leaves_nothing(
 def broken_off(made: Made, journal: Path, name: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """An upload of which some is done."""
     with monkeypatch.context() as patched:
-        patched.setattr(page_blob, "_ATTEMPTS", 1)
+        patched.setattr(blob_requests, "_ATTEMPTS", 1)
         proxy.begin(lambda number, _kind: "unheard" if number > 5 else None)
         with pytest.raises(OSError, match="the service"):
             vhdx.upload(made.path, f"az://{CONTAINER}/{name}", resume=journal, jobs=1)

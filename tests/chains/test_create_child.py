@@ -14,7 +14,7 @@ from tests.support.layout import IS_USER, IS_VIRTUAL_DISK, MIB, TIB
 from tests.support.logs import Data, LogBuilder
 from tests.support.parts import Block, Item
 from tests.support.patterns import pattern
-from vhdx.disk.open import open_image
+from vhdx.disk.formats import open_image
 from vhdx.ops.info import info
 
 from .files import digest

@@ -16,7 +16,7 @@ import vhdx
 from tests.docs.scenes import chain, damaged, dirty, guest, partitioned
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
-from vhdx.cli import cmd_convert
+from vhdx.cli import show_convert
 from vhdx.cli.exit_codes import EXIT_INTERRUPTED
 from vhdx.cli.groups import VERBS
 from vhdx.cli.main import exit_code_of
@@ -250,7 +250,7 @@ def test_a_target_that_was_published_is_complete(
     monkeypatch.chdir(tmp_path)
     if option:
         Path("new.raw").write_bytes(b"old")
-    monkeypatch.setattr(cmd_convert, "print_doubt", interrupt)
+    monkeypatch.setattr(show_convert, "print_doubt", interrupt)
     assert exit_code_of(["convert", "--salvage", *option, "worse.vhdx", "new.raw"]) == EXIT_INTERRUPTED
     assert "new.raw is complete" in capsys.readouterr().err
     with vhdx.open("worse.vhdx", salvage=True) as disk:

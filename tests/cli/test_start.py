@@ -13,31 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import vhdx
+from tests.filesystems.making import MIB, need, raw_file
+from tests.filesystems.making import run as ran
 from vhdx.cli import quick, verbs
 
 from .running import USAGE, run, succeed
 
 SLOW = {
     *("click", "rich", "numpy", "dataclasses", "inspect", "json", "datetime", "importlib.metadata", "typing"),
-    *("unicodedata", "zlib", "posixpath" if os.name == "nt" else "ntpath"),
+    *("unicodedata", "zlib"),
+    *(("posixpath",) if os.name == "nt" else ("ntpath", "threading", "weakref")),
 }
 """What people would notice, and what is of no use to whoever looks at a small image."""
-OF_INFO = {
-    "cli": {"exit_codes", "interrupted", "main", "quick", "render", "show_info", "start"},
-    "disk": {
-        "base",
-        "chain",
-        "contexts",
-        "doubts",
-        "layers",
-        "nearest",
-        "open",
-        "opened",
-        "parents",
-        "places",
-        "raw",
-        "unreadable",
-    },
+USED = {"zlib", "threading", "weakref"}
+"""What of it whoever reads contents needs: a checksum of partitions, reading ahead."""
+OF_BOTH = {
+    "cli": {"exit_codes", "interrupted", "main", "quick", "render", "start"},
+    "disk": {"formats", "places"},
+    "examine": {"host_holes"},
     "format": {
         "bat",
         "checksum",
@@ -51,12 +44,25 @@ OF_INFO = {
         "metadata",
         "region",
     },
-    "ops": {"info", "info_any", "tracking"},
     "storage": {"base", "file", "host", "locks", "sparse", "stream"},
+}
+OF_INFO = {
+    "cli": {"show_info"},
+    "ops": {"info", "info_any", "tracking"},
     "write": {"space"},
 }
-"""The modules of each room that `vhdx info` of an empty disk imports: one more takes everybody's time."""
+OF_CHECK = {
+    "cli": {"show_check"},
+    "examine": {"check", "corrections", "table", "unreadable"},
+    "ops": {"check"},
+    "storage": {"runs", "skipping", "zeros"},
+}
+"""The modules that `info` and `check` of an empty disk import: one more takes everybody's time."""
 COMPLETING = {"_VHDX_COMPLETE": "bash_complete", "COMP_WORDS": "vhdx {}", "COMP_CWORD": "1"}
+LEFT_TO_CLICK = {
+    "convert": {"discard_free", "swap", "zero_blocks", "scan_zeros", "verify", "salvage", "ignore_bitmaps"}
+}
+"""Flags of what takes long anyway, or goes with others."""
 IMAGE_MODULES = 11
 """How many of the rooms that know one VHDX file."""
 
@@ -82,15 +88,16 @@ def imported(*arguments: str | Path) -> set[str]:
     return {*subprocess.run(words, capture_output=True, text=True, check=True).stderr.split()}
 
 
-def test_the_modules_of_info(image: Path) -> None:
-    found = imported("info", image)
+@pytest.mark.parametrize(("verb", "own"), [("info", OF_INFO), ("check", OF_CHECK)])
+def test_the_modules_of_a_look(image: Path, verb: str, own: dict[str, set[str]]) -> None:
+    found = imported(verb, image)
     assert not found & SLOW
     rooms: dict[str, set[str]] = {}
     for name in found:
         if name.startswith("vhdx.") and name.count(".") == 2:
             rooms.setdefault(name.split(".")[1], set()).add(name.split(".")[2])
     assert len(rooms.pop("image")) <= IMAGE_MODULES
-    assert rooms == OF_INFO
+    assert rooms == {room: OF_BOTH.get(room, set()) | own.get(room, set()) for room in {*OF_BOTH, *own}}
 
 
 def test_the_version_needs_nothing() -> None:
@@ -98,8 +105,15 @@ def test_the_version_needs_nothing() -> None:
     assert not found & {*SLOW, "uuid", "vhdx.disk", "vhdx.image"}
 
 
-def test_the_check_of_a_small_image_needs_no_numpy(image: Path) -> None:
-    assert not imported("check", image) & SLOW
+@pytest.mark.parametrize(("source", "target"), [("vm.vhdx", "out.raw"), ("disk.raw", "out.vhdx")])
+def test_a_conversion_needs_no_parser_and_only_what_it_converts(
+    image: Path, source: str, target: str
+) -> None:
+    image.with_name("disk.raw").write_bytes(bytes(MIB) + b"x" * MIB)
+    found = imported("convert", "--no-sync", image.with_name(source), image.with_name(target))
+    assert image.with_name(target).exists()
+    assert not found & (SLOW - USED)
+    assert not found & {"hashlib", "vhdx.disk.vhd", "vhdx.disk.parts", "vhdx.ops.make.cloning"}
 
 
 @pytest.mark.parametrize("arguments", [("info",), ("check",)])
@@ -107,6 +121,15 @@ def test_a_chain_needs_no_parser(image: Path, arguments: tuple[str, ...]) -> Non
     vhdx.create(image.with_name("child.vhdx"), parent=image)
     found = imported(*arguments, "--chain", image.with_name("child.vhdx"))
     assert "click" not in found
+
+
+@pytest.mark.parametrize("kind", ["ext4", "ntfs"])
+def test_listing_needs_neither_parser_nor_typing(tmp_path: Path, kind: str) -> None:
+    need(f"mkfs.{kind}")
+    pytest.importorskip("pyfsext", reason="needs the extra vhdx[files]")
+    raw = raw_file(tmp_path / "guest.raw", 16 * MIB)
+    ran(f"mkfs.{kind}", "-q", "-F", raw)
+    assert not imported("ls", "-R", raw) & (SLOW - USED)
 
 
 # The same as click ----------------------------------------------------------------------------
@@ -146,9 +169,12 @@ def test_every_flag_is_known(verb: str) -> None:
         if isinstance(parameter, click.Option) and parameter.is_flag
         for option in parameter.opts
     }
-    assert flags == quick.FLAGS[verb]
-    lines = [["a.vhdx"], ["a.vhdx", *flags], [*flags, "a.vhdx"], ["a.vhdx", *flags, "b"]]
-    for words in lines[:3] if verb in quick.OF_ONE_PLACE else lines:
+    assert {flag for flag, name in flags.items() if name not in LEFT_TO_CLICK.get(verb, ())} == {
+        *quick.FLAGS[verb]
+    }
+    flags = quick.FLAGS[verb]
+    names = quick.NAMES.get(verb, ("one", "two", "three"))
+    for words in ([*names, *flags], [*flags, *names], [*names[:1], *flags, *names[1:]]):
         call = quick.call_of([verb, *words])
         assert call is not None
         assert call.args == (verb, by_click(verb, words))

@@ -1,6 +1,7 @@
 """From the file of an image to another file by the kernel: the right bytes, or none."""
 
 import os
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 import vhdx
 from vhdx.disk.open import open_any
+from vhdx.disk.opened import Disk
 from vhdx.disk.sending import sent
 from vhdx.files.library import HeldContent
 from vhdx.files.sending import PIECE, poured
@@ -78,8 +80,7 @@ def test_a_target_that_appends_is_written_to(image: Path, tmp_path: Path) -> Non
         assert target.read_bytes() == b"before" + disk.pread(MIB, 0)
 
 
-def test_pipes_get_copies(image: Path) -> None:
-    """Else they would hold the pages of the image itself, which may change before somebody reads them."""
+def test_what_fits_into_a_pipe_is_copied(image: Path) -> None:
     content = Sent(image)
     reader, writer = os.pipe()
     assert sum(poured(content, writer, 4096, 0)) == 4096
@@ -87,6 +88,42 @@ def test_pipes_get_copies(image: Path) -> None:
     os.close(writer)
     assert os.read(reader, 4096) == content.pread(4096, 0)
     os.close(reader)
+
+
+@pytest.mark.parametrize("width", [MIB // 4, MIB])
+def test_what_a_pipe_still_holds_does_not_change_with_the_image(tmp_path: Path, width: int) -> None:
+    """The kernel puts pages of the image into it: none of them is there once the image is let go of."""
+    image, before = tmp_path / "image.raw", os.urandom(16 * MIB)
+    image.write_bytes(before)
+    reader, writer = os.pipe()
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, width)
+    taken = bytearray()
+
+    def take() -> None:
+        while len(taken) < len(before) - width:
+            taken.extend(os.read(reader, min(65536, len(before) - width - len(taken))))
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    with open_any(image) as disk:
+        content = OnDisk(disk)
+        assert sum(poured(content, writer, disk.size, 0)) == disk.size
+        assert content.by_kernel >= 4 * MIB
+    with open(image, "r+b") as changing:  # its pages stay, with other bytes
+        changing.write(bytes(len(before)))
+    thread.join()
+    os.close(writer)
+    taken.extend(b"".join(iter(lambda: os.read(reader, MIB), b"")))
+    os.close(reader)
+    assert taken == before
+
+
+def test_sockets_get_copies(image: Path) -> None:
+    content = Sent(image)
+    one, other = socket.socketpair()
+    with one, other:
+        assert sum(poured(content, one.fileno(), 4096, 0)) == 4096
+    assert content.asked == 0
 
 
 def test_a_pipe_takes_a_piece_at_once(image: Path) -> None:
@@ -101,6 +138,21 @@ def test_a_pipe_takes_a_piece_at_once(image: Path) -> None:
     thread.join()
     os.close(reader)
     assert b"".join(read) == content.pread(MIB, 0)
+
+
+class OnDisk(HeldContent):
+    """A disk as if it were a file."""
+
+    def __init__(self, disk: Disk) -> None:
+        self.disk, self.size, self.by_kernel = disk, disk.size, 0
+
+    def pread(self, length: int, offset: int) -> bytes:
+        return self.disk.pread(length, offset)
+
+    def sent(self, output: int, length: int, offset: int) -> int:
+        count = sent(self.disk, output, length, offset)
+        self.by_kernel += count
+        return count
 
 
 class Sent(HeldContent):

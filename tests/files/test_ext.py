@@ -128,7 +128,7 @@ def test_times_beyond_32_bits_and_inodes_that_are_not(tmp_path: Path) -> None:
         assert superblock is not None
         inodes = Inodes(lambda length, offset: data[offset : offset + length], superblock)
         with pytest.raises(FileSystemError, match="there is no inode"):
-            inodes.entry(Name("x", superblock.inodes + 1, None))
+            inodes.entries([Name("x", superblock.inodes + 1, None)])
 
 
 def test_encrypted_files_are_left_out_and_told(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -501,3 +502,32 @@ def test_a_file_system_is_resized_in_the_file(tmp_path: Path) -> None:
             program("e2fsck", "-fn", file)
             assert int.from_bytes(file.read_bytes()[1028:1032], "little") == blocks
             assert file.stat().st_size == SIZE
+
+
+READY_FAILS = """
+import sys
+from functools import partial
+import vhdx
+from vhdx.mount import fuse
+from vhdx.mount.directory import DiskDirectory
+
+def ready():
+    raise OSError(32, "nobody listens")
+
+with vhdx.open(sys.argv[1]) as disk:
+    fuse.serve(partial(DiskDirectory, disk, tell=print), sys.argv[2], source="x", ready=ready)
+"""
+
+
+def test_a_mount_that_cannot_be_told_of_ends(path: Path) -> None:
+    point = path.with_name("mnt")
+    point.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", READY_FAILS, path, point],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, "nobody listens" in done.stderr) == (1, True)
+    assert not is_mounted(point)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.running import Ran
 from vhdx.cli.main import exit_code_of
-from vhdx.storage import multipart, object_stores
+from vhdx.storage import object_stores, s3_uploads
 
 from .store import Moto, RunHere, Store, bucket_behind, running
 
@@ -36,6 +36,6 @@ def _store(moto: Moto, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A bucket; what is asked again is asked at once."""
     monkeypatch.setitem(object_stores.RETRY, "max_retries", 3)
     monkeypatch.setitem(object_stores.RETRY, "backoff", {"init_backoff": timedelta(milliseconds=1)})
-    monkeypatch.setattr(multipart, "delays", lambda: iter([0.0] * 3))
+    monkeypatch.setattr(s3_uploads, "delays", lambda: iter([0.0] * 3))
     with bucket_behind(moto, monkeypatch) as store:
         yield store

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -35,6 +35,7 @@ class Asked(NamedTuple):
     path: str
     length: int
     """Of the range of bytes that is asked for; 0 for no range."""
+    headers: Mapping[str, str]
 
     @property
     def part(self) -> int:
@@ -95,7 +96,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         wanted = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
         length = int(wanted[2]) + 1 - int(wanted[1]) if wanted else 0
-        asked = Asked(next(self.server.numbers), self.command, self.path, length)
+        asked = Asked(next(self.server.numbers), self.command, self.path, length, dict(self.headers))
         self.server.asked.append(asked)
         self.server.received += len(body)
         fault = self.server.fault(asked)

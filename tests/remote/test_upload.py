@@ -18,7 +18,7 @@ from tests.support.patterns import pattern
 from tests.support.tools import needs
 from vhdx.cli.exit_codes import EXIT_INTERRUPTED
 from vhdx.cli.main import exit_code_of
-from vhdx.storage import multipart
+from vhdx.storage import multipart, s3_uploads
 from vhdx.storage.uploading import UploadingStorage
 
 from .store import KEY_ID, SECRET, Asked, Fault, RunHere, Store
@@ -159,7 +159,10 @@ def test_places_that_do_not_go_together(run_here: RunHere, store: Store, raw: Pa
     for line, words in (
         (["convert", raw, store.url("a.vhdx"), "--clone", "always"], "share"),
         (["convert", raw, store.url("a.vhdx"), "--verify"], "are read back (--verify)"),
-        (["convert", raw, tmp_path / "a.vhdx", "--resume", tmp_path / "j"], "only what is written to S3"),
+        (
+            ["convert", raw, tmp_path / "a.vhdx", "--resume", tmp_path / "j"],
+            "only what is written to an object store",
+        ),
         (["convert", raw, store.url("a")], "suffix"),
         (["convert", raw, "s3://bucket//a.vhdx"], "no empty parts"),
         (["create", store.url("a.vhdx"), "1M"], "only files of this host"),
@@ -432,11 +435,11 @@ def test_how_objects_are_cut(
     size: int, part_size: int, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(multipart, "SMALLEST_PART", 8 * MIB)
-    found = multipart.PartSizes.of(size)
+    found = multipart.PartSizes.of(size, s3_uploads.LIMITS)
     assert found == (part_size * MIB, at_once)
     assert found.part_size * 10000 >= size
     with pytest.raises(ValueError, match="at most 10000 parts"):
-        multipart.PartSizes.of(50_001 << 30)
+        multipart.PartSizes.of(50_001 << 30, s3_uploads.LIMITS)
 
 
 def test_a_failure_does_not_wait_for_what_would_be_asked_again(
@@ -451,7 +454,7 @@ def test_a_failure_does_not_wait_for_what_would_be_asked_again(
         both.wait(30)
         return Fault(503 if asked.part == 3 else 403)
 
-    monkeypatch.setattr(multipart, "delays", lambda: iter([86400.0] * 365))
+    monkeypatch.setattr(s3_uploads, "delays", lambda: iter([86400.0] * 365))
     store.proxy.fault = fail
     with pytest.raises(PermissionError):
         vhdx.convert(raw, store.url("a.raw"))

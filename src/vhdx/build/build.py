@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING
 
 from vhdx.build.structures import layout_of, write_structures
 from vhdx.build.table import TableWriter
 from vhdx.extents import BlockState
 from vhdx.format import bat
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.build.plan import ImagePlan

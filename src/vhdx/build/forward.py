@@ -7,7 +7,6 @@ was not named cannot get a place any more.
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING
 
 from vhdx.build.structures import layout_of, write_structures
 from vhdx.build.table import TableWriter
@@ -24,6 +23,7 @@ from vhdx.build.vhd import (
 )
 from vhdx.extents import BlockState
 from vhdx.format import bat, vhd
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

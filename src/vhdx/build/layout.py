@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vhdx.format.header import HEADER_SECTION_SIZE
 from vhdx.format.metadata import TABLE_SIZE
 from vhdx.format.region import aligned
+from vhdx.typed import NamedTuple
 from vhdx.units import GIB, MIB, TIB
 
 _DEFAULT_BLOCK_SIZES = ((32 * TIB, 64 * MIB), (100 * GIB, 32 * MIB), (GIB, 16 * MIB))
@@ -22,8 +21,7 @@ def default_block_size(disk_size: int) -> int:
     return _SMALL_DISK_BLOCK_SIZE
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """The order in which Windows places things: log, metadata, BAT, blocks. Sizes and offsets in bytes."""
 
     log_length: int

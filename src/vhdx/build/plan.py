@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from vhdx.extents import BlockState
 from vhdx.format.metadata import IS_USER, IS_VIRTUAL_DISK
 from vhdx.geometry import Geometry
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from uuid import UUID
 
 
-@dataclass(frozen=True, slots=True)
-class UserItem:
+class UserItem(NamedTuple):
     """A user metadata item that belongs to the virtual disk, not to the file."""
 
     item_id: UUID
@@ -22,8 +19,7 @@ class UserItem:
     flags: int = IS_USER | IS_VIRTUAL_DISK
 
 
-@dataclass(frozen=True, slots=True)
-class ImagePlan:
+class ImagePlan(NamedTuple):
     """What a new image is to be; sizes in bytes, already legal.
 
     ``absent`` is the state of blocks without contents: NOT_PRESENT or ZERO.

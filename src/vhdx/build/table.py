@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING
 
 from vhdx.format.bat import ENTRY_SIZE
 from vhdx.image.bat import WINDOW, packed
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.build.structures import Output

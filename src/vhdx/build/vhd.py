@@ -10,10 +10,10 @@ import sys
 import time
 import uuid
 from array import array
-from typing import TYPE_CHECKING
 
 from vhdx.format import vhd
 from vhdx.format.vhd import DynamicHeader
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import MIB
 
 if TYPE_CHECKING:

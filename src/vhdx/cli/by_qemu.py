@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
 
-import click
-
-from vhdx.cli.options import FORMAT
 from vhdx.text import command, shell_word
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
-_FORMATS = ("qcow2", "vmdk", "vdi")
+if TYPE_CHECKING:
+    from vhdx.disk.places import ParentPolicy
+
+FORMATS = ("qcow2", "vmdk", "vdi")
 """Also the suffixes of their files."""
-
-
-class TargetFormat(click.Choice[str]):
-    """A format that is written, or one that is told how to get to."""
-
-    def __init__(self) -> None:
-        super().__init__(FORMAT.choices)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        return value if value in _FORMATS else super().convert(value, param, ctx)
 
 
 class Opening(NamedTuple):
@@ -30,14 +20,13 @@ class Opening(NamedTuple):
     source: str
     source_format: str | None
     partition: int | None
-    parent_dirs: tuple[str, ...]
-    any_parent: bool
+    parents: ParentPolicy
 
 
 def refuse_by_qemu(opening: Opening, target: str, target_format: str | None) -> None:
     """Raise ValueError, with the line that makes it, for a target of a format that QEMU writes."""
     wanted = target_format or os.path.splitext(target)[1][1:].lower()
-    if wanted in _FORMATS:
+    if wanted in FORMATS:
         raise ValueError(f"{wanted} is written by QEMU; {_way(opening, target, wanted)}")
 
 
@@ -46,7 +35,8 @@ def _way(opening: Opening, target: str, wanted: str) -> str:
         return "make a VHDX of standard input first; then convert says how"
     options = f" -f {opening.source_format}" if opening.source_format else ""
     options += f" --partition {opening.partition}" if opening.partition else ""
-    options += " --any-parent" if opening.any_parent else ""
-    options += " --parent-dir {}" * len(opening.parent_dirs)
+    directories = opening.parents.directories
+    options += " --any-parent" if opening.parents.any_parent else ""
+    options += " --parent-dir {}" * len(directories)
     line = f'qemu-img convert -O {wanted} "$uri" {shell_word(target)}'
-    return "try: " + command("serve" + options + " {} --run {}", *opening.parent_dirs, opening.source, line)
+    return "try: " + command("serve" + options + " {} --run {}", *directories, opening.source, line)

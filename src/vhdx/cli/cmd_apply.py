@@ -14,7 +14,6 @@ from vhdx.cli.options import (
     TARGET,
     chain_options,
     json_option,
-    parent_policy,
     sparse_option,
     verbose_option,
 )
@@ -22,6 +21,7 @@ from vhdx.cli.render import print_json, progress_bar, shown, standard
 from vhdx.text import printable
 
 if TYPE_CHECKING:
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.apply import ApplyResult
 
 
@@ -40,8 +40,7 @@ def apply(
     *,
     shrink: bool,
     force: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     as_json: bool,
 ) -> None:
     """Merge an increment from a pipe or file into TARGET.
@@ -68,7 +67,7 @@ def apply(
             source,
             shrink=shrink,
             force=force,
-            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            parents=parents,
             on_kept=told,
             progress=progress,
         )

@@ -14,7 +14,6 @@ from vhdx.cli.options import (
     chain_options,
     clone_option,
     json_option,
-    parent_policy,
     selection,
     sparse_option,
     verbose_option,
@@ -24,6 +23,7 @@ from vhdx.cli.render import is_verbose, print_json, print_rows, progress_bar, sh
 from vhdx.text import command, printable
 
 if TYPE_CHECKING:
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.compact import CompactResult
     from vhdx.storage.sharing import Clone
 
@@ -57,8 +57,7 @@ def compact(
     punch: bool,
     accept_data_loss: bool,
     dry_run: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     clone: Clone,
     as_json: bool,
 ) -> None:
@@ -79,7 +78,6 @@ def compact(
     from vhdx.ops.compact import compact as compact_image  # noqa: PLC0415  --help needs no library
 
     chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
     stopwatch = Stopwatch()
     with changing("; running it again goes on", dry_run=dry_run), progress_bar("compacting") as progress:
         done = compact_image(
@@ -90,7 +88,7 @@ def compact(
             dry_run=dry_run,
             discard_free=discard_free,
             volumes=chosen,
-            parents=policy,
+            parents=parents,
             clone=clone,
             progress=progress,
         )

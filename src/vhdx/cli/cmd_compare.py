@@ -13,7 +13,6 @@ from vhdx.cli.options import (
     chain_options,
     force_option,
     json_option,
-    parent_policy,
     partition_option,
     sparse_option,
     verbose_option,
@@ -21,7 +20,8 @@ from vhdx.cli.options import (
 from vhdx.cli.render import print_json, progress_bar, shown
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
+    from vhdx.disk.places import ParentPolicy
 
 
 @click.command()
@@ -51,8 +51,7 @@ def compare(
     partition: int | None,
     child: str | None,
     force: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     as_json: bool,
 ) -> int:
     """Compare what two disks hold, FIRST and SECOND.
@@ -73,7 +72,7 @@ def compare(
             second,
             parent_format=first_format,
             contents_format=second_format,
-            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            parents=parents,
             overwrite=force,
             as_json=as_json,
         )
@@ -82,7 +81,6 @@ def compare(
         raise click.UsageError("--force goes with --make-child")
     from vhdx.ops.compare import compare as compare_disks  # noqa: PLC0415  --help needs no library
 
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
     with progress_bar("comparing") as progress:
         found = compare_disks(
             first,
@@ -90,7 +88,7 @@ def compare(
             first_format=first_format,
             second_format=second_format,
             partition=partition,
-            parents=policy,
+            parents=parents,
             progress=progress,
         )
     if as_json:

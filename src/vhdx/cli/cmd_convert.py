@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import click
 
-from vhdx.cli.by_qemu import Opening, TargetFormat, refuse_by_qemu
-from vhdx.cli.costs import Stopwatch
-from vhdx.cli.interrupted import making, passing_on, resuming, uploading
+from vhdx.cli.by_qemu import FORMATS
 from vhdx.cli.options import (
     FORMAT,
     OUTPUT,
@@ -21,7 +18,6 @@ from vhdx.cli.options import (
     force_share_option,
     image_options,
     json_option,
-    parent_policy,
     partition_option,
     selection,
     source_options,
@@ -29,20 +25,20 @@ from vhdx.cli.options import (
     verbose_option,
     volume_options,
 )
-from vhdx.cli.render import EXIT_DOUBTS, JsonLists, print_doubt, progress_bar, shown
-from vhdx.text import printable
 
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
-    from vhdx.disk.open import Format
-    from vhdx.ops.make.carve import CarvedBlock
-    from vhdx.ops.make.convert import ConvertResult
-    from vhdx.storage.sharing import Clone
+class TargetFormat(click.Choice[str]):
+    """A format that is written, or one that is told how to get to."""
+
+    def __init__(self) -> None:
+        super().__init__(FORMAT.choices)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return value if value in FORMATS else super().convert(value, param, ctx)
 
 
 @click.command()
-@click.argument("source", type=File(allow_dash=True))
+@click.argument("source", type=File(readable=False, allow_dash=True))
 @click.argument("target", type=OUTPUT)
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
 @click.option("-O", "--target-format", type=TargetFormat(), help="By default told by TARGET's suffix.")
@@ -59,12 +55,15 @@ if TYPE_CHECKING:
     help="Do not wait for the host's disk: after a loss of power TARGET may not be whole.",
 )
 @clone_option
+@click.option(
+    "--scan-zeros", is_flag=True, help="Where space is shared read what is stored, too, and leave zeros out."
+)
 @click.option("--verify", is_flag=True, help="Read a block device or an export back, and compare.")
 @click.option(
     "--resume",
     type=TARGET,
     metavar="FILE",
-    help="To S3: keep in FILE what was sent, and go on from there; FILE goes when all is there.",
+    help="To an object store: keep in FILE what was sent, and go on from there; FILE goes when all is there.",
 )
 @click.option(
     "--salvage", is_flag=True, help="Read what can be read of a damaged SOURCE; list what is doubtful."
@@ -90,44 +89,18 @@ if TYPE_CHECKING:
 @json_option
 @verbose_option
 @sparse_option
-def convert(
-    source: str,
-    target: str,
-    *,
-    source_format: Format | None,
-    target_format: Format | str | None,
-    partition: int | None,
-    discard_free: bool,
-    swap: bool,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
-    force_share: bool,
-    force: bool,
-    no_sync: bool,
-    clone: Clone,
-    verify: bool,
-    resume: str | None,
-    salvage: bool,
-    state: str | None,
-    carve: str | None,
-    virtual_size: int | None,
-    source_type: str | None,
-    ignore_bitmaps: bool,
-    as_json: bool,
-    **options: Any,
-) -> int:
+def convert(**options: Any) -> int:
     """Write the contents of SOURCE into the new file TARGET.
 
     SOURCE is a raw disk (file, block device, nbd:// URI), a VHDX or VHD with all its parents, or - for
     standard input, which is raw or an image. TARGET is a file, or - for standard output; then all that is
     said goes to standard error. A block device that nobody uses, or an nbd:// export, is written over with
-    --force, if the disk fits. From a VHDX to a VHDX the disk id, the sector sizes and the user metadata of
-    the disk are kept. With --partition TARGET has that partition only, as a disk of its own. A file appears
-    whole or not at all; holes and blocks of zeros take no space in it. Options that describe an image go
-    with VHDX targets, of VHDs only --type does: without it a VHD is a fixed one, as Azure wants it. VHDs are
-    rounded up to whole MiB.
+    --force, if the disk fits. s3://, gs:// and az:// addresses (also https:// of Azure's blobs) are objects
+    that appear whole or not at all; in Azure a fixed VHD becomes a page blob, as by upload. From a VHDX to a
+    VHDX the disk id, the sector sizes and the user metadata of the disk are kept. With --partition TARGET has
+    that partition only, as a disk of its own. A file appears whole or not at all; holes and blocks of zeros
+    take no space in it. Options that describe an image go with VHDX targets, of VHDs only --type does:
+    without it a VHD is a fixed one, as Azure wants it. VHDs are rounded up to whole MiB.
 
     With --discard-free the space of deleted files is neither read nor stored: what the file systems on the
     disk call free, once all that they keep of it was read and agrees. Files stay as they are. With
@@ -141,83 +114,12 @@ def convert(
     written to DIR, which is made or empty, under its place in the file and what it looks like; each is
     listed.
     """
-    from vhdx.known import KnownDisk  # noqa: PLC0415  --help needs no library
-    from vhdx.ops.make.convert import convert as convert_disk  # noqa: PLC0415  --help needs no library
-    from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
+    from vhdx.cli.show_convert import show  # noqa: PLC0415  --help needs no library
 
-    opening = Opening(source, source_format, partition, parent_dirs, any_parent)
-    refuse_by_qemu(opening, target, target_format)
-    chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)
-    known = KnownDisk(virtual_size, options["block_size"], options["logical_sector_size"], source_type)
-    if not salvage and (virtual_size or source_type):
+    asked = {name: options[name] for name in ("swap", "include", "exclude")}
+    selection(asked=options["discard_free"], **asked)
+    if not options["salvage"] and (options["virtual_size"] or options["source_type"]):
         raise click.UsageError("--virtual-size and --disk-type go with --salvage")
-    if carve is not None and (not salvage or state is not None):
+    if options["carve"] is not None and (not options["salvage"] or options["state"] is not None):
         raise click.UsageError("--carve goes with --salvage, and not with --state")
-    is_pipe = target == "-"
-    lists = JsonLists("doubts", "carved", err=is_pipe) if as_json else None
-    stopwatch = Stopwatch()
-    with (
-        _interruptible(target, state or resume, carve),
-        progress_bar("converting") as progress,
-    ):
-        made = convert_disk(
-            source,
-            target,
-            source_format=source_format,
-            target_format=cast("Format | None", target_format),
-            options=ImageOptions(**options),
-            known=known if salvage else None,
-            partition=partition,
-            discard_free=discard_free,
-            volumes=chosen,
-            parents=parent_policy(parent_dirs, any_parent=any_parent),
-            overwrite=force,
-            lock=not force_share,
-            salvage=salvage,
-            state=state,
-            sync=not no_sync,
-            clone=clone,
-            verify=verify,
-            resume=resume,
-            ignore_bitmaps=ignore_bitmaps,
-            carve_to=carve,
-            on_carved=lists.adder("carved") if lists else partial(_print_carved, err=is_pipe),
-            on_doubt=lists.adder("doubts") if lists else print_doubt,
-            progress=progress,
-        )
-    if lists:
-        lists.finish(made)
-    else:
-        _print_text("standard output" if is_pipe else target, made, stopwatch, err=is_pipe)
-    return EXIT_DOUBTS if made.doubts else 0
-
-
-def _print_carved(block: CarvedBlock, *, err: bool) -> None:
-    looks = block.looks_like if block.detail is None else f"{block.looks_like}, {block.detail}"
-    lost = f"; {block.unreadable} bytes of it could not be read" if block.unreadable else ""
-    click.echo(
-        printable(f"{block.path}: {block.length} bytes at {block.file_offset}: {looks}{lost}"), err=err
-    )
-
-
-def _interruptible(target: str, state: str | None, carve: str | None) -> AbstractContextManager[None]:
-    from vhdx.ops.make.addresses import FILE, OBJECT, address_of  # noqa: PLC0415  --help needs no library
-
-    address = address_of(target)
-    if address is OBJECT:
-        return uploading(target) if state is None else resuming(target, state)
-    if address is not FILE:
-        return passing_on("standard output" if target == "-" else target)
-    return making(target, carve) if state is None else resuming(target, state)
-
-
-def _print_text(target: str, made: ConvertResult, stopwatch: Stopwatch, *, err: bool) -> None:
-    for remark in made.remarks:
-        click.echo(printable(f"vhdx: {remark}"), err=True)
-    if made.doubts:
-        click.echo(f"vhdx: ranges that may be wrong: {made.doubts}", err=True)
-    click.echo(
-        f"{printable(target)}: {made.target_format}, {shown(made.virtual_size)}, of which "
-        f"{shown(made.data_size)} data; the file has {shown(made.file_size)}{stopwatch.told(', made')}",
-        err=err,
-    )
+    return show(**options)

@@ -14,7 +14,6 @@ from vhdx.cli.options import (
     FILE,
     TARGET,
     json_option,
-    parent_policy,
     sparse_option,
     warn_if_tracked,
 )
@@ -145,12 +144,11 @@ def _insert(
         raise click.UsageError("--force-share is for reading")
     warn_if_tracked(image)
     told = _told(lists)
-    policy = parent_policy(chosen["parent_dirs"], any_parent=chosen["any_parent"])
     options = InsertOptions(recursive, force, chosen["partition"], chosen["volume"])
     with (
         progress_bar("copying") as progress,
         changing(image=image, fate=_INTERRUPTED),
-        open_any(image, mode="r+", parents=policy) as disk,
+        open_any(image, mode="r+", parents=chosen["parents"]) as disk,
     ):
         refuse_orphans_of(image, disk)
         try:

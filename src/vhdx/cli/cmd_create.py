@@ -17,7 +17,6 @@ from vhdx.cli.options import (
     force_option,
     image_options,
     json_option,
-    parent_policy,
     sparse_option,
     verbose_option,
 )
@@ -25,7 +24,8 @@ from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.make.formatting import FileSystemKind, TableKind
 
 _KINDS = ("fat12", "fat16", "fat32", "exfat", "ext2", "ext3", "ext4", "ntfs", "xfs")
@@ -64,8 +64,7 @@ def create(
     contents: str | None,
     from_format: Format | None,
     esp: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force: bool,
     as_json: bool,
     **options: Any,
@@ -90,7 +89,7 @@ def create(
     if parent is not None and contents is not None and kind is None:
         if size is not None:
             raise click.UsageError("with --parent and --from the size is that of the disk PATH: leave it out")
-        made_of = _Increment(image, parent, contents, from_format, parent_dirs, any_parent, force, as_json)
+        made_of = _Increment(image, parent, contents, from_format, parents, force, as_json)
         _create_increment(made_of, options)
         return
     if from_format is not None:
@@ -104,13 +103,12 @@ def create(
         raise click.UsageError("--from goes with --format or with --parent; vhdx convert copies a disk")
     elif partition is not None or label is not None or esp:
         raise click.UsageError("--partition, --label and --esp say more of --format")
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
     with making(image):
         made = create_image(
             image,
             size,
             parent=parent,
-            parents=policy,
+            parents=parents,
             overwrite=force,
             formatting=formatting,
             **options,
@@ -131,8 +129,7 @@ class _Increment(NamedTuple):
     parent: str
     contents: str
     from_format: Format | None
-    parent_dirs: tuple[str, ...]
-    any_parent: bool
+    parents: ParentPolicy
     force: bool
     as_json: bool
 
@@ -149,7 +146,7 @@ def _create_increment(asked: _Increment, options: dict[str, Any]) -> None:
             contents=asked.contents,
             contents_format=asked.from_format,
             options=ImageOptions(**options),
-            parents=parent_policy(asked.parent_dirs, any_parent=asked.any_parent),
+            parents=asked.parents,
             overwrite=asked.force,
             progress=progress,
         )
@@ -158,7 +155,7 @@ def _create_increment(asked: _Increment, options: dict[str, Any]) -> None:
 
 def _refuse_other_suffix(image: str) -> None:
     """Raise UsageError for a name under which the verbs themselves would not take a VHDX for one."""
-    from vhdx.disk.open import SUFFIXES  # noqa: PLC0415  --help needs no library
+    from vhdx.disk.formats import SUFFIXES  # noqa: PLC0415  --help needs no library
 
     kind = SUFFIXES.get(os.path.splitext(image)[1].lower(), "vhdx")
     if kind != "vhdx":

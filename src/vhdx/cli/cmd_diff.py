@@ -14,13 +14,14 @@ from vhdx.cli.options import (
     force_option,
     force_share_option,
     json_option,
-    parent_policy,
     sparse_option,
 )
 from vhdx.cli.render import print_json_stream, progress_bar, standard
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from vhdx.disk.places import ParentPolicy
 
 
 class Change(NamedTuple):
@@ -68,8 +69,7 @@ def diff(
     target: str | None,
     block_size: int | None,
     force: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     as_json: bool,
 ) -> None:
@@ -91,7 +91,7 @@ def diff(
             target,
             since=since,
             block_size=block_size,
-            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            parents=parents,
             overwrite=force,
             as_json=as_json,
         )
@@ -100,8 +100,7 @@ def diff(
         raise click.UsageError("--force and --block-size go with --export")
     from vhdx.disk.open import open_disk  # noqa: PLC0415  --help needs no library
 
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
-    with open_disk(child, parents=policy, lock=not force_share) as disk:
+    with open_disk(child, parents=parents, lock=not force_share) as disk:
         changes = disk.changed_extents(since=since)
         if as_json:
             rows = (Change(extent.offset, extent.length, extent.kind.value) for extent in changes)

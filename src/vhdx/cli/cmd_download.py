@@ -22,8 +22,8 @@ from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
-    from vhdx.ops.blobs.download import DownloadResult
+    from vhdx.disk.formats import Format
+    from vhdx.ops.make.download import DownloadResult
 
 
 @click.command()
@@ -55,7 +55,7 @@ def download(
     TARGET, a VHDX, VHD or raw disk by its suffix, appears whole or not at all; if the blob is changed
     meanwhile, not at all. Needs the extra vhdx[cloud].
     """
-    from vhdx.ops.blobs.download import download as download_disk  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.make.download import download as download_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
     stopwatch = Stopwatch()

@@ -14,7 +14,6 @@ from vhdx.cli.options import (
     force_share_option,
     format_option,
     json_option,
-    parent_policy,
     partition_option,
 )
 from vhdx.cli.render import print_json, progress_bar
@@ -23,7 +22,8 @@ from vhdx.text import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.hash import Algorithm, HashResult
 
 _COLUMNS = (("", 0),)
@@ -54,8 +54,7 @@ def hash(  # noqa: A001  the verb's name
     image_format: Format | None,
     partition: int | None,
     volume: str | None,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     as_json: bool,
 ) -> int:
@@ -80,7 +79,7 @@ def hash(  # noqa: A001  the verb's name
             image_format=image_format,
             partition=partition,
             volume=volume,
-            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            parents=parents,
             lock=not force_share,
             progress=progress,
         )

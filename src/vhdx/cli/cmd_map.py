@@ -13,7 +13,6 @@ from vhdx.cli.options import (
     chain_options,
     force_share_option,
     json_option,
-    parent_policy,
     verbose_option,
 )
 from vhdx.cli.render import is_verbose, print_json, print_json_stream, progress_bar, shown
@@ -23,7 +22,8 @@ from vhdx.units import exact_word
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.map import MappedDisk, MapRow, Summary
 
 
@@ -50,8 +50,7 @@ def map(  # noqa: A001  the verb's name
     summary: bool,
     draw: bool,
     name: Format | None,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     as_json: bool,
 ) -> None:
@@ -66,8 +65,7 @@ def map(  # noqa: A001  the verb's name
         raise click.UsageError("--draw goes with neither --summary nor --json")
     from vhdx.disk.open import open_any  # noqa: PLC0415  --help needs no library
 
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
-    with open_any(image, image_format=name, parents=policy, lock=not force_share) as disk:
+    with open_any(image, image_format=name, parents=parents, lock=not force_share) as disk:
         depths = range(1, len(disk.chain) + 1) if layers else (None,)
         if draw:
             from vhdx.cli.drawing import draw_disk  # noqa: PLC0415

@@ -15,7 +15,6 @@ from vhdx.cli.options import (
     force_share_option,
     image_options,
     json_option,
-    parent_policy,
     partition_option,
     selection,
     verbose_option,
@@ -27,7 +26,8 @@ from vhdx.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.make.measure import MeasureResult
 
 
@@ -57,8 +57,7 @@ def measure(
     swap: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     as_json: bool,
     **options: Any,
@@ -86,7 +85,7 @@ def measure(
             discard_free=discard_free,
             volumes=chosen,
             scan_zeros=scan_zeros,
-            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            parents=parents,
             lock=not force_share,
             progress=progress,
         )

@@ -13,7 +13,6 @@ from vhdx.cli.options import (
     chain_options,
     clone_option,
     json_option,
-    parent_policy,
     sparse_option,
     verbose_option,
     warn_if_tracked,
@@ -22,6 +21,7 @@ from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
 
 if TYPE_CHECKING:
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.merge import MergeResult
     from vhdx.storage.sharing import Clone
 
@@ -53,8 +53,7 @@ def merge(
     delete_child: bool,
     shrink: bool,
     force: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     clone: Clone,
     as_json: bool,
 ) -> None:
@@ -76,7 +75,7 @@ def merge(
             delete_child=delete_child,
             shrink=shrink,
             force=force,
-            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            parents=parents,
             clone=clone,
             progress=progress,
         )

@@ -22,7 +22,6 @@ from vhdx.cli.options import (
     format_option,
     json_option,
     orphans_option,
-    parent_policy,
     partition_option,
     refuse_to_orphan,
     sparse_option,
@@ -35,8 +34,10 @@ from vhdx.text import command, printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vhdx.disk.open import Format, Mode
+    from vhdx.disk.formats import Format
+    from vhdx.disk.open import Mode
     from vhdx.disk.opened import Disk
+    from vhdx.disk.places import ParentPolicy
     from vhdx.mount.answering import Answering
     from vhdx.ops.files.opening import Selection
 
@@ -103,8 +104,7 @@ def mount(
     partition: int | None,
     volume: str | None,
     force: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     as_json: bool,
 ) -> int:
@@ -134,7 +134,6 @@ def mount(
         raise click.UsageError("--volume says whose files: it goes with --files")
     fuse.check_directory(directory)
     place = os.path.abspath(directory)
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
     say: Tell = click.echo
     tell = _complain
     if not foreground:
@@ -145,9 +144,9 @@ def mount(
             return side.code
         say, tell = side.ready, background.tell_system_log
     try:
-        opening = partial(open_any, image, image_format=image_format, parents=policy, lock=not force_share)
+        opening = partial(open_any, image, image_format=image_format, parents=parents, lock=not force_share)
         if files:
-            made = _files(opening, place, Selection(partition, volume, policy, not force_share), tell)
+            made = _files(opening, place, Selection(partition, volume, parents, not force_share), tell)
         else:
             writing = Writing(commit_interval, force, image_format is not None) if write else None
             made = _disk(image, opening, place, partition=partition, tell=tell, writing=writing)

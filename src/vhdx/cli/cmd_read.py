@@ -14,14 +14,14 @@ from vhdx.cli.options import (
     chosen,
     force_share_option,
     format_option,
-    parent_policy,
     partition_option,
 )
 from vhdx.cli.render import EXIT_DOUBTS, print_doubt, progress_bar, standard
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
+    from vhdx.disk.places import ParentPolicy
 
 
 @click.command()
@@ -40,8 +40,7 @@ def read(
     *,
     image_format: Format | None,
     partition: int | None,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     salvage: bool,
 ) -> int:
@@ -55,11 +54,10 @@ def read(
     from vhdx.disk.base import check_range  # noqa: PLC0415  --help needs no library
     from vhdx.disk.open import open_any  # noqa: PLC0415
 
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
     output = standard(sys.stdout).buffer
     doubtful = 0
     with open_any(
-        image, image_format=image_format, parents=policy, lock=not force_share, salvage=salvage
+        image, image_format=image_format, parents=parents, lock=not force_share, salvage=salvage
     ) as disk:
         part = chosen(disk, partition)
         length = max(0, part.size - offset) if length is None else length

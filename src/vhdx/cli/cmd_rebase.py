@@ -13,7 +13,6 @@ from vhdx.cli.options import (
     TARGET,
     chain_options,
     json_option,
-    parent_policy,
     sparse_option,
     verbose_option,
 )
@@ -21,6 +20,7 @@ from vhdx.cli.render import EXIT_DOUBTS, print_json, progress_bar, shown
 from vhdx.text import printable
 
 if TYPE_CHECKING:
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.mend import Mend
 
 
@@ -51,8 +51,7 @@ def rebase(
     directory: str | None,
     yes: bool,
     dry_run: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     as_json: bool,
 ) -> int:
     """Give the differencing image CHILD another parent.
@@ -66,7 +65,7 @@ def rebase(
     images are left without a parent. VHDs are only read: theirs are told.
     """
     if directory is not None:
-        if child is not None or parent is not None or ignore_identity or safe or parent_dirs or any_parent:
+        if child or parent or ignore_identity or safe or parents.directories or parents.any_parent:
             raise click.UsageError("--all goes by identity: only with --yes, --dry-run and --json")
         return _rebase_all(directory, yes=yes, dry_run=dry_run, as_json=as_json)
     if child is None or parent is None or yes or dry_run:
@@ -80,7 +79,7 @@ def rebase(
             parent,
             ignore_identity=ignore_identity,
             safe=safe,
-            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            parents=parents,
             progress=progress,
         )
     if as_json:

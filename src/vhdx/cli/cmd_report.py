@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -14,11 +14,13 @@ from vhdx.cli.options import (
     force_option,
     force_share_option,
     json_option,
-    parent_policy,
 )
 from vhdx.cli.render import print_json
 from vhdx.text import printable
 from vhdx.units import format_size
+
+if TYPE_CHECKING:
+    from vhdx.disk.places import ParentPolicy
 
 
 class ReportResult(NamedTuple):
@@ -50,8 +52,7 @@ def report(
     target: str,
     png: bool,
     force: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     as_json: bool,
 ) -> None:
@@ -67,9 +68,8 @@ def report(
     from vhdx.report.page import page_of, picture_of  # noqa: PLC0415
     from vhdx.storage.publish import new_file  # noqa: PLC0415
 
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
     with making(target), new_file(target, overwrite=force) as file:
-        facts = facts_of(image, parents=policy, lock=not force_share)
+        facts = facts_of(image, parents=parents, lock=not force_share)
         made = picture_of(facts) if png else page_of(facts).encode()
         file.write_at(made, 0)
     if as_json:

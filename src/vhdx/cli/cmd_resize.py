@@ -14,7 +14,6 @@ from vhdx.cli.options import (
     chain_options,
     json_option,
     orphans_option,
-    parent_policy,
     say_if_decimal,
     sparse_option,
     verbose_option,
@@ -23,6 +22,7 @@ from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
 
 if TYPE_CHECKING:
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.resize import ResizeResult
 
 _SMALLER_BY = re.compile(r"-[0-9.]")
@@ -66,8 +66,7 @@ def resize(
     to_minimum: bool,
     grow_partition: int | None,
     force: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     as_json: bool,
 ) -> None:
     """Give the disk of IMAGE another size.
@@ -95,7 +94,7 @@ def resize(
             to_minimum=to_minimum,
             grow_partition=grow_partition,
             force=force,
-            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            parents=parents,
             progress=progress,
         )
     if as_json:

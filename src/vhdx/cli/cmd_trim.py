@@ -17,7 +17,6 @@ from vhdx.cli.options import (
     format_option,
     json_option,
     orphans_option,
-    parent_policy,
     partition_option,
     refuse_to_orphan,
     selection,
@@ -30,8 +29,8 @@ from vhdx.cli.slices import in_slices
 from vhdx.text import printable
 
 if TYPE_CHECKING:
+    from vhdx.disk.formats import Format
     from vhdx.disk.free_space import VolumeSelection
-    from vhdx.disk.open import Format
     from vhdx.disk.places import ParentPolicy
 
 
@@ -60,8 +59,7 @@ def trim(
     exclude: tuple[str, ...],
     partition: int | None,
     force: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     as_json: bool,
 ) -> None:
     """Let go of a part of the disk in IMAGE.
@@ -78,10 +76,9 @@ def trim(
     if free and image_format not in (None, "vhdx"):
         raise click.UsageError("--free is for VHDX images only")
     volumes = selection(asked=free, swap=swap, include=include, exclude=exclude)
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
     if offset is not None and length is not None:
         _trim_range(
-            *(image, offset, length, partition, policy),
+            *(image, offset, length, partition, parents),
             image_format=image_format,
             force=force,
             as_json=as_json,
@@ -93,7 +90,7 @@ def trim(
     else:
         if partition is not None:
             volumes = volumes._replace(include=(*volumes.include, str(partition)))
-        _trim_free(image, volumes, policy, as_json=as_json)
+        _trim_free(image, volumes, parents, as_json=as_json)
 
 
 def _trim_range(
@@ -101,7 +98,7 @@ def _trim_range(
     offset: int,
     length: int,
     partition: int | None,
-    policy: ParentPolicy,
+    parents: ParentPolicy,
     *,
     image_format: Format | None,
     force: bool,
@@ -109,7 +106,7 @@ def _trim_range(
 ) -> None:
     from vhdx.disk.open import open_any  # noqa: PLC0415  --help needs no library
 
-    with changing(image=image), open_any(image, "r+", image_format=image_format, parents=policy) as disk:
+    with changing(image=image), open_any(image, "r+", image_format=image_format, parents=parents) as disk:
         refuse_to_orphan(image, disk, force=force)
         part = chosen(disk, partition)
         in_slices(part, offset, length, "trimming", part.trim)
@@ -119,11 +116,11 @@ def _trim_range(
     print_changed(changed, f"let go of {shown(length)} at offset {offset}{note}", as_json=as_json)
 
 
-def _trim_free(image: str, volumes: VolumeSelection, policy: ParentPolicy, *, as_json: bool) -> None:
+def _trim_free(image: str, volumes: VolumeSelection, parents: ParentPolicy, *, as_json: bool) -> None:
     from vhdx.ops.trim_free import trim_free  # noqa: PLC0415  --help needs no library
 
     with changing("; running it again goes on", image=image):
-        done = trim_free(image, volumes=volumes, parents=policy)
+        done = trim_free(image, volumes=volumes, parents=parents)
     if as_json:
         print_json(done)
         return

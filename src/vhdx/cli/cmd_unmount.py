@@ -44,7 +44,7 @@ def unmount(directory: str, *, as_json: bool) -> None:
 
 def _state_of(image: str) -> str:
     """What became of an image. Raises ImageFailedError if a log is not empty: the image was not closed."""
-    from vhdx.disk.open import format_of_file, storage_of  # noqa: PLC0415  --help needs no library
+    from vhdx.disk.formats import format_of_file, storage_of  # noqa: PLC0415  --help needs no library
     from vhdx.ops.log import open_log  # noqa: PLC0415
 
     with contextlib.closing(storage_of(image, lock=False)) as storage:

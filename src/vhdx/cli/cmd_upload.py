@@ -16,7 +16,6 @@ from vhdx.cli.options import (
     force_share_option,
     jobs_option,
     json_option,
-    parent_policy,
     partition_option,
     selection,
     verbose_option,
@@ -26,8 +25,9 @@ from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
-    from vhdx.ops.blobs.upload import UploadResult
+    from vhdx.disk.formats import Format
+    from vhdx.disk.places import ParentPolicy
+    from vhdx.ops.make.upload import UploadResult
 
 
 @click.command()
@@ -61,8 +61,7 @@ def upload(
     exclude: tuple[str, ...],
     resume: str | None,
     jobs: int,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     force: bool,
     as_json: bool,
@@ -80,7 +79,7 @@ def upload(
     --resume an upload that was broken off, by whatever, goes on; neither IMAGE nor the blob may have been
     changed since. Needs the extra vhdx[cloud].
     """
-    from vhdx.ops.blobs.upload import upload as upload_disk  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.make.upload import upload as upload_disk  # noqa: PLC0415  --help needs no library
     from vhdx.storage.blob_address import without_secrets  # noqa: PLC0415
 
     chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)
@@ -99,7 +98,7 @@ def upload(
             volumes=chosen,
             resume=resume,
             jobs=jobs,
-            parents=parent_policy(parent_dirs, any_parent=any_parent),
+            parents=parents,
             lock=not force_share,
             overwrite=force,
             progress=progress,

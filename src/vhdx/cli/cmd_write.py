@@ -21,7 +21,6 @@ from vhdx.cli.options import (
     format_option,
     json_option,
     orphans_option,
-    parent_policy,
     partition_option,
     refuse_to_orphan,
     sparse_option,
@@ -36,7 +35,8 @@ if TYPE_CHECKING:
 
     from vhdx.cli.render import ProgressBar
     from vhdx.disk.base import VirtualDisk
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
+    from vhdx.disk.places import ParentPolicy
 
 
 @click.command()
@@ -56,8 +56,7 @@ def write(
     image_format: Format | None,
     partition: int | None,
     force: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     as_json: bool,
 ) -> None:
     """Write standard input to the disk in IMAGE, from OFFSET on.
@@ -67,11 +66,10 @@ def write(
     from vhdx.disk.base import check_range  # noqa: PLC0415  --help needs no library
     from vhdx.disk.open import open_any  # noqa: PLC0415
 
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
     source = standard(sys.stdin).buffer
     with (
         changing(image=image),
-        open_any(image, "r+", image_format=image_format, parents=policy) as disk,
+        open_any(image, "r+", image_format=image_format, parents=parents) as disk,
         progress_bar("writing") as progress,
     ):
         refuse_to_orphan(image, disk, force=force)

@@ -17,7 +17,6 @@ from vhdx.cli.options import (
     format_option,
     json_option,
     orphans_option,
-    parent_policy,
     partition_option,
     refuse_to_orphan,
     sparse_option,
@@ -27,7 +26,8 @@ from vhdx.cli.render import shown
 from vhdx.cli.slices import in_slices
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
+    from vhdx.disk.places import ParentPolicy
 
 
 @click.command()
@@ -51,8 +51,7 @@ def zero(
     keep_allocated: bool,
     partition: int | None,
     force: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     as_json: bool,
 ) -> None:
     """Make a part of the disk in IMAGE read as zeros.
@@ -62,8 +61,7 @@ def zero(
     """
     from vhdx.disk.open import open_any  # noqa: PLC0415  --help needs no library
 
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
-    with changing(image=image), open_any(image, "r+", image_format=image_format, parents=policy) as disk:
+    with changing(image=image), open_any(image, "r+", image_format=image_format, parents=parents) as disk:
         refuse_to_orphan(image, disk, force=force)
         part = chosen(disk, partition)
         in_slices(part, offset, length, "zeroing", partial(part.zero, keep_allocated=keep_allocated))

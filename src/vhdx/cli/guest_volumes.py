@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, TypedDict, Unpack
 
+    from vhdx.disk.places import ParentPolicy
     from vhdx.files.volume import FileVolume
     from vhdx.ops.files.opening import Selection
 
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
         partition: int | None
         volume: str | None
-        parent_dirs: tuple[str, ...]
-        any_parent: bool
+        parents: ParentPolicy
         force_share: bool
 
 
@@ -67,11 +67,9 @@ def _complain(sentence: str) -> None:
 
 def selection(**chosen: Unpack[Chosen]) -> Selection:
     """The values of the options in one."""
-    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  --help needs no library
     from vhdx.ops.files.opening import Selection  # noqa: PLC0415  --help needs no library
 
-    policy = ParentPolicy(directories=chosen["parent_dirs"], any_parent=chosen["any_parent"])
-    return Selection(chosen["partition"], chosen["volume"], policy, not chosen["force_share"])
+    return Selection(chosen["partition"], chosen["volume"], chosen["parents"], not chosen["force_share"])
 
 
 @contextlib.contextmanager

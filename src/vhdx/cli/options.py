@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from functools import partial
+from functools import partial, wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import click
 
 from vhdx.cli.render import be_verbose, echo
+from vhdx.cli.tracked import warn_if_tracked as warn_if_tracked  # noqa: PLC0414  also for verbs
 from vhdx.units import is_decimal, parse_size
 
 if TYPE_CHECKING:
@@ -129,17 +131,6 @@ def _warn_at_end(ctx: click.Context, image: str) -> None:
         warn_if_tracked(image)
 
 
-def warn_if_tracked(image: str) -> None:
-    """Say on standard error if Windows tracks the changes of an image that is or was to be changed."""
-    from vhdx.ops.tracking import unseen  # noqa: PLC0415  parsing options needs no library
-
-    sentence = unseen(image)
-    if sentence is not None:
-        from vhdx.text import printable  # noqa: PLC0415
-
-        echo(printable(f"vhdx: {image}: {sentence}"), err=True)
-
-
 class Output(Target):
     """Where a disk is written to: a `Target`, ``-`` for standard output, or a URL."""
 
@@ -177,6 +168,21 @@ def together(*decorators: Decorator) -> Decorator:
         for decorator in reversed(decorators):
             command = decorator(command)
         return command
+
+    return decorate
+
+
+def gathered(argument: str, make: Callable[..., object], *decorators: Decorator) -> Decorator:
+    """Several options whose values the command gets as one argument: what ``make`` makes of them."""
+    names = tuple(signature(make).parameters)
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def gathering(*values: Any, **options: Any) -> Any:
+            made = make(**{name: options.pop(name) for name in names})
+            return command(*values, **{argument: made}, **options)
+
+        return together(*decorators)(gathering)
 
     return decorate
 
@@ -270,7 +276,17 @@ volume_options = together(
     ),
 )
 
-chain_options = together(
+
+def parent_policy(*, parent_dirs: tuple[str, ...], any_parent: bool) -> ParentPolicy:
+    """The policy that `chain_options` stand for."""
+    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  parsing options needs no library
+
+    return ParentPolicy(directories=parent_dirs, any_parent=any_parent)
+
+
+chain_options = gathered(
+    "parents",
+    parent_policy,
     click.option(
         "--parent-dir",
         "parent_dirs",
@@ -375,10 +391,3 @@ def selection(
     if not asked and (swap or include or exclude):
         raise click.UsageError("--swap, --include and --exclude say of what free space is to go: say so")
     return VolumeSelection(swap, include, exclude)
-
-
-def parent_policy(parent_dirs: tuple[str, ...], *, any_parent: bool) -> ParentPolicy:
-    """The policy that the options stand for."""
-    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  parsing options needs no library
-
-    return ParentPolicy(directories=parent_dirs, any_parent=any_parent)

@@ -1,4 +1,4 @@
-"""Command lines that need no parser: a verb that only looks, flags, and names of images or a place in one.
+"""Command lines that need no parser: a verb, flags, and names of images, a place in one, or two files.
 
 What click would make of them is known without it, and it takes longer to import than such a verb takes to
 run. Everything else, mistakes and shortened flags included, is left to it, so that there is one way of
@@ -12,6 +12,7 @@ from functools import partial
 from importlib import import_module
 
 from vhdx.typed import TYPE_CHECKING
+from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from typing import Any
@@ -29,8 +30,19 @@ _UNSAID = {
     "info": {"image_format": None},
     "cat": {"partition": None, "volume": None},
     "ls": {"partition": None, "volume": None},
+    "convert": {
+        **dict.fromkeys(("source_format", "target_format", "partition", "resume", "state", "carve")),
+        **dict.fromkeys(("virtual_size", "source_type", "disk_type", "block_size", "disk_id")),
+        **dict.fromkeys(("logical_sector_size", "physical_sector_size")),
+        **dict.fromkeys(("discard_free", "swap", "zero_blocks", "scan_zeros", "verify", "salvage"), False),
+        "ignore_bitmaps": False,
+        "include": (),
+        "exclude": (),
+        "log_size": MIB,
+        "clone": "auto",
+    },
 }
-"""What may be told of an image, and is not here."""
+"""What else may be said, and is not here."""
 _VERBOSE = {"-v": "verbose", "--verbose": "verbose"}
 _PARENTS = {"--any-parent": "any_parent", "--force-share": "force_share"}
 FLAGS = {
@@ -44,9 +56,17 @@ FLAGS = {
         "-R": "recursive",
         "--recursive": "recursive",
     },
+    "convert": {
+        **_PARENTS,
+        **_VERBOSE,
+        "--json": "as_json",
+        "--force": "force",
+        "--no-sync": "no_sync",
+    },
 }
 """The flags of each verb, as its parameters are called."""
-OF_ONE_PLACE = frozenset({"cat", "ls"})
+NAMES = {"cat": ("place",), "ls": ("place",), "convert": ("source", "target")}
+"""What the names are called where there are so many and no more."""
 
 
 def call_of(arguments: list[str]) -> partial[Any] | None:
@@ -78,9 +98,10 @@ def _options(verb: str, words: list[str]) -> dict[str, Any] | None:
     images = [word for word in words if word not in flags]
     if not flags or not images or not all(images) or any(image.startswith(_PARSED) for image in images):
         return None
-    if verb in OF_ONE_PLACE and len(images) > 1:
+    names = NAMES.get(verb)
+    if names is not None and len(names) != len(images):
         return None
-    named = {"place": images[0]} if verb in OF_ONE_PLACE else {"images": tuple(images)}
+    named = {"images": tuple(images)} if names is None else dict(zip(names, images, strict=True))
     known = {name for word, name in flags.items() if word not in _VERBOSE}
     given = {flags[word] for word in words if word in flags}
     return {**named, "parent_dirs": (), **{name: name in given for name in known}, **_UNSAID[verb]}
@@ -88,9 +109,17 @@ def _options(verb: str, words: list[str]) -> dict[str, Any] | None:
 
 def _call(verb: str, options: dict[str, Any], *, verbose: bool) -> Any:
     from vhdx.cli.render import be_verbose  # noqa: PLC0415  `vhdx --version` needs nothing
+    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415
 
     be_verbose(verbose)
-    return import_module(f"vhdx.cli.show_{verb}").show(**options)
+    parents = ParentPolicy(directories=options.pop("parent_dirs"), any_parent=options.pop("any_parent"))
+    try:
+        return import_module(f"vhdx.cli.show_{verb}").show(parents=parents, **options)
+    finally:
+        if "target" in options:
+            from vhdx.cli.tracked import warn_if_tracked  # noqa: PLC0415  who only looks changes nothing
+
+            warn_if_tracked(options["target"])
 
 
 def _print_verbs(beginning: str) -> None:

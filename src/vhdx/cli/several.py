@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vhdx.cli.exit_codes import EXIT_FAILURE
 from vhdx.cli.render import complain, echo, print_json_line
 from vhdx.cli.sentences import told
-from vhdx.disk.open import SUFFIXES
+from vhdx.disk.formats import SUFFIXES
 from vhdx.errors import VhdxError
 from vhdx.text import printable
 

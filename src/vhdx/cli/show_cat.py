@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import sys
-from typing import TYPE_CHECKING
 
 from vhdx.cli.guest_volumes import Told, volume_of
 from vhdx.cli.render import standard
 from vhdx.files.sending import poured
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Unpack

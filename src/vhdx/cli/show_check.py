@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
+    from vhdx.disk.places import ParentPolicy
     from vhdx.ops.check import CheckFinding, CheckResult
     from vhdx.ops.whole import FileSystemShare
 
@@ -30,23 +31,20 @@ def show(
     images: Sequence[str],
     *,
     chain: bool,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     as_json: bool,
     **known: Any,
 ) -> int:
     """Print what is wrong with an image, or a line for each of several; the exit code for how grave it is."""
-    from vhdx.disk.places import ParentPolicy  # noqa: PLC0415  repair prints, too, and its --help needs no library
     from vhdx.known import KnownDisk  # noqa: PLC0415
     from vhdx.ops.check import check as check_image  # noqa: PLC0415
 
-    policy = ParentPolicy(directories=parent_dirs, any_parent=any_parent)
     with progress_bar("checking") as progress:
         look = partial(
             check_image,
             chain=chain,
-            parents=policy,
+            parents=parents,
             lock=not force_share,
             known=KnownDisk(**known),
             progress=progress,

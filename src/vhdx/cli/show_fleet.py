@@ -11,7 +11,6 @@ import click
 from vhdx.cli.exit_codes import EXIT_FAILURE
 from vhdx.cli.fleet_table import exit_code, print_summary, print_table
 from vhdx.cli.interrupted import changing
-from vhdx.cli.options import parent_policy
 from vhdx.cli.render import print_json_line, progress_bar
 from vhdx.fleet import executors
 from vhdx.fleet.changes import ChangeLog
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from contextlib import ExitStack
 
+    from vhdx.disk.places import ParentPolicy
     from vhdx.fleet.columns import Row
     from vhdx.fleet.engine import Pool
     from vhdx.fleet.reports import Report
@@ -164,8 +164,7 @@ class _Planned:
 def _options(
     verb: str,
     *,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     time_limit: float,
     **options: Any,
@@ -181,8 +180,7 @@ def _options(
     if verb == "compact" and force_share and not options["dry_run"]:
         raise click.UsageError("--force-share only reads: an image that somebody uses is not compacted")
     options["sparse"] = options["sparse"] or USUAL.sparse
-    policy = parent_policy(parent_dirs, any_parent=any_parent)
-    return FleetOptions(parents=policy, lock=not force_share, seconds=time_limit, **options)
+    return FleetOptions(parents=parents, lock=not force_share, seconds=time_limit, **options)
 
 
 _WORDS = {"target_dir": "to"}

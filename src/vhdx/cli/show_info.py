@@ -6,7 +6,6 @@ import os
 from functools import partial
 
 from vhdx.cli.render import echo, fragmentation_text, is_verbose, print_json, print_rows, progress_bar, shown
-from vhdx.disk.places import ParentPolicy
 from vhdx.ops.info import ImageInfo
 from vhdx.ops.info_any import RawInfo, info_any
 from vhdx.text import command, printable
@@ -16,7 +15,8 @@ from vhdx.units import format_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
+    from vhdx.disk.places import ParentPolicy
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.ops.info import BlockInfo, LayerInfo, LogInfo, TableInfo
     from vhdx.ops.info_any import Info
@@ -32,20 +32,18 @@ def show(
     chain: bool,
     blocks: bool,
     image_format: Format | None,
-    parent_dirs: tuple[str, ...],
-    any_parent: bool,
+    parents: ParentPolicy,
     force_share: bool,
     as_json: bool,
 ) -> int:
     """Print what an image is, or a line for each of several."""
-    policy = ParentPolicy(directories=parent_dirs, any_parent=any_parent)
     with progress_bar("counting") as progress:
         look = partial(
             info_any,
             image_format=image_format,
             chain=chain,
             blocks=blocks or None,
-            parents=policy,
+            parents=parents,
             lock=not force_share,
             progress=progress,
         )

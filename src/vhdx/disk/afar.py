@@ -6,13 +6,14 @@ Most of the time goes by until an answer begins; which places come next the disk
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, TypeVar
 
 from vhdx.storage.stream import is_export, is_url
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
     from concurrent.futures import Future
+    from typing import TypeVar
 
     from vhdx.disk.base import VirtualDisk
 

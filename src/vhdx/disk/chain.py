@@ -6,8 +6,8 @@ import io
 import os
 import warnings
 import weakref
+from _thread import get_ident  # as `threading` has it, which takes longer to import
 from itertools import accumulate
-from threading import get_ident
 
 from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
 from vhdx.disk.contexts import chain_contexts

@@ -5,13 +5,12 @@ All volumes are read and agree before anything is told. The stream reads them on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 from vhdx.disk.partitions import partition_table
 from vhdx.disk.volume_map import Segment, clipped
 from vhdx.disk.volumes import volumes
 from vhdx.errors import UnsupportedImageError
 from vhdx.filesystems.runs import joined_chunks, overlapping
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import TYPE_CHECKING
 
 from vhdx.disk.base import bytes_in, bytes_of, check_change, keywords_only
 from vhdx.disk.partitions import partition_table
 from vhdx.disk.slice import PartOfDisk, SliceDisk
 from vhdx.disk.volumes import volumes
 from vhdx.text import printable
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

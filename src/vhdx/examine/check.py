@@ -9,12 +9,10 @@ from __future__ import annotations
 from vhdx import rules
 from vhdx.errors import CorruptImageError
 from vhdx.examine.corrections import header_corrections, metadata_corrections, region_table_corrections
-from vhdx.examine.log import check_log, logged_runs
 from vhdx.examine.table import TableFound, is_faultless
 from vhdx.examine.unreadable import report_unreadable
 from vhdx.format import guids, header
-from vhdx.image import headers, image, metadata, regions, replayed
-from vhdx.journal.replay import known_end
+from vhdx.image import headers, image, metadata, regions
 from vhdx.known import NOTHING_KNOWN, KnownDisk
 from vhdx.rules import CollectingReport, Finding, Place, Severity
 from vhdx.storage.skipping import SkippingStorage
@@ -190,6 +188,9 @@ def _replayed(
     """The file as it is after replay, or as it is where the log cannot be replayed."""
     if current is None or current.log_guid == guids.NIL or _UNREPLAYABLE & report.counts.keys():
         return None, file
+    from vhdx.examine.log import check_log  # noqa: PLC0415  most logs are clean
+    from vhdx.image import replayed  # noqa: PLC0415
+
     sequence, storage = replayed.load(file, current, report)
     check_log(file, current, sequence, report)
     return sequence, storage
@@ -237,7 +238,9 @@ def _examine_table(
     if is_small and is_faultless(storage, table, geometry, keeps_length=keeps_length):
         return TableFound(None, (), 0, 0)
     # numpy is slow to import: what comes before needs none, and says what is wrong all the same.
+    from vhdx.examine.log import logged_runs  # noqa: PLC0415
     from vhdx.examine.space import check_table  # noqa: PLC0415
+    from vhdx.journal.replay import known_end  # noqa: PLC0415
 
     logged = logged_runs(storage, examined.header, examined.sequence)
     return check_table(

@@ -10,6 +10,7 @@ import struct
 
 from vhdx.extents import BlockState
 from vhdx.format.bat import ENTRY_SIZE
+from vhdx.storage.zeros import stored_nonzero_runs
 from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import MIB
 
@@ -45,13 +46,16 @@ def is_faultless(
 ) -> bool:
     """Whether a small table is as it must be, and every MiB of the file has one owner.
 
-    Its blocks are present or have no place, all other slots are zeros. ``keeps_length`` is true of fixed
-    images, which lack no block.
+    Its blocks are present or have no place, all else of its region is zeros. ``keeps_length`` is true of
+    fixed images, which lack no block.
     """
     region, size = regions.bat, storage.size()
+    used = geometry.bat_entry_count * ENTRY_SIZE
     if geometry.differencing or region.length > _MOST_BYTES or region.end > size or size % MIB:
         return False
-    slots = struct.unpack(f"<{region.length // ENTRY_SIZE}Q", storage.read(region.length, region.file_offset))
+    if used > region.length or _holds_data(storage, region.file_offset + used, region.length - used):
+        return False
+    slots = struct.unpack(f"<{geometry.bat_entry_count}Q", storage.read(used, region.file_offset))
     entries = [entry for entry in _payloads(slots, geometry) if entry]
     if len(entries) != len(slots) - slots.count(0) or (keeps_length and len(entries) < geometry.block_count):
         return False
@@ -60,6 +64,10 @@ def is_faultless(
         return False
     owned = [(area.start, -(-area.end // MIB) * MIB) for area in regions.areas]
     return _cover([*owned, *((start, start + geometry.block_size) for start in blocks)], size)
+
+
+def _holds_data(storage: ReadableStorage, file_offset: int, length: int) -> bool:
+    return next(stored_nonzero_runs(storage, file_offset, length), None) is not None
 
 
 def _payloads(slots: tuple[int, ...], geometry: Geometry) -> Iterator[int]:

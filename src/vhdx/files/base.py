@@ -65,9 +65,14 @@ class Entry(NamedTuple):
     @property
     def permissions(self) -> int:
         """Its mode, or what stands for one where the file system keeps none."""
-        if self.mode is not None:
-            return self.mode
-        return 0o755 if self.is_directory else 0o644
+        return permissions_of(self.kind, self.mode)
+
+
+def permissions_of(kind: Kind, mode: int | None) -> int:
+    """A mode, or what stands for one where the file system keeps none."""
+    if mode is not None:
+        return mode
+    return 0o755 if kind is Kind.DIRECTORY else 0o644
 
 
 class Content(Protocol):

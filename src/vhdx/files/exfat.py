@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind
@@ -18,9 +17,11 @@ from vhdx.files.placed import PlacedContent
 from vhdx.filesystems.exfat_boot import BOOT_LENGTH, FIRST_CLUSTER, parsed
 from vhdx.filesystems.exfat_root import LONGEST_DIRECTORY, Clusters
 from vhdx.filesystems.reading import within
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from vhdx.files.base import Content, Tell
     from vhdx.files.placed import Place

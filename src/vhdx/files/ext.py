@@ -14,14 +14,15 @@ from vhdx.files.base import Entry, Kind, kind_of_mode
 from vhdx.files.ext_inode import INLINE_DATA, INLINE_FLAG, Inode, inode
 from vhdx.files.ext_names import Inodes, names_in
 from vhdx.files.library import HeldContent
-from vhdx.files.libyal import SPARSE, LibyalTree
+from vhdx.files.libyal import SPARSE
+from vhdx.files.named import NamedTree
 from vhdx.filesystems import ext
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.ext_superblock import Superblock, read_superblock, require_understood
 from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from types import ModuleType
 
     import pyfsext
@@ -35,7 +36,7 @@ _LISTS = frozenset({"system.posix_acl_access", "system.posix_acl_default"})
 _LONGEST_DIRECTORY = 256 << 20
 
 
-class ExtTree(LibyalTree["pyfsext.volume", "pyfsext.file_entry"]):
+class ExtTree(NamedTree["pyfsext.volume", "pyfsext.file_entry", "Name"]):
     """Files of an ext2, ext3 or ext4."""
 
     reads_by_extents = True
@@ -74,44 +75,19 @@ class ExtTree(LibyalTree["pyfsext.volume", "pyfsext.file_entry"]):
         """The object of libfsext, made when it is needed."""
         return entry.handle or self.volume.get_file_entry_by_inode(entry.identity)
 
-    def entries(self, directory: Entry) -> Iterator[Entry]:
-        """What is in a directory; what cannot be read is told and left out."""
-        for names in self._names(directory):
-            for name, entry in zip(names, self._plain(names, directory), strict=True):
-                found = entry or self._opened(name, directory)
-                if found is not None:
-                    yield found
+    def text_of(self, name: Name) -> tuple[str, bool]:
+        """A name as text, and whether it may be one of a directory."""
+        return name.text, name.kind is None or name.kind is Kind.DIRECTORY
 
-    def names(self, directory: Entry) -> Iterator[tuple[str, Entry | None]]:
-        """The names in a directory, each with its entry where that is a directory itself."""
-        for names in self._names(directory):
-            for name in names:
-                if name.kind is not None and name.kind is not Kind.DIRECTORY:
-                    yield name.text, None
-                    continue
-                found = self._opened(name, directory)
-                if found is not None:
-                    yield name.text, found if found.is_directory else None
-
-    def _plain(self, names: list[Name], directory: Entry) -> list[Entry | None]:
+    def plain(self, names: Sequence[Name]) -> list[Entry | None]:
         """The entries of names; None for what wants a look of its own."""
-        try:
-            with self.asking(f"the directory {directory.name!r}"):
-                return self._inodes.entries(names)
-        except FileSystemError:
-            return [None] * len(names)
+        return self._inodes.entries(names)
 
-    def _opened(self, name: Name, directory: Entry) -> Entry | None:
-        """The entry of a name; None where it cannot be read, which is told."""
-        try:
-            with self.asking(f"entry {name.text!r} of the directory {directory.name!r}"):
-                plain = self._inodes.entry(name)
-                return plain or self.entry(self.volume.get_file_entry_by_inode(name.inode), name.text)
-        except FileSystemError as error:
-            self.tell(str(error))
-            return None
+    def opened(self, name: Name) -> Entry:
+        """The entry of a name by libfsext."""
+        return self.entry(self.volume.get_file_entry_by_inode(name.inode), name.text)
 
-    def _names(self, directory: Entry) -> Iterator[list[Name]]:
+    def names_in(self, directory: Entry) -> Iterator[list[Name]]:
         """What stands in a directory, block by block; a block that is damaged is told."""
         for block in self._blocks(directory):
             names: list[Name] = []

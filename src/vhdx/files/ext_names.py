@@ -122,10 +122,6 @@ class Inodes:
             found.append(new(Entry, fields))
         return found
 
-    def entry(self, name: Name) -> Entry | None:
-        """The same of one name."""
-        return self.entries([name])[0]
-
     def _around(self, number: int) -> tuple[bytes, int]:
         """The page that holds an inode, and the number of the first one in it."""
         superblock = self._superblock

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import struct
 from calendar import timegm
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind
 from vhdx.files.libyal import LibyalTree
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from types import ModuleType

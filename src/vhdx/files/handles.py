@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, Self, TypeVar
+from vhdx.typed import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from typing import Any, Self
 
 
 class Readable(Protocol):
@@ -49,4 +52,4 @@ class Volume(Protocol[H_co]):
         """Its root."""
 
 
-V = TypeVar("V", bound=Volume[Any])  # whose handles are H, which no type variable can say
+V = TypeVar("V", bound="Volume[Any]")  # whose handles are H, which no type variable can say

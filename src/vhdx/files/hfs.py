@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind, kind_of_mode
 from vhdx.files.hfs_catalogue import Catalogue
 from vhdx.files.libyal import LibyalTree
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,11 +6,11 @@ Time Machine makes them. A file of no contents stands there, with the number of 
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.placed import PlacedContent
 from vhdx.filesystems.area import big_number
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

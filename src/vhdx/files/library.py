@@ -5,7 +5,6 @@ Objects of the libraries are not for several threads at once: every call is made
 
 from __future__ import annotations
 
-import contextlib
 import threading
 
 from vhdx.errors import FileSystemError, VhdxError
@@ -50,21 +49,40 @@ class LibraryTree:
         """None, except where an adapter knows better."""
         yield from ()
 
-    @contextlib.contextmanager
-    def asking(self, what: str) -> Iterator[None]:
+    def asking(self, what: str) -> Asking:
         """Around calls of the library: the lock, and its failures as errors that say what cannot be read."""
-        with self.lock:
-            try:
-                yield
-            except (VhdxError, FileNotFoundError):
-                raise
-            except Exception as error:
-                if not isinstance(error, (*self.failures, NotFreeError)):
-                    raise
-                failure, self.source.failure = self.source.failure, None
-                if failure is not None and _is_passed_on(failure):
-                    raise failure from error
-                raise FileSystemError(f"{what} cannot be read: {_cause(failure or error)}") from error
+        return Asking(self, what)
+
+
+class Asking:
+    """A question to a library; a generator in its place would take several times as long."""
+
+    __slots__ = ("_tree", "_what")
+
+    def __init__(self, tree: LibraryTree, what: str) -> None:
+        self._tree, self._what = tree, what
+
+    def __enter__(self) -> None:
+        self._tree.lock.acquire()
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        try:
+            if isinstance(error, Exception):
+                self._tell(error)
+        finally:
+            self._tree.lock.release()
+
+    def _tell(self, error: Exception) -> None:
+        """Raise in place of a failure what says more of it."""
+        tree = self._tree
+        if isinstance(error, VhdxError | FileNotFoundError):
+            return
+        if not isinstance(error, (*tree.failures, NotFreeError)):
+            return
+        failure, tree.source.failure = tree.source.failure, None
+        if failure is not None and _is_passed_on(failure):
+            raise failure from error
+        raise FileSystemError(f"{self._what} cannot be read: {_cause(failure or error)}") from error
 
 
 class HeldContent:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Generic
 
 from vhdx.errors import FileSystemError
 from vhdx.files.handles import H, V
 from vhdx.files.library import LibraryTree, joined
 from vhdx.files.placed import PlacedContent
-from vhdx.typed import TYPE_CHECKING
+from vhdx.typed import TYPE_CHECKING, Generic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

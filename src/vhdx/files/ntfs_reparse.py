@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Kind
+from vhdx.typed import NamedTuple
 
 WOF = 0x80000017
 """Compressed by Windows ("CompactOS"), behind the file's back."""
@@ -30,7 +30,8 @@ _ELSEWHERE = {
     0x80000006: "on other storage (hierarchical storage management)",
 }
 _IN_A_WIM = "in a WIM archive (WIMBoot)"
-_WOF_PROVIDER_AT, _WOF_OF_FILES = slice(12, 16), 2
+_WOF_PROVIDER_AT, _WOF_OF_FILES, _WOF_ALGORITHM_AT = slice(12, 16), 2, slice(20, 24)
+WOF_LZX = 1
 _NAMES = struct.Struct("<HHHH")  # offset and length of the substitute and of the printed name
 _NAMES_AT = {_MOUNT_POINT: 8, _SYMLINK: 12}
 """Links by names, and how far behind the header these stand."""
@@ -43,13 +44,15 @@ _OF_NT = (("\\??\\UNC\\", "\\\\"), ("\\??\\Volume{", "\\\\?\\Volume{"), ("\\??\\
 class Reparse(NamedTuple):
     """``kind`` is None where the file stays what it is, ``target`` that of links.
 
-    ``elsewhere`` says where its contents are if they are not on the volume, None if they are.
+    ``elsewhere`` says where its contents are if they are not on the volume, None if they are; ``algorithm``
+    how Windows compressed them.
     """
 
     tag: int
     kind: Kind | None = None
     target: str | None = None
     elsewhere: str | None = None
+    algorithm: int | None = None
 
     @property
     def is_cloud(self) -> bool:
@@ -69,7 +72,8 @@ def parsed(value: bytes) -> Reparse:
     if kind is Kind.SYMLINK:
         target = _target(tag, value)
         return Reparse(tag, None if target is None else kind, target, "behind a link that is cut off")
-    return Reparse(tag, kind, None, None if kind else _elsewhere(tag, value))
+    algorithm = int.from_bytes(value[_WOF_ALGORITHM_AT], "little") if tag == WOF else None
+    return Reparse(tag, kind, None, None if kind else _elsewhere(tag, value), algorithm)
 
 
 def _elsewhere(tag: int, value: bytes) -> str | None:

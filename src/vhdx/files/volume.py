@@ -8,7 +8,6 @@ from collections import deque
 from functools import cached_property
 
 from vhdx.disk import volumes as disk_volumes
-from vhdx.disk.sending import sent
 from vhdx.errors import FileSystemError, UnsupportedImageError
 from vhdx.files.glob import matcher
 from vhdx.files.open import ADAPTERS, open_tree
@@ -83,6 +82,8 @@ class FileVolume:
         return open_tree(file_system.kind, place.read, place.size, self.tell, self._sent)
 
     def _sent(self, output: int, length: int, offset: int) -> int:
+        from vhdx.disk.sending import sent  # noqa: PLC0415  it knows every format; who lists needs none more
+
         start, count = self._volume.map.runs(offset, length)[0]
         return sent(self._whole, output, count, start)
 
@@ -177,9 +178,9 @@ def chosen(
     ]
     readable = [each for each in named if each.is_readable]
     if not readable:
-        there = ", ".join(each.title for each in named) or "nothing that is known"
+        there = ", ".join(each.title for each in named) or "no file system that is known"
         kinds = ", ".join(ADAPTERS)
-        raise UnsupportedImageError(f"there is no volume whose files are read ({kinds}), only {there}")
+        raise UnsupportedImageError(f"there is no volume whose files are read ({kinds}); there is: {there}")
     if len(readable) == 1:
         return readable[0]
     having = [each for each in readable if _has(each, path)]

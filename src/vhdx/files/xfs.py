@@ -6,8 +6,6 @@ replayed: who opens the volume says so.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from vhdx.errors import FileSystemError
 from vhdx.files.acl import from_xfs
 from vhdx.files.base import Entry, Kind, kind_of_mode
@@ -18,9 +16,11 @@ from vhdx.files.xfs_fork import Geometry
 from vhdx.files.xfs_inode import Inode
 from vhdx.files.xfs_names import Name, names_in
 from vhdx.filesystems.xfs import recognise
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from vhdx.files.base import Content, Tell
     from vhdx.files.placed import Place

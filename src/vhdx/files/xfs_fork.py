@@ -5,11 +5,11 @@ from __future__ import annotations
 import struct
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.filesystems.area import big_number
 from vhdx.filesystems.reading import power_of_two
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

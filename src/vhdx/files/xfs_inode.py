@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import struct
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from vhdx.errors import FileSystemError
 from vhdx.files.xfs_fork import DEVICE, LOCAL, Fork
 from vhdx.filesystems.area import big_number
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.files.source import Read

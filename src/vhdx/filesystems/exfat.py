@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
 
 from vhdx.filesystems.base import Identity, NotFreeError, State
 from vhdx.filesystems.bits import clear_count
@@ -17,6 +16,7 @@ from vhdx.filesystems.exfat_boot import (
 )
 from vhdx.filesystems.exfat_root import Clusters, Root, root_directory
 from vhdx.filesystems.reading import NotUnderstood, within
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vhdx.filesystems.base import Read, Recognised

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from vhdx.filesystems.claims import must_be_apart, used_runs
 from vhdx.filesystems.exfat_boot import FIRST_CLUSTER
 from vhdx.filesystems.exfat_root import LONGEST_DIRECTORY, Area
 from vhdx.filesystems.runs import joined_chunks
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

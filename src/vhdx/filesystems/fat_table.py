@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
 import numpy as np
 
 from vhdx.filesystems.base import NotFreeError
 from vhdx.filesystems.bitmap import clear_runs_in_pieces, in_bytes
 from vhdx.filesystems.runs import joined_chunks
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from codecs import utf_16_le_decode
 from itertools import islice
 
 from vhdx.filesystems.ntfs_record import (
@@ -33,9 +34,12 @@ _NAMES = "$I30"
 _ENTRY = struct.Struct("<QHHH")  # reference, length, length of the name attribute, flags
 _LAST = 2
 _NAME_AT, _NAME_LENGTH_AT = 82, 80
-_NAMED = struct.Struct("<72xI4xBB")  # flags of the file; length and space of the name
+_NAMED = struct.Struct("<QH2xB59xI4xBB")
+"""Reference, length, flags; those of the file, length and space of its name, which stands behind."""
 _OF_DOS = 2
 _LONGEST = 256 << 20
+_PIECE = 64 << 10
+"""How much of an index is read at once."""
 _MOST = 8
 """Files of that name; more than one is possible where names differ in case only."""
 
@@ -50,11 +54,19 @@ def is_hibernated(volume: Volume) -> bool:
 
 
 class Name(NamedTuple):
-    """A name in a directory: the number of its record, the flags of the file as the index has them."""
+    """A name in a directory: which record it means, the flags of the file as the index has them.
+
+    The low bits of the reference are the record's number, the high 16 its sequence number.
+    """
 
     text: str
-    number: int
+    reference: int
     flags: int
+
+    @property
+    def number(self) -> int:
+        """The number of its record."""
+        return self.reference & NUMBER_MASK
 
 
 def names(volume: Volume, directory: int) -> Iterator[list[Name]]:
@@ -63,19 +75,28 @@ def names(volume: Volume, directory: int) -> Iterator[list[Name]]:
     Raises NotFreeError at damage.
     """
     for node, header in _nodes(volume, directory):
-        found = []
-        for reference, position, length in _entries(node, header, directory):
-            if length <= _NAME_AT:
-                continue
-            flags, size, space = _NAMED.unpack_from(node, position)
-            start = position + _NAME_AT
-            end = start + 2 * size
-            if end > position + length:
-                raise damaged(f"directory {directory} has an illegal entry")
-            if space != _OF_DOS:
-                text = node[start:end].decode("utf-16-le", "surrogatepass")
-                found.append(Name(text, reference & NUMBER_MASK, flags))
-        yield found
+        yield _names_in(node, header, directory)
+
+
+def _names_in(node: bytes, header: int, directory: int) -> list[Name]:
+    """The names in a node. Written for a hundred thousand of them: else `_entries` would do."""
+    position, end = _reach(node, header, directory)
+    found: list[Name] = []
+    unpack, decode, new = _NAMED.unpack_from, utf_16_le_decode, tuple.__new__
+    padded = node + bytes(_NAMED.size)
+    while position + _ENTRY.size <= end:
+        reference, length, last, flags, size, space = unpack(padded, position)
+        if last & _LAST:
+            break
+        start, following = position + _NAME_AT, position + length
+        stop = start + 2 * size
+        if length < _ENTRY.size or length % 8 or following > end or (length > _NAME_AT and stop > following):
+            raise damaged(f"directory {directory} has an illegal entry")
+        if length > _NAME_AT and space != _OF_DOS:
+            text, _ = decode(padded[start:stop], "surrogatepass")
+            found.append(new(Name, (text, reference, flags)))
+        position = following
+    return found
 
 
 def _named(volume: Volume) -> Iterator[int]:
@@ -108,11 +129,15 @@ def _blocks(volume: Volume, directory: int, size: int) -> Iterator[bytes]:
     blocks = volume.stream(directory, INDEX_ALLOCATION, _NAMES)
     if not power_of_two(size, 512, 65536) or blocks.length > _LONGEST:
         raise damaged(f"directory {directory} has an index of an unknown shape")
-    in_use = _bitmap(volume, directory, blocks.length // size)
-    for number in range(blocks.length // size):
-        if in_use[number >> 3] >> (number & 7) & 1:
-            raw = blocks.read(size, number * size)
-            yield fixed_up(raw, b"INDX", f"block {number} of directory {directory}")
+    count, at_once = blocks.length // size, _PIECE // size
+    in_use = _bitmap(volume, directory, count)
+    for start in range(0, count, at_once):
+        piece = range(start, min(start + at_once, count))
+        data = blocks.read(len(piece) * size, start * size)
+        for number in piece:
+            if in_use[number >> 3] >> (number & 7) & 1:
+                raw = data[(number - start) * size :][:size]
+                yield fixed_up(raw, b"INDX", f"block {number} of directory {directory}")
 
 
 def _bitmap(volume: Volume, directory: int, count: int) -> bytes:
@@ -123,12 +148,17 @@ def _bitmap(volume: Volume, directory: int, count: int) -> bytes:
     return bitmap.read(length, 0)
 
 
-def _entries(node: bytes, header: int, directory: int) -> Iterator[tuple[int, int, int]]:
-    """The entries of a node whose header stands at ``header``: reference, place, length."""
+def _reach(node: bytes, header: int, directory: int) -> tuple[int, int]:
+    """Where the entries of a node begin whose header stands at ``header``, and where they end."""
     first, used = struct.unpack_from("<II", node, header)
-    position, end = header + first, header + used
-    if end > len(node):
+    if header + used > len(node):
         raise damaged(f"directory {directory} has a block that is longer than it can be")
+    return header + first, header + used
+
+
+def _entries(node: bytes, header: int, directory: int) -> Iterator[tuple[int, int, int]]:
+    """The entries of a node: reference, place, length."""
+    position, end = _reach(node, header, directory)
     while position + 16 <= end:
         reference, length, _, flags = _ENTRY.unpack_from(node, position)
         if flags & _LAST:

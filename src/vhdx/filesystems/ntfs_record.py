@@ -71,12 +71,12 @@ def fixed_up(raw: bytes, magic: bytes, what: str) -> bytes:
     offset, count = struct.unpack_from("<HH", raw, 4)
     if count != len(raw) // STRIDE + 1 or offset % 2 or offset < 8 or offset + 2 * count > STRIDE - 2:
         raise damaged(f"{what} has an illegal update sequence")
-    record = bytearray(raw)
-    for number in range(1, count):
-        end = number * STRIDE
-        if raw[end - 2 : end] != raw[offset : offset + 2]:
+    record, saved, end = bytearray(raw), offset + 2, offset + 2 * count
+    for byte in (0, 1):  # all low bytes at once, then all high ones
+        ends = slice(STRIDE - 2 + byte, None, STRIDE)
+        if raw[ends] != raw[offset + byte : offset + byte + 1] * (count - 1):
             raise damaged(f"{what} was not written whole")
-        record[end - 2 : end] = raw[offset + 2 * number : offset + 2 * number + 2]
+        record[ends] = raw[saved + byte : end : 2]
     return bytes(record)
 
 

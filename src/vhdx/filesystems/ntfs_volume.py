@@ -114,6 +114,8 @@ class Stream:
 class Value:
     """The bytes of an attribute that stands in its record."""
 
+    is_as_stored = True
+
     def __init__(self, value: bytes) -> None:
         self.length = self.initialised = len(value)
         self._value = value

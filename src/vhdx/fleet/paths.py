@@ -7,7 +7,7 @@ import glob
 import os
 from typing import TYPE_CHECKING
 
-from vhdx.disk.open import SUFFIXES
+from vhdx.disk.formats import SUFFIXES
 from vhdx.storage.stream import is_url
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from _thread import RLock  # as `threading` has it, which takes longer to import
 from collections import OrderedDict
 
 from vhdx.typed import TYPE_CHECKING
@@ -32,7 +32,7 @@ class Pages:
         self._storage = storage
         self._clean: OrderedDict[int, bytes] = OrderedDict()
         self._dirty: dict[int, bytes] = {}
-        self.lock = threading.RLock()
+        self.lock = RLock()
 
     def read(self, length: int, file_offset: int) -> bytes:
         """A few bytes at ``file_offset``, kept for the next time."""

@@ -1,4 +1,4 @@
-"""Block states as tables [MS-VHDX 2.5.1.1]: what a read of a block returns, what becomes of it. Pure."""
+"""Block states as tables [MS-VHDX 2.5.1.1]: what a read of a block returns. Pure."""
 
 from __future__ import annotations
 
@@ -59,37 +59,3 @@ def is_invalid(state: BlockState) -> bool:
 def invalidity(state: BlockState) -> str:
     """What is wrong with a block in such a state; its name goes before."""
     return f"is in state {state.value}, which no block can have"
-
-
-class Event(enum.Enum):
-    """What can happen to a whole block."""
-
-    ZERO = enum.auto()
-    """It is to read as zeros, exactly."""
-    TRIM = enum.auto()
-    """Nobody needs its contents any more."""
-    TRIM_OVER_PARENT = enum.auto()
-
-
-TRANSITIONS: dict[Event, dict[BlockState, BlockState]] = {
-    # The specification lets NOT_PRESENT, UNDEFINED and UNMAPPED return old contents; only ZERO is exact.
-    Event.ZERO: {
-        BlockState.NOT_PRESENT: BlockState.ZERO,
-        BlockState.UNDEFINED: BlockState.ZERO,
-        BlockState.UNMAPPED: BlockState.ZERO,
-        BlockState.UNMAPPED_V095: BlockState.ZERO,
-        BlockState.FULLY_PRESENT: BlockState.ZERO,
-        BlockState.PARTIALLY_PRESENT: BlockState.ZERO,
-    },
-    Event.TRIM: {
-        BlockState.FULLY_PRESENT: BlockState.UNMAPPED,
-        BlockState.PARTIALLY_PRESENT: BlockState.UNMAPPED,
-    },
-    # Where there is a parent, letting go of a block also means that the parent's data is not wanted.
-    Event.TRIM_OVER_PARENT: {
-        BlockState.NOT_PRESENT: BlockState.UNMAPPED,
-        BlockState.FULLY_PRESENT: BlockState.UNMAPPED,
-        BlockState.PARTIALLY_PRESENT: BlockState.UNMAPPED,
-    },
-}
-"""(event, state) to the state after it, without space behind it; states not listed stay as they are."""

@@ -57,10 +57,10 @@ def serve(
     """Mount a directory and answer the kernel until it is unmounted, or a signal (TERM, INT, HUP) comes.
 
     ``make`` makes it; its ``ready`` is what to call once the kernel has made contact. ``ready`` is called
-    once the mount is there. ``shared`` says that others change the image meanwhile, so that the kernel must
-    not keep what it read. ``timeout`` is after how many seconds the mount ends, as by a signal, if nobody has
-    opened a file. Only for the main thread. Raises OSError, in words, where FUSE or its binding is missing or
-    refuses.
+    once the mount is there; where it fails the mount ends, and this raises what it raised. ``shared`` says
+    that others change the image meanwhile, so that the kernel must not keep what it read. ``timeout`` is
+    after how many seconds the mount ends, as by a signal, if nobody has opened a file. Only for the main
+    thread. Raises OSError, in words, where FUSE or its binding is missing or refuses.
     """
     mfusepy = _binding()
     if sys.platform == "linux" and not os.path.exists(_DEVICE):
@@ -68,9 +68,16 @@ def serve(
         raise OSError(errno.ENODEV, said, _DEVICE)
     heard = _LibfuseHeard()
 
+    failures: list[Exception] = []
+
     def mounted() -> None:
         heard.stop()
-        ready()
+        try:
+            ready()
+        except Exception as error:  # noqa: BLE001  libfuse would go on, and who waits for the mount wait for ever
+            failures.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
         if timeout is not None:
             timer = threading.Timer(timeout, _end_unused, (directory,))
             timer.daemon = True
@@ -96,6 +103,8 @@ def serve(
             # came, which is how mounts in the foreground are meant to end.
             if heard.listening:
                 raise OSError(errno.EIO, f"FUSE refuses: {heard.stop() or error}", mount_point) from None
+    if failures:
+        raise failures[0]
 
 
 def _end_unused(directory: Answering) -> None:

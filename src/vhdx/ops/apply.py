@@ -13,7 +13,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.open import lone_disk, open_image
+from vhdx.disk.formats import open_image
+from vhdx.disk.open import lone_disk
 from vhdx.errors import CorruptImageError, ParentMismatchError, UnsupportedImageError, VhdxError
 from vhdx.format import locator
 from vhdx.format.identifier import SIGNATURE

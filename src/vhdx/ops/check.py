@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from vhdx import rules
-from vhdx.disk.open import format_of_file, format_of_name, policy_of, storage_of
-from vhdx.disk.parents import open_parent
+from vhdx.disk.formats import format_of_file, format_of_name, policy_of, storage_of
 from vhdx.errors import CorruptImageError, ParentMismatchError, ParentNotFoundError, UnsupportedImageError
 from vhdx.examine.check import examine
+from vhdx.examine.host_holes import refused_holes
 from vhdx.format import guids
 from vhdx.format.foreign import PREFIX_SIZE, foreign_to_images
-from vhdx.format.vhd import FOOTER_SIZE
 from vhdx.image import image
 from vhdx.known import NOTHING_KNOWN, KnownDisk
-from vhdx.ops.info import refused_holes
 from vhdx.rules import Finding, Place, Severity
 from vhdx.storage.file import open_for_reading
 from vhdx.text import brief, command
@@ -33,7 +31,7 @@ ENDS_EARLY = frozenset(
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vhdx.disk.open import Format, Openable
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.places import ParentPolicy, Parents
     from vhdx.errors import VhdxError
     from vhdx.examine.check import Examined
@@ -156,6 +154,8 @@ def format_to_examine(storage: ReadableStorage) -> Format:
 
 
 def _no_vhd(storage: ReadableStorage) -> CorruptImageError:
+    from vhdx.format.vhd import FOOTER_SIZE  # noqa: PLC0415  the older format is the rarer one
+
     size = storage.size()
     other = foreign_to_images(storage.read(min(size, PREFIX_SIZE), 0))
     what = "neither its end nor its beginning is a footer"
@@ -265,6 +265,8 @@ def _checked_parents(
     leaf: Image, policy: ParentPolicy, child: Examined, *, lock: bool
 ) -> tuple[CheckResult, ...]:
     """Check the parents that can be found; what keeps one from being found is a finding of its child."""
+    from vhdx.disk.parents import open_parent  # noqa: PLC0415  whoever checks one file need not wait for it
+
     layers = [leaf]
     found: list[tuple[str, Examined]] = []
     try:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from vhdx.disk.base import check_range
 from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.children import refuse_orphans
+from vhdx.disk.formats import closing_on_failure
 from vhdx.disk.free_space import VolumeSelection
-from vhdx.disk.open import closing_on_failure
 from vhdx.disk.parents import open_chain
 from vhdx.disk.places import policy_from
 from vhdx.examine.unexplained import free_unexplained
@@ -182,7 +182,8 @@ def compact_in_place(
     """Compact the image in a storage and close the session, not the storage."""
     shares = may_share(asked.clone, storage, storage)
     with Session(storage, leaf) as session, session.lock:
-        return _compacted(session, Relocator(session, below, shares=shares), below, asked, meter)
+        changes = Relocator(session, below, shares=shares, must_share=asked.clone == "always")
+        return _compacted(session, changes, below, asked, meter)
 
 
 def estimate(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vhdx.disk.base import VirtualDisk
-    from vhdx.disk.open import Format, Openable
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.opened import Disk
     from vhdx.disk.places import Parents
 

@@ -8,7 +8,7 @@ from vhdx.disk import volumes
 from vhdx.disk.open import open_any
 
 if TYPE_CHECKING:
-    from vhdx.disk.open import Format, Openable
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.disk.volumes import FileSystemOn
 

@@ -58,7 +58,8 @@ def fold(
     Raises ParentMismatchError, before anything changed, if the parent is not the one that the child knows,
     and ValueError if the two must share space and cannot.
     """
-    shared = child if may_share(clone, child, parent) else None
+    stored = FileRange(child, 0, 0, must_be_shared=clone == "always")
+    shared = stored if may_share(clone, child, parent) else None
     identity = uuid.uuid4()
     with lone_disk(child.lent()) as leaf:
         leaf.keep_identity()
@@ -99,7 +100,7 @@ def _link(leaf: VhdxDisk, values: dict[str, str], identity: UUID, future: UUID) 
 
 
 def _copy(
-    leaf: VhdxDisk, below: VhdxDisk, write_back: WriteBack, meter: Meter, shared: FileStorage | None
+    leaf: VhdxDisk, below: VhdxDisk, write_back: WriteBack, meter: Meter, shared: FileRange | None
 ) -> tuple[int, int]:
     """Bring what the child says into the parent: data as data, zeros of any kind as exact zeros.
 
@@ -120,7 +121,7 @@ def _copy(
                     below.pwrite(leaf.pread(count, start), start)
                     write_back.wrote(count)
                 else:
-                    below.share(FileRange(shared, _place_of(extent, start), count), start)
+                    below.share(shared.part(_place_of(extent, start), count), start)
                 meter.advance(start - told, 0)
                 told = start
             copied += length

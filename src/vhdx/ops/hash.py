@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from vhdx.disk.base import Format, VirtualDisk
-    from vhdx.disk.open import Openable
+    from vhdx.disk.formats import Openable
     from vhdx.disk.opened import Disk
     from vhdx.disk.places import Parents
     from vhdx.progress import Progress

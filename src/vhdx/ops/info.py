@@ -6,15 +6,14 @@ import os
 from collections import Counter
 
 from vhdx import rules
-from vhdx.disk.open import open_image, with_parents
-from vhdx.disk.parents import first_sentence
+from vhdx.disk.formats import open_image
 from vhdx.errors import VhdxError
+from vhdx.examine.host_holes import refused_holes
 from vhdx.extents import BlockState, ExtentKind
 from vhdx.format.bat import BITMAP_PRESENT, STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
 from vhdx.image.states import PRESENT, READ_ANSWERS, Answer
 from vhdx.ops.tracking import tracking_files
-from vhdx.rules import Finding, Place
 from vhdx.storage.file import FileStorage
 from vhdx.text import brief
 from vhdx.typed import TYPE_CHECKING, NamedTuple
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from vhdx.image.image import Image
     from vhdx.partitions.table import Partition
     from vhdx.progress import Progress
+    from vhdx.rules import Finding
     from vhdx.storage.base import ReadableStorage
 
 
@@ -169,34 +169,60 @@ def info_of_image(
     """The same of an image that is open; closes it."""
     try:
         small = image.geometry.bat_entry_count <= WINDOW
-        disk, problem = _disk_of(image, parents, lock=lock, required=chain)
-        layers = (image,) if disk is None else disk.layers
-        try:
-            found = _image_info(
-                image,
-                [*image.findings, *_remarks(layers), *refused_holes(image.file)],
-                _layer_infos(disk, progress) if disk is not None and chain else None,
-                disk,
-                _block_info(image, progress) if (small if blocks is None else blocks) else None,
+        counted = _block_info(image, progress) if (small if blocks is None else blocks) else None
+        if _reads_as_zeros(image, counted) and not chain:
+            nothing = TableInfo("none", image.geometry.logical_sector_size, None, (), ())
+            return _image_info(image, _findings([image]), counted)._replace(
+                partition_table=nothing, file_systems=()
             )
-            named = layers[1].name if layers[1:] else None
-            return found._replace(parent=named, parent_problem=problem)
-        finally:
-            for parent in layers[1:]:
-                parent.storage.close()
+        return _with_contents(image, counted, chain=chain, parents=parents, lock=lock, progress=progress)
     finally:
         image.storage.close()
+
+
+def _reads_as_zeros(image: Image, blocks: BlockInfo | None) -> bool:
+    """Whether there is nothing on the disk, as far as that is known without opening parents or reading."""
+    return blocks is not None and not image.metadata.has_parent and _READ_AS_ZEROS.issuperset(blocks.by_state)
+
+
+def _with_contents(
+    image: Image,
+    blocks: BlockInfo | None,
+    *,
+    chain: bool,
+    parents: Parents,
+    lock: bool,
+    progress: Progress | None,
+) -> ImageInfo:
+    """What the image is, its parents, and what stands on its disk."""
+    disk, problem = _disk_of(image, parents, lock=lock, required=chain)
+    layers = (image,) if disk is None else disk.layers
+    try:
+        return _image_info(image, _findings(layers), blocks)._replace(
+            parent=layers[1].name if layers[1:] else None,
+            parent_problem=problem,
+            chain=_layer_infos(disk, progress) if disk is not None and chain else None,
+            partition_table=None if disk is None else table_info(disk),
+            file_systems=None if disk is None else file_systems_info(disk),
+        )
+    finally:
+        for parent in layers[1:]:
+            parent.storage.close()
 
 
 def _disk_of(
     image: Image, parents: Parents, *, lock: bool, required: bool
 ) -> tuple[VhdxDisk | None, str | None]:
     """The disk with its parents; None and why, where one of these cannot be opened and none is required."""
+    from vhdx.disk.open import with_parents  # noqa: PLC0415  of an empty image nobody needs the disk
+
     try:
         return with_parents(image, parents, lock=lock), None
     except (VhdxError, OSError) as error:
         if required or not image.metadata.has_parent:
             raise
+        from vhdx.disk.parents import first_sentence  # noqa: PLC0415  most parents can be opened
+
         return None, first_sentence(error)
 
 
@@ -232,17 +258,6 @@ def file_systems_info(disk: VirtualDisk) -> tuple[FileSystemOn, ...]:
         return (FileSystemOn(None, WHOLE_DISK, 0, *nothing),)
 
 
-def _contents_info(
-    image: Image, disk: VirtualDisk | None, blocks: BlockInfo | None
-) -> tuple[TableInfo, tuple[FileSystemOn, ...]] | tuple[None, None]:
-    """Partitions and file systems. A disk that has parents or was not counted is read for them."""
-    if disk is None:
-        return None, None
-    if blocks is not None and not image.metadata.has_parent and _READ_AS_ZEROS.issuperset(blocks.by_state):
-        return TableInfo("none", disk.logical_sector_size, None, (), ()), ()
-    return table_info(disk), file_systems_info(disk)
-
-
 def _layer_infos(disk: VhdxDisk, progress: Progress | None) -> tuple[LayerInfo, ...]:
     from vhdx.ops.map import summary  # noqa: PLC0415  whoever asks for no chain need not wait for it
 
@@ -266,27 +281,17 @@ def _layer_info(layer: Image, data_size: int) -> LayerInfo:
     )
 
 
-def refused_holes(storage: ReadableStorage) -> tuple[Finding, ...]:
-    """A note if Windows would refuse the file for its holes."""
-    reason = storage.has_refused_holes() if isinstance(storage, FileStorage) else None
-    return () if reason is None else (Finding(rules.FILE_HOLES, Place("file", 0), reason),)
-
-
-def _remarks(layers: Sequence[Image]) -> Iterator[Finding]:
-    """What was found out about the parents that were opened."""
+def _findings(layers: Sequence[Image]) -> Iterator[Finding]:
+    """What was found out about an image, and about the parents that were opened."""
+    yield from layers[0].findings
     for parent in layers[1:]:
         yield from (finding for finding in parent.findings if finding.rule is rules.PARENT_SEVERAL)
+    yield from refused_holes(layers[0].file)
 
 
-def _image_info(
-    image: Image,
-    findings: Sequence[Finding],
-    layers: tuple[LayerInfo, ...] | None,
-    disk: VirtualDisk | None,
-    blocks: BlockInfo | None,
-) -> ImageInfo:
+def _image_info(image: Image, findings: Iterator[Finding], blocks: BlockInfo | None) -> ImageInfo:
+    """What the image says of itself, without its parents and what stands on its disk."""
     header, items = image.header, image.metadata
-    table, found = _contents_info(image, disk, blocks)
     return ImageInfo(
         path=image.name,
         format="vhdx",
@@ -308,9 +313,9 @@ def _image_info(
         parent_locator=items.locator,
         parent=None,
         parent_problem=None,
-        chain=layers,
-        partition_table=table,
-        file_systems=found,
+        chain=None,
+        partition_table=None,
+        file_systems=None,
         tracking_files=tracking_files(image.name),
         notes=tuple(
             Note(f.rule.code, f.rule.severity.value, f.place.structure, f.place.file_offset, f.detail)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vhdx.disk.open import (
+from vhdx.disk.formats import (
     closing_on_failure,
     format_of_contents,
     format_of_name,
@@ -10,7 +10,6 @@ from vhdx.disk.open import (
     policy_of,
     storage_of,
 )
-from vhdx.disk.raw import RawDisk
 from vhdx.ops.info import ImageInfo, allocated_size, file_systems_info, info_of_image, table_info
 from vhdx.text import brief
 from vhdx.typed import TYPE_CHECKING, NamedTuple
@@ -19,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import TypeAlias
 
-    from vhdx.disk.open import Format, Openable
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.places import Parents
+    from vhdx.disk.raw import RawDisk
     from vhdx.disk.volumes import FileSystemOn
     from vhdx.ops.info import TableInfo
     from vhdx.ops.info_vhd import VhdInfo
@@ -81,6 +81,8 @@ def info_any(
 
 
 def _raw_info(storage: ReadableStorage, *, is_said: bool) -> RawInfo:
+    from vhdx.disk.raw import RawDisk  # noqa: PLC0415  whoever asks about an image need not wait for it
+
     with RawDisk(storage) as disk:
         table, found = table_info(disk), file_systems_info(disk)
         known = is_said or table.kind != "none" or bool(found)

@@ -10,9 +10,10 @@ from vhdx.disk.parents import first_sentence
 from vhdx.disk.places import policy_from
 from vhdx.disk.vhd import VhdDisk, vhd_layers
 from vhdx.errors import VhdxError
+from vhdx.examine.host_holes import refused_holes
 from vhdx.format import vhd
 from vhdx.image.vhd import VhdImage
-from vhdx.ops.info import allocated_size, file_systems_info, refused_holes, table_info
+from vhdx.ops.info import allocated_size, file_systems_info, table_info
 from vhdx.storage.file import open_for_reading
 from vhdx.text import brief
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID
 
 from vhdx.disk.children import refuse_orphans
-from vhdx.disk.open import open_image
+from vhdx.disk.formats import open_image
 from vhdx.errors import UnsupportedImageError
 from vhdx.format import guids, metadata
 from vhdx.image import image

@@ -8,7 +8,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.base import padded_read
-from vhdx.disk.open import closing_on_failure, lone_disk, open_disk, writable_disk
+from vhdx.disk.formats import closing_on_failure
+from vhdx.disk.open import lone_disk, open_disk, writable_disk
 from vhdx.errors import ParentMismatchError, UnsupportedImageError
 from vhdx.extents import ExtentKind
 from vhdx.image import metadata

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx import rules
-from vhdx.disk.open import format_of_file
+from vhdx.disk.formats import format_of_file
 from vhdx.errors import VhdxError
 from vhdx.examine import beginning
 from vhdx.examine import repair as image_repair

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from vhdx.build.build import ImageBuilder
 from vhdx.build.plan import ImagePlan
 from vhdx.disk.chain import VhdxDisk
-from vhdx.disk.open import closing_on_failure, open_image, with_parents
+from vhdx.disk.formats import closing_on_failure, open_image
+from vhdx.disk.open import with_parents
 from vhdx.format import locator
 from vhdx.image import image
 from vhdx.ops.make.child import DEFAULT_BLOCK_SIZE, braced

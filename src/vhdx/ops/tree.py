@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from vhdx.disk.open import format_of_name
+from vhdx.disk.formats import format_of_name
 from vhdx.disk.parents import first_sentence, found_parent
 from vhdx.disk.places import is_named, policy_from
 from vhdx.disk.vhd import named_parent, names_of_parent

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.chain import VhdxDisk
 from vhdx.disk.children import refuse_orphans
+from vhdx.disk.formats import closing_on_failure
 from vhdx.disk.free_space import VolumeSelection
-from vhdx.disk.open import closing_on_failure
 from vhdx.disk.parents import open_chain
 from vhdx.disk.places import policy_from
 from vhdx.image import image

@@ -6,10 +6,10 @@ the steps first, then change the size.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from vhdx.partitions import mbr
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from vhdx.partitions.gpt import Gpt, GptHeader

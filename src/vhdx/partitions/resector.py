@@ -6,12 +6,12 @@ there is no room for the new table, it stays as it is and the reason is said.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from vhdx.filesystems import sectors
 from vhdx.partitions import gpt, logical, mbr
 from vhdx.partitions.gpt import PRIMARY_SECTOR
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from vhdx.disk.open import format_of_contents
+from vhdx.disk.formats import format_of_contents
 from vhdx.report.bytes_of_vhd import bytes_of_raw, bytes_of_vhd
 from vhdx.report.bytes_of_vhdx import bytes_of_vhdx
 from vhdx.storage.file import open_for_reading

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vhdx.disk.open import open_image
+from vhdx.disk.formats import open_image
 from vhdx.examine.mibs import MibSet
 from vhdx.examine.slots import Slots
 from vhdx.format.bat import BITMAP_PRESENT, FILE_OFFSET_MASK, STATE_MASK

@@ -42,9 +42,11 @@ _MANY = 64 * 1024
 class Relocator:
     """The changes of a compaction, made. What a read returns stays, and so does the DataWriteGuid."""
 
-    def __init__(self, session: Session, below: Below | None = None, *, shares: bool = False) -> None:
+    def __init__(
+        self, session: Session, below: Below | None = None, *, shares: bool = False, must_share: bool = False
+    ) -> None:
         """``shares``: moved blocks share the space of where they were until that is given back."""
-        self._shares = shares
+        self._shares, self._must_share = shares, must_share
         self._eraser = Eraser(session, below, BlockWriter(session, below))
         self.image = session.image
         self._session = session
@@ -234,7 +236,8 @@ class Relocator:
 
     def _share(self, source: int, target: int, length: int) -> bool:
         assert isinstance(self._file, FileStorage)
-        return share(self._file, source, length, self._file, target) == (0, length)
+        shared = share(self._file, source, length, self._file, target, must_be=self._must_share)
+        return shared == (0, length)
 
     def _clear(self, file_offset: int, length: int) -> None:
         """What an old owner left must not show."""

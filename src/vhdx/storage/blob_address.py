@@ -58,6 +58,12 @@ class BlobAddress(NamedTuple):
         return not self.is_managed_disk and (self.sas is None or (allowed is not None and "c" in allowed))
 
     @property
+    def allows_deletion(self) -> bool:
+        """Whether blobs may be looked at and removed, as far as that is sure."""
+        allowed = self._of_sas("sp") or ""
+        return self.key is not None or {"r", "d"} <= set(allowed)
+
+    @property
     def hides_contents(self) -> bool:
         """Whether a SAS says that it allows no reading, so that nobody can see what is there."""
         allowed = self._of_sas("sp")
@@ -90,6 +96,22 @@ def blob_address(place: str, environment: Mapping[str, str] | None = None) -> Bl
     if scheme not in _WEB:
         raise ValueError(f"{place.partition('?')[0]} is no page blob: say {FORMS}")
     return _of_url(place, environment)
+
+
+def names_blob(place: str) -> bool:
+    """Whether a URL is one of a blob service: of Azure, or of an emulator on this host."""
+    scheme = place.partition("://")[0].lower()
+    if scheme not in _WEB:
+        return scheme == "az"
+    try:
+        parts = urlsplit(place)
+    except ValueError:
+        return False
+    host = parts.hostname or ""
+    if host.endswith(_OF_AZURE):
+        return True
+    known = _account_of(os.environ)
+    return host in _LOOPBACK and ("sig" in parse_qs(parts.query) or (known is not None and known.has(place)))
 
 
 def _of_account(place: str, environment: Mapping[str, str]) -> BlobAddress:

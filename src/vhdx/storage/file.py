@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import sys
-import threading
+from _thread import allocate_lock  # as `threading.Lock`, which takes longer to import
 from functools import partial
 
 from vhdx.errors import ImageLockedError
@@ -139,7 +139,7 @@ class FileStorage:
         self._closed = False
         self._process = os.getpid()
         self._is_dense = is_dense
-        self._growing = threading.Lock()
+        self._growing = allocate_lock()
 
     @property
     def name(self) -> str:

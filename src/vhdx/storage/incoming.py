@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import io
 import threading
-from typing import TYPE_CHECKING, BinaryIO
 
 from vhdx.storage.base import ended_early
 from vhdx.storage.file import temporary_file
 from vhdx.storage.zeros import nonzero_runs
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import MIB, TIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
     from vhdx.storage.file import FileStorage
 

@@ -1,31 +1,20 @@
-"""An upload to S3 in parts: begun, its parts sent in any order, completed or aborted. By botocore."""
+"""An object that is written in parts, in whatever store: how it is cut, and what is asked of the store."""
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import hashlib
-import random
-import threading
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from vhdx.storage.aws import Access
-from vhdx.storage.object_stores import RETRY, refusal, unset
-from vhdx.units import GIB, MIB
+from vhdx.units import GIB, MIB, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Self
 
-    from vhdx.storage.object_stores import ObjectAddress
-
-MAXIMUM_PARTS = 10000
+MAXIMUM_PARTS = 50000
 MAXIMUM_PART = 5 * GIB
+"""What no store takes more of."""
 SMALLEST_PART = 8 * MIB
 AT_ONCE = 8
-_PASSING = frozenset({None, "429", "500", "502", "503", "504"})
-"""Answers to which the same request may get another one; None is no answer."""
 
 
 class Part(NamedTuple):
@@ -36,6 +25,13 @@ class Part(NamedTuple):
     tag: str
 
 
+class PartLimits(NamedTuple):
+    """How many parts an object has at most, and how many bytes one of them."""
+
+    parts: int
+    part_size: int
+
+
 class PartSizes(NamedTuple):
     """How an object is cut, and how many of its parts are on their way at once."""
 
@@ -43,142 +39,65 @@ class PartSizes(NamedTuple):
     at_once: int
 
     @classmethod
-    def of(cls, size: int) -> Self:
+    def of(cls, size: int, limits: PartLimits) -> Self:
         """For an object of so many bytes. Raises ValueError for one that is too large."""
-        wanted = max(SMALLEST_PART, -(-size // MAXIMUM_PARTS // MIB) * MIB)
-        if wanted > MAXIMUM_PART:
-            raise ValueError("an object of S3 has at most 10000 parts of 5 GiB")
+        wanted = max(SMALLEST_PART, -(-size // limits.parts // MIB) * MIB)
+        if wanted > limits.part_size:
+            raise ValueError(
+                f"an object has at most {limits.parts} parts of {size_text(limits.part_size)} there"
+            )
         return cls(wanted, max(1, min(AT_ONCE, AT_ONCE * SMALLEST_PART // wanted)))
 
 
-class S3Target:
-    """An object of S3 that is to be written."""
+class ObjectTarget(Protocol):
+    """An object that is to be written."""
 
-    def __init__(self, address: ObjectAddress) -> None:
-        """Raises OSError where the settings of its environment cannot be."""
-        self.address = address
-        try:
-            self._client = Access.of_environment().client(
-                retries={"total_max_attempts": 1},  # 429 is none of those that it sends again
-                connect_timeout=10,
-                read_timeout=60,
-                max_pool_connections=AT_ONCE,
-                request_checksum_calculation="when_required",  # other makers' stores know MD5
-                response_checksum_validation="when_required",
-            )
-        except OSError:
-            raise
-        except Exception as error:  # noqa: BLE001  what settings can be wrong in has no end
-            raise unset(error, address) from None
-        self._is_given_up = threading.Event()
-        self.endpoint: str = self._client.meta.endpoint_url
+    limits: PartLimits
+    endpoint: str
+    """Where the store is, as far as the name does not say."""
 
-    def asked(self, operation: str, **words: Any) -> dict[str, Any]:
-        """What the store answers, asked again where that may help. Raises OSError in this library's words."""
-        call = partial(getattr(self._client, operation), Bucket=self.address.bucket, Key=self.address.key)
-        waits = delays()
-        while isinstance(found := _answer_of(call, words), _Refused):
-            wait = next(waits, None) if found.status in _PASSING else None
-            if wait is None or self._is_given_up.wait(wait):
-                raise refusal(found.status, found.code, self.address, found.kind)
-        return found
+    @property
+    def name(self) -> str:
+        """Its address, without anything secret."""
 
-    def give_up(self, *, given_up: bool) -> None:
-        """Ask nothing again from now on: whoever waits for the requests that run has no use for answers."""
-        (self._is_given_up.set if given_up else self._is_given_up.clear)()
+    def is_there(self) -> bool:
+        """Whether an object has the name, as far as that can be seen.
 
-    def tag(self) -> str | None:
-        """The tag of the object that is there; None for none, or where that is not to be known."""
-        try:
-            found: str = self.asked("head_object")["ETag"]
-        except (FileNotFoundError, PermissionError):  # who may only write is told 403 for what is not there
-            return None
-        return found
+        Raises ValueError for one that is never written over.
+        """
+
+    def is_named_by(self, place: str) -> bool:
+        """Whether this is an address of the same object."""
 
     def begin(self) -> Upload:
         """A new upload."""
-        return self.upload(self.asked("create_multipart_upload")["UploadId"])
 
     def upload(self, upload_id: str) -> Upload:
         """One that was begun."""
-        return Upload(self, upload_id)
+
+    def close(self) -> None:
+        """Let go of the connections."""
 
 
-class _Refused(NamedTuple):
-    """What went wrong with a request: the status and the code of an answer, or only the kind of error."""
-
-    status: str | None
-    code: str | None
-    kind: str
-
-
-def _answer_of(call: Callable[..., dict[str, Any]], words: dict[str, Any]) -> dict[str, Any] | _Refused:
-    from botocore.exceptions import ClientError  # noqa: PLC0415  an extra, which is there
-
-    try:
-        return call(**words)
-    except ClientError as error:
-        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode"))
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        return _Refused(status, None if code.isdecimal() else code, "ClientError")
-    except Exception as error:  # noqa: BLE001  connections fail in the words of several libraries
-        return _Refused(None, None, type(error).__name__)
-
-
-def delays() -> Iterator[float]:
-    """Seconds to wait between the attempts of a request: longer each time, at random."""
-    for attempt in range(RETRY["max_retries"]):
-        yield random.random() * min(10, 0.2 * 2**attempt)  # noqa: S311  so that not all ask again at once
-
-
-class Upload:
+class Upload(Protocol):
     """An upload that is under way."""
 
-    def __init__(self, target: S3Target, upload_id: str) -> None:
-        self._target = target
-        self.give_up = target.give_up
-        self.upload_id = upload_id
+    upload_id: str
 
-    def is_known(self) -> bool:
-        """Whether the store still knows it."""
-        try:
-            self._target.asked("list_parts", UploadId=self.upload_id, MaxParts=1)
-        except FileNotFoundError:
-            return False
-        return True
+    def give_up(self, *, given_up: bool) -> None:
+        """Ask nothing again from now on: whoever waits for the requests that run has no use for answers."""
+
+    def kept_of(self, parts: Mapping[int, Part]) -> dict[int, Part] | None:
+        """The parts that the store still has, as far as it tells; None if it does not know the upload."""
 
     def put(self, number: int, data: bytes | bytearray, digest: bytes) -> Part:
         """Send a part, which the store compares with its MD5."""
-        answer = self._target.asked(
-            "upload_part",
-            UploadId=self.upload_id,
-            PartNumber=number,
-            Body=data,
-            ContentMD5=base64.b64encode(digest).decode(),
-        )
-        return Part(len(data), digest.hex(), answer["ETag"])
 
     def complete(self, parts: Mapping[int, Part], *, overwrite: bool) -> None:
         """Make the object of its parts, at once. Raises FileExistsError for a name that is taken.
 
         An answer that is lost is not taken for a failure if the object is there as it is to be.
         """
-        listed = [{"PartNumber": number, "ETag": parts[number].tag} for number in sorted(parts)]
-        words: dict[str, Any] = {"UploadId": self.upload_id, "MultipartUpload": {"Parts": listed}}
-        condition = {} if overwrite else {"IfNoneMatch": "*"}
-        try:
-            self._target.asked("complete_multipart_upload", **words, **condition)
-        except OSError:
-            if self._target.tag() != _tag_of_all(parts):
-                raise
 
     def abort(self) -> None:
         """Let the store forget it; nothing if that is so."""
-        with contextlib.suppress(FileNotFoundError):
-            self._target.asked("abort_multipart_upload", UploadId=self.upload_id)
-
-
-def _tag_of_all(parts: Mapping[int, Part]) -> str:
-    """The tag of an object of parts, where tags are MD5."""
-    digests = b"".join(bytes.fromhex(parts[number].digest) for number in sorted(parts))
-    return f'"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"'

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
-
 from vhdx.pieces import pieces
 from vhdx.storage.base import ZEROS
+from vhdx.typed import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 
 class OutgoingStorage:

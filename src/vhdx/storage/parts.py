@@ -13,9 +13,9 @@ import re
 import stat
 import sys
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.storage.file import is_named
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import format_size
 
 if sys.platform == "win32":

@@ -13,7 +13,6 @@ import errno
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING
 
 from vhdx.storage.file import (
     ATTEMPTS,
@@ -23,6 +22,7 @@ from vhdx.storage.file import (
     replaced_meanwhile,
 )
 from vhdx.storage.parts import part_name, remove_left_over, withdrawn_on_failure
+from vhdx.typed import TYPE_CHECKING
 
 if sys.platform == "win32":
     from vhdx.storage import windows as host

@@ -5,19 +5,26 @@ Whole blocks of the file system are shared where they stand alike in both; all e
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+import errno
 
 from vhdx.pieces import pieces
 from vhdx.storage.file import FileStorage
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
+    from typing import Literal, TypeAlias
+
     from vhdx.storage.base import ReadableStorage, Storage
 
-Clone = Literal["auto", "never", "always"]
+Clone: TypeAlias = "Literal['auto', 'never', 'always']"
 """Whether space is shared: where it can be, nowhere, or else nothing is done."""
+SHARED = "its space is shared with the source: the disk may become full when either is written to"
 NOT_SHARED = "the file system cannot share space between these files: say --clone auto, or leave it out"
+_REFUSED = (
+    "the file system refused to share {} bytes with {}: what was done stays right, and with --clone auto the "
+    "same command copies what cannot be shared"
+)
 
 
 def may_share(wanted: Clone, source: ReadableStorage, target: ReadableStorage) -> bool:
@@ -35,33 +42,51 @@ def may_share(wanted: Clone, source: ReadableStorage, target: ReadableStorage) -
 
 
 def share(
-    source: FileStorage, source_offset: int, length: int, target: FileStorage, target_offset: int
+    source: FileStorage,
+    source_offset: int,
+    length: int,
+    target: FileStorage,
+    target_offset: int,
+    *,
+    must_be: bool = False,
 ) -> tuple[int, int]:
-    """Share the whole blocks of a range; (start, end) of them, counted from its beginning, alike if none."""
+    """Share the whole blocks of a range; (start, end) of them, counted from its beginning, alike if none.
+
+    Raises OSError if they ``must_be`` shared and the file system refuses it.
+    """
     unit = target.shared_unit()
     if not unit or (target_offset - source_offset) % unit:
         return 0, 0
     start = -source_offset % unit
     count = (length - start) // unit * unit
-    if count <= 0 or not target.clone_from(source, source_offset + start, count, target_offset + start):
+    if count <= 0:
         return 0, 0
-    return start, start + count
+    if target.clone_from(source, source_offset + start, count, target_offset + start):
+        return start, start + count
+    if must_be:
+        raise OSError(errno.EOPNOTSUPP, _REFUSED.format(count, source.name), target.name)
+    return 0, 0
 
 
-@dataclass(frozen=True, slots=True)
 class FileRange:
     """Bytes of a disk as they stand in a file, which nobody has to look at."""
 
-    storage: FileStorage
-    file_offset: int
-    length: int
+    __slots__ = ("file_offset", "length", "must_be_shared", "storage")
+
+    def __init__(
+        self, storage: FileStorage, file_offset: int, length: int, *, must_be_shared: bool = False
+    ) -> None:
+        self.storage = storage
+        self.file_offset = file_offset
+        self.length = length
+        self.must_be_shared = must_be_shared
 
     def __len__(self) -> int:
         return self.length
 
     def part(self, start: int, length: int) -> FileRange:
         """Some of them."""
-        return FileRange(self.storage, self.file_offset + start, length)
+        return FileRange(self.storage, self.file_offset + start, length, must_be_shared=self.must_be_shared)
 
     def __bytes__(self) -> bytes:
         return self.storage.read(self.length, self.file_offset)
@@ -70,7 +95,8 @@ class FileRange:
         """Let a file have them at a place."""
         start = end = 0
         if isinstance(target, FileStorage):
-            start, end = share(self.storage, self.file_offset, self.length, target, place)
+            must_be = self.must_be_shared
+            start, end = share(self.storage, self.file_offset, self.length, target, place, must_be=must_be)
         for low, high in ((0, start), (end, self.length)):
             for at, count in pieces(self.file_offset + low, high - low, MIB):
                 target.write_at(self.storage.read(count, at), place + at - self.file_offset)

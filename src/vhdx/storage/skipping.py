@@ -7,7 +7,7 @@ failed is never tried again: of a dying drive each try may take a minute.
 from __future__ import annotations
 
 import errno
-import threading
+from _thread import allocate_lock  # as `threading.Lock`, which takes longer to import
 
 from vhdx.storage.base import fill_zeros
 from vhdx.storage.runs import Runs
@@ -28,7 +28,7 @@ class SkippingStorage:
     def __init__(self, base: ReadableStorage) -> None:
         self._base = base
         self._unreadable = Runs()
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     @property
     def name(self) -> str:

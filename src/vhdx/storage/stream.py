@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-import threading
+from _thread import RLock  # as `threading` has it, which takes longer to import
 
 from vhdx.reentry import holder_of
 from vhdx.storage.base import ended_early
@@ -54,7 +54,7 @@ class StreamStorage:
         self._stream = stream
         self._name = name if name is not None else _name_of(stream)
         self._owned = owned
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._is_inside = holder_of(self._lock)
 
     @property
@@ -75,7 +75,7 @@ class StreamStorage:
         status = os.fstat(fileno())
         return status.st_dev, status.st_ino
 
-    def _turn(self) -> threading.RLock:
+    def _turn(self) -> RLock:
         """The lock around a use of the file object. Raises RuntimeError in the midst of such a use.
 
         Its cursor would not be where the other use left it: what a signal handler reads, or the file object.

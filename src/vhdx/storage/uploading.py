@@ -1,4 +1,4 @@
-"""An object of S3 as a place for bytes that are written in the order of their offsets.
+"""An object of a store as a place for bytes that are written in the order of their offsets.
 
 Whole parts go on their way while the next one is filled, several at once. Part one, in which the headers and
 tables of images stand, is kept and goes last; then the object appears, whole. What was left out is zeros.

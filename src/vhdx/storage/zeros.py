@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 UNIT = 16 * 1024
 """What is tested in one go within a piece that is not all zeros."""
-_PROBE = bytes(32)
 _PIECE = 1024 * 1024
 
 
@@ -24,20 +23,23 @@ def is_zero(piece: memoryview | bytes | bytearray) -> bool:
 def nonzero_runs(piece: bytearray, unit: int = UNIT) -> list[tuple[int, int]]:
     """Where a piece of at most 1 MiB is not zero, as (start, stop), in units of ``unit`` bytes.
 
-    Most units that hold data show it in their first bytes.
+    Most units that hold data show it in their first byte: all of these are looked at in one go.
     """
     if (piece == ZEROS) if len(piece) == len(ZEROS) else is_zero(piece):
         return []
-    zero_unit = ZEROS[:unit]
+    zero_unit, length = ZEROS[:unit], len(piece)
+    heads = piece[::unit]
     runs: list[tuple[int, int]] = []
-    for start in range(0, len(piece), unit):
-        stop = min(start + unit, len(piece))
-        if piece.startswith(_PROBE, start) and piece[start:stop] == zero_unit[: stop - start]:
-            continue
-        if runs and runs[-1][1] == start:
-            runs[-1] = runs[-1][0], stop
-        else:
-            runs.append((start, stop))
+    reached, number = 0, heads.find(0)
+    while number >= 0:
+        start = number * unit
+        if piece.startswith(zero_unit if start + unit <= length else zero_unit[: length - start], start):
+            if reached < start:
+                runs.append((reached, start))
+            reached = min(start + unit, length)
+        number = heads.find(0, number + 1)
+    if reached < length:
+        runs.append((reached, length))
     return runs
 
 

@@ -11,9 +11,10 @@ from vhdx.format import bat
 from vhdx.format.bat import STATE_MASK, file_offset_of, state_of
 from vhdx.image.bat import WINDOW
 from vhdx.image.pages import PAGE_SIZE
-from vhdx.image.states import PRESENT, TRANSITIONS, Event, is_invalid, is_present
+from vhdx.image.states import PRESENT, is_invalid, is_present
 from vhdx.pieces import pieces
 from vhdx.storage.base import ZEROS
+from vhdx.write.transitions import TRANSITIONS, Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

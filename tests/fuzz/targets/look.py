@@ -23,7 +23,7 @@ from vhdx.journal.scan import active_sequence
 from vhdx.ops import dump as dump_of_image
 from vhdx.ops import log
 from vhdx.ops.check import result_of
-from vhdx.ops.info import ImageInfo, _block_info, _image_info
+from vhdx.ops.info import ImageInfo, _block_info, _image_info, file_systems_info, table_info
 from vhdx.ops.map import cells, map_rows, summary
 from vhdx.ops.replay_changes import replay_changes
 from vhdx.ops.structures import STRUCTURES
@@ -107,9 +107,9 @@ def _log(content: Content, parent: Content | None) -> None:
 
 
 def _info(layer: Image, disk: VirtualDisk) -> ImageInfo:
-    return _image_info(
-        layer, layer.findings, None, disk, _block_info(layer, None) if disk.size < _LARGEST else None
-    )
+    blocks = _block_info(layer, None) if disk.size < _LARGEST else None
+    found = _image_info(layer, iter(layer.findings), blocks)
+    return found._replace(partition_table=table_info(disk), file_systems=file_systems_info(disk))
 
 
 def _map(content: Content, parent: Content | None) -> None:

@@ -1,6 +1,7 @@
 """Conversions that share space, on XFS and btrfs of this host. They need root."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 import vhdx
 from tests.support.layout import MIB
 from tests.support.naive import naive_content
-from tests.support.sharing import MAKERS, SHARING, mounted
+from tests.support.patterns import pattern
+from tests.support.sharing import MAKERS, SHARING, mounted, writes
 from vhdx.ops.make import cloning
 from vhdx.storage import host
 from vhdx.storage.file import open_for_reading, open_for_writing
+from vhdx.storage.sharing import Clone
 
 from .making import raw_bytes, write_raw
 
@@ -121,12 +124,35 @@ def test_stored_zeros_stay_stored_unless_it_is_never(folder: Path) -> None:
     assert sizes[0] - sizes[1] == 4 * MIB
 
 
+@pytest.mark.parametrize("clone", ["auto", "always"])
+@pytest.mark.parametrize("name", ["z.vhdx", "z.vhd", "z.raw"])
+def test_zeros_are_left_out_where_they_are_looked_for(folder: Path, name: str, clone: Clone) -> None:
+    """What is stored and no zeros is shared, of the same bytes as by copying."""
+    source, made, copied = folder / "some.raw", folder / name, folder / f"copied-{name}"
+    data = bytearray(6 * MIB)
+    data[MIB : 2 * MIB + 4096] = pattern(1, MIB + 4096)
+    data[4 * MIB + 512 : 4 * MIB + 9000] = pattern(2, 8488)
+    data[-100:] = pattern(3, 100)
+    source.write_bytes(data)
+    options = vhdx.ImageOptions(block_size=MIB) if name == "z.vhdx" else None
+    done = vhdx.convert(source, made, options=options, overwrite=True, clone=clone, scan_zeros=True)
+    assert content_of(made)[: len(data)] == data
+    assert done.data_size < 2 * MIB
+    other = vhdx.convert(source, copied, options=options, overwrite=True, clone="never")
+    assert (done.file_size, made.stat().st_size) == (other.file_size, copied.stat().st_size)
+    os.sync()
+    assert made.stat().st_blocks * 512 <= copied.stat().st_blocks * 512 + 65536
+    with writes() as written:
+        vhdx.convert(source, made, options=options, overwrite=True, clone=clone, scan_zeros=True)
+    assert sum(written) < 2 * MIB + 65536
+
+
 def test_where_nothing_can_be_shared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is copied, or refused if it must be shared."""
     monkeypatch.setattr(host, "clone_range", lambda *_: False)
     vhdx.convert(folder / "a.raw", folder / "n.vhdx", overwrite=True)
     assert content_of(folder / "n.vhdx") == CONTENT
-    with pytest.raises(ValueError, match="cannot share space"):
+    with pytest.raises(OSError, match="refused to share"):
         vhdx.convert(folder / "a.raw", folder / "n2.vhdx", clone="always")
     assert not (folder / "n2.vhdx").exists()
 
@@ -172,8 +198,11 @@ def test_two_file_systems(folder: Path, tmp_path: Path) -> None:
 
 
 def test_where_sharing_ends_in_the_middle(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file system counts how often; the rest is copied."""
+    """The file system counts how often; the rest is copied, unless it must be shared."""
     inner, calls = host.clone_range, iter(range(1000))
     monkeypatch.setattr(host, "clone_range", lambda *a: next(calls) % 2 == 0 and inner(*a))
-    vhdx.convert(folder / "a.raw", folder / "m.vhdx", overwrite=True, clone="always")
+    vhdx.convert(folder / "a.raw", folder / "m.vhdx", overwrite=True)
     assert content_of(folder / "m.vhdx") == CONTENT
+    with pytest.raises(OSError, match="refused to share"):
+        vhdx.convert(folder / "a.raw", folder / "m2.vhdx", clone="always")
+    assert not (folder / "m2.vhdx").exists()

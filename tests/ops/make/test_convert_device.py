@@ -168,3 +168,20 @@ def test_a_disk_out_of_a_pipe_that_is_too_large(device: Path) -> None:
     given = bytes(9 * MIB)
     done = subprocess.run([sys.executable, "-m", *command], input=given, capture_output=True, check=False)
     assert (done.returncode, b"is larger than" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("size", [512, 700, MIB - 512, MIB, MIB + 512])
+def test_a_disk_out_of_a_pipe_ends_where_it_ends(device: Path, size: int) -> None:
+    """However small it is: what stood behind it stays."""
+    command = ["vhdx", "convert", "-f", "raw", "-", str(device), "--force"]
+    given = (b"disk" * (size // 8)).ljust(size, b"\0")
+    done = subprocess.run([sys.executable, "-m", *command], input=given, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert held_by(device) == given + (OLD * 8)[size:]
+
+
+def test_a_pipe_that_brings_nothing_changes_nothing(device: Path) -> None:
+    command = ["vhdx", "convert", "-f", "raw", "-", str(device), "--force"]
+    done = subprocess.run([sys.executable, "-m", *command], input=b"", capture_output=True, check=False)
+    assert done.returncode != 0
+    assert held_by(device) == OLD * 8

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from vhdx.storage.page_blob import PAGE_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from vhdx.ops.make.ahead import Piece
+    Piece = tuple[int, bytes | bytearray, Sequence[tuple[int, int]]]
+    """Where it begins on the disk, its bytes, and which of them are not zeros."""
 
 ZERO_UNIT = 4096
 """What is looked at in one go for zeros."""

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from vhdx.format import vhd
 from vhdx.ops.blobs.advice import room_for
 from vhdx.ops.blobs.journal import Identity, Journal, journal_of, read_journal
-from vhdx.storage.page_blob import PAGE_SIZE, Found
+from vhdx.storage.blob import Found
+from vhdx.storage.page_blob import PAGE_SIZE
 from vhdx.units import size_text
 
 if TYPE_CHECKING:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-from typing import TypeVar
 
 from vhdx.files.base import Kind
 from vhdx.files.glob import matcher
 from vhdx.files.walk import twice
-from vhdx.typed import TYPE_CHECKING, NamedTuple
+from vhdx.typed import TYPE_CHECKING, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

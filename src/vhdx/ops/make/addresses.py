@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import NamedTuple
 
 from vhdx.storage.stream import is_url
+from vhdx.typed import NamedTuple
 
 
 class Address(NamedTuple):
@@ -32,18 +32,10 @@ _ENCRYPTED = Address(
 )
 _WEB = Address(
     "a web server",
-    unwritten="web servers are only read: write a file; into a page blob of Azure: vhdx upload",
+    unwritten="web servers are only read: write a file, or into S3, Google Cloud Storage or Azure",
 )
-_AZURE = Address(
-    "a blob of Azure",
-    unwritten="vhdx upload SOURCE TARGET writes page blobs; into others vhdx convert SOURCE - goes through a "
-    "pipe to their commands",
-)
-OBJECT = Address("an object of S3")
-_STORE = Address(
-    "an object",
-    unwritten="of object stores only S3 is written to: vhdx convert SOURCE - writes into a pipe",
-)
+OBJECT = Address("an object")
+BLOB = Address("a blob of Azure")
 _ELSEWHERE = Address("a URL", unwritten="URLs of this kind are only read: write a file, and upload that")
 SCHEMES = {
     "nbd": EXPORT,
@@ -53,10 +45,10 @@ SCHEMES = {
     "http": _WEB,
     "https": _WEB,
     "s3": OBJECT,
-    "gs": _STORE,
-    "az": _AZURE,
+    "gs": OBJECT,
+    "az": BLOB,
 }
-"""What is in front of ``://``; other schemes are those of fsspec's packages, which read."""
+"""What is in front of ``://``; hosts of Azure's blobs are known besides, other schemes are read by fsspec."""
 
 
 def address_of(place: object) -> Address:
@@ -64,6 +56,10 @@ def address_of(place: object) -> Address:
     if place == "-":
         return PIPE
     if is_url(place):
+        from vhdx.storage.blob_address import names_blob  # noqa: PLC0415  most places are files
+
+        if names_blob(place):
+            return BLOB
         return SCHEMES.get(place.partition("://")[0].lower(), _ELSEWHERE)
     if isinstance(place, str | os.PathLike) and is_block_device(os.fspath(place)):
         return DEVICE
@@ -82,8 +78,17 @@ def writable(place: str) -> Address:
     """The kind of place that a disk goes to. Raises ValueError for one that is not written."""
     address = address_of(place)
     if address.unwritten:
-        raise ValueError(f"{place}: {address.unwritten}")
+        raise ValueError(f"{shown(place)}: {address.unwritten}")
     return address
+
+
+def shown(place: str) -> str:
+    """A place as it may be shown: of a URL nothing secret."""
+    if not is_url(place):
+        return place
+    from vhdx.storage.blob_address import without_secrets  # noqa: PLC0415  most places are files
+
+    return without_secrets(place)
 
 
 def is_block_device(path: str) -> bool:

@@ -10,11 +10,11 @@ import threading
 from functools import partial
 from itertools import repeat
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.afar import is_afar, read_ahead
 from vhdx.ops.make.source import PIECE_SIZE, DiskSource
 from vhdx.storage.zeros import UNIT, nonzero_runs
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from vhdx.build.plan import UserItem
 from vhdx.disk.places import is_below
@@ -17,6 +15,7 @@ from vhdx.storage.file import identity_of
 from vhdx.storage.stream import is_url
 from vhdx.storage.windows_paths import literal, plain
 from vhdx.text import command
+from vhdx.typed import TYPE_CHECKING
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def child_plan(
         raise ValueError(f"a child cannot be smaller than its parent of {parent.size} bytes")
     plan = plan_from(_options_from(image, options), wanted, rounding, user_items_of(image))
     disk_size = disk_size_from(wanted, plan.logical_sector_size, rounding)
-    return replace(plan, locator=tuple(locator_values(child, image))), disk_size
+    return plan._replace(locator=tuple(locator_values(child, image))), disk_size
 
 
 def _options_from(image: Image, options: ImageOptions) -> ImageOptions:
@@ -79,8 +78,7 @@ def _options_from(image: Image, options: ImageOptions) -> ImageOptions:
     ):
         if asked is not None and str(asked).lower() != str(given).lower():
             raise ValueError(f"{name}: a child has what its parent has, {given}, not {asked}")
-    return replace(
-        options,
+    return options._replace(
         block_size=options.block_size or DEFAULT_BLOCK_SIZE,
         logical_sector_size=items.logical_sector_size,
         physical_sector_size=items.physical_sector_size,

@@ -1,12 +1,11 @@
 """A copy by shared space: on file systems that can, what is stored of a disk is neither read nor written.
 
 Whole blocks of the file system are shared where they stand alike in both files; the ends of a run that are
-no whole blocks are copied. Nothing is looked at: what a source stores as zeros is stored.
+no whole blocks are copied. Nothing is looked at, and what a source stores as zeros is stored, unless zeros
+are to be left out.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.disk.sending import storages_of
 from vhdx.extents import ExtentKind
@@ -14,6 +13,7 @@ from vhdx.pieces import pieces
 from vhdx.storage.file import FileStorage
 from vhdx.storage.sharing import share
 from vhdx.storage.zeros import nonzero_runs
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from vhdx.ops.make.writing import Writing
     from vhdx.progress import Progress
 
-SHARED = "its space is shared with the source: the disk may become full when either is written to"
-
 
 class Run(NamedTuple):
     """Bytes of a disk that stand in a file in one piece."""
@@ -34,6 +32,10 @@ class Run(NamedTuple):
     length: int
     storage: FileStorage
     file_offset: int
+
+    def part(self, start: int, length: int) -> Run:
+        """Some of them."""
+        return Run(self.disk_offset + start, length, self.storage, self.file_offset + start)
 
 
 class Cloned(NamedTuple):
@@ -54,26 +56,45 @@ def can_be_tried(source: Source, writing: Writing) -> bool:
     )
 
 
-def clone(source: Source, writing: Writing, progress: Progress | None) -> Cloned:
+class Wish(NamedTuple):
+    """What is wanted of a copy by shared space."""
+
+    must_be_shared: bool
+    """Whether it is an error if the file system refuses."""
+    scan_zeros: bool
+    """Whether what is stored is read, and zeros are left out."""
+
+
+def clone(source: Source, writing: Writing, wish: Wish, progress: Progress | None) -> Cloned:
     """Share what is stored of the source, copy what cannot be shared. Raises OSError."""
     target = writing.storage
     assert target is not None
     total = None if progress is None else sum(length for _, length in source.ranges())
-    done = shared = 0
+    span = min(writing.sink.span, MIB) if wish.scan_zeros else writing.sink.span
+    done = stored = shared = 0
     for run in _runs(source):
-        for offset, length in pieces(run.disk_offset, run.length, writing.sink.span):
-            piece = Run(offset, length, run.storage, run.file_offset + offset - run.disk_offset)
-            shared += _clone_piece(piece, writing.sink, target)
+        for offset, length in pieces(run.disk_offset, run.length, span):
+            piece = run.part(offset - run.disk_offset, length)
+            for wanted in _nonzero(piece) if wish.scan_zeros else (piece,):
+                shared += _clone_piece(wanted, writing.sink, target, must_be=wish.must_be_shared)
+                stored += wanted.length
             done += length
             if progress is not None:
                 progress(done, total)
-    return Cloned(done, shared)
+    return Cloned(stored, shared)
 
 
-def _clone_piece(piece: Run, sink: Sink, target: FileStorage) -> int:
+def _nonzero(piece: Run) -> Iterator[Run]:
+    """What of a piece is not zeros."""
+    data = bytearray(piece.length)
+    piece.storage.read_into(memoryview(data), piece.file_offset)
+    return (piece.part(low, high - low) for low, high in nonzero_runs(data))
+
+
+def _clone_piece(piece: Run, sink: Sink, target: FileStorage, *, must_be: bool) -> int:
     """Share what can be of a piece in one block, copy the rest; how many bytes are shared."""
     place = sink.place(piece.disk_offset)
-    start, end = share(piece.storage, piece.file_offset, piece.length, target, place)
+    start, end = share(piece.storage, piece.file_offset, piece.length, target, place, must_be=must_be)
     _copy(piece, 0, start, sink)
     _copy(piece, end, piece.length, sink)
     return end - start

@@ -3,44 +3,52 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.format.vhd import FOOTER_SIZE
+from vhdx.ops.make.addresses import shown
 from vhdx.ops.make.ahead import pieces_of
-from vhdx.ops.make.carving import Carving, damaged_image
-from vhdx.ops.make.cloning import SHARED, can_be_tried
-from vhdx.ops.make.cloning import clone as share
-from vhdx.ops.make.destination import FileDestination, destination_of
+from vhdx.ops.make.destination import FileDestination, destination_of, goes_into_pages
 from vhdx.ops.make.opening import open_source
 from vhdx.ops.make.plan import NOT_RESERVED, ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
 from vhdx.ops.make.source import stored_size
-from vhdx.ops.make.target import target_for
+from vhdx.ops.make.target import refuse_options, target_for
 from vhdx.storage.file import telling_if_full
-from vhdx.storage.sharing import NOT_SHARED
+from vhdx.storage.sharing import NOT_SHARED, SHARED
 from vhdx.storage.write_back import WriteBack
 from vhdx.text import brief
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.free_space import VolumeSelection
-    from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.extents import Doubt
     from vhdx.known import KnownDisk
     from vhdx.ops.make.carve import CarvedBlock
+    from vhdx.ops.make.carving import Carving
     from vhdx.ops.make.cloning import Cloned
     from vhdx.ops.make.source import Source
+    from vhdx.ops.make.upload import UploadResult
     from vhdx.ops.make.writing import Destination, Writing
     from vhdx.progress import Progress
     from vhdx.storage.sharing import Clone
 
+_BY_MAP = (
+    "tables that go first follow the map of the source, and zeros are not looked for: leave --scan-zeros "
+    "out, or write a file first"
+)
+_NOT_INTO_PAGES = (
+    "into a page blob only whole disks go: what is to be salvaged, carved, shared or read back goes into a "
+    "file first, which vhdx upload takes"
+)
+
 
 @brief("path", "source_format", "target_format", "virtual_size", "file_size")
-@dataclass(frozen=True, slots=True, repr=False)
-class ConvertResult:
+class ConvertResult(NamedTuple):
     """What was made. Sizes in bytes; ``data_size`` is how much of the disk's contents was written."""
 
     path: str
@@ -73,6 +81,7 @@ def convert(
     verify: bool = False,
     resume: str | os.PathLike[str] | None = None,
     clone: Clone = "auto",
+    scan_zeros: bool = False,
     on_doubt: Callable[[Doubt], None] | None = None,
     ignore_bitmaps: bool = False,
     discard_free: bool = False,
@@ -102,17 +111,20 @@ def convert(
     host has taken everything, without waiting for its disk: a loss of power may then leave a target that is
     not whole. ``known`` is what you know of a disk to be salvaged whose metadata are lost. ``clone`` shares
     the space of what is stored where source and target are files of one file system that can (XFS, btrfs and
-    others): nothing is read then, and zeros that are stored stay stored; ``"never"`` does not, ``"always"``
-    raises ValueError where it cannot. ``target`` may be a block device of Linux that nobody uses, or the
-    ``nbd://`` URI of an export, with ``overwrite``: it gets the disk itself if that fits, zeros included, and
-    the backup of a GPT at its end. ``verify`` reads it back and compares. ``target`` may be
-    ``"s3://BUCKET/KEY"``, with the extra `vhdx[cloud]`: the object appears whole or not at all, and what is
-    stored of the source is written, its zeros included. ``resume`` is a file, a journal of the parts that
-    were sent: a later call with the same words reads the source again, and sends what the store does not
-    have. ``state`` is a map file, as GNU ddrescue has them, of a conversion to a raw target with ``salvage``:
-    the target is written in its place, and a later call goes on where this one was broken off. ``carve_to``
-    is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX to be salvaged that no table
-    names any more: each in a file named by its place; ``on_carved`` is called with each.
+    others): nothing is read then, and zeros that are stored stay stored unless ``scan_zeros`` reads them;
+    ``"never"`` does not, ``"always"`` raises ValueError where it cannot, and OSError where the host refuses.
+    ``target`` may be a block device of Linux that nobody uses, or the ``nbd://`` URI of an export, with
+    ``overwrite``: it gets the disk itself if that fits, zeros included, and the backup of a GPT at its end.
+    ``verify`` reads it back and compares. ``target`` may be ``"s3://BUCKET/KEY"``, ``"gs://BUCKET/KEY"``,
+    ``"az://CONTAINER/NAME"`` or the ``https://`` URL of a blob of Azure, with the extra `vhdx[cloud]`: the
+    object appears whole or not at all, and what is stored of the source is written, its zeros included. A
+    fixed VHD goes into a page blob of Azure as `upload` does it, all else into a block blob. ``resume`` is a
+    file, a journal of the parts that were sent: a later call with the same words reads the source again, and
+    sends what the store does not have. ``state`` is a map file, as GNU ddrescue has them, of a conversion to
+    a raw target with ``salvage``: the target is written in its place, and a later call goes on where this one
+    was broken off. ``carve_to`` is a directory, new or empty unless ``overwrite``, for the blocks of a VHDX
+    to be salvaged that no table names any more: each in a file named by its place; ``on_carved`` is called
+    with each.
 
     ``discard_free`` neither reads nor stores what the file systems on the disk call free, once all that they
     keep of it was read and agreed; it reads as zeros then. ``volumes`` says of which, by default of all but
@@ -120,15 +132,33 @@ def convert(
 
     Raises what opening and `create` raise; ValueError for a target that is part of the source.
     """
-    target = os.fspath(target)
-    chosen = options or ImageOptions()
+    target, state = os.fspath(target), None if state is None else os.fspath(state)
+    wanted = _Wanted(
+        target, options or ImageOptions(), salvage, clone, scan_zeros, state, carve_to, overwrite, progress
+    )
+    journal = None if resume is None else os.fspath(resume)
+    selected = (volumes or _all_volumes()) if discard_free else None
+    if goes_into_pages(target, target_format, wanted.options):
+        _refuse_pages(wanted, verify=verify)
+        from vhdx.ops.make.upload import upload  # noqa: PLC0415  an extra; most targets are files
+
+        sent = upload(
+            source,
+            target,
+            source_format=source_format,
+            partition=partition,
+            parents=parents,
+            overwrite=overwrite,
+            lock=lock,
+            resume=journal,
+            ignore_bitmaps=ignore_bitmaps,
+            discard_free=discard_free,
+            volumes=selected,
+            progress=progress,
+        )
+        return _as_converted(sent)
     place = destination_of(
-        target,
-        target_format,
-        overwrite=overwrite,
-        sync=sync,
-        verify=verify,
-        resume=None if resume is None else os.fspath(resume),
+        target, target_format, overwrite=overwrite, sync=sync, verify=verify, resume=journal
     )
     with (
         place as destination,
@@ -140,30 +170,61 @@ def convert(
             partition=partition,
             salvage=salvage,
             ignore_bitmaps=ignore_bitmaps,
-            volumes=(volumes or _all_volumes()) if discard_free else None,
+            volumes=selected,
             known=known,
-            whole=state is not None or destination.needs_map(chosen),
+            whole=state is not None or destination.needs_map(wanted.options),
         ) as opened,
     ):
-        destination.refuse_source(opened)
-        if clone == "always" and not isinstance(destination, FileDestination):
-            raise ValueError(NOT_SHARED)  # before anything is written over
-        carving = None
-        if carve_to is not None:
-            image = damaged_image(opened, salvage=salvage and state is None)
-            carving = Carving(image, os.fspath(carve_to), overwrite, on_carved)
-        if state is not None:
-            is_raw = salvage and isinstance(destination, FileDestination) and destination.format == "raw"
-            how = _Resuming(target, os.fspath(state), overwrite=overwrite, is_raw=is_raw)
-            return _resumed(opened, how, on_doubt, progress)
-        made = made_of(
-            opened, destination, chosen, salvage=salvage, clone=clone, carving=carving, progress=progress
-        )
-        doubts = _report_doubts(opened, on_doubt)
-        remarks = (*opened.remarks(), *made.remarks)
-        carved = 0 if carving is None else carving.run(progress)
+        return _converted(opened, destination, wanted, on_doubt, on_carved)
+
+
+class _Wanted(NamedTuple):
+    """What a target is to be, and how it is made."""
+
+    target: str
+    options: ImageOptions
+    salvage: bool
+    clone: Clone
+    scan_zeros: bool
+    state: str | None
+    carve_to: str | os.PathLike[str] | None
+    overwrite: bool
+    progress: Progress | None
+
+
+def _converted(
+    opened: Source,
+    destination: Destination,
+    wanted: _Wanted,
+    on_doubt: Callable[[Doubt], None] | None,
+    on_carved: Callable[[CarvedBlock], None] | None,
+) -> ConvertResult:
+    """Make a target of a source that is open, or go on with one."""
+    _refuse_target(opened, destination, wanted)
+    carving = None
+    if wanted.carve_to is not None:
+        from vhdx.ops.make.carving import Carving, damaged_image  # noqa: PLC0415  sound images need none
+
+        image = damaged_image(opened, salvage=wanted.salvage and wanted.state is None)
+        carving = Carving(image, os.fspath(wanted.carve_to), wanted.overwrite, on_carved)
+    if wanted.state is not None:
+        is_raw = wanted.salvage and isinstance(destination, FileDestination) and destination.format == "raw"
+        how = _Resuming(wanted.target, wanted.state, overwrite=wanted.overwrite, is_raw=is_raw)
+        return _resumed(opened, how, on_doubt, wanted.progress)
+    made = made_of(
+        opened,
+        destination,
+        wanted.options,
+        salvage=wanted.salvage,
+        clone=wanted.clone,
+        scan_zeros=wanted.scan_zeros,
+        carving=carving,
+        progress=wanted.progress,
+    )
+    doubts = _report_doubts(opened, on_doubt)
+    remarks = (*opened.remarks(), *made.remarks)
     return ConvertResult(
-        target,
+        shown(wanted.target),
         opened.format,
         destination.format,
         made.disk_size,
@@ -171,7 +232,37 @@ def convert(
         made.written,
         (*made.rounded, *remarks, *made.left_over),
         doubts,
-        carved,
+        0 if carving is None else carving.run(wanted.progress),
+    )
+
+
+def _refuse_pages(wanted: _Wanted, *, verify: bool) -> None:
+    """Raise ValueError for what no page blob can be, or be made by."""
+    refuse_options("vhd", wanted.options)
+    by_file = wanted.salvage or verify or wanted.state is not None or wanted.carve_to is not None
+    if by_file or wanted.clone == "always":
+        raise ValueError(_NOT_INTO_PAGES)
+
+
+def _refuse_target(opened: Source, destination: Destination, wanted: _Wanted) -> None:
+    """Raise ValueError, before anything is written over, for what cannot be made so."""
+    destination.refuse_source(opened)
+    if wanted.scan_zeros and destination.needs_map(wanted.options):
+        raise ValueError(_BY_MAP)
+    if wanted.clone == "always" and not isinstance(destination, FileDestination):
+        raise ValueError(NOT_SHARED)
+
+
+def _as_converted(sent: UploadResult) -> ConvertResult:
+    """What went into a page blob, as conversions tell it."""
+    return ConvertResult(
+        sent.path,
+        sent.source_format,
+        sent.format,
+        sent.virtual_size,
+        sent.file_size,
+        sent.sent_size + sent.resumed_size - FOOTER_SIZE,
+        (*sent.remarks, f"next: {sent.next_command}"),
     )
 
 
@@ -199,6 +290,7 @@ def made_of(
     *,
     salvage: bool = False,
     clone: Clone = "never",
+    scan_zeros: bool = False,
     carving: Carving | None = None,
     progress: Progress | None = None,
 ) -> Made:
@@ -212,7 +304,7 @@ def made_of(
     with destination.opened(target, read, disk_size, left_over.append) as writing:
         if carving is not None:
             carving.prepare()
-        cloned = None if salvage else _shared(read, writing, clone, progress)
+        cloned = None if salvage else _shared(read, writing, clone, scan_zeros, progress)
         if cloned is not None and cloned.shared and target.is_fixed:
             left_over.append(SHARED)
         written = _copy(read, writing, progress) if cloned is None else cloned.stored
@@ -262,11 +354,19 @@ def _report(doubts: Iterable[Doubt], on_doubt: Callable[[Doubt], None] | None) -
     return count
 
 
-def _shared(source: Source, writing: Writing, clone: Clone, progress: Progress | None) -> Cloned | None:
+def _shared(
+    source: Source, writing: Writing, clone: Clone, scan_zeros: bool, progress: Progress | None
+) -> Cloned | None:
     """Share what is stored of the source; None, before anything is written, where it is to be copied."""
     if clone == "never":
         return None
-    done = share(source, writing, progress) if can_be_tried(source, writing) else None
+    done, storage = None, writing.storage
+    if storage is not None and storage.may_share_with(storage):
+        from vhdx.ops.make import cloning  # noqa: PLC0415  most file systems cannot
+
+        wish = cloning.Wish(must_be_shared=clone == "always", scan_zeros=scan_zeros)
+        if cloning.can_be_tried(source, writing):
+            done = cloning.clone(source, writing, wish, progress)
     if clone == "always" and (done is None or (done.stored and not done.shared)):
         raise ValueError(NOT_SHARED)
     return done

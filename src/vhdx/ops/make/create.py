@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.build.build import ImageBuilder
 from vhdx.disk.open import lone_disk, open_disk
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
 
 
 @brief("path", "disk_type", "virtual_size", "file_size")
-@dataclass(frozen=True, slots=True, repr=False)
-class CreateResult:
+class CreateResult(NamedTuple):
     """What was made. Sizes in bytes; ``remarks`` are sentences on what is not as it was asked for."""
 
     path: str

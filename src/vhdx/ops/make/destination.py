@@ -6,19 +6,20 @@ import contextlib
 import io
 import os
 import sys
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from vhdx.ops.make.addresses import DEVICE, EXPORT, OBJECT, PIPE, writable
+from vhdx.ops.make.addresses import BLOB, DEVICE, EXPORT, OBJECT, PIPE, address_of, shown, writable
 from vhdx.ops.make.target import format_of
 from vhdx.ops.make.writing import Writing
 from vhdx.storage.file import identity_of
 from vhdx.storage.outgoing import OutgoingStorage
 from vhdx.storage.publish import new_file
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import BinaryIO
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.ops.make.plan import ImageOptions
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.target import Target
@@ -118,6 +119,13 @@ def _refuse(name: str, identity: tuple[int, int], source: Source) -> None:
         raise ValueError(f"{name} is the source or one of its parents")
 
 
+def goes_into_pages(target: str, target_format: Format | None, options: ImageOptions) -> bool:
+    """Whether what is made is what Azure makes disks of: a fixed VHD, in a page blob."""
+    if address_of(target) is not BLOB or options.disk_type == "dynamic":
+        return False
+    return (target_format or format_of(shown(target))) == "vhd"
+
+
 @contextlib.contextmanager
 def destination_of(
     target: str,
@@ -135,15 +143,15 @@ def destination_of(
         raise ValueError(
             "only block devices and exports are read back (--verify); vhdx compare compares files"
         )
-    if resume is not None and address is not OBJECT:
-        raise ValueError("only what is written to S3 goes on from a journal (--resume)")
-    if address is OBJECT:
+    if address in (OBJECT, BLOB):
         from vhdx.ops.make.object_store import object_destination  # noqa: PLC0415  most targets are files
 
-        yield object_destination(
-            target, target_format or format_of(target), overwrite=overwrite, journal=resume
-        )
+        made = target_format or format_of(shown(target))
+        with object_destination(target, made, overwrite=overwrite, journal=resume) as opened:
+            yield opened
         return
+    if resume is not None:
+        raise ValueError("only what is written to an object store goes on from a journal (--resume)")
     if address is PIPE:
         yield PipeDestination(target_format or format_of(target))
         return
@@ -158,6 +166,6 @@ def destination_of(
         )
     from vhdx.ops.make.device import device_destination, export_destination  # noqa: PLC0415  most are files
 
-    opened = device_destination if address is DEVICE else export_destination
-    with opened(target, verify=verify) as device:
+    device_or_export = device_destination if address is DEVICE else export_destination
+    with device_or_export(target, verify=verify) as device:
         yield device

@@ -19,7 +19,7 @@ from vhdx.units import MIB, size_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.ops.make.plan import ImageOptions
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.target import Target
@@ -112,7 +112,16 @@ class _DeviceSink:
         self._head = bytearray(min(MIB, storage.size() if disk_size is None else disk_size))
         self._reached = len(self._head)
         self.end = disk_size or 0
-        storage.zero(0, len(self._head))
+        self._is_begun = False
+        if disk_size is not None:
+            self._begin(len(self._head))
+
+    def _begin(self, length: int) -> None:
+        """Let what is broken off from now on show no table: neither in front, nor as a copy at the end."""
+        if self._is_begun:
+            return
+        self._is_begun, storage = True, self._storage
+        storage.zero(0, length)
         for sector_size in (512, 4096) if storage.sector_size is None else (storage.sector_size,):
             last = storage.size() - sector_size
             # Else programs would restore the old table.
@@ -130,6 +139,7 @@ class _DeviceSink:
         if offset < len(self._head):
             self._head[offset : offset + len(data)] = data
             return
+        self._begin(len(self._head))
         self._clear(offset if self._disk_size is None else min(offset, self._disk_size))
         self._storage.write_at(data, offset)
         self._reached = max(self._reached, offset + len(data))
@@ -148,6 +158,7 @@ class _DeviceSink:
     def finish(self, disk_size: int) -> int:
         """Write the rest and what was held back, durably."""
         self._refuse_end(disk_size)
+        self._begin(min(disk_size, len(self._head)))
         self.end = disk_size
         self._clear(disk_size)
         self._storage.flush()

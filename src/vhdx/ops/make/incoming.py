@@ -7,33 +7,26 @@ import io
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
-from vhdx.disk.open import (
-    format_of_file,
-    image_in,
-    open_any,
-    policy_of,
-    readable_disk,
-    refuse_foreign,
-    with_parents,
-)
-from vhdx.disk.vhd import VhdDisk
+from vhdx.disk.formats import format_of_file, image_in, policy_of, refuse_foreign
+from vhdx.disk.open import open_any, readable_disk, with_parents
 from vhdx.extents import ExtentKind
 from vhdx.format.foreign import PREFIX_SIZE
 from vhdx.format.identifier import SIGNATURE
 from vhdx.format.vhd import FOOTER_COOKIE
-from vhdx.ops.make.source import PIECE_SIZE, DiskSource, Source
+from vhdx.ops.make.source import PIECE_SIZE, DiskSource, Source, vhd_of
 from vhdx.storage.cursor import reader_of
 from vhdx.storage.file import of_descriptor
 from vhdx.storage.incoming import IncomingStorage
+from vhdx.typed import TYPE_CHECKING, NamedTuple, cast
 from vhdx.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import BinaryIO
 
     from vhdx.disk.chain import VhdxDisk
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.opened import Disk
     from vhdx.disk.places import Parents
     from vhdx.known import KnownDisk
@@ -198,7 +191,7 @@ class _Opening(NamedTuple):
 
 
 def _source(disk: Disk, told: tuple[str, ...] = ()) -> DiskSource:
-    return DiskSource(disk, disk.format, image=disk if isinstance(disk, VhdDisk) else None, told=told)
+    return DiskSource(disk, disk.format, image=vhd_of(disk), told=told)
 
 
 def _format_of(storage: ReadableStorage) -> Format:

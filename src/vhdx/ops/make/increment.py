@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from vhdx.build.plan import ImagePlan
     from vhdx.build.structures import Output
     from vhdx.disk.base import VirtualDisk
-    from vhdx.disk.open import Format, Openable
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.opened import Disk
     from vhdx.disk.places import Parents
     from vhdx.ops.make.changes import Changes
@@ -141,8 +140,7 @@ def export_changes(
             path, ancestor, disk.size, options or ImageOptions(), rounding, smaller=True
         )
         leaf = disk.layers[0]
-        plan = replace(
-            plan,
+        plan = plan._replace(
             disk_id=disk.disk_id,
             physical_sector_size=disk.physical_sector_size,
             user_items=tuple(user_items_of(leaf)),

@@ -22,7 +22,7 @@ from vhdx.text import brief
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.open import Format, Openable
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.target import Target

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import TYPE_CHECKING
 
 from vhdx.disk.open import open_any
-from vhdx.disk.parts import one_partition
-from vhdx.disk.slice import SliceDisk
-from vhdx.disk.vhd import VhdDisk
 from vhdx.ops.make.addresses import EXPORT, PIPE, readable
-from vhdx.ops.make.incoming import standard_input
-from vhdx.ops.make.source import DiskSource
+from vhdx.ops.make.source import DiskSource, vhd_of
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.free_space import VolumeSelection
-    from vhdx.disk.open import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.known import KnownDisk
     from vhdx.ops.make.source import Source
@@ -49,6 +45,8 @@ def open_source(
         raise ValueError("what is free is only certain of a sound image that nobody else writes to")
     address = readable(source)
     if address is PIPE:
+        from vhdx.ops.make.incoming import standard_input  # noqa: PLC0415  most sources are files
+
         in_part = partition is not None or volumes is not None
         with standard_input(
             name,
@@ -69,9 +67,8 @@ def open_source(
         ignore_bitmaps=ignore_bitmaps,
         known=known,
     ) as disk:
-        image = disk if isinstance(disk, VhdDisk) else None
         # An export reads ahead by itself; a thread that waits for a server could not be broken off.
-        found = DiskSource(disk, disk.format, image=image, waits=address is EXPORT)
+        found = DiskSource(disk, disk.format, image=vhd_of(disk), waits=address is EXPORT)
         yield _part_of(found, partition, volumes)
 
 
@@ -80,10 +77,13 @@ def _part_of(source: Source, number: int | None, volumes: VolumeSelection | None
     disk = source.disk
     if disk is None:
         return source
+    if number is None and volumes is None:
+        return source
+    from vhdx.disk.parts import one_partition  # noqa: PLC0415  who takes all needs none of its partitions
+    from vhdx.disk.slice import SliceDisk  # noqa: PLC0415
+
     part = disk if number is None else one_partition(disk, number)
     if volumes is None:
-        if part is disk:
-            return source
         return DiskSource(part, source.format, told=source.told, waits=source.waits)
     if number is not None and not volumes.include:
         volumes = volumes._replace(include=(str(number),))

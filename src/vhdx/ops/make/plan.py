@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from vhdx.build.layout import default_block_size
@@ -13,22 +11,23 @@ from vhdx.extents import BlockState
 from vhdx.format import vhd
 from vhdx.format.metadata import MAXIMUM_BLOCK_SIZE, MAXIMUM_DISK_SIZE, MINIMUM_BLOCK_SIZE, SECTOR_SIZES
 from vhdx.format.region import aligned
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import GIB, MIB, format_size, parse_size, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Literal, TypeAlias
 
 VHD_TOO_LARGE = "a VHD holds at most 2040 GiB; convert to VHDX, which holds 64 TiB"
 LOG_REFUSED_BY_OTHERS = "some other programs refuse an image with a log of more than 1 GiB"
 DIFFERENCING_ADVICE = "a differencing image is a VHDX and made by vhdx create CHILD.avhdx --parent IMAGE"
 NOT_RESERVED = "the host cannot reserve space here: the disk may become full while the image is used"
-DiskType = Literal["dynamic", "fixed"]
+DiskType: TypeAlias = "Literal['dynamic', 'fixed']"
 _MAXIMUM_LOG_LENGTH = 4 * GIB - MIB
 _DEFAULT_BLOCK_SIZE_OF_UNKNOWN_DISK = 32 * MIB
 
 
-@dataclass(frozen=True, slots=True)
-class ImageOptions:
+class ImageOptions(NamedTuple):
     """How a new image is to be made. Sizes are bytes or words; None means the default."""
 
     disk_type: DiskType | None = None
@@ -41,11 +40,11 @@ class ImageOptions:
     zero_blocks: bool = False
 
 
-@dataclass(slots=True)
 class Rounding:
     """Sentences about what was rounded, for those who asked for something else."""
 
-    sentences: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
 
     def __call__(self, what: str, asked: int, got: int) -> int:
         """Note that ``asked`` bytes became ``got``; gives ``got``."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from vhdx.disk.base import padded_read
 from vhdx.disk.partitions import partition_table
@@ -13,6 +12,7 @@ from vhdx.partitions import mbr
 from vhdx.partitions.read import read_table
 from vhdx.partitions.relocate import relocated
 from vhdx.partitions.resector import Patch, rewritten, without_old_backup
+from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable

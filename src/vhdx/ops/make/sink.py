@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
 from vhdx.build.vhd import new_footer
 from vhdx.format import vhd
 from vhdx.ops.make.plan import VHD_TOO_LARGE
+from vhdx.typed import TYPE_CHECKING, Protocol
 from vhdx.units import GIB
 
 if TYPE_CHECKING:

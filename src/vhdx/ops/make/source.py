@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import copy
-import heapq
-from typing import TYPE_CHECKING, Any, Protocol
-
 from vhdx.disk.raw import RawDisk
 from vhdx.storage.base import fill_zeros
 from vhdx.storage.runs import joined
+from vhdx.typed import TYPE_CHECKING, Protocol
 from vhdx.units import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.opened import Disk
     from vhdx.disk.vhd import VhdDisk
     from vhdx.partitions.resector import Patch
@@ -116,6 +114,8 @@ class DiskSource:
 
     def without_done(self, done: Runs) -> DiskSource:
         """The same source less what was taken from it before."""
+        import copy  # noqa: PLC0415  who does all at once need not wait for it
+
         rest = copy.copy(self)
         rest._done = done  # noqa: SLF001  one of us
         return rest
@@ -130,6 +130,8 @@ class DiskSource:
             stored = without(stored, self.free())
         if not self._patches:
             return stored
+        import heapq  # noqa: PLC0415  most disks are taken as they are
+
         laid = sorted((patch.disk_offset, patch.disk_offset + len(patch.data)) for patch in self._patches)
         return joined(heapq.merge(((start, start + length) for start, length in stored), laid))
 
@@ -174,6 +176,15 @@ class DiskSource:
             start, stop = max(offset, place), min(end, place + len(data))
             if start < stop:
                 view[start - offset : stop - offset] = data[start - place : stop - place]
+
+
+def vhd_of(disk: Disk) -> VhdDisk | None:
+    """The disk, if it is that of a VHD."""
+    if disk.format != "vhd":
+        return None
+    from vhdx.disk.vhd import VhdDisk  # noqa: PLC0415  the older format is the rarer one
+
+    return disk if isinstance(disk, VhdDisk) else None
 
 
 def stored_size(source: Source) -> int | None:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.build import vhd as vhd_file
 from vhdx.build.build import ImageBuilder, file_size
-from vhdx.build.forward import ForwardDynamicVhd, ForwardImage
 from vhdx.disk.chain import VhdxDisk
-from vhdx.disk.open import SUFFIXES
+from vhdx.disk.formats import SUFFIXES
 from vhdx.format import vhd
-from vhdx.ops.make.child import user_items_of
 from vhdx.ops.make.plan import ImageOptions, disk_size_from, disk_type_from, plan_from, vhd_size_from
 from vhdx.ops.make.sink import BlockSink, DynamicVhdSink, FixedVhdSink, RawSink, touched_blocks
+from vhdx.typed import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from vhdx.build.plan import ImagePlan
     from vhdx.build.structures import Output
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.ops.make.plan import Rounding
     from vhdx.ops.make.sink import Sink
     from vhdx.ops.make.source import Source
@@ -73,6 +70,8 @@ class Target(NamedTuple):
             return self._flat_sink(storage)
         if disk_size is None:
             raise ValueError("tables stand in front of the blocks: the size of the disk must be known")
+        from vhdx.build.forward import ForwardDynamicVhd, ForwardImage  # noqa: PLC0415  for pipes
+
         blocks = touched_blocks(source.ranges(), self.block_size)
         if self.plan is not None:
             return BlockSink(storage, ForwardImage(storage, self.plan, disk_size, blocks), self.block_size)
@@ -100,26 +99,32 @@ def target_for(
     if wanted == "vhdx":
         return Target(wanted, _plan(source, options, rounding))
     if salvage:  # they say what the source has lost
-        options = replace(options, block_size=None, logical_sector_size=None)
-    if replace(options, disk_type=None) != ImageOptions():
-        raise ValueError(f"a {wanted} target has no block size, log, sector sizes or disk id to choose")
+        options = options._replace(block_size=None, logical_sector_size=None)
+    refuse_options(wanted, options)
     if wanted == "raw" and options.disk_type is not None:
         raise ValueError("a raw target has no type")
     return Target(wanted, None, disk_type_from(options, "fixed") == "dynamic")
+
+
+def refuse_options(wanted: Format, options: ImageOptions) -> None:
+    """Raise ValueError for what only a VHDX has."""
+    if options._replace(disk_type=None) != ImageOptions():
+        raise ValueError(f"a {wanted} target has no block size, log, sector sizes or disk id to choose")
 
 
 def _plan(source: Source, options: ImageOptions, rounding: Rounding) -> ImagePlan:
     disk = source.disk
     if disk is None or source.format == "raw":
         return plan_from(options, source.size, rounding)
-    kept = replace(
-        options,
+    kept = options._replace(
         logical_sector_size=options.logical_sector_size or disk.logical_sector_size,
         physical_sector_size=options.physical_sector_size or disk.physical_sector_size,
     )
     if not isinstance(disk, VhdxDisk):  # a partition is another disk
         return plan_from(kept, source.size, rounding)
-    kept = replace(kept, disk_id=options.disk_id or disk.disk_id)
+    from vhdx.ops.make.child import user_items_of  # noqa: PLC0415  only a VHDX has some
+
+    kept = kept._replace(disk_id=options.disk_id or disk.disk_id)
     return plan_from(kept, source.size, rounding, user_items_of(disk.layers[0]))
 
 

@@ -30,7 +30,7 @@ from vhdx.units import KIB, MIB
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.open import Format, Openable
+    from vhdx.disk.formats import Format, Openable
     from vhdx.disk.places import Parents
     from vhdx.ops.blobs.journal import Journal
     from vhdx.ops.make.ahead import Piece

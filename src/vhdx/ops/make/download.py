@@ -14,13 +14,13 @@ from vhdx.errors import CorruptImageError
 from vhdx.format.vhd import FOOTER_SIZE
 from vhdx.image.vhd_load import has_sound_footer
 from vhdx.ops.blobs.advice import revoke
-from vhdx.ops.blobs.upload import DEFAULT_JOBS, MEMORY, MOST_JOBS
 from vhdx.ops.make.addresses import FILE, writable
 from vhdx.ops.make.convert import made_of
 from vhdx.ops.make.destination import FileDestination
 from vhdx.ops.make.plan import ImageOptions
 from vhdx.ops.make.source import PIECE_SIZE, DiskSource
 from vhdx.ops.make.target import format_of
+from vhdx.ops.make.upload import DEFAULT_JOBS, MEMORY, MOST_JOBS
 from vhdx.rules import VHD_FOOTER_NONE
 from vhdx.storage.blob_address import blob_address
 from vhdx.storage.blob_storage import BlobStorage
@@ -31,7 +31,7 @@ from vhdx.text import brief
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vhdx.disk.open import Format
+    from vhdx.disk.formats import Format
     from vhdx.disk.opened import Disk
     from vhdx.progress import Progress
     from vhdx.storage.workers import Workers
