@@ -7,7 +7,6 @@ import ctypes
 import errno
 import os
 import sys
-import tempfile
 from ctypes import wintypes
 from typing import TYPE_CHECKING
 
@@ -115,6 +114,8 @@ def create(path: str, asked_for: str) -> Descriptor:
 
 def create_temporary() -> Descriptor:
     """A new file that Windows deletes when it is closed, however this process ends."""
+    import tempfile  # noqa: PLC0415  readers need not wait for it
+
     path = os.path.join(tempfile.gettempdir(), f"vhdx-{os.urandom(8).hex()}.tmp")
     access = api.GENERIC_READ | api.GENERIC_WRITE | api.DELETE
     return Descriptor(
