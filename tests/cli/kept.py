@@ -39,7 +39,9 @@ class Server:
         atexit.register(self._close)
 
     def _close(self) -> None:
-        self._process.communicate()
+        assert self._process.stdin is not None
+        self._process.stdin.close()  # which ends it
+        self._process.wait()
 
     def run(
         self, arguments: Sequence[str], cwd: str | os.PathLike[str], env: Mapping[str, str], given: str | None
