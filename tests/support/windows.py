@@ -74,7 +74,6 @@ _ALIKE = "names that differ only in case are one name on Windows"
 _NO_HOLES = "the files of Windows have no holes unless somebody asks for them"
 
 _NO_UNIX_FILE = "Wine gives Python no Unix file for its standard output"
-_NOTHING_COPIED_OUT = "files are copied out only where directories can be held open"
 _NO_FUSE = "Windows has no FUSE, and says so first"
 
 NOT_HERE = {
@@ -100,7 +99,6 @@ NOT_HERE = {
     "*ops/files/test_copy.py::test_a_link_swapped_in*": _NO_LINKS,
     "*ops/files/test_copy.py::test_nothing_acts_as_somebody_else": "Windows has no modes",
     "*ops/files/test_copy.py::test_devices_only_where_wanted": "Windows has no devices among files",
-    "*cli/test_carve.py::test_what_is_carved_is*": _NOTHING_COPIED_OUT,
     "*cli/test_convert.py::test_what_it_says": _NO_HOLES,
     "*cli/test_costs.py::test_signs_of_terminals[[]C-utf-8*": "locales of POSIX",
     "*cli/test_costs.py::test_signs_of_terminals[[]-utf-8*": "locales of POSIX",
