@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
+from tests.support.damage import flip
 from tests.support.tools import needs
 
 ROOT = Path(__file__).parents[2]
@@ -175,22 +176,45 @@ def test_fio_verifies_what_it_writes(image: Path, tmp_path: Path) -> None:
     check(image)
 
 
-def test_ctrl_c_in_a_console_ends_a_server_cleanly(image: Path) -> None:
-    """A terminal of Unix is a console to Wine; what is written is durable and the log is clean."""
+def in_a_console(folder: Path, *arguments: str, **environment: str) -> tuple[int, int]:
+    """A verb of Windows in a terminal of Unix, which is a console to Wine: its process, the terminal."""
     pid, terminal = pty.fork()
     if not pid:
-        serve = ["-m", "vhdx", "serve", "--write", "--port", str(free_port()), str(image)]
-        os.environ["VHDX_WINDOWS_CONSOLE"] = "1"
-        os.execvp("sh", ["sh", str(ROOT / ".ci" / "windows"), *serve])
+        os.environ.pop("NO_COLOR", None)
+        os.environ.update(environment, VHDX_WINDOWS_CONSOLE="1")
+        os.chdir(folder)
+        os.execvp("sh", ["sh", str(ROOT / ".ci" / "windows"), "-m", "vhdx", *arguments])
+    return pid, terminal
+
+
+def rest_of(terminal: int) -> bytes:
+    """What is shown until nobody has the other end any more, which Linux calls an error."""
+    shown = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    os.close(terminal)
+    return shown
+
+
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}])
+def test_colours_are_shown_in_a_console(image: Path, environment: dict[str, str]) -> None:
+    flip(image, (64 << 10) + 100)
+    pid, terminal = in_a_console(image.parent, "check", image.name, **environment)
+    shown = rest_of(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3, shown
+    assert (b"\x1b[33mwarning" in shown, b"warning" in shown) == (not environment, True), shown
+
+
+def test_ctrl_c_in_a_console_ends_a_server_cleanly(image: Path) -> None:
+    """What is written is durable and the log is clean."""
+    pid, terminal = in_a_console(image.parent, "serve", "--write", "--port", str(free_port()), image.name)
     shown = b""
     while (uri := re.search(rb"nbd://[^\s\x1b]+(?=\r)", shown)) is None:
         shown += os.read(terminal, 4096)
     qemu_io(uri[0].decode(), "write -P 7 1M 64k")
     os.write(terminal, b"\x03")
-    with contextlib.suppress(OSError):  # how Linux says that nobody has the other end any more
-        while piece := os.read(terminal, 4096):
-            shown += piece
-    os.close(terminal)
+    shown += rest_of(terminal)
     assert os.waitpid(pid, 0)[1] == 0, shown
     assert b"Traceback" not in shown
     with vhdx.open(image) as disk:

@@ -44,6 +44,8 @@ class Found(NamedTuple):
     size: int
     kind: str
     etag: str
+    number: int | None = None
+    """Of pages: the sequence number, by which writers say who they are."""
 
 
 class Blob:
@@ -78,7 +80,8 @@ class Blob:
             return None
         if told.size is None or told.blob_type is None or not told.etag:
             raise OSError(errno.EPROTO, "what answers there is no blob service", self.name)
-        return Found(told.size, str(told.blob_type.value), told.etag)
+        number = told.page_blob_sequence_number
+        return Found(told.size, str(told.blob_type.value), told.etag, number)
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -32,6 +32,11 @@ _KINDS: dict[int, tuple[type[OSError], int, str]] = {
 _CODES: dict[str, tuple[type[OSError], int, str]] = {
     "BlobAlreadyExists": (FileExistsError, errno.EEXIST, "it exists already"),
     "ContainerNotFound": (OSError, errno.ENOENT, "there is no such container: make it first"),
+    "SequenceNumberConditionNotMet": (
+        ChangedError,
+        errno.ESTALE,
+        "another upload to it was begun meanwhile, and has it now",
+    ),
     "LeaseIdMissing": (OSError, errno.EBUSY, "somebody holds a lease on it"),
 }
 
