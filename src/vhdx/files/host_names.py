@@ -24,10 +24,13 @@ def host_name(name: str) -> str:
     return raw[: _LONGEST - len(end)].decode("utf-8", "ignore") + end
 
 
+@lru_cache(maxsize=4096)
 def plain_name(name: str) -> str:
     """The same however long: a name of bytes without a slash, that leads nowhere else."""
     if name in _NOT_NAMES:
         return "".join(f"%{ord(character):02X}" for character in name) or "%"
+    if name.isascii() and "/" not in name and "\0" not in name:
+        return name
     return "".join(map(_escaped, name))
 
 
