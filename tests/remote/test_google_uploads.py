@@ -113,6 +113,25 @@ def test_what_fails_for_good_leaves_nothing(store: Store, raw: Path, url: str, f
     assert nothing_is_left(store)
 
 
+def test_an_upload_that_is_lost_at_its_end_is_not_taken_for_what_it_was_to_replace(
+    store: Store, raw: Path, url: str
+) -> None:
+    """The object that is there has the same length."""
+    vhdx.convert(raw, url)
+    before = store.get("a.vhdx")
+
+    def lose(asked: Asked) -> None:
+        if asked.method == "POST" and "uploadId" in asked.path:
+            upload = parse_qs(asked.path.partition("?")[2])["uploadId"][0]
+            store.client.abort_multipart_upload(Bucket=store.bucket, Key="a.vhdx", UploadId=upload)
+
+    store.proxy.fault = lose
+    raw.write_bytes(CONTENT[::-1])
+    with pytest.raises(OSError, match="store did not answer"):  # where Google's says 404
+        vhdx.convert(raw, url, overwrite=True)
+    assert store.get("a.vhdx") == before
+
+
 def test_an_upload_goes_on_where_it_was_broken_off(store: Store, raw: Path, url: str, tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     store.proxy.fault = lambda asked: Fault(403) if asked.part == 5 else None

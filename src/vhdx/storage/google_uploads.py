@@ -53,11 +53,24 @@ class GoogleTarget(S3Target):
 class GoogleUpload(S3Upload):
     """An upload that is under way."""
 
+    def complete(self, parts: Mapping[int, Part], *, overwrite: bool) -> None:
+        """Make the object of its parts, at once. Raises FileExistsError for a name that is taken."""
+        before = self._target.look()
+        self._tag_before = None if before is None else before["ETag"]
+        super().complete(parts, overwrite=overwrite)
+
     def _is_made(self, parts: Mapping[int, Part]) -> bool:
-        """Whether the upload has become an object of its length: tags of objects tell nothing there."""
+        """Whether the upload has become an object of its length, and not of that which was there before.
+
+        Tags of objects tell nothing more there.
+        """
         found = self._target.look()
         size = sum(part.length for part in parts.values())
-        return found is not None and found["ContentLength"] == size and not self.is_known()
+        is_new = found is not None and (found["ContentLength"], found["ETag"] != self._tag_before) == (
+            size,
+            True,
+        )
+        return is_new and not self.is_known()
 
 
 class _Token:
