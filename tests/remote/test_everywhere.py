@@ -35,7 +35,7 @@ def _images(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Image]:
 
 @pytest.fixture(name="azure", scope="module")
 def _azure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    with azurite.running(tmp_path_factory.mktemp("azurite")) as service:
+    with azurite.running(tmp_path_factory.mktemp("azurite"), memory_mb=4096) as service:
         yield service
 
 
@@ -49,7 +49,7 @@ def _clouds(store: Store, azure: Any, monkeypatch: pytest.MonkeyPatch) -> Clouds
 
 def from_azure(clouds: Clouds, path: Path) -> str:
     name = f"{next(NUMBERS)}-{path.name}"
-    clouds.azure.blob(name).upload_blob(path.read_bytes())
+    clouds.azure.blob(name).upload_blob(path.read_bytes(), overwrite=True)
     return f"az://{azurite.CONTAINER}/{name}"
 
 
