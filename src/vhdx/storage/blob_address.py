@@ -94,7 +94,7 @@ def blob_address(place: str, environment: Mapping[str, str] | None = None) -> Bl
     if scheme == "az":
         return _of_account(place, environment)
     if scheme not in _WEB:
-        raise ValueError(f"{place.partition('?')[0]} is no page blob: say {FORMS}")
+        raise ValueError(f"{without_secrets(place)} is no page blob: say {FORMS}")
     return _of_url(place, environment)
 
 
@@ -118,7 +118,7 @@ def _of_account(place: str, environment: Mapping[str, str]) -> BlobAddress:
     path = place.partition("://")[2]
     container, _, blob = path.partition("/")
     if not container or not blob or "?" in place:
-        raise ValueError(f"{place.partition('?')[0]} names no blob: say az://CONTAINER/NAME.vhd")
+        raise ValueError(f"{without_secrets(place)} names no blob: say az://CONTAINER/NAME.vhd")
     account = _account_of(environment)
     if account is None:
         raise ValueError(

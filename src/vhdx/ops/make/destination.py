@@ -159,10 +159,10 @@ def destination_of(
         yield FileDestination(target, target_format or format_of(target), overwrite, sync)
         return
     if target_format not in (None, "raw"):
-        raise ValueError(f"{target} is {address.kind}, which gets the disk itself: say -O raw, or nothing")
+        raise ValueError(f"{shown(target)} is {address.kind}, which gets the disk itself: say -O raw, or nothing")
     if not overwrite:
         raise ValueError(
-            f"{target} is {address.kind}: all that is on it would be lost; say --force (overwrite)"
+            f"{shown(target)} is {address.kind}: all that is on it would be lost; say --force (overwrite)"
         )
     from vhdx.ops.make.device import device_destination, export_destination  # noqa: PLC0415  most are files
 
