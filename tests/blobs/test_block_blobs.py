@@ -245,6 +245,38 @@ def test_what_is_taken_back_is_so_though_an_answer_was_lost(
     assert nothing_is_left(service, key)
 
 
+def test_what_is_taken_back_is_nothing_of_another_upload(
+    raw: Path, url: str, key: str, service: Service, proxy: Proxy, tmp_path: Path
+) -> None:
+    """One that waits to be gone on with, or runs at the same time, keeps what it has sent."""
+    journal = tmp_path / "journal"
+
+    def judge(_number: int, kind: Kind) -> Fault | None:
+        return "refused" if kind == "block" and len(proxy.of("block")) > 3 else None
+
+    proxy.begin(judge)
+    with pytest.raises(PermissionError):
+        vhdx.convert(raw, url, resume=journal)
+    sent = journal.read_bytes().count(b"\n") - 1
+    proxy.begin(judge)
+    with pytest.raises(PermissionError):
+        vhdx.convert(raw, url)
+    proxy.begin()
+    vhdx.convert(raw, url, resume=journal)
+    assert len(proxy.of("block")) == -(-SIZE // MIB) - sent
+    assert service.content(key) == CONTENT
+
+
+def test_blocks_of_another_program_are_told_of(
+    raw: Path, url: str, key: str, service: Service, proxy: Proxy
+) -> None:
+    service.blob(key).stage_block("theirs", b"theirs")
+    with pytest.raises(OSError, match="blocks of another program.*InvalidBlobOrBlock") as failed:
+        vhdx.convert(raw, url)
+    assert_no_secret(failed)
+    assert unfinished(service, key) == ["theirs"]
+
+
 def test_an_upload_goes_on_where_it_was_broken_off(
     raw: Path, url: str, key: str, service: Service, proxy: Proxy, tmp_path: Path
 ) -> None:

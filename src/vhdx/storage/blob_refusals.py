@@ -32,6 +32,12 @@ _KINDS: dict[int, tuple[type[OSError], int, str]] = {
 _CODES: dict[str, tuple[type[OSError], int, str]] = {
     "BlobAlreadyExists": (FileExistsError, errno.EEXIST, "it exists already"),
     "ContainerNotFound": (OSError, errno.ENOENT, "there is no such container: make it first"),
+    "InvalidBlobOrBlock": (
+        OSError,
+        errno.EBUSY,
+        "blocks of another program, whose upload did not end, are in the way: choose another name, or let that "
+        "program go on; the service drops them after a week",
+    ),
     "LeaseIdMissing": (OSError, errno.EBUSY, "somebody holds a lease on it"),
 }
 

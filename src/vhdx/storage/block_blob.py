@@ -2,7 +2,7 @@
 
 A block is named by its upload and its number: what another upload sends to the same blob is another block.
 Until the list is put nobody sees any of them; those of an upload that ended before are discarded where that
-is allowed, else by the service, after a week.
+is allowed and takes nobody else's away, else by the service, after a week.
 """
 
 from __future__ import annotations
@@ -143,6 +143,10 @@ class BlockBlobUpload:
                 raise
 
     def abort(self) -> None:
-        """Let the service forget its blocks, where that takes nothing else away: it drops them itself."""
-        if self._target.address.allows_deletion and not self._target.is_there():
-            self._target.discard()
+        """Let the service forget its blocks, where no others lie beside them: it drops them itself."""
+        target = self._target
+        if not target.address.allows_deletion or target.is_there():
+            return
+        blocks = target.blocks("uncommitted")
+        if blocks and all(block.startswith(f"{self.upload_id}-") for block in blocks):
+            target.discard()
