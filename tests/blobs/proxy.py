@@ -18,6 +18,7 @@ Kind = Literal[
     "look",
     "create",
     "resize",
+    "take",
     "write",
     "clear",
     "ranges",
@@ -137,6 +138,8 @@ class Handler(BaseHTTPRequestHandler):
         comp = query.get("comp", [""])[0]
         if self.command == "PUT" and comp == "page":
             return "clear" if self.headers.get("x-ms-page-write") == "clear" else "write"
+        if self.command == "PUT" and self.headers.get("x-ms-sequence-number-action"):
+            return "take"
         if self.command == "PUT":
             kinds = {"": "create", "properties": "resize", "block": "block", "blocklist": "list"}
             return kinds.get(comp, "other")  # type: ignore[return-value]

@@ -166,7 +166,7 @@ def test_a_sas_that_ends_in_the_midst(
     service.blob(name).create_page_blob(SIZE + 512)
     words = service.sas(name, "rw")
     monkeypatch.setattr("tests.blobs.proxy.STATUS", {"busy": 403})
-    proxy.begin(lambda number, _kind: "busy" if number > 3 else None)
+    proxy.begin(lambda number, _kind: "busy" if number > 4 else None)
     with pytest.raises(PermissionError) as failed:
         vhdx.upload(made.path, address_of(proxy, name, words), jobs=1, resume=tmp_path / "journal")
     assert_no_secret(failed, words)

@@ -124,3 +124,39 @@ def test_a_journal_that_somebody_removed_fails_nothing(
     vhdx.upload(made.path, f"az://{CONTAINER}/{name}", resume=journal)
     assert service.content(name)[:-512] == made.content
     assert not journal.exists()
+
+
+@pytest.mark.parametrize("when", ["create", "clear", "write"])
+def test_two_uploads_to_one_blob_are_never_mixed(  # noqa: PLR0917  fixtures
+    when: Kind, made: Made, target: str, name: str, service: Service, proxy: Proxy
+) -> None:
+    """Whoever began first writes no page any more, nor ends, once another one has the blob."""
+    other = made.path.with_name("b.raw")
+    other.write_bytes((b"o" * MIB).ljust(16 * MIB, b"\0"))
+    beside = f"{service.url}/{CONTAINER}/{name}?{service.sas(name, 'rcw')}"
+    if when != "create":
+        vhdx.upload(made.path, target)
+    begun = []
+
+    def judge(_number: int, kind: Kind) -> Fault | None:
+        if not begun and proxy.of(when):
+            begun.append(vhdx.upload(other, beside, source_format="raw", overwrite=when == "write"))
+        return None
+
+    proxy.begin(judge)
+    with pytest.raises(OSError, match="another upload to it began"):
+        vhdx.upload(made.path, target, overwrite=True)
+    assert begun
+    assert service.content(name)[:-512] == other.read_bytes()
+
+
+@pytest.mark.parametrize("fault", ["unheard", "unanswered"])
+def test_a_blob_is_taken_though_an_answer_was_lost(
+    fault: Fault, made: Made, target: str, name: str, service: Service, proxy: Proxy
+) -> None:
+    vhdx.upload(made.path, target)
+    failed = iter([fault])
+    proxy.begin(lambda _number, kind: next(failed, None) if kind == "take" else None)
+    vhdx.upload(made.path, target, overwrite=True)
+    assert len(proxy.of("take")) == 1
+    assert service.content(name)[:-512] == made.content

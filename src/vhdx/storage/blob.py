@@ -44,6 +44,8 @@ class Found(NamedTuple):
     size: int
     kind: str
     etag: str
+    number: int | None = None
+    """The sequence number of a page blob."""
 
 
 class Blob:
@@ -78,7 +80,7 @@ class Blob:
             return None
         if told.size is None or told.blob_type is None or not told.etag:
             raise OSError(errno.EPROTO, "what answers there is no blob service", self.name)
-        return Found(told.size, str(told.blob_type.value), told.etag)
+        return Found(told.size, str(told.blob_type.value), told.etag, told.page_blob_sequence_number)
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -38,6 +38,11 @@ _CODES: dict[str, tuple[type[OSError], int, str]] = {
         "blocks of another program, whose upload did not end, are in the way: choose another name, or let that "
         "program go on; the service drops them after a week",
     ),
+    "SequenceNumberConditionNotMet": (
+        ChangedError,
+        errno.ESTALE,
+        "another upload to it began meanwhile, and nothing of this one goes there any more",
+    ),
     "LeaseIdMissing": (OSError, errno.EBUSY, "somebody holds a lease on it"),
 }
 

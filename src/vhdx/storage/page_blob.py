@@ -33,6 +33,29 @@ class PageBlob(Blob):
         """Raises OSError if a package is missing, ValueError for a key that is none."""
         super().__init__(address, stopped, connections)
         self._reader = _reader(self.client.url, self._credential, self._transport)
+        self.number: int | None = None
+        """The sequence number that the blob has as long as it belongs to this upload; None where none is set."""
+
+    def take(self, etag: str) -> str:
+        """Let it be this upload's: who began before writes no page any more. The tag that it has then.
+
+        Raises OSError if it has another tag than ``etag``, which may be empty, as is what is given then.
+        """
+        if self.number is None:
+            return etag
+        condition, number = if_still(etag) if etag else {}, str(self.number)
+        try:
+            told = self.tried(lambda: self.client.set_sequence_number("update", number, **condition))
+        except ChangedError:
+            found = self.look()
+            if found is None or found.number != self.number:  # else an answer was lost
+                raise
+            return found.etag
+        return str(told["etag"]) if etag else ""
+
+    def _if_taken(self) -> dict[str, Any]:
+        """The condition that it belongs to this upload still."""
+        return {} if self.number is None else {"if_sequence_number_eq": self.number}
 
     def create(self, size: int, over: str | None = None) -> None:
         """Make it, all zeros, where nothing is, or in the place of the one with the tag ``over``.
@@ -44,26 +67,33 @@ class PageBlob(Blob):
         missing: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
         condition = missing if over is None else if_still(over)
         try:
-            self.tried(lambda: self.client.create_page_blob(size, **condition))
+            self.tried(lambda: self.client.create_page_blob(size, sequence_number=self.number, **condition))
         except (FileExistsError, ChangedError):
             if not self._is_empty(size):  # else an answer was lost, and it is the one that was asked for
                 raise FileExistsError(errno.EEXIST, "somebody else made it meanwhile", self.name) from None
 
     def _is_empty(self, size: int) -> bool:
         found = self.look()
-        return found is not None and found.size == size and next(self.page_ranges(found.etag), None) is None
+        return (
+            found is not None
+            and found.size == size
+            and self.number in (None, found.number)
+            and next(self.page_ranges(found.etag), None) is None
+        )
 
     def write(self, data: bytes, offset: int) -> None:
         """Write whole pages, at most `LARGEST_PIECE`; the service compares their MD5."""
-        self.tried(lambda: self.client.upload_page(data, offset, len(data), validate_content="md5"))
+        words = {"validate_content": "md5", **self._if_taken()}
+        self.tried(lambda: self.client.upload_page(data, offset, len(data), **words))
 
     def clear(self, size: int, etag: str) -> None:
         """Make all of it zeros that are not stored. Raises OSError if it has another tag than ``etag``.
 
         An attempt that arrives late, pieces being there, then takes nothing away; ``etag`` may be empty.
         """
+        condition = {**self._if_taken(), **(if_still(etag) if etag else {})}
         try:
-            self.tried(lambda: self.client.clear_page(0, size, **(if_still(etag) if etag else {})))
+            self.tried(lambda: self.client.clear_page(0, size, **condition))
         except ChangedError:
             if not self._is_empty(size):  # else an answer was lost
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import uuid
 from typing import TYPE_CHECKING
 
 from vhdx.format import vhd
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from vhdx.storage.page_blob import PageBlob
 
 PAGE_BLOB = "PageBlob"
+_NUMBERS = 1 << 48
+"""Of a random UUID the bits that say nothing else."""
 
 
 def room_of(
@@ -35,9 +38,11 @@ def room_of(
     if found is not None and found.kind != PAGE_BLOB:
         raise ValueError(f"{blob.name} is a {found.kind}, and disks are page blobs: choose another name")
     if resume is None:
+        _number(blob, uuid.uuid4())
         _make(blob, found, size, overwrite=overwrite)
         return None
     journal = journal_of(resume, told, Identity(source or [], blob.name, size))
+    _number(blob, journal.upload)
     if told is not None and found is not None and _is_marked(blob, found, size, journal):
         return journal
     if journal.done:
@@ -53,6 +58,12 @@ def room_of(
         raise
     blob.write(_mark(journal), size - PAGE_SIZE)
     return journal
+
+
+def _number(blob: PageBlob, upload: uuid.UUID) -> None:
+    """Let what is written go on condition that nobody else began; one disk takes one upload by itself."""
+    if not blob.address.is_managed_disk:
+        blob.number = upload.int % _NUMBERS
 
 
 def _mark(journal: Journal) -> bytes:
@@ -93,11 +104,11 @@ def _make(blob: PageBlob, found: Found | None, size: int, *, overwrite: bool) ->
     elif found.size != size:
         _replace(blob, found, size, overwrite=overwrite)
     elif found.etag and next(blob.page_ranges(found.etag), None) is None:
-        return
+        blob.take(found.etag)
     elif not overwrite:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), blob.name)
     else:
-        blob.clear(size, found.etag)
+        blob.clear(size, blob.take(found.etag))
 
 
 def _replace(blob: PageBlob, found: Found, size: int, *, overwrite: bool) -> None:
