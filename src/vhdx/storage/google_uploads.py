@@ -53,11 +53,28 @@ class GoogleTarget(S3Target):
 class GoogleUpload(S3Upload):
     """An upload that is under way."""
 
+    _before: tuple[object, ...] | None = None
+    """The object that was there before its end."""
+
+    def complete(self, parts: Mapping[int, Part], *, overwrite: bool) -> None:
+        """As of S3."""
+        self._before = _version(self._target.look()) if overwrite else None
+        super().complete(parts, overwrite=overwrite)
+
     def _is_made(self, parts: Mapping[int, Part]) -> bool:
-        """Whether the upload has become an object of its length: tags of objects tell nothing there."""
+        """Whether the upload has become an object of its length: tags of objects do not tell their bytes there."""
         found = self._target.look()
-        size = sum(part.length for part in parts.values())
-        return found is not None and found["ContentLength"] == size and not self.is_known()
+        if found is None or _version(found) == self._before:
+            return False
+        return found["ContentLength"] == sum(part.length for part in parts.values()) and not self.is_known()
+
+
+def _version(found: dict[str, Any] | None) -> tuple[object, ...] | None:
+    """What another object of the name has another one of."""
+    if found is None:
+        return None
+    generation = found["ResponseMetadata"]["HTTPHeaders"].get("x-goog-generation")
+    return generation, found["ETag"], found["LastModified"]
 
 
 class _Token:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _PASSING = frozenset({None, "429", "500", "502", "503", "504"})
 """Answers to which the same request may get another one; None is no answer."""
-
+_PASSING_CODES = frozenset({"BadDigest", "IncompleteBody", "RequestTimeout"})
+"""Those of answers of 400 that tell of a line, and of no mistake: it was slow, or spoilt what was sent."""
 
 LIMITS = PartLimits(10000, 5 * GIB)
 CLIENT_SETTINGS: dict[str, Any] = {
@@ -81,7 +82,8 @@ class S3Target:
         call = partial(getattr(self._client, operation), Bucket=self.address.bucket, Key=self.address.key)
         waits = delays()
         while isinstance(found := _answer_of(call, words), _Refused):
-            wait = next(waits, None) if found.status in _PASSING else None
+            may_help = found.status in _PASSING or found.code in _PASSING_CODES
+            wait = next(waits, None) if may_help else None
             if wait is None or self._is_given_up.wait(wait):
                 raise refusal(found.status, found.code, self.address, found.kind)
         return found
