@@ -160,3 +160,16 @@ def test_a_blob_is_taken_though_an_answer_was_lost(
     vhdx.upload(made.path, target, overwrite=True)
     assert len(proxy.of("take")) == 1
     assert service.content(name)[:-512] == made.content
+
+
+def test_a_blob_that_is_read_is_not_written_over(
+    made: Made, target: str, name: str, service: Service, proxy: Proxy
+) -> None:
+    vhdx.upload(made.path, target)
+    url = f"{service.url}/{CONTAINER}/{name}"
+    addresses = (f"{url}?{service.sas(name, 'r')}", f"{url}?{service.sas(name, 'rw')}")
+    for source, place in ((target, target), addresses):
+        for send in (vhdx.convert, vhdx.upload):
+            with pytest.raises(ValueError, match="is the source or one of its parents"):
+                send(source, place, overwrite=True)
+    assert service.content(name)[:-512] == made.content

@@ -47,6 +47,11 @@ class BlobAddress(NamedTuple):
         return f"<BlobAddress {self.url}>"
 
     @property
+    def place(self) -> tuple[str, str, str, str]:
+        """Where it is, however its address is written."""
+        return urlsplit(self.url).netloc.lower(), self.account, self.container, self.blob
+
+    @property
     def is_managed_disk(self) -> bool:
         """Whether Azure made it for an upload or download of a managed disk."""
         return (urlsplit(self.url).hostname or "").startswith("md-")

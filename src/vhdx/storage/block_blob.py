@@ -15,7 +15,6 @@ import uuid
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vhdx.storage.blob import Blob, if_still
-from vhdx.storage.blob_address import blob_address, names_blob
 from vhdx.storage.blob_refusals import ChangedError
 from vhdx.storage.multipart import AT_ONCE, Part, PartLimits
 from vhdx.units import MIB
@@ -52,12 +51,6 @@ class BlockBlobTarget(Blob):
                 f"{self.name} is a {found.kind}, and this becomes a {_KIND}: choose another name"
             )
         return found is not None
-
-    def is_named_by(self, place: str) -> bool:
-        """Whether this is an address of the same blob."""
-        with contextlib.suppress(ValueError):
-            return names_blob(place) and blob_address(place).url == self.address.url
-        return False
 
     def begin(self) -> BlockBlobUpload:
         """A new upload, of which the service knows nothing yet."""
