@@ -271,7 +271,7 @@ def test_blocks_of_another_program_are_told_of(
     raw: Path, url: str, key: str, service: Service, proxy: Proxy
 ) -> None:
     service.blob(key).stage_block("theirs", b"theirs")
-    with pytest.raises(OSError, match="blocks of another program.*InvalidBlobOrBlock") as failed:
+    with pytest.raises(OSError, match=r"blocks of another program.*InvalidBlobOrBlock") as failed:
         vhdx.convert(raw, url)
     assert_no_secret(failed)
     assert unfinished(service, key) == ["theirs"]

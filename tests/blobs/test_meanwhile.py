@@ -136,7 +136,7 @@ def test_two_uploads_to_one_blob_are_never_mixed(  # noqa: PLR0917  fixtures
     beside = f"{service.url}/{CONTAINER}/{name}?{service.sas(name, 'rcw')}"
     if when != "create":
         vhdx.upload(made.path, target)
-    begun = []
+    begun: list[vhdx.UploadResult] = []
 
     def judge(_number: int, kind: Kind) -> Fault | None:
         if not begun and proxy.of(when):
@@ -151,7 +151,7 @@ def test_two_uploads_to_one_blob_are_never_mixed(  # noqa: PLR0917  fixtures
 
 
 @pytest.mark.parametrize("fault", ["unheard", "unanswered"])
-def test_a_blob_is_taken_though_an_answer_was_lost(
+def test_a_blob_is_taken_though_an_answer_was_lost(  # noqa: PLR0917  fixtures
     fault: Fault, made: Made, target: str, name: str, service: Service, proxy: Proxy
 ) -> None:
     vhdx.upload(made.path, target)

@@ -460,3 +460,14 @@ def test_a_failure_does_not_wait_for_what_would_be_asked_again(
     with pytest.raises(PermissionError):
         vhdx.convert(raw, store.url("a.raw"))
     assert nothing_is_left(store)
+
+
+def test_the_journal_has_no_password_of_the_endpoint(
+    store: Store, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", store.proxy.url.replace("://", f"://me:{SECRET}@"))
+    store.proxy.fault = lambda asked: Fault(403) if asked.part == 3 else None
+    with pytest.raises(PermissionError):
+        vhdx.convert(raw, store.url("a.raw"), resume=tmp_path / "journal")
+    told = (tmp_path / "journal").read_text()
+    assert (store.proxy.url in told, SECRET in told) == (True, False)

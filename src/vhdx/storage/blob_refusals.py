@@ -35,8 +35,7 @@ _CODES: dict[str, tuple[type[OSError], int, str]] = {
     "InvalidBlobOrBlock": (
         OSError,
         errno.EBUSY,
-        "blocks of another program, whose upload did not end, are in the way: choose another name, or let that "
-        "program go on; the service drops them after a week",
+        "blocks of another program's unfinished upload are in the way, for a week: choose another name",
     ),
     "SequenceNumberConditionNotMet": (
         ChangedError,

@@ -62,7 +62,7 @@ class GoogleUpload(S3Upload):
         super().complete(parts, overwrite=overwrite)
 
     def _is_made(self, parts: Mapping[int, Part]) -> bool:
-        """Whether the upload has become an object of its length: tags of objects do not tell their bytes there."""
+        """Whether the upload has become an object of its length: tags do not tell what is in it there."""
         found = self._target.look()
         if found is None or _version(found) == self._before:
             return False

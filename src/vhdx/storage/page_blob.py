@@ -34,7 +34,7 @@ class PageBlob(Blob):
         super().__init__(address, stopped, connections)
         self._reader = _reader(self.client.url, self._credential, self._transport)
         self.number: int | None = None
-        """The sequence number that the blob has as long as it belongs to this upload; None where none is set."""
+        """The sequence number of the blob as long as it belongs to this upload; None where none is set."""
 
     def take(self, etag: str) -> str:
         """Let it be this upload's: who began before writes no page any more. The tag that it has then.

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.storage.aws import Access
+from vhdx.storage.blob_address import without_secrets
 from vhdx.storage.multipart import AT_ONCE, Part, PartLimits
 from vhdx.storage.object_stores import RETRY, refusal, unset
 from vhdx.units import GIB
@@ -55,7 +56,7 @@ class S3Target:
         except Exception as error:  # noqa: BLE001  what settings can be wrong in has no end
             raise unset(error, address) from None
         self._is_given_up = threading.Event()
-        self.endpoint: str = self._client.meta.endpoint_url
+        self.endpoint = without_secrets(self._client.meta.endpoint_url)
 
     def _made_client(self) -> Any:
         return Access.of_environment().client(**CLIENT_SETTINGS)

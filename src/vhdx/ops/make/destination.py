@@ -160,7 +160,9 @@ def destination_of(
         yield FileDestination(target, target_format or format_of(target), overwrite, sync)
         return
     if target_format not in (None, "raw"):
-        raise ValueError(f"{shown(target)} is {address.kind}, which gets the disk itself: say -O raw, or nothing")
+        raise ValueError(
+            f"{shown(target)} is {address.kind}, which gets the disk itself: say -O raw, or nothing"
+        )
     if not overwrite:
         raise ValueError(
             f"{shown(target)} is {address.kind}: all that is on it would be lost; say --force (overwrite)"
