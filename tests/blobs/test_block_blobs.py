@@ -166,7 +166,7 @@ def test_two_uploads_to_one_blob_are_never_mixed(
         return None
 
     proxy.begin(judge)
-    with pytest.raises(OSError, match=r"InvalidBlockList|exists"):
+    with pytest.raises(OSError, match=r"another one to it ended meanwhile.*InvalidBlockList|exists"):
         vhdx.convert(raw, address_of(proxy, key, words), overwrite=True)
     assert service.content(key) == other.read_bytes()
 
@@ -364,3 +364,25 @@ def test_a_killed_upload_is_no_blob(
 )
 def test_which_urls_are_blobs(place: str, is_blob: bool) -> None:
     assert names_blob(place) == is_blob
+
+
+def test_a_block_that_was_sent_anew_is_not_taken_for_the_old_one(
+    raw: Path, url: str, key: str, service: Service, proxy: Proxy, tmp_path: Path
+) -> None:
+    """The source was another one for a while, unseen, and the upload killed before the journal said so."""
+    journal, times = tmp_path / "journal", raw.stat()
+    proxy.begin(lambda _number, kind: "refused" if kind == "list" else None)
+    with pytest.raises(PermissionError):
+        vhdx.convert(raw, url, resume=journal)
+    told = journal.read_bytes()
+    for content in (CONTENT[:MIB] + b"other" + CONTENT[MIB + 5 :], CONTENT):
+        raw.write_bytes(content)
+        os.utime(raw, ns=(times.st_atime_ns, times.st_mtime_ns))
+        if content is CONTENT:
+            proxy.begin()
+            vhdx.convert(raw, url, resume=journal)
+        else:
+            with pytest.raises(PermissionError):
+                vhdx.convert(raw, url, resume=journal)
+            journal.write_bytes(told)
+    assert service.content(key) == CONTENT

@@ -42,6 +42,11 @@ _CODES: dict[str, tuple[type[OSError], int, str]] = {
         errno.ESTALE,
         "another upload to it began meanwhile, and nothing of this one goes there any more",
     ),
+    "InvalidBlockList": (
+        OSError,
+        errno.ESTALE,
+        "the service has not all blocks of this upload any more: another one to it ended meanwhile",
+    ),
     "LeaseIdMissing": (OSError, errno.EBUSY, "somebody holds a lease on it"),
 }
 
