@@ -70,7 +70,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --platform win32 src/vhdx/storage
+	$(BIN)/mypy --platform win32 src/vhdx/storage src/vhdx/cli/windows_console.py
 	$(BIN)/lint-imports --no-logo
 
 docs: $(VENV)/installed-docs

@@ -1,7 +1,7 @@
 """Uploading to Azure's blob service, which Azurite stands for: whole processes, against Azure's own library.
 
-That looks for zeros byte by byte, in a minute for 4 GiB, ten times with all rounds: both get the same share
-of data on a smaller disk, and we the large one once more.
+That looks for zeros byte by byte, for minutes in 4 GiB: the large disk goes once by each, a smaller one with
+the same share of data as often as rounds are.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from tests.blobs.azurite import CONTAINER, KEY, environment, is_installed, running
@@ -68,7 +69,7 @@ def measure(folder: Path) -> Iterator[Row]:
         }
         found = take_turns(contestants, ROUNDS)
         yield from rows_of("upload of 256 MiB, 1 % data", found, {"azure-storage-blob": AIM})
-        yield from _costs(service, _image(folder, SIZE))
+        yield from _large(folder, service, theirs)
 
 
 def _image(folder: Path, size: int) -> Path:
@@ -83,13 +84,22 @@ def _target(name: str) -> str:
     return f"az://{CONTAINER}/{name}.vhd"
 
 
-def _costs(service: Service, image: Path) -> Iterator[Row]:
+def _large(folder: Path, service: Service, theirs: tuple[str, ...]) -> Iterator[Row]:
+    """The disk of 4 GiB, once: what it takes us, and Azure's own library."""
+    image, full = _image(folder, SIZE), folder / "full.vhd"
+    vhdx.convert(image, full, overwrite=True)
     words = [sys.executable, "-c", _MEASURED, str(image), _target("large")]
     told = {**os.environ, **environment(service.port)}
     done = subprocess.run(words, check=True, capture_output=True, text=True, env=told)
     sent, resident, taken = map(float, done.stdout.split())
     data = round(SIZE // MIB * USED)
     what = "upload of 4 GiB, 1 % data"
-    yield Row(what, taken, "", None)
+    begin = time.perf_counter()
+    subprocess.run([*theirs, str(full)], check=True, capture_output=True)
+    yield from rows_of(
+        f"{what}, once",
+        {OURS: taken, "azure-storage-blob": time.perf_counter() - begin},
+        {"azure-storage-blob": AIM},
+    )
     yield limit_row(f"{what}: sent", sent / MIB, data * 1.02, "MiB", "at most 1.02x of what is not zeros")
     yield limit_row(f"{what}: resident memory", resident, 128.0, "MiB", "within 128 MiB")

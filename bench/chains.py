@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import vhdx
-from bench.harness import PAIRS, Row, rows_of, take_turns
+from bench.conversion import tidy
+from bench.harness import COPIED, FLUSHED, PAIRS, Row, flushed_copy, rows_of, take_turns
 from vhdx.disk.open import open_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from bench.harness import Contestant
     from vhdx.disk.chain import VhdxDisk
 
 MIB = 1024 * 1024
@@ -106,15 +108,11 @@ def _merge(folder: Path) -> list[Row]:
         return child
 
     children = [fresh() for _ in range(PAIRS + 1)]
-    copied = children[0]
+    copied, target = children[0], folder / "copy"
 
     def merge() -> None:
         vhdx.merge(children.pop())
 
-    def copy() -> None:
-        target = folder / "copy"
-        subprocess.run(["cp", "--reflink=never", "--sparse=never", copied, target], check=True)
-        subprocess.run(["sync", target], check=True)
-        target.unlink()
-
-    return rows_of("merge of 256 MiB", take_turns({"vhdx": merge, "cp and sync": copy}, 3))
+    contestants: dict[str, Contestant] = {"vhdx": merge, COPIED: flushed_copy(copied, target)}
+    found = take_turns(contestants, 3, before=partial(tidy, target))
+    return rows_of("merge of 256 MiB", found, {COPIED: FLUSHED})

@@ -108,6 +108,15 @@ def rows_of(
     return rows
 
 
+COPIED = "dd conv=fdatasync"
+FLUSHED = Aim("at most 1.1x of a flushed copy", lambda ours, theirs: ours <= 1.1 * theirs)
+
+
+def flushed_copy(source: Path, target: Path) -> Contestant:
+    """A copy of a file that is durable at its end: what writing so much takes at least."""
+    return command("dd", f"if={source}", f"of={target}", "bs=1M", "conv=fdatasync", "status=none")
+
+
 def limit_row(what: str, ours: float, limit: float, unit: str, aim: str) -> Row:
     """Our figure beside a limit."""
     return Row(what, ours, "limit", limit, unit, aim, ours <= limit)

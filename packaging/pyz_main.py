@@ -8,9 +8,12 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import zipfile
 
 PACKAGES = "packages/"
+PAUSES = (0.1, 0.3, 1.0) if os.name == "nt" else ()
+"""Seconds: what looks for viruses opens new files, and no directory gets another name meanwhile."""
 
 
 def cache() -> str:
@@ -37,13 +40,24 @@ def unpacked(archive: zipfile.ZipFile, name: str) -> str:
     part = tempfile.mkdtemp(dir=cache())
     try:
         archive.extractall(part, [entry for entry in archive.namelist() if entry.startswith(PACKAGES)])
-        os.rename(os.path.join(part, PACKAGES), final)
-    except OSError:
-        if not os.path.isdir(final):  # else another start was faster
-            raise
+        rename(os.path.join(part, PACKAGES), final)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return final
+
+
+def rename(folder: str, final: str) -> None:
+    """Give the directory its name, unless another start was faster."""
+    for pause in PAUSES:
+        try:
+            os.rename(folder, final)
+        except OSError:
+            if os.path.isdir(final):
+                return
+            time.sleep(pause)
+        else:
+            return
+    os.rename(folder, final)
 
 
 def main() -> None:

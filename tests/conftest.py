@@ -27,7 +27,11 @@ settings.register_profile(
 )
 settings.load_profile("vhdx")
 
-collect_ignore = [] if sys.platform == "win32" else ["cli/test_windows.py", "storage/test_windows.py"]
+collect_ignore = (
+    []
+    if sys.platform == "win32"
+    else ["cli/test_windows.py", "ops/files/test_copy_windows.py", "storage/test_windows.py"]
+)
 
 if sys.platform == "win32":
 

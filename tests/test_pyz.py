@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-HERE = {"python": f"{sys.version_info[0]}.{sys.version_info[1]}", "platform": "linux-x86_64"}
+LINUX, WINDOWS = "linux-x86_64", "win_amd64"
+PLATFORM, OTHER = (WINDOWS, LINUX) if sys.platform == "win32" else (LINUX, WINDOWS)
+HERE = {"python": f"{sys.version_info[0]}.{sys.version_info[1]}", "platform": PLATFORM}
 BARE = [sys.executable, "-I", "-S"]
 
 
@@ -34,8 +36,14 @@ def archived(packages: Path, target: dict[str, str]) -> Path:
 
 
 def started(file: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "XDG_CACHE_HOME": str(file.parent / "cache")}
-    return subprocess.run([*BARE, file], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [*BARE, file], env=_cached(file.parent), capture_output=True, text=True, check=False
+    )
+
+
+def _cached(folder: Path) -> dict[str, str]:
+    """An environment that keeps what can be made again in a folder."""
+    return {**os.environ, **dict.fromkeys(("XDG_CACHE_HOME", "LOCALAPPDATA"), str(folder / "cache"))}
 
 
 def test_it_is_unpacked_once_whatever_happens_beside(packages: Path) -> None:
@@ -58,7 +66,7 @@ def test_the_same_packages_make_the_same_file_and_others_another_place(packages:
     assert started(archived(packages, HERE)).stdout != before
 
 
-@pytest.mark.parametrize("target", [{"python": "3.99"}, {"platform": "win_amd64"}])
+@pytest.mark.parametrize("target", [{"python": "3.99"}, {"platform": OTHER}])
 def test_another_python_is_told_what_the_file_is_for(target: dict[str, str], packages: Path) -> None:
     done = started(archived(packages, {**HERE, **target}))
     assert done.returncode == 1
@@ -71,11 +79,10 @@ def test_the_real_one_runs_without_any_package(tmp_path: Path) -> None:
     """Fetches its packages, about 20 MB."""
     file = tmp_path / "vhdx.pyz"
     subprocess.run([sys.executable, ROOT / "packaging" / "pyz.py", "--to", file], check=True)
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     for verb in (["create", "1G"], ["info"], ["compact"], ["check"]):
         subprocess.run(
             [*BARE, file, verb[0], tmp_path / "a.vhdx", *verb[1:]],
-            env=environment,
+            env=_cached(tmp_path),
             check=True,
             capture_output=True,
         )

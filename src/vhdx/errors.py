@@ -14,6 +14,8 @@ Wrong arguments are ``ValueError`` or ``TypeError``; failures of the operating s
 
 from __future__ import annotations
 
+import errno
+
 from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -121,3 +123,9 @@ _CODES: tuple[tuple[type[BaseException], str], ...] = (
 def error_code(error: BaseException) -> str:
     """One stable word for a failure, for programs."""
     return next((word for kind, word in _CODES if isinstance(error, kind)), "failed")
+
+
+def missing_extra(extra: str, why: object = "") -> OSError:
+    """The error for what only the packages of an extra of this one can do."""
+    told = f"{why}; " if why else "this needs packages that are not installed; "
+    return OSError(errno.ENOSYS, f"{told}try: pip install 'vhdx[{extra}]'")

@@ -18,7 +18,6 @@ Kind = Literal[
     "look",
     "create",
     "resize",
-    "take",
     "write",
     "clear",
     "ranges",
@@ -27,6 +26,7 @@ Kind = Literal[
     "list",
     "blocks",
     "delete",
+    "take",
     "other",
 ]
 Fault = Literal[
@@ -138,9 +138,9 @@ class Handler(BaseHTTPRequestHandler):
         comp = query.get("comp", [""])[0]
         if self.command == "PUT" and comp == "page":
             return "clear" if self.headers.get("x-ms-page-write") == "clear" else "write"
-        if self.command == "PUT" and self.headers.get("x-ms-sequence-number-action"):
-            return "take"
         if self.command == "PUT":
+            if self.headers.get("x-ms-sequence-number-action"):
+                return "take"
             kinds = {"": "create", "properties": "resize", "block": "block", "blocklist": "list"}
             return kinds.get(comp, "other")  # type: ignore[return-value]
         if self.command in ("HEAD", "DELETE"):

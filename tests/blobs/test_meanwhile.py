@@ -1,6 +1,7 @@
 """Uploads over what others did meanwhile, and those that end at a border between two steps."""
 
 import copy
+import errno
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,41 @@ def test_a_blob_that_another_upload_filled_meanwhile_is_not_gone_on_with(  # noq
     with pytest.raises(ValueError, match="written over since"):
         vhdx.upload(made.path, target, resume=journal, overwrite=True)
     assert service.content(name)[:-512] == other.read_bytes()
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+def test_what_two_uploads_send_at_once_is_never_mixed(  # noqa: PLR0917  fixtures
+    resumes: bool, made: Made, journal: Path, name: str, service: Service, proxy: Proxy
+) -> None:
+    """The one that began first fails with its next page, and the other one is whole."""
+    other, words = made.path.with_name("b.raw"), service.sas(name, "rw")
+    other.write_bytes(b"o" * 16 * MIB)
+    begun: list[Kind] = []
+
+    def judge(_number: int, kind: Kind) -> Fault | None:
+        if kind == "write" and len(proxy.of("write")) > resumes and not begun:
+            begun.append(kind)
+            beside = f"{service.url}/{CONTAINER}/{name}?{words}"
+            vhdx.upload(other, beside, source_format="raw", overwrite=True)
+        return None
+
+    proxy.begin(judge)
+    with pytest.raises(OSError, match="another upload to it was begun meanwhile") as failed:
+        vhdx.upload(made.path, f"az://{CONTAINER}/{name}", jobs=1, resume=journal if resumes else None)
+    assert failed.value.errno == errno.ESTALE
+    assert service.content(name)[:-512] == other.read_bytes()
+    if resumes:
+        with pytest.raises(ValueError, match="written over since"):
+            vhdx.upload(made.path, f"az://{CONTAINER}/{name}", resume=journal)
+
+
+def test_who_may_not_say_who_writes_writes_all_the_same(
+    made: Made, name: str, service: Service, proxy: Proxy
+) -> None:
+    service.blob(name).create_page_blob(16 * MIB + 512)
+    proxy.begin(lambda _number, kind: "refused" if kind == "take" else None)
+    vhdx.upload(made.path, f"az://{CONTAINER}/{name}")
+    assert service.content(name)[:-512] == made.content
 
 
 @pytest.mark.parametrize("kind", ["journal", "mark", "pieces", "footer"])
@@ -126,8 +162,8 @@ def test_a_journal_that_somebody_removed_fails_nothing(
     assert not journal.exists()
 
 
-@pytest.mark.parametrize("when", ["create", "clear", "write"])
-def test_two_uploads_to_one_blob_are_never_mixed(  # noqa: PLR0917  fixtures
+@pytest.mark.parametrize("when", ["create", "clear"])
+def test_an_upload_finds_the_blob_of_another_still_empty(  # noqa: PLR0917  fixtures
     when: Kind, made: Made, target: str, name: str, service: Service, proxy: Proxy
 ) -> None:
     """Whoever began first writes no page any more, nor ends, once another one has the blob."""
@@ -140,11 +176,11 @@ def test_two_uploads_to_one_blob_are_never_mixed(  # noqa: PLR0917  fixtures
 
     def judge(_number: int, kind: Kind) -> Fault | None:
         if not begun and proxy.of(when):
-            begun.append(vhdx.upload(other, beside, source_format="raw", overwrite=when == "write"))
+            begun.append(vhdx.upload(other, beside, source_format="raw"))
         return None
 
     proxy.begin(judge)
-    with pytest.raises(OSError, match="another upload to it began"):
+    with pytest.raises(OSError, match="another upload to it was begun meanwhile"):
         vhdx.upload(made.path, target, overwrite=True)
     assert begun
     assert service.content(name)[:-512] == other.read_bytes()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import shutil
 import subprocess
 import sys
@@ -46,8 +45,8 @@ def seen(folder: Path) -> dict[str, tuple[str | None, str | None]]:
     """Parent and state of each image, by their names in the folder."""
     found = tree(folder).images
     return {
-        os.path.relpath(each.path, folder): (
-            each.parent and os.path.relpath(os.path.realpath(each.parent), folder.resolve()),
+        Path(each.path).relative_to(folder).as_posix(): (
+            each.parent and Path(os.path.realpath(each.parent)).relative_to(folder.resolve()).as_posix(),
             each.parent_state,
         )
         for each in found
@@ -193,7 +192,7 @@ def test_nobody_to_ask(folder: Path) -> None:
 
 @pytest.mark.parametrize(("answer", "state"), [("y", states.FOUND), ("n", states.MOVED), ("", states.MOVED)])
 def test_on_a_terminal_it_is_asked(folder: Path, answer: str, state: str) -> None:
-    ours, theirs = pty.openpty()
+    ours, theirs = os.openpty()
     os.write(ours, f"{answer}\n".encode())
     done = subprocess.run(
         [sys.executable, "-m", "vhdx", "rebase", "--all", folder],

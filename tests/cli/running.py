@@ -7,10 +7,22 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import forked
+from . import forked, kept
 
 COMMAND = (sys.executable, "-m", "vhdx")
 USAGE = 64
+
+
+def _no_such_file() -> str:
+    try:
+        os.stat("no such file")
+    except OSError as error:
+        return error.strerror or ""
+    raise AssertionError
+
+
+NO_SUCH_FILE = _no_such_file()
+"""What this host says of it; on Windows the system's language is its own."""
 
 
 class Ran(NamedTuple):
@@ -33,7 +45,7 @@ class Ran(NamedTuple):
 def run(*arguments: str | Path, fresh: bool = False, **options: Any) -> Ran:
     """Run ``vhdx`` with these arguments; in a ``fresh`` interpreter if its start matters."""
     words = [*map(str, arguments)]
-    done = (not fresh and _forked(words, **options)) or _fresh(words, **options)
+    done = (not fresh and _spared(words, **options)) or _fresh(words, **options)
     assert "Traceback" not in done.err, done.err
     return done
 
@@ -50,11 +62,13 @@ def _fresh(words: list[str], **options: Any) -> Ran:
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def _forked(words: list[str], **options: Any) -> Ran | None:
-    if not forked.POSSIBLE or not options.keys() <= {"cwd", "env", "input"}:
+def _spared(words: list[str], **options: Any) -> Ran | None:
+    """A run without the start of an interpreter, where one is possible."""
+    without_start = next((way for way in (forked, kept) if way.POSSIBLE), None)
+    if without_start is None or not options.keys() <= {"cwd", "env", "input"}:
         return None
     cwd, env = options.get("cwd") or Path.cwd(), options.get("env") or os.environ
-    done = forked.server().run(words, cwd, env, options.get("input"))
+    done = without_start.server().run(words, cwd, env, options.get("input"))
     if done is None:
         return None
     code, *streams = done

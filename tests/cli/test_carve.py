@@ -1,6 +1,7 @@
 """``convert --salvage --carve`` as it is typed, and lists of JSON that are printed while they grow."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ def test_what_is_carved_is_listed(tmp_path: Path) -> None:
     place = damaged(tmp_path)
     done = run("convert", "--salvage", "--carve", "pieces", "vm.vhdx", "vm.raw", cwd=tmp_path)
     assert done.code == 3
-    names = [f"pieces/{place + at:014}-text" for at in (0, MIB)]
+    names = [os.path.join("pieces", f"{place + at:014}-text") for at in (0, MIB)]
     assert [line.split(":")[0] for line in done.out.splitlines()[:2]] == names
     assert f": {MIB} bytes at {place}: text" in done.out
     assert (tmp_path / names[0]).read_bytes() == TEXT.ljust(MIB, b"\0")

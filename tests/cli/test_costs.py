@@ -1,6 +1,7 @@
 """Closing lines: shares, times, and signs that every terminal can show."""
 
 import io
+import os
 from typing import Any
 
 import pytest
@@ -45,6 +46,12 @@ def test_what_is_quick_has_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watch.told(", made") == ", made in 10 s"
 
 
+@pytest.fixture(autouse=True)
+def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other tests of this process asked for with -v is forgotten."""
+    monkeypatch.setattr(render, "_verbose", False)
+
+
 class Terminal(io.StringIO):
     """A stream that is one, of some encoding."""
 
@@ -80,6 +87,9 @@ def test_colours_are_for_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     assert render.painted("error", "31") == "error"
     monkeypatch.setattr("sys.stdout", Terminal())
+    if os.name == "nt":  # no console is behind it
+        assert render.painted("error", "31") == "error"
+        monkeypatch.setattr("vhdx.cli.windows_console.shows_colours", lambda: True)
     assert render.painted("error", "31") == "\x1b[31merror\x1b[0m"
     monkeypatch.setenv("NO_COLOR", "1")
     assert render.painted("error", "31") == "error"

@@ -84,13 +84,13 @@ def test_text_of_a_chain(tmp_path: Path) -> None:
     child = _family(tmp_path)
     alone, chain = succeed("info", "-v", child), succeed("info", "-v", child, "--chain")
     assert chain.startswith(alone)
-    assert f"\nparent:           {tmp_path}/parent.vhdx, which is there\n" in alone
+    assert f"\nparent:           {tmp_path / 'parent.vhdx'}, which is there\n" in alone
     assert "\nparent locator:\n  parent_linkage:      {" in alone
     assert "\n  relative_path:       .\\parent.vhdx\n" in alone
     assert chain[len(alone) :] == (
         "chain, from the image to its base:\n"
         f"  1. {child}: differencing, 4 MiB (4194304 bytes), 0.0% of the data, log clean\n"
-        f"  2. {tmp_path}/parent.vhdx: dynamic, 4 MiB (4194304 bytes), 100.0% of the data, log clean\n"
+        f"  2. {tmp_path / 'parent.vhdx'}: dynamic, 4 MiB (4194304 bytes), 100.0% of the data, log clean\n"
     )
     assert "4: 3 not present, 1 partially present; 1 sector bitmap;" in alone
 
@@ -105,7 +105,7 @@ def test_a_missing_parent_matters_only_with_chain(tmp_path: Path) -> None:
     assert info(child)["parent"] is None
     assert info(child)["parent_problem"]
     assert run("info", child, "--chain").code == 1
-    assert f"2. {tmp_path}/moved: dynamic" in succeed("info", child, "--chain", "--parent-dir", tmp_path)
+    assert f"2. {tmp_path / 'moved'}: dynamic" in succeed("info", child, "--chain", "--parent-dir", tmp_path)
 
 
 def test_text_of_a_large_table(tmp_path: Path) -> None:

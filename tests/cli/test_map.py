@@ -118,7 +118,7 @@ def test_drawing(child: Path) -> None:
 
 def test_a_drawing_is_as_wide_as_the_terminal(tmp_path: Path) -> None:
     path = ImageBuilder(4000 * MIB, MIB, default_state=ZERO).write(tmp_path / "a.vhdx")
-    drawn = succeed("map", "--draw", path, env={"COLUMNS": "40"}).splitlines()
+    drawn = succeed("map", "--draw", path, env=os.environ | {"COLUMNS": "40"}).splitlines()
     assert max(map(len, drawn[1:17])) <= 40
     assert sum(line.count("0") for line in (row[13:] for row in drawn[1:-1])) == 4000 // 10
 

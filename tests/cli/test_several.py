@@ -1,6 +1,7 @@
 """Several images and directories: a line for each, the exit code of the worst."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -39,15 +40,22 @@ def lines(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
+def _native(path: str) -> str:
+    """A path below a directory, as this host writes it."""
+    return path.replace("/", os.sep)
+
+
 def test_info_of_a_directory(folder: Path) -> None:
     done = run("info", ".", cwd=folder)
     shown = lines(done.out)
     assert shown[0] == ["format", "type", "virtual", "size", "file", "size", "log", "image"]
-    assert shown[1] == ["vhdx", "dynamic", "4", "MiB", "4", "MiB", "clean", "./a.vhdx"]
-    assert [each[-1] for each in shown[2:]] == ["./sub/b.vhdx", "./sub/c.vhdx", "./sub/deep/d.VHD"]
+    assert shown[1] == ["vhdx", "dynamic", "4", "MiB", "4", "MiB", "clean", _native("./a.vhdx")]
+    assert [each[-1] for each in shown[2:]] == [
+        _native(f"./sub/{name}") for name in ("b.vhdx", "c.vhdx", "deep/d.VHD")
+    ]
     assert shown[4][:2] == ["vhd", "dynamic"]
     assert shown[3][0] == "-"
-    assert "vhdx: ./sub/c.vhdx: " in done.err
+    assert f"vhdx: {_native('./sub/c.vhdx')}: " in done.err
     assert done.code == 1
 
 

@@ -1,11 +1,13 @@
-"""The command on Windows: code pages, variables in names, Ctrl-Break in the middle of a change.
+"""The command on Windows: code pages, variables in names, Ctrl-Break and kills in the middle of a change.
 
 Only a Python for Windows runs these (`make windows`); consoles: `tests/windows`.
 """
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,21 +19,23 @@ from tests.support.layout import MIB
 
 from .running import COMMAND, run
 
-BREAKS = """
-import signal, sys
+INTERRUPTED = """
+import os, signal, sys
 from vhdx.storage import windows_calls as calls
-left, really = int(sys.argv.pop(1)), calls.called
+left, how, really = int(sys.argv.pop(1)), sys.argv.pop(1), calls.called
 def called(*arguments):
     global left
     left -= 1
-    if left == 0:
+    if left == 0 and how == "break":
         signal.raise_signal(signal.SIGBREAK)
+    elif left == 0:
+        os.kill(os.getpid(), signal.SIGTERM)  # TerminateProcess, whatever the name says
     return really(*arguments)
 calls.called = called
 from vhdx.cli import start
 start.run()
 """
-"""Ctrl-Break before the call of this number on a file."""
+"""Ctrl-Break or an end without a word before the call of this number on a file."""
 
 
 @pytest.fixture(name="image")
@@ -63,19 +67,46 @@ def test_variables_in_names_are_known(image: Path, monkeypatch: pytest.MonkeyPat
     assert "3 MiB" in run("info", "%DISKS%.vhdx", cwd=image.parent).out
 
 
+@pytest.fixture(name="interrupted")
+def _interrupted(image: Path) -> Callable[..., subprocess.CompletedProcess[bytes]]:
+    """Run a verb that ends before some call. No read of the disk tells the difference afterwards."""
+    rest = {"compact": [], "convert": [image.parent / "b.vhdx"], "resize": ["64M"]}
+
+    def run_verb(verb: str, calls: int, how: str) -> subprocess.CompletedProcess[bytes]:
+        with vhdx.open(image) as disk:
+            before = disk.pread(32 * MIB, 0)
+        command = [sys.executable, "-c", INTERRUPTED, str(calls), how, verb, image, *rest[verb]]
+        done = subprocess.run(command, capture_output=True, check=False)
+        assert b"Traceback" not in done.stderr, done.stderr
+        with vhdx.open(image) as disk:
+            assert disk.pread(32 * MIB, 0) == before
+        return done
+
+    return run_verb
+
+
 @pytest.mark.parametrize("verb", ["compact", "convert", "resize"])
 @pytest.mark.parametrize("calls", [4, 20, 60])
-def test_ctrl_break_leaves_a_whole_image(verb: str, calls: int, image: Path) -> None:
-    with vhdx.open(image) as disk:
-        before = disk.pread(32 * MIB, 0)
-    rest = {"compact": [], "convert": [image.parent / "b.vhdx"], "resize": ["64M"]}[verb]
-    done = subprocess.run(
-        [sys.executable, "-c", BREAKS, str(calls), verb, image, *rest], capture_output=True, check=False
-    )
-    assert b"Traceback" not in done.stderr, done.stderr
+def test_ctrl_break_leaves_a_whole_image(
+    verb: str, calls: int, interrupted: Callable[..., subprocess.CompletedProcess[bytes]], image: Path
+) -> None:
+    done = interrupted(verb, calls, "break")
     assert done.returncode in (0, 130)
     assert calls == 60 or done.returncode == 130
-    with vhdx.open(image) as disk:
-        assert disk.pread(32 * MIB, 0) == before
     if done.returncode:
         assert os.listdir(image.parent) == ["a.vhdx"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "calls"),
+    [("compact", 8), ("compact", 15), ("compact", 20), ("compact", 30), ("convert", 20), ("resize", 20)],
+)
+def test_promise_7_a_kill_leaves_an_image_that_goes_on(
+    verb: str, calls: int, interrupted: Callable[..., subprocess.CompletedProcess[bytes]], image: Path
+) -> None:
+    """What was left over is removed, the log is replayed, and the same again ends well."""
+    assert interrupted(verb, calls, "kill").returncode == signal.SIGTERM
+    assert run("repair", image).code == 0
+    assert interrupted(verb, 100_000, "kill").returncode == 0
+    assert vhdx.check(image).errors == 0
+    assert sorted(os.listdir(image.parent)) == (["a.vhdx", "b.vhdx"] if verb == "convert" else ["a.vhdx"])

@@ -102,7 +102,7 @@ def test_only_what_is_fast_is_done_fast(
     assert (tmp_path / "raw").read_bytes() == now
     with pytest.raises(OSError, match="not supported"):
         disk.zero(length=MIB, offset=MIB, fast_only=True, keep_allocated=True)
-    monkeypatch.setattr("vhdx.storage.host.punch", lambda *_: False)
+    monkeypatch.setattr("vhdx.storage.file.host.punch", lambda *_: False)
     with pytest.raises(OSError, match="not supported"):
         disk.zero(length=MIB, offset=MIB, fast_only=True)
     assert (tmp_path / "raw").read_bytes() == now
@@ -112,7 +112,7 @@ def test_only_what_is_fast_is_done_fast(
 
 def test_a_flush_and_the_end_make_durable(disk: RawDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     flushes: list[int] = []
-    monkeypatch.setattr("vhdx.storage.host.synchronize", flushes.append)
+    monkeypatch.setattr("vhdx.storage.file.host.synchronize", flushes.append)
     disk.flush()
     assert len(flushes) == 1
     disk.close()

@@ -197,7 +197,7 @@ def test_a_host_without_holes_reuses_what_was_trimmed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hundred sessions fill and trim, and the file does not grow: what was freed is zeros."""
-    monkeypatch.setattr("vhdx.storage.host.punch", lambda *_: False)
+    monkeypatch.setattr("vhdx.storage.file.host.punch", lambda *_: False)
     path = tmp_path / "image.vhdx"
     vhdx.create(path, 64 * MIB, block_size=MIB)
     longest = 0

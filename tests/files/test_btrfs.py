@@ -4,6 +4,7 @@ import contextlib
 import mmap
 import os
 import random
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from vhdx.format.checksum import crc32c
 stream = pytest.importorskip("dissect.btrfs.stream", reason="nothing here depends on it: it is AGPL")
 CODECS = ("zlib", "lzo", "zstd") if stream.HAS_ZSTD else ("zlib", "lzo")
 NODE = 16 << 10
+PLAIN, UNCHECKED = random.Random(2).randbytes(100_001), random.Random(3).randbytes(50_000)
 
 
 @contextlib.contextmanager
@@ -55,6 +57,10 @@ def fill(root: Path) -> None:
             os.pwrite(file.fileno(), b"changed", 200_000)
         run("cp", "--reflink=always", folder / "text", folder / "punched")
         run("fallocate", "-p", "-o", "65536", "-l", "131072", folder / "punched")
+    (root / "plain").write_bytes(PLAIN)
+    (root / "unchecked").touch()
+    run("chattr", "+C", root / "unchecked")
+    (root / "unchecked").write_bytes(UNCHECKED)
     (root / "grown").write_bytes(b"tiny")
     os.truncate(root / "grown", 5000)
     with open(root / "unwritten", "wb") as file:
@@ -187,3 +193,19 @@ def test_a_tree_that_leads_back_into_itself(image: Path) -> None:
     done = ran("ls", "-R", hostile)
     hostile.unlink()
     assert (done.code, "on no level of its own" in done.err) == (1, True)
+
+
+def test_contents_that_are_not_what_was_written_are_told(image: Path, tmp_path: Path) -> None:
+    """All but those of files that the guest wants no checksums of."""
+    other = Path(shutil.copy(image, tmp_path))
+    with open(other, "r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+        for contents in (PLAIN, UNCHECKED):
+            data[data.find(contents[40_960:41_000])] ^= 1
+    with volume_in(other) as volume:
+        content = volume.tree.content(volume.find("/plain").entry)
+        assert content.pread(20_000, 77) == PLAIN[77:20_077]
+        with pytest.raises(FileSystemError, match="checksum of what stands"):
+            volume.open("/plain").read()
+        assert volume.open("/unchecked").read() == bytes(
+            byte ^ (at == 40_960) for at, byte in enumerate(UNCHECKED)
+        )

@@ -1,5 +1,6 @@
 """What only macOS puts on an HFS+: hard links, compression, resource forks; images by hand, 7-Zip agrees."""
 
+import base64
 import zlib
 from pathlib import Path
 
@@ -27,6 +28,14 @@ TEXT = "".join(f"line {number}\n" for number in range(20_000)).encode()
 SMALL = TEXT[:2000]
 PERIOD = bytes(range(256))
 REPEATED = (PERIOD * 400)[:CHUNK] + PERIOD * 40
+SQUARES = b" ".join(b"%d" % (number * number % 97) for number in range(5000))
+SQUARES_IN_LZFSE = base64.b85decode(
+    "Vs>~kk~aVVya2!i02}~dLAhksK{)_Gp#T5?KA5lrXJ;Qk7C-<1NPsus6aWB#v(Mmy3xEr_;DU>bi;IgN;0O2tPEP><00000000"
+    "1h8vp<R00000;3)zC000iZh^OIo_#Zxnf8r_lAD#pN00000000000000000000000000000000000000000000000000000000"
+    "00000000imgYUr8;nI38tT$I!{EHdf(L3)hsCJ^V-B)droKikpJIqg;_5*yb*vh6x}?RY^_2;pY^5jyVV{$+#V1fxz`;6PWG7V"
+    "YD*ylh00000000nk?*G*P3;wV9zr^@|iNIxDQ}!d1Ac=M{9_5++jSSR5Qs(4u*)RD3@a-+gP6}dncq9"
+)
+"""By the encoder of LZFSE's authors."""
 COMPRESSED = {
     "zlib": (3, SMALL, zlib.compress(SMALL), b""),
     "zlib, stored": (3, SMALL, b"\xff" + SMALL, b""),
@@ -36,6 +45,8 @@ COMPRESSED = {
     "lzvn, fork": (
         8, REPEATED, b"", lzvn_resources([lzvn_repeated(PERIOD, CHUNK), lzvn_repeated(PERIOD, 10_240)]),
     ),
+    "lzfse": (11, SQUARES, SQUARES_IN_LZFSE, b""),
+    "lzfse, fork": (12, SQUARES, b"", lzvn_resources([SQUARES_IN_LZFSE])),
     "stored": (9, SMALL, b"\xcc" + SMALL, b""),
 }  # fmt: skip
 

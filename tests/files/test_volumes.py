@@ -77,8 +77,12 @@ def test_which_volume_is_meant(tmp_path: HostPath) -> None:
             chosen(disk, path="/both")
         with pytest.raises(FileNotFoundError):
             chosen(disk, path="/neither")
-        with pytest.raises(UnsupportedImageError, match="no volume whose files are read"):
+        with pytest.raises(
+            UnsupportedImageError, match=r"this name or number, only partition 1 .*, partition 2"
+        ):
             chosen(disk, volume="nobody")
+        with pytest.raises(UnsupportedImageError, match="no volume of this name or number"):
+            chosen(disk, partition=3)
 
 
 def test_the_face(tmp_path: HostPath) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.tools import REQUIRED
 from vhdx.filesystems.base import examine
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def need(*programs: str) -> None:
 
 def unavailable(reason: str) -> None:
     """What cannot be tested here: a skip with its reason, a failure under CI."""
-    if os.environ.get("CI"):
+    if REQUIRED:
         pytest.fail(reason)
     pytest.skip(reason)
 

@@ -11,7 +11,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from tests.support.tools import needs
+from tests.support.tools import IS_ROOT, needs
 from vhdx.filesystems.base import Examined, examine
 
 
@@ -21,7 +21,7 @@ def _reason() -> str | None:
         os.close(os.open("/dev/fuse", os.O_RDWR))
     except OSError as error:
         return f"no FUSE here: {error}"
-    return None if os.geteuid() == 0 else "only root can mount here"
+    return None if IS_ROOT else "only root can mount here"
 
 
 _NO_FUSE = _reason()

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import pty
 import signal
 import subprocess
 import time
@@ -184,7 +183,7 @@ def _contents(path: Path) -> bytes:
 @pytest.mark.parametrize("answer", [b"y\n", b"n\n"])
 def test_on_a_terminal_it_asks(answer: bytes, folder: Path) -> None:
     before = (folder / "a.vhdx").stat().st_size
-    own, theirs = pty.openpty()
+    own, theirs = os.openpty()
     with subprocess.Popen(
         [*COMMAND, "fleet", "compact", "a.vhdx"], cwd=folder, stdin=theirs, stdout=subprocess.PIPE, text=True
     ) as process:

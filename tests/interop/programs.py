@@ -3,7 +3,6 @@
 import contextlib
 import importlib
 import json
-import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.tools import needs
+from tests.support.tools import REQUIRED, needs
 
 
 def run(*command: str | Path, code: int | None = 0) -> str:
@@ -26,7 +25,7 @@ def _module(name: str, package: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError:
-        if os.environ.get("CI"):
+        if REQUIRED:
             raise
         pytest.skip(f"not installed: {package}")
 

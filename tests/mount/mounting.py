@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import run
-from tests.support.tools import needs
+from tests.support.tools import IS_ROOT, needs
 
 PATIENCE = 30.0
 
@@ -32,7 +32,7 @@ NO_FUSE = _reason()
 FUSE = [pytest.mark.skipif(NO_FUSE is not None, reason=str(NO_FUSE)), needs("fusermount3")]
 """The marks of a test that mounts; the device is the machine's to give, so CI skips without it, too."""
 LOOP = pytest.mark.skipif(
-    os.geteuid() != 0 or not os.path.exists("/dev/loop-control"), reason="no right to loop devices here"
+    not IS_ROOT or not os.path.exists("/dev/loop-control"), reason="no right to loop devices here"
 )
 
 

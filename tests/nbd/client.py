@@ -17,6 +17,14 @@ UNSUP, POLICY, INVALID, PLATFORM, TLS_REQD, UNKNOWN, SHUTDOWN, _, TOO_BIG, EXT_H
 EPERM, EIO, EINVAL, ENOSPC, EOVERFLOW, ENOTSUP, ESHUTDOWN = 1, 5, 22, 28, 75, 95, 108
 
 
+Address = str | tuple[str, int]
+"""The path of a Unix socket, or host and port."""
+
+
+def kind_of(address: Address) -> int:
+    return socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+
+
 class Reply(NamedTuple):
     """The answer to one request, its chunks put together."""
 
@@ -29,9 +37,8 @@ class Reply(NamedTuple):
 class Client:
     """One connection; ``structured`` and ``extended`` say how answers look once `go` was called."""
 
-    def __init__(self, address: str | tuple[str, int], timeout: float = 20.0) -> None:
-        kind = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-        self.socket = socket.socket(kind)
+    def __init__(self, address: Address, timeout: float = 20.0) -> None:
+        self.socket = socket.socket(kind_of(address))
         self.socket.connect(address)  # without a timeout: then it waits while the host's queue is full
         self.socket.settimeout(timeout)
         self.structured = self.extended = False
@@ -42,7 +49,7 @@ class Client:
         self._reading: set[int] = set()
 
     @classmethod
-    def opened(cls, address: str | tuple[str, int], name: str = "", mode: str = "structured") -> Self:
+    def opened(cls, address: Address, name: str = "", mode: str = "structured") -> Self:
         """A connection that may send requests; ``mode`` is simple, structured or extended."""
         client = cls(address)
         client.greet()
@@ -205,12 +212,12 @@ def meta(name: str, *queries: str) -> bytes:
 
 
 @contextlib.contextmanager
-def many(address: str, count: int) -> Iterator[list[socket.socket]]:
+def many(address: Address, count: int) -> Iterator[list[socket.socket]]:
     """So many connections that say nothing."""
     with contextlib.ExitStack() as held:
         sockets = []
         for _ in range(count):
-            sockets.append(held.enter_context(socket.socket(socket.AF_UNIX)))
+            sockets.append(held.enter_context(socket.socket(kind_of(address))))
             sockets[-1].connect(address)
             sockets[-1].settimeout(5)
         yield sockets

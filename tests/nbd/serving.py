@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.cli.running import COMMAND
+from tests.nbd.client import Address
 from vhdx.disk.base import VirtualDisk
 from vhdx.nbd import listen
 from vhdx.nbd.connection import Limits, ServerState
@@ -20,7 +22,7 @@ from vhdx.nbd.server import Server
 class Running(NamedTuple):
     """A server that serves: its socket, itself, what it logged."""
 
-    address: str
+    address: Address
     server: Server
     log: list[str]
     thread: threading.Thread
@@ -44,16 +46,21 @@ class Running(NamedTuple):
 def served(
     folder: Path, *disks: VirtualDisk, limits: Limits | None = None, tls: Any = None, **options: Any
 ) -> Iterator[Running]:
-    """Serve disks as ``disk0``, ``disk1`` … until the end of the ``with``."""
+    """Serve disks as ``disk0``, ``disk1`` … until the end of the ``with``; on TCP where that is all."""
     log: list[str] = []
     exports = {f"disk{number}": Export(f"disk{number}", disk) for number, disk in enumerate(disks)}
     state = ServerState(exports, "disk0", tls, limits or Limits(), log.append)
-    path = str(folder / "s")
-    with listen.unix_socket(path) as listener:
+    address: Address = str(folder / "s")
+    with contextlib.ExitStack() as stack:
+        if isinstance(address, str) and hasattr(socket, "AF_UNIX"):
+            listener = stack.enter_context(listen.unix_socket(address))
+        else:
+            listener = stack.enter_context(listen.tcp_socket("127.0.0.1", 0))
+            address = listener.getsockname()[:2]
         server = Server(state, [listener], **options)
         thread = threading.Thread(target=server.serve)
         thread.start()
-        running = Running(path, server, log, thread)
+        running = Running(address, server, log, thread)
         try:
             yield running
         finally:

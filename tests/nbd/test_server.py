@@ -7,11 +7,13 @@ import os
 import random
 import socket
 import struct
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import vhdx
@@ -60,6 +62,12 @@ def _running(disk: MemoryDisk, tmp_path: Path) -> Iterator[Running]:
         yield running
 
 
+def zero_or_as_it_was(now: bytes, before: bytes | bytearray) -> bool:
+    """What a trim may leave of each byte."""
+    found = np.frombuffer(now, np.uint8)
+    return bool(((found == 0) | (found == np.frombuffer(before, np.uint8))).all())
+
+
 # what is served ----------------------------------------------------------------------------------
 
 
@@ -88,7 +96,7 @@ def test_a_disk_is_the_same_as_a_bytearray(mode: str, tmp_path: Path) -> None:
                 elif verb == "trim":
                     assert not client.ask(TRIM, offset, length).error
                     now = other.read(offset, length)
-                    assert now.translate(None, b"\0") == b"" or now == twin[place] or len(now) > 4096
+                    assert zero_or_as_it_was(now, twin[place])
                     twin[place] = now
                 elif verb == "status" and mode != "simple" and length:
                     at = offset
@@ -543,8 +551,13 @@ def clients() -> int:
     return sum(thread.name.startswith("nbd-") for thread in threading.enumerate())
 
 
+def open_descriptors() -> int:
+    """How many this process has, where the host tells it."""
+    return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+
+
 def test_a_thousand_connections(disk: MemoryDisk, tmp_path: Path) -> None:
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = open_descriptors()
     with served(tmp_path, disk, maximum_connections=10) as running:
         threads = clients()
         for _ in range(20):
@@ -556,7 +569,7 @@ def test_a_thousand_connections(disk: MemoryDisk, tmp_path: Path) -> None:
         while clients() > threads and time.monotonic() < deadline:
             time.sleep(0.01)
         assert clients() == threads
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert open_descriptors() == descriptors
 
 
 def test_a_client_that_is_gone_before_it_is_served_ends_nothing(

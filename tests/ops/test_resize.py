@@ -214,7 +214,7 @@ def test_a_host_that_is_full_leaves_a_fixed_image_and_its_identity(
     path = image_of(pattern(1, MIB), tmp_path, disk_type="fixed", block_size=MIB)
     before, size = guids_of(path)[1], path.stat().st_size
     full = Mock(side_effect=OSError(errno.ENOSPC, "full"))
-    monkeypatch.setattr("vhdx.storage.host.reserve", full)
+    monkeypatch.setattr("vhdx.storage.file.host.reserve", full)
     with pytest.raises(OSError, match="full"):
         vhdx.resize(path, "5M")
     assert (guids_of(path)[1], path.stat().st_size) == (before, size)

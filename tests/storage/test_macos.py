@@ -4,6 +4,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import stat
 import struct
 import sys
 from collections.abc import Callable, Iterator
@@ -107,6 +108,31 @@ def test_what_macos_refuses(
 def test_zeros_are_written_on_macos(descriptor: int, asked: list[tuple[int, bytes]]) -> None:
     assert not host.zero_range(descriptor, 0, 4096)
     assert asked == []
+
+
+def test_nothing_is_taken_for_a_hole_on_macos(
+    descriptor: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU and GNU cp lost data where they believed what APFS said of files that were written just before."""
+    os.truncate(tmp_path / "file", 1 << 20)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert list(host.data_ranges(descriptor, 4096, 1 << 19)) == [(4096, 1 << 19)]
+    assert list(host.data_ranges(descriptor, 4096, 0)) == []
+
+
+def test_devices_of_macos_tell_their_blocks(descriptor: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {0x40046418: struct.pack("=I", 4096), 0x40086419: struct.pack("=Q", (1 << 32) + 1)}
+
+    def ioctl(_: int, code: int, answer: bytes) -> bytes:
+        assert len(answer) == len(answers[code])
+        return answers[code]
+
+    assert host.size_of(descriptor) == 8192
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    assert host.size_of(descriptor) == 8192
+    monkeypatch.setattr(stat, "S_ISBLK", lambda _: True)
+    assert host.size_of(descriptor) == 4096 * ((1 << 32) + 1)
 
 
 @pytest.mark.parametrize(

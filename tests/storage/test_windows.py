@@ -6,6 +6,7 @@ Only a Python for Windows runs these (`make windows`).
 import ctypes
 import errno
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from vhdx.storage import windows, windows_locks
 from vhdx.storage import windows_api as api
 from vhdx.storage import windows_calls as calls
 from vhdx.storage import windows_holders as holders
+from vhdx.storage import windows_names as names
 from vhdx.storage import windows_space as space
 from vhdx.storage.file import FileStorage, identity_of, open_for_reading, open_for_writing, temporary_file
 from vhdx.storage.publish import new_file, remove_file
@@ -43,6 +45,16 @@ storage = getattr(file, sys.argv[2])(sys.argv[1])
 print("held", flush=True)
 sys.stdin.read()
 """
+
+
+class Replaced:
+    """A library of Windows with some functions that are not its own."""
+
+    def __init__(self, library: Any, **functions: Callable[..., Any]) -> None:
+        self._library, self._functions = library, functions
+
+    def __getattr__(self, name: str) -> Any:
+        return self._functions.get(name) or getattr(self._library, name)
 
 
 @pytest.fixture(name="path")
@@ -142,7 +154,8 @@ def test_the_disks_of_wsl_are_told_by_name(name: str, tmp_path: Path) -> None:
     with pytest.raises(vhdx.ImageLockedError) as caught:
         open_for_writing(str(tmp_path / name))
     storage.close()
-    assert caught.value.next_command == (None if name == "other.vhdx" else "wsl --shutdown")
+    detach = f"Dismount-DiskImage '{tmp_path / name}'"
+    assert caught.value.next_command == (detach if name == "other.vhdx" else "wsl --shutdown")
 
 
 def test_who_holds_a_file_is_named_where_windows_knows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +166,44 @@ def test_who_holds_a_file_is_named_where_windows_knows(path: Path, monkeypatch: 
     error = holders.locked(str(path))
     assert error.message == "process 4711 (Docker Desktop Backend) and process 12 (notepad.exe) holds it"
     assert error.next_command == "wsl --shutdown"
+
+
+@pytest.mark.parametrize(
+    ("name", "users", "command"),
+    [
+        ("it's.vhdx", [], "Dismount-DiskImage 'C:\\it''s.vhdx'"),
+        ("a.avhdx", [(4, "System")], "Dismount-DiskImage 'C:\\a.avhdx'"),
+        ("a.vhdx", [(4711, "QEMU")], None),
+        ("a.raw", [], None),
+        ("a.raw", [(4711, "vmmemWSL")], "wsl --shutdown"),
+    ],
+)
+def test_what_lets_go_of_a_file(
+    name: str, users: list[tuple[int, str]], command: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holders, "users_of", lambda _: users)
+    assert holders.locked(f"C:\\{name}").next_command == command
+
+
+@pytest.mark.parametrize("number", [0, 16, 17, 300])
+def test_the_restart_manager_names_however_many(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Manager:
+        """The four calls, and as many users of any file."""
+
+        RmStartSession = RmRegisterResources = RmEndSession = staticmethod(lambda *_: 0)
+
+        @staticmethod
+        def RmGetList(_: object, needed: Any, count: Any, found: Any, reasons: object) -> int:  # noqa: N802
+            needed._obj.value = number
+            if count._obj.value < number:
+                return api.ERROR_MORE_DATA
+            for place in range(number):
+                found[place].process, found[place].application = place + 5, "one"
+            count._obj.value = number
+            return 0
+
+    monkeypatch.setattr(ctypes, "WinDLL", lambda _: Manager)
+    assert holders.users_of("C:\\a") == [(place + 5, "one") for place in range(number)]
 
 
 def test_threads_read_and_write_their_own_places_past_four_gib(tmp_path: Path) -> None:
@@ -317,6 +368,38 @@ def test_reads_of_a_device_begin_and_end_at_its_sectors(path: Path, monkeypatch:
     descriptor.close()
 
 
+def test_devices_are_asked_for_their_size_and_sectors(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file stands for the drive, with answers as Windows gives them; then the drive refuses to answer."""
+    really, drive = names.handle_of, "\\\\.\\PhysicalDrive7"
+    path.write_bytes(bytes(range(256)) * 64)
+    numbers = {
+        api.IOCTL_DISK_GET_LENGTH_INFO: [16384],
+        api.IOCTL_DISK_GET_DRIVE_GEOMETRY: [2, 255 << 32 | 12, 4096 << 32 | 63],
+    }
+
+    def control(_: object, code: int, asked: object, answer: Any) -> int:
+        assert asked is None
+        data = struct.pack(f"<{len(numbers[code])}q", *numbers[code])
+        assert ctypes.sizeof(answer) == len(data)
+        ctypes.memmove(ctypes.byref(answer), data, len(data))
+        return len(data)
+
+    monkeypatch.setattr(names, "handle_of", lambda _, *rest: really(str(path), *rest))
+    monkeypatch.setattr(calls, "control", control)
+    with closing(open_for_reading(drive)) as storage:
+        assert storage.size() == 16384
+        assert storage.read(10, 4090) == path.read_bytes()[4090:4100]
+        assert storage.read(4, 16380) == path.read_bytes()[16380:]
+
+    def refuse(*_: object) -> int:
+        raise api.error_of(api.ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setattr(calls, "control", refuse)
+    with pytest.raises(OSError, match="PhysicalDrive7"):
+        open_for_reading(drive)
+    path.unlink()  # nobody has it open any more
+
+
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         open_for_reading(str(tmp_path))
@@ -369,6 +452,35 @@ def test_publishing_replaces_what_nobody_has_open(path: Path) -> None:
     with pytest.raises(OSError, match="in the middle"):
         _publish(path, raising=True)
     assert path.read_bytes() == b"new"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("code", [api.ERROR_ACCESS_DENIED, api.ERROR_SHARING_VIOLATION])
+@pytest.mark.parametrize("times", [3, 99])
+def test_who_looks_at_a_new_file_for_a_moment_is_waited_for(
+    code: int, times: int, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs that look for viruses open what was just written."""
+    really, asked, pauses = api.kernel32.MoveFileExW, list[str](), list[float]()
+
+    def refusing(source: str, target: str, flags: int) -> int:
+        asked.append(target)
+        if len(asked) > times:
+            return int(really(source, target, flags))
+        ctypes.set_last_error(code)
+        return 0
+
+    monkeypatch.setattr(api, "kernel32", Replaced(api.kernel32, MoveFileExW=refusing))
+    monkeypatch.setattr(names.time, "sleep", pauses.append)
+    if times == 3:
+        _publish(path)
+        assert path.read_bytes() == b"newer"
+        assert len(pauses) == 3
+    else:
+        with pytest.raises((OSError, vhdx.ImageLockedError)):
+            _publish(path)
+        assert 0 < sum(pauses) < 2
+        assert path.read_bytes() == b"x" * 65536
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 

@@ -9,10 +9,13 @@ import sys
 
 import pytest
 
+REQUIRED = bool(os.environ.get("CI")) and sys.platform != "win32"
+"""Whether what is missing is a failure."""
+IS_ROOT = sys.platform != "win32" and os.geteuid() == 0
+
 
 def needs(*programs: str) -> pytest.MarkDecorator:
     """The mark of a test that runs these programs."""
     missing = [program for program in programs if shutil.which(program) is None]
-    required = bool(os.environ.get("CI")) and sys.platform != "win32"
-    skip = bool(missing) and not required
+    skip = bool(missing) and not REQUIRED
     return pytest.mark.skipif(skip, reason=f"not installed: {', '.join(missing)}")

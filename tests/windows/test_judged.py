@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import vhdx
+from tests.support.damage import flip
 from tests.support.tools import needs
 
 ROOT = Path(__file__).parents[2]
@@ -175,22 +176,45 @@ def test_fio_verifies_what_it_writes(image: Path, tmp_path: Path) -> None:
     check(image)
 
 
-def test_ctrl_c_in_a_console_ends_a_server_cleanly(image: Path) -> None:
-    """A terminal of Unix is a console to Wine; what is written is durable and the log is clean."""
+def in_a_console(folder: Path, *arguments: str, **environment: str) -> tuple[int, int]:
+    """A verb of Windows in a terminal of Unix, which is a console to Wine: its process, the terminal."""
     pid, terminal = pty.fork()
     if not pid:
-        serve = ["-m", "vhdx", "serve", "--write", "--port", str(free_port()), str(image)]
-        os.environ["VHDX_WINDOWS_CONSOLE"] = "1"
-        os.execvp("sh", ["sh", str(ROOT / ".ci" / "windows"), *serve])
+        os.environ.pop("NO_COLOR", None)
+        os.environ.update(environment, VHDX_WINDOWS_CONSOLE="1")
+        os.chdir(folder)
+        os.execvp("sh", ["sh", str(ROOT / ".ci" / "windows"), "-m", "vhdx", *arguments])
+    return pid, terminal
+
+
+def rest_of(terminal: int) -> bytes:
+    """What is shown until nobody has the other end any more, which Linux calls an error."""
+    shown = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    os.close(terminal)
+    return shown
+
+
+@pytest.mark.parametrize("environment", [{}, {"NO_COLOR": "1"}])
+def test_colours_are_shown_in_a_console(image: Path, environment: dict[str, str]) -> None:
+    flip(image, (64 << 10) + 100)
+    pid, terminal = in_a_console(image.parent, "check", image.name, **environment)
+    shown = rest_of(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 3, shown
+    assert (b"\x1b[33mwarning" in shown, b"warning" in shown) == (not environment, True), shown
+
+
+def test_ctrl_c_in_a_console_ends_a_server_cleanly(image: Path) -> None:
+    """What is written is durable and the log is clean."""
+    pid, terminal = in_a_console(image.parent, "serve", "--write", "--port", str(free_port()), image.name)
     shown = b""
     while (uri := re.search(rb"nbd://[^\s\x1b]+(?=\r)", shown)) is None:
         shown += os.read(terminal, 4096)
     qemu_io(uri[0].decode(), "write -P 7 1M 64k")
     os.write(terminal, b"\x03")
-    with contextlib.suppress(OSError):  # how Linux says that nobody has the other end any more
-        while piece := os.read(terminal, 4096):
-            shown += piece
-    os.close(terminal)
+    shown += rest_of(terminal)
     assert os.waitpid(pid, 0)[1] == 0, shown
     assert b"Traceback" not in shown
     with vhdx.open(image) as disk:
@@ -225,6 +249,48 @@ def test_verbs_of_windows_agree_with_those_of_linux(image: Path, tmp_path: Path)
     assert on_windows("mount", image, tmp_path).returncode == 1
     said = on_windows("mount", image, tmp_path).stdout
     assert re.search("no FUSE.*vhdx serve", said), said
+
+
+@needs("mkfs.ext4")
+def test_files_of_a_guest_are_copied_to_windows(tmp_path: Path) -> None:
+    """Names that Linux has and Windows lacks, too; whatever the guest keeps there is in the target."""
+    tree, target, image = tmp_path / "tree", tmp_path / "target", tmp_path / "disk.raw"
+    (tree / "d").mkdir(parents=True)
+    target.mkdir()
+    contents = {
+        "plain": os.urandom(300_000),
+        "a:b": b"1",
+        "nul": b"2",
+        "end.": b"3",
+        "d/x\\y": b"\r\n\x1a",
+        "ä漢": b"",
+    }
+    for name, content in contents.items():
+        (tree / name).write_bytes(content)
+    (tree / "d" / "hard").hardlink_to(tree / "plain")
+    (tree / "README").write_bytes(b"first")
+    (tree / "readme").write_bytes(b"second")
+    (tree / "plain").chmod(0o444)
+    os.utime(tree / "d", (10**9, 10**9))
+    with open(image, "wb") as file:
+        file.truncate(64 * MIB)
+    subprocess.run(["mkfs.ext4", "-q", "-d", tree, image], check=True)
+    done = on_windows("cp", "-R", f"{image}:/", target)
+    assert done.returncode == 1, done.stdout
+    assert "/d" not in done.stdout.replace("d/x\\y: written as x%5Cy", "")
+    assert "readme exists already, or differs only in case" in done.stdout
+    written = {"a:b": "a%3Ab", "nul": "%6Eul", "end.": "end%2E", "d/x\\y": "d/x%5Cy"}
+    for name, content in contents.items():
+        assert (target / written.get(name, name)).read_bytes() == content
+    assert (target / "README").read_bytes() == b"first"
+    assert (target / "plain").samefile(target / "d" / "hard")
+    assert (target / "d").stat().st_mtime == 10**9
+    assert not (target / "plain").stat().st_mode & 0o222
+    assert {path.name for path in tmp_path.iterdir()} == {"tree", "target", "disk.raw"}
+    assert on_windows("cp", f"{image}:/plain", target).stdout.count("--force replaces files") == 1
+    assert on_windows("cp", "--force", f"{image}:/plain", target).returncode == 0
+    assert on_windows("cp", f"{image}:/plain", target / "con").returncode != 0
+    assert len(list(target.iterdir())) == len({*os.listdir(tree), "lost+found"} - {"readme"})
 
 
 def test_the_address_of_a_server_is_its_own(image: Path) -> None:

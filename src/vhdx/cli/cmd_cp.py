@@ -93,7 +93,7 @@ def cp(
     if len(places) > 1 and not is_directory:
         raise click.UsageError(f"several files go into a directory, and {target} is none")
     directory, name = (target, None) if is_directory else os.path.split(os.path.abspath(target))
-    options = CopyOptions(os.geteuid() == 0 if owners is None else owners, xattrs, devices, force)
+    options = CopyOptions(_keeps_owners(owners), xattrs, devices, force)
     lists = JsonLists("remarks") if as_json else None
     told, copied = _told(lists), []
     with progress_bar("copying") as progress:
@@ -115,6 +115,14 @@ def cp(
     if lists:
         lists.finish(copied)
     return told.code
+
+
+def _keeps_owners(wanted: bool | None) -> bool:
+    if hasattr(os, "geteuid"):
+        return os.geteuid() == 0 if wanted is None else wanted
+    if wanted:
+        raise click.UsageError("owners are numbers in guests, which Windows has not")
+    return False
 
 
 def _told(lists: JsonLists | None) -> Told:
@@ -168,7 +176,7 @@ _INTERRUPTED = (
 
 
 def _copy(copier: Copier, found: Found, name: str | None, *, recursive: bool) -> None:
-    from vhdx.files.host_names import host_name  # noqa: PLC0415  --help needs no library
+    from vhdx.ops.files.target import host_name  # noqa: PLC0415  --help needs no library
 
     if found.entry.is_directory and not recursive:
         raise click.UsageError(

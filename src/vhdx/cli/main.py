@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import gc
 import importlib
 import io
@@ -73,8 +74,18 @@ def _print_json(error: BaseException, sentence: str, code: int, arguments: list[
     if json_errors.wanted(arguments):
         try:
             json_errors.print_error(error, sentence, code)
-        except BrokenPipeError:
+        except OSError as broken:
+            if not _says_that_nobody_reads(broken):
+                raise
             _stop_printing()
+
+
+def _says_that_nobody_reads(error: OSError) -> bool:
+    """Whether a pipe has lost its reader, of which Windows' C library only says that it is no valid call."""
+    if os.name != "nt" or isinstance(error, BrokenPipeError):
+        return isinstance(error, BrokenPipeError)
+    said = (error.errno, error.filename, getattr(error, "winerror", None))
+    return said == (errno.EINVAL, None, None)
 
 
 def _stop_printing() -> None:
@@ -88,7 +99,9 @@ def _result_of(arguments: list[str], failure: int) -> int:
         result = _called(arguments)
         if sys.stdout is not None:  # closed by whoever called us
             sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if not _says_that_nobody_reads(error):
+            raise
         _stop_printing()
         return failure
     except SystemExit as error:  # of a signal, or of click for the same broken pipe

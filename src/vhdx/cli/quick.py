@@ -73,7 +73,7 @@ def call_of(arguments: list[str]) -> partial[Any] | None:
     """What a command line calls; None where only click can tell."""
     if "_VHDX_COMPLETE" in os.environ:
         return _completion()
-    if os.name == "nt":  # names may have variables in them there
+    if os.name == "nt" and any("%" in word for word in arguments):  # names may have variables in them there
         return None
     if arguments == ["--version"]:
         return partial(_print_version)

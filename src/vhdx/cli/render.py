@@ -103,10 +103,19 @@ def _shows(text: str, stream: TextIO | None) -> bool:
 
 def painted(text: str, colour: str) -> str:
     """Text in a colour of terminals, by its number, where standard output is one and shows colours."""
-    shows = sys.stdout is not None and sys.stdout.isatty() and os.name != "nt"
-    if not shows or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return text
-    return f"\x1b[{colour}m{text}\x1b[0m"
+    shows = sys.stdout is not None and sys.stdout.isatty() and shows_colours()
+    return f"\x1b[{colour}m{text}\x1b[0m" if shows else text
+
+
+def shows_colours() -> bool:
+    """Whether the terminal behind standard output, if it is one, may be sent colours."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    if sys.platform == "win32":
+        from vhdx.cli import windows_console  # noqa: PLC0415  other hosts need not read it
+
+        return windows_console.shows_colours()
+    return True
 
 
 def print_doubt(doubt: Doubt) -> None:

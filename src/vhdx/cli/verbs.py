@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 from vhdx.cli import json_errors
 from vhdx.cli.exit_codes import EXIT_USAGE
 from vhdx.cli.groups import GROUPS, VERBS
+from vhdx.cli.render import shows_colours
 from vhdx.text import printable
 from vhdx.version import __version__
 
@@ -66,7 +66,7 @@ def main(ctx: click.Context) -> None:
 
     Exit codes: 0 success, 1 failure, 64 wrong usage, 130 interrupted.
     """
-    if os.environ.get("NO_COLOR"):
+    if not shows_colours():
         ctx.color = False
 
 

@@ -156,7 +156,8 @@ class VhdxDisk(Disk):
         """Fill a writable, contiguous buffer with the bytes of the disk from ``offset`` on."""
         view = bytes_of(buffer)
         length = len(view)
-        check_range(offset, length, self._size)
+        if offset < 0 or offset + length > self._size:
+            check_range(offset, length, self._size)
         near = self._near
         for locate, reader, storage in self._answers if near is None else near.answers(offset, length):
             generation = reader.generation

@@ -2,17 +2,18 @@
 
 The tree is that of the whole file system: subvolumes are directories where they stand in it, whichever of
 them is mounted by default; in snapshots, which do not hold them, they are empty directories, as Linux shows
-them. What its log holds, which is replayed when it is mounted, is not seen, and checksums of contents are not
-looked at.
+them. What its log holds, which is replayed when it is mounted, is not seen.
 """
 
 from __future__ import annotations
 
 import struct
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind, kind_of_mode
+from vhdx.files.btrfs_sums import CheckedSpace
 from vhdx.files.library import LibraryTree, joined
 from vhdx.filesystems.area import number
 from vhdx.filesystems.btrfs_tree import checksum_fits
@@ -20,6 +21,7 @@ from vhdx.filesystems.btrfs_tree import checksum_fits
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
+    from typing import Any, BinaryIO
 
     from dissect.btrfs.btrfs import Btrfs, INode
     from dissect.btrfs.stream import Extent
@@ -37,6 +39,8 @@ _HEAD = struct.Struct("<QB8x8xHHx")  # what it is the name of: object, type; len
 _COUNT_AT, _LEVEL_AT, _POINTERS_AT, _POINTER = 0x60, 0x64, 101 + 17, 33
 """Where a node has these numbers; the pointers of one above the leaves stand in its items."""
 _MINOR_BITS = 20
+_UNCHECKED = 1
+"""The flag of files whose contents have no checksums."""
 
 
 class BtrfsTree(LibraryTree):
@@ -50,6 +54,11 @@ class BtrfsTree(LibraryTree):
         with self.asking("the file system"):
             self._opened = _checking(library.Btrfs)(source)
             self.root = self._entry("", self._opened.open_subvolume(_WHOLE_TREE).root)
+
+    @cached_property
+    def space(self) -> CheckedSpace:
+        """What the extents of files are read from."""
+        return CheckedSpace(self._opened)
 
     def entries(self, directory: Entry) -> Iterator[Entry]:
         """What is in a directory; what cannot be read is told and left out."""
@@ -147,7 +156,10 @@ class _BtrfsContent:
     def __init__(self, tree: BtrfsTree, entry: Entry) -> None:
         self._tree, self._entry = tree, entry
         handle: INode = entry.handle
-        self._file = handle.open()
+        file: Any = handle.open()
+        if not handle.inode.flags & _UNCHECKED and hasattr(file, "extents"):
+            file._fh = tree.space  # noqa: SLF001  what it reads extents from
+        self._file: BinaryIO = file
         self.size = entry.size
 
     def pread(self, length: int, offset: int) -> bytes:

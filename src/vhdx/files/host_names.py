@@ -1,4 +1,4 @@
-"""Names of guests as names that the host can have."""
+"""Names of guests, and where their links lead, as hosts of POSIX can have them."""
 
 from __future__ import annotations
 
@@ -33,3 +33,10 @@ def _escaped(character: str) -> str:
     if 0xD800 <= number <= 0xDFFF and not 0xDC80 <= number <= 0xDCFF:  # half of a character of UTF-16
         return f"%u{number:04X}"
     return character
+
+
+def host_target(target: str, *, is_windows: bool) -> str:  # noqa: ARG001  Windows' own names differ
+    """Where a symbolic link leads on the host. Raises ValueError for one that leads nowhere."""
+    if not target:
+        raise ValueError("a link that leads nowhere; it is left out")
+    return target

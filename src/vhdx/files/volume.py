@@ -171,11 +171,15 @@ def chosen(
 
     Raises ValueError where none or several are, with what there is.
     """
+    there_are = disk_volumes.volumes(disk, agree=False)
     named = [
         FileVolume(disk, each, tell)
-        for each in disk_volumes.volumes(disk, agree=False)
+        for each in there_are
         if partition in (None, each.partition) and (volume is None or each.is_named(volume))
     ]
+    if there_are and not named:
+        there = ", ".join(each.title for each in there_are)
+        raise UnsupportedImageError(f"there is no volume of this name or number, only {there}")
     readable = [each for each in named if each.is_readable]
     if not readable:
         there = ", ".join(each.title for each in named) or "no file system that is known"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from vhdx.errors import missing_extra
 from vhdx.fleet.engine import Pool
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def dask(address: str, held: ExitStack, workers: int | None = None) -> Pool:
         import distributed  # noqa: PLC0415  an extra
         from distributed.scheduler import KilledWorker  # noqa: PLC0415
     except ImportError as error:
-        raise OSError(errno.ENOPKG, "Dask is not installed; try: pip install 'vhdx[fleet]'") from error
+        raise missing_extra("fleet", "Dask is not installed") from error
     if address == LOCAL:
         import dask as settings  # noqa: PLC0415
 

@@ -6,11 +6,11 @@ Rows stand in lines of JSON beside it until they are in a file, so that a run th
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import os
 from typing import TYPE_CHECKING, Any
 
+from vhdx.errors import missing_extra
 from vhdx.fleet.columns import SCHEMA
 from vhdx.fleet.reports import LinesReport, json_rows
 from vhdx.storage.publish import new_file
@@ -197,5 +197,5 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow  # noqa: ICN001, PLC0415  an extra
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError as error:
-        raise OSError(errno.ENOPKG, "Parquet needs pyarrow; try: pip install 'vhdx[fleet]'") from error
+        raise missing_extra("fleet", "Parquet needs pyarrow") from error
     return pyarrow, parquet

@@ -15,6 +15,7 @@ import threading
 from ctypes.util import find_library
 from typing import TYPE_CHECKING, Any
 
+from vhdx.errors import missing_extra
 from vhdx.mount import requests
 from vhdx.text import command
 
@@ -120,11 +121,10 @@ def _binding() -> Any:
     try:
         import mfusepy  # noqa: PLC0415  an extra that only mounting needs
     except ImportError:
-        said = "mounting needs a package that is not installed; try: pip install 'vhdx[mount]'"
-        raise OSError(errno.ENOPKG, said) from None
+        raise missing_extra("mount", "mounting needs a package that is not installed") from None
     except (OSError, AttributeError) as error:
         said = f"mounting needs libfuse ({error}); try: apt-get install fuse3, or on macOS install macFUSE"
-        raise OSError(errno.ELIBACC, said) from None
+        raise OSError(errno.ENOSYS, said) from None
     return mfusepy
 
 

@@ -14,6 +14,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from vhdx.nbd.eager import EagerReceiver
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
@@ -139,11 +141,12 @@ class PlainTransport:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if connection.family == getattr(socket, "AF_UNIX", None):  # TCP finds its size by itself
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
+        self._eager = EagerReceiver(connection)
 
     def receive_into(self, view: memoryview) -> int:
         """As `Transport`."""
         try:
-            return self._socket.recv_into(view)
+            return self._eager.receive_into(view) or self._socket.recv_into(view)
         except BlockingIOError:
             raise TimeoutError from None
 
@@ -185,6 +188,7 @@ class PlainTransport:
 
     def close(self) -> None:
         """As `Transport`."""
+        self._eager.close()
         self._socket.close()
 
 

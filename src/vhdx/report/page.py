@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from vhdx.errors import missing_extra
 from vhdx.report import shapes
 from vhdx.report.colours import COLOURS
 from vhdx.report.hilbert import side_of
@@ -45,7 +45,7 @@ def picture_of(facts: Facts) -> bytes:
     try:
         import resvg_py  # noqa: PLC0415  an extra
     except ImportError:
-        raise OSError(errno.ENOPKG, "pictures need resvg-py; try: pip install 'vhdx[report]'") from None
+        raise missing_extra("report", "pictures need resvg-py") from None
     values = _values(facts)
     drawing = rendered(
         "picture.svg", **values, style=rendered("colours.css", colours=COLOURS, only_light=True)
@@ -146,7 +146,7 @@ def _templates() -> Any:
     try:
         import jinja2  # noqa: PLC0415  an extra
     except ImportError:
-        raise OSError(errno.ENOPKG, "pages need Jinja2; try: pip install 'vhdx[report]'") from None
+        raise missing_extra("report", "pages need Jinja2") from None
     found = jinja2.Environment(
         loader=jinja2.PackageLoader("vhdx.report"),
         autoescape=True,

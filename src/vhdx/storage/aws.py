@@ -6,7 +6,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vhdx.storage.extras import missing_extra
+from vhdx.errors import missing_extra
 
 if TYPE_CHECKING:
     from typing import Self

@@ -47,7 +47,7 @@ class Found(NamedTuple):
     kind: str
     etag: str
     number: int | None = None
-    """The sequence number of a page blob."""
+    """Of pages: the sequence number, by which writers say who they are."""
 
 
 class Blob:
@@ -82,7 +82,8 @@ class Blob:
             return None
         if told.size is None or told.blob_type is None or not told.etag:
             raise OSError(errno.EPROTO, "what answers there is no blob service", self.name)
-        return Found(told.size, str(told.blob_type.value), told.etag, told.page_blob_sequence_number)
+        number = told.page_blob_sequence_number
+        return Found(told.size, str(told.blob_type.value), told.etag, number)
 
     def is_named_by(self, place: str) -> bool:
         """Whether this is an address of the same blob."""

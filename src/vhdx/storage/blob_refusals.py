@@ -37,15 +37,15 @@ _CODES: dict[str, tuple[type[OSError], int, str]] = {
         errno.EBUSY,
         "blocks of another program's unfinished upload are in the way, for a week: choose another name",
     ),
-    "SequenceNumberConditionNotMet": (
-        ChangedError,
-        errno.ESTALE,
-        "another upload to it began meanwhile, and nothing of this one goes there any more",
-    ),
     "InvalidBlockList": (
         OSError,
         errno.ESTALE,
         "the service has not all blocks of this upload any more: another one to it ended meanwhile",
+    ),
+    "SequenceNumberConditionNotMet": (
+        ChangedError,
+        errno.ESTALE,
+        "another upload to it was begun meanwhile, and has it now",
     ),
     "LeaseIdMissing": (OSError, errno.EBUSY, "somebody holds a lease on it"),
 }

@@ -29,7 +29,8 @@ _BLKSSZGET = 0x1268
 _BLKZEROOUT = 0x127F
 _RANGE = struct.Struct("=QQ")
 _PUNCH_HOLE, _KEEP_SIZE = 2, 1
-_NOT_POSSIBLE = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EREMOTEIO})
+_EREMOTEIO = 121  # which `errno` has on Linux alone
+_NOT_POSSIBLE = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, _EREMOTEIO})
 _NO_TABLES_HERE = frozenset({errno.EINVAL, errno.ENOTTY})
 _LONGEST_REQUEST = GIB
 """So that Ctrl-C need not wait for a whole disk."""

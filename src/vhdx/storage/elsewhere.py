@@ -7,7 +7,7 @@ import io
 import re
 from typing import TYPE_CHECKING, Any
 
-from vhdx.storage.extras import missing_extra
+from vhdx.errors import missing_extra
 from vhdx.storage.kept_blocks import BLOCK_SIZE, KeptBlocks
 from vhdx.storage.stream import StreamStorage, is_object
 

@@ -200,7 +200,12 @@ class FileStorage:
 
     def read_into(self, buffer: memoryview, file_offset: int) -> None:
         """Fill the buffer, in one system call unless the host gives fewer bytes at once."""
-        self._read_from(buffer, 0, file_offset)
+        try:
+            count = system.preadv(self._descriptor, (buffer,), file_offset)
+        except OSError as error:
+            raise self._unread(error, file_offset, file_offset + len(buffer)) from None
+        if count != len(buffer):
+            self._read_from(buffer, count, file_offset)
 
     def _read_from(self, buffer: memoryview, done: int, file_offset: int) -> None:
         """Fill what is missing of a buffer of which the first ``done`` bytes were read."""

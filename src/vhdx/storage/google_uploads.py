@@ -11,7 +11,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from vhdx.storage.extras import missing_extra
+from vhdx.errors import missing_extra
 from vhdx.storage.s3_uploads import CLIENT_SETTINGS, S3Target, S3Upload
 
 if TYPE_CHECKING:

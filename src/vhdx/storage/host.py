@@ -156,9 +156,13 @@ def pin(descriptor: int) -> int:
 def size_of(descriptor: int) -> int:
     """The length of a file, or the capacity of a block device, in bytes."""
     status = os.fstat(descriptor)
-    if stat.S_ISBLK(status.st_mode):
-        return os.lseek(descriptor, 0, os.SEEK_END)
-    return status.st_size
+    if not stat.S_ISBLK(status.st_mode):
+        return status.st_size
+    if sys.platform == "darwin":
+        from vhdx.storage import macos  # noqa: PLC0415
+
+        return macos.device_size(descriptor)
+    return os.lseek(descriptor, 0, os.SEEK_END)
 
 
 def identity_of(descriptor: int) -> tuple[int, int]:
@@ -347,9 +351,12 @@ def _space_request(descriptor: int, code: int, file_offset: int, length: int) ->
 
 
 def data_ranges(descriptor: int, file_offset: int, length: int) -> Iterator[tuple[int, int]]:
-    """The (offset, length) runs of a range that the host does not know to be holes."""
+    """The (offset, length) runs of a range that the host does not know to be holes.
+
+    macOS is not asked: its APFS says holes where data is that was written a moment ago.
+    """
     end = file_offset + length
-    if not hasattr(os, "SEEK_DATA"):
+    if sys.platform == "darwin" or not hasattr(os, "SEEK_DATA"):
         if length:
             yield file_offset, length
         return

@@ -1,4 +1,4 @@
-"""What macOS asks by ``fcntl``: holes and space. Written by its documentation; tests fake its calls."""
+"""What macOS asks by calls of its own: holes, space, devices. By its documentation; tests fake its calls."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ _BLOCK = 4096
 _HOLE = struct.Struct("=IIqq")  # fpunchhole_t: flags, reserved, offset, length
 _STORE = struct.Struct("=Iiqqq")  # fstore_t: flags, from where, offset, length, what was allocated
 assert (_HOLE.size, _STORE.size) == (24, 32)
+_BLOCK_SIZE = 0x40046418  # DKIOCGETBLOCKSIZE and DKIOCGETBLOCKCOUNT of sys/disk.h
+_BLOCK_COUNT = 0x40086419
 _UNSUPPORTED = frozenset(
     {errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS, errno.EPERM}
 )
@@ -43,6 +45,13 @@ def reserve(descriptor: int, file_offset: int, length: int) -> bool:
     ):
         return False
     return _space_of(descriptor) >= end
+
+
+def device_size(descriptor: int) -> int:
+    """The capacity of a block device in bytes; its end is at 0 for whoever seeks there."""
+    (size,) = struct.unpack("=I", fcntl.ioctl(descriptor, _BLOCK_SIZE, bytes(4)))
+    (count,) = struct.unpack("=Q", fcntl.ioctl(descriptor, _BLOCK_COUNT, bytes(8)))
+    return int(size * count)
 
 
 def _space_of(descriptor: int) -> int:

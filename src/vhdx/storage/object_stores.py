@@ -12,10 +12,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vhdx.errors import ImageFailedError
+from vhdx.errors import ImageFailedError, missing_extra
 from vhdx.storage.aws import Access
 from vhdx.storage.azure_settings import azure_settings
-from vhdx.storage.extras import missing_extra
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Config, S3Credential, S3Store

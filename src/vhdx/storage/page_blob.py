@@ -27,37 +27,19 @@ _VERSION = "2021-12-02"
 
 
 class PageBlob(Blob):
-    """A blob of pages, or one that is to become that; blobs of other kinds are read in the same way."""
+    """A blob of pages, or one that is to become that; blobs of other kinds are read in the same way.
+
+    Whoever writes gives it a number of his own first, and asks with each page that it has that still: so what
+    two write at the same time is never mixed, and the one who came first fails.
+    """
 
     def __init__(self, address: BlobAddress, stopped: threading.Event, connections: int) -> None:
         """Raises OSError if a package is missing, ValueError for a key that is none."""
         super().__init__(address, stopped, connections)
+        self._mine: dict[str, Any] = {}
         self._reader = _reader(self.client.url, self._credential, self._transport)
-        self.number: int | None = None
-        """The sequence number of the blob as long as it belongs to this upload; None where none is set."""
 
-    def take(self, etag: str) -> str:
-        """Let it be this upload's: who began before writes no page any more. The tag that it has then.
-
-        Raises OSError if it has another tag than ``etag``, which may be empty, as is what is given then.
-        """
-        if self.number is None:
-            return etag
-        condition, number = if_still(etag) if etag else {}, str(self.number)
-        try:
-            told = self.tried(lambda: self.client.set_sequence_number("update", number, **condition))
-        except ChangedError:
-            found = self.look()
-            if found is None or found.number != self.number:  # else an answer was lost
-                raise
-            return found.etag
-        return str(told["etag"]) if etag else ""
-
-    def _if_taken(self) -> dict[str, Any]:
-        """The condition that it belongs to this upload still."""
-        return {} if self.number is None else {"if_sequence_number_eq": self.number}
-
-    def create(self, size: int, over: str | None = None) -> None:
+    def create(self, size: int, number: int, over: str | None = None) -> None:
         """Make it, all zeros, where nothing is, or in the place of the one with the tag ``over``.
 
         Raises FileExistsError for one that came meanwhile.
@@ -67,33 +49,50 @@ class PageBlob(Blob):
         missing: dict[str, Any] = {"match_condition": MatchConditions.IfMissing}
         condition = missing if over is None else if_still(over)
         try:
-            self.tried(lambda: self.client.create_page_blob(size, sequence_number=self.number, **condition))
+            self._mine = {"if_sequence_number_eq": number}
+            self.tried(lambda: self.client.create_page_blob(size, sequence_number=number, **condition))
         except (FileExistsError, ChangedError):
             if not self._is_empty(size):  # else an answer was lost, and it is the one that was asked for
                 raise FileExistsError(errno.EEXIST, "somebody else made it meanwhile", self.name) from None
 
+    def take(self, number: int, etag: str) -> str:
+        """Give it a number if it has the tag ``etag``, which may be empty; the tag that it has then.
+
+        Nothing is done where the rights do not allow it, nor to a managed disk.
+        """
+        if self.address.is_managed_disk:
+            return etag
+        condition = if_still(etag) if etag else {}
+        try:
+            told = self.tried(lambda: self.client.set_sequence_number("update", str(number), **condition))
+        except PermissionError:
+            return etag
+        except ChangedError:
+            found = self.look()
+            if found is None or found.number != number:  # else an answer was lost
+                raise
+            told = {"etag": found.etag}
+        self._mine = {"if_sequence_number_eq": number}
+        return str(told["etag"]) if etag else ""
+
     def _is_empty(self, size: int) -> bool:
         found = self.look()
-        return (
-            found is not None
-            and found.size == size
-            and self.number in (None, found.number)
-            and next(self.page_ranges(found.etag), None) is None
-        )
+        return found is not None and found.size == size and next(self.page_ranges(found.etag), None) is None
 
     def write(self, data: bytes, offset: int) -> None:
         """Write whole pages, at most `LARGEST_PIECE`; the service compares their MD5."""
-        words = {"validate_content": "md5", **self._if_taken()}
-        self.tried(lambda: self.client.upload_page(data, offset, len(data), **words))
+        self.tried(
+            lambda: self.client.upload_page(data, offset, len(data), validate_content="md5", **self._mine)
+        )
 
     def clear(self, size: int, etag: str) -> None:
         """Make all of it zeros that are not stored. Raises OSError if it has another tag than ``etag``.
 
         An attempt that arrives late, pieces being there, then takes nothing away; ``etag`` may be empty.
         """
-        condition = {**self._if_taken(), **(if_still(etag) if etag else {})}
         try:
-            self.tried(lambda: self.client.clear_page(0, size, **condition))
+            condition = if_still(etag) if etag else {}
+            self.tried(lambda: self.client.clear_page(0, size, **condition, **self._mine))
         except ChangedError:
             if not self._is_empty(size):  # else an answer was lost
                 raise

@@ -55,6 +55,11 @@ def sparse(wanted: Sparse) -> Iterator[None]:
         _wanted.reset(token)
 
 
+def always() -> bool:
+    """Whether files get holes wherever the host can make some."""
+    return _wanted.get() == "always"
+
+
 def is_without_holes(device: int, is_ntfs: Callable[[], bool]) -> bool:
     """Whether a new or changed file gets no holes. The arguments are those of `refusing`."""
     wanted = _wanted.get()

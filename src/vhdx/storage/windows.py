@@ -7,7 +7,6 @@ import ctypes
 import errno
 import os
 import sys
-import tempfile
 from ctypes import wintypes
 from typing import TYPE_CHECKING
 
@@ -58,7 +57,7 @@ def open_to_read(path: str, *, lock: bool) -> Descriptor:
         return _opened(path, api.GENERIC_READ, exclusive=False if lock else None)
     descriptor = Descriptor(names.handle_of(path, api.GENERIC_READ, names.ANYBODY))
     with _closing_on_failure(descriptor):
-        descriptor.sector = _sector_of(descriptor)
+        descriptor.sector = _sector_of(descriptor, path)
     return descriptor
 
 
@@ -115,6 +114,8 @@ def create(path: str, asked_for: str) -> Descriptor:
 
 def create_temporary() -> Descriptor:
     """A new file that Windows deletes when it is closed, however this process ends."""
+    import tempfile  # noqa: PLC0415  readers need not wait for it
+
     path = os.path.join(tempfile.gettempdir(), f"vhdx-{os.urandom(8).hex()}.tmp")
     access = api.GENERIC_READ | api.GENERIC_WRITE | api.DELETE
     return Descriptor(
@@ -171,10 +172,14 @@ def size_of(descriptor: Descriptor) -> int:
     return size.value
 
 
-def _sector_of(device: Descriptor) -> int:
+def _sector_of(device: Descriptor, path: str) -> int:
     """The logical sector size of a device. Raises OSError for devices that are no disks."""
     geometry = (wintypes.DWORD * 6)()
-    calls.control(device, api.IOCTL_DISK_GET_DRIVE_GEOMETRY, None, geometry)
+    try:
+        calls.control(device, api.IOCTL_DISK_GET_DRIVE_GEOMETRY, None, geometry)
+    except OSError as error:
+        error.filename = path
+        raise
     return max(512, geometry[5])
 
 

@@ -11,7 +11,8 @@ assert sys.platform == "win32"
 GENERIC_READ, GENERIC_WRITE, DELETE = 0x80000000, 0x40000000, 0x00010000
 SHARE_READ, SHARE_WRITE, SHARE_DELETE = 1, 2, 4
 CREATE_NEW, OPEN_EXISTING = 1, 3
-ATTRIBUTE_DIRECTORY, ATTRIBUTE_SPARSE, ATTRIBUTE_COMPRESSED = 0x10, 0x200, 0x800
+ATTRIBUTE_READ_ONLY, ATTRIBUTE_DIRECTORY, ATTRIBUTE_NORMAL = 0x1, 0x10, 0x80
+ATTRIBUTE_SPARSE, ATTRIBUTE_REPARSE_POINT, ATTRIBUTE_COMPRESSED = 0x200, 0x400, 0x800
 FLAG_OVERLAPPED, FLAG_BACKUP_SEMANTICS, FLAG_DELETE_ON_CLOSE = 0x40000000, 0x02000000, 0x04000000
 FLAG_OPEN_REPARSE_POINT = 0x00200000
 TYPE_DISK = 1
@@ -21,14 +22,17 @@ NO_HANDLE = ctypes.c_void_p(-1).value
 LOCK_FAIL_IMMEDIATELY, LOCK_EXCLUSIVE = 1, 2
 MOVE_REPLACES, MOVE_WRITES_THROUGH = 1, 8
 
-FILE_STANDARD_INFO, FILE_END_OF_FILE_INFO, FILE_ID_INFO = 1, 6, 18
+FILE_BASIC_INFO, FILE_STANDARD_INFO, FILE_DISPOSITION_INFO, FILE_END_OF_FILE_INFO = 0, 1, 4, 6
+FILE_ATTRIBUTE_TAG_INFO, FILE_ID_INFO, FILE_DISPOSITION_INFO_EX = 9, 18, 21
 
+FSCTL_SET_SPARSE = 0x000900C4
 FSCTL_SET_ZERO_DATA = 0x000980C8
 FSCTL_QUERY_ALLOCATED_RANGES = 0x000940CF
 IOCTL_DISK_GET_DRIVE_GEOMETRY = 0x00070000
 IOCTL_DISK_GET_LENGTH_INFO = 0x0007405C
 
 ERROR_INVALID_FUNCTION = 1
+ERROR_ACCESS_DENIED = 5
 ERROR_SHARING_VIOLATION = 32
 ERROR_LOCK_VIOLATION = 33
 ERROR_HANDLE_EOF = 38
@@ -58,6 +62,18 @@ class Overlapped(ctypes.Structure):
     offset_low: int
     offset_high: int
     event: int | None
+
+
+class BasicInfo(ctypes.Structure):
+    """FILE_BASIC_INFO: times, 0 for those that stay; attributes, 0 where they stay."""
+
+    _fields_ = (
+        ("created", ctypes.c_int64),
+        ("accessed", ctypes.c_int64),
+        ("written", ctypes.c_int64),
+        ("changed", ctypes.c_int64),
+        ("attributes", wintypes.DWORD),
+    )
 
 
 class StandardInfo(ctypes.Structure):
@@ -102,6 +118,7 @@ class HandleInfo(ctypes.Structure):
 
 
 assert ctypes.sizeof(Overlapped) == 32
+assert ctypes.sizeof(BasicInfo) == 40
 assert ctypes.sizeof(StandardInfo) == 24
 assert ctypes.sizeof(IdInfo) == 24
 assert ctypes.sizeof(HandleInfo) == 52

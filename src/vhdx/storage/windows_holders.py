@@ -15,6 +15,9 @@ assert sys.platform == "win32"
 _HOLDS_LINUX = ("ext4.vhdx", "docker_data.vhdx", "swap.vhdx")
 """Names that WSL and Docker give to their disks."""
 _RUNS_LINUX = ("wsl", "vmmem", "docker")
+_ATTACHED_BY_WINDOWS = (".vhdx", ".avhdx", ".vhd", ".avhd")
+_WINDOWS_ITSELF = 4  # the process of its kernel
+_MOST_USERS = 1024
 _LOCKED = frozenset({api.ERROR_SHARING_VIOLATION, api.ERROR_LOCK_VIOLATION})
 
 
@@ -54,13 +57,15 @@ def users_of(path: str) -> list[tuple[int, str]]:
         files = (wintypes.LPCWSTR * 1)(path)
         if manager.RmRegisterResources(session, 1, files, 0, None, 0, None):
             return []
-        found = (ProcessInfo * 16)()
-        count = wintypes.UINT(len(found))
-        if manager.RmGetList(
-            session, ctypes.byref(needed), ctypes.byref(count), found, ctypes.byref(reasons)
-        ):
-            return []
-        return [(one.process, one.application) for one in found[: count.value]]
+        ended, count = api.ERROR_MORE_DATA, 16
+        while ended == api.ERROR_MORE_DATA and count <= _MOST_USERS:
+            found = (ProcessInfo * count)()
+            there = wintypes.UINT(count)
+            ended = manager.RmGetList(
+                session, ctypes.byref(needed), ctypes.byref(there), found, ctypes.byref(reasons)
+            )
+            count = max(2 * count, needed.value)
+        return [] if ended else [(one.process, one.application) for one in found[: there.value]]
     finally:
         manager.RmEndSession(session)
 
@@ -79,4 +84,7 @@ def _what_lets_go(path: str, users: list[tuple[int, str]]) -> str | None:
     applications = [application.lower() for _, application in users]
     if name in _HOLDS_LINUX or any(word in app for app in applications for word in _RUNS_LINUX):
         return "wsl --shutdown"
+    programs = [process for process, _ in users if process != _WINDOWS_ITSELF]
+    if name.endswith(_ATTACHED_BY_WINDOWS) and not programs:
+        return "Dismount-DiskImage '{}'".format(os.path.abspath(path).replace("'", "''"))  # of PowerShell
     return None

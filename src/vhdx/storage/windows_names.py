@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from vhdx.storage import windows_api as api
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from vhdx.errors import ImageLockedError
 
 _LONGEST_PATH = 32768  # characters, as Windows has it
+_PASSING = frozenset({api.ERROR_ACCESS_DENIED, api.ERROR_SHARING_VIOLATION})
+_PAUSES = (0.02, 0.05, 0.1, 0.25, 0.5)
+"""Seconds: whoever looks for viruses or indexes files opens new ones for a moment."""
 ANYBODY = api.SHARE_READ | api.SHARE_WRITE | api.SHARE_DELETE
 
 
@@ -38,10 +42,11 @@ def said(error: OSError, path: str) -> OSError | ImageLockedError:
 def identity_of(descriptor: calls.Descriptor) -> tuple[int, int]:
     """Volume and number of the file: equal for two names of one file."""
     with descriptor as handle:
-        return _identity(handle)
+        return identity_of_handle(handle)
 
 
-def _identity(handle: int) -> tuple[int, int]:
+def identity_of_handle(handle: int) -> tuple[int, int]:
+    """The same of a handle."""
     found = api.IdInfo()
     if api.kernel32.GetFileInformationByHandleEx(
         handle, api.FILE_ID_INFO, ctypes.byref(found), ctypes.sizeof(found)
@@ -60,7 +65,7 @@ def identity_at(path: str, *, follow: bool = True) -> tuple[int, int]:
     flags = api.FLAG_BACKUP_SEMANTICS | (0 if follow else api.FLAG_OPEN_REPARSE_POINT)
     handle = handle_of(path, 0, ANYBODY, api.OPEN_EXISTING, flags)
     try:
-        return _identity(handle)
+        return identity_of_handle(handle)
     finally:
         api.kernel32.CloseHandle(handle)
 
@@ -98,18 +103,31 @@ def rename(path: str, final: str, *, overwrite: bool) -> None:
     """
     paths.refuse_as_new(final)
     flags = api.MOVE_WRITES_THROUGH | (api.MOVE_REPLACES if overwrite else 0)
-    if not api.kernel32.MoveFileExW(paths.opened_as(path), paths.opened_as(final), flags):
+    for pause in (*_PAUSES, None):
+        if api.kernel32.MoveFileExW(paths.opened_as(path), paths.opened_as(final), flags):
+            return
         error = api.last_error(final)
-        if error.errno == errno.EACCES and holders.users_of(
-            os.path.abspath(final)
-        ):  # all that Windows says of it
-            raise holders.locked(final)
-        raise said(error, final)
+        if pause is None or error.winerror not in _PASSING:
+            raise _why_not_renamed(error, final)
+        time.sleep(pause)
+
+
+def _why_not_renamed(error: OSError, final: str) -> OSError | ImageLockedError:
+    """The error, or who has the file, of which Windows may only say that access is denied."""
+    denied = error.errno == errno.EACCES
+    return (
+        holders.locked(final) if denied and holders.users_of(os.path.abspath(final)) else said(error, final)
+    )
 
 
 def path_of(descriptor: calls.Descriptor) -> str:
     """Where the file is now. Raises OSError."""
-    path = ctypes.create_unicode_buffer(_LONGEST_PATH)
     with descriptor as handle:
-        api.check(api.kernel32.GetFinalPathNameByHandleW(handle, path, _LONGEST_PATH, 0))
+        return path_of_handle(handle)
+
+
+def path_of_handle(handle: int) -> str:
+    """The same of a handle."""
+    path = ctypes.create_unicode_buffer(_LONGEST_PATH)
+    api.check(api.kernel32.GetFinalPathNameByHandleW(handle, path, _LONGEST_PATH, 0))
     return path.value

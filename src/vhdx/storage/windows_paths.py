@@ -17,6 +17,8 @@ _UNC = "UNC\\"
 _DRIVE = re.compile(r"[A-Za-z]:\\")
 _LONGEST_PLAIN = 247
 """Characters of the longest path that every Windows takes as it is, a new file in a directory included."""
+FORBIDDEN = frozenset('/\\:*?"<>|' + "".join(map(chr, range(32))))
+"""Characters that stand in no name."""
 _DEVICE_NAMES = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$", "clock$"}
     | {f"{port}{digit}" for port in ("com", "lpt") for digit in "123456789\N{SUPERSCRIPT ONE}²³"}
@@ -68,6 +70,13 @@ def refuse_as_named(parts: Iterable[str]) -> None:
             raise ValueError(f"{part} names a device of Windows; no file can have that name")
         if part not in (".", "..") and part != part.rstrip(". "):
             raise ValueError(f"{part} ends in a dot or a blank, which Windows drops; leave it out")
+
+
+def refuse_as_one_name(name: str) -> None:
+    """The same for what is to be one name and nothing else. Raises ValueError."""
+    if name in ("", ".", "..") or not FORBIDDEN.isdisjoint(name):
+        raise ValueError(f"{name!r} is no name of a file on Windows")
+    refuse_as_named([name])
 
 
 def is_reserved(name: str) -> bool:

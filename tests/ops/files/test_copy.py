@@ -1,8 +1,10 @@
 """Nothing leaves the directory that files are copied to, whatever names and links a guest has."""
 
+import errno
 import os
 import stat
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ from tests.filesystems.making import run
 from tests.ops.files.guest import Guest, Node
 from vhdx.errors import FileSystemError
 from vhdx.files.base import Entry, Kind
-from vhdx.files.host_names import host_name
+from vhdx.files.host_names import host_name, host_target
 from vhdx.ops.files.copy import Copier, CopyOptions, CopyResult
 from vhdx.ops.files.target import Target
 
+DEPTH = 80 if sys.platform == "win32" else 1100
+"""More directories than are held open; more of them have no handles under Wine."""
 FILE, DIRECTORY, LINK = Kind.FILE, Kind.DIRECTORY, Kind.SYMLINK
 
 
@@ -64,6 +68,11 @@ def test_directories_with_such_names(inside: Path) -> None:
     copy([("..", DIRECTORY, [("secret", FILE, b"evil")])], inside)
     assert (inside / "%2E%2E" / "secret").read_bytes() == b"evil"
     assert untouched(inside)
+
+
+def test_a_name_that_is_escaped_is_told_once(inside: Path) -> None:
+    _, told = copy([("..", DIRECTORY, [("..", DIRECTORY, [("x", FILE, b"")])])], inside)
+    assert told == ["..: written as %2E%2E", "../..: written as %2E%2E"]
 
 
 @pytest.mark.parametrize("target", ["..", "../secret", "/", "."])
@@ -145,11 +154,12 @@ def test_devices_only_where_wanted(inside: Path) -> None:
 def test_deep_trees(inside: Path) -> None:
     """Deeper than descriptors, recursion and paths of the host reach."""
     nodes: list[Node] = [("bottom", FILE, b"x")]
-    for _ in range(1100):
+    for _ in range(DEPTH):
         nodes = [("d" * 10, DIRECTORY, nodes)]
     result, _ = copy(nodes, inside)
-    assert (result.files, result.directories, result.left_out) == (1, 1100, 0)
-    run("rm", "-rf", inside / ("d" * 10))  # Python's own way is too deep for Python
+    assert (result.files, result.directories, result.left_out) == (1, DEPTH, 0)
+    if sys.platform != "win32":
+        run("rm", "-rf", inside / ("d" * 10))  # Python's own way is too deep for Python
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "ü" * 200, "漢" * 255, "\udcff" * 400])
@@ -157,6 +167,67 @@ def test_long_names(name: str) -> None:
     shortened = host_name(name)
     assert len(os.fsencode(shortened)) <= 255
     assert shortened != host_name(name + "y")
+
+
+def test_links_that_lead_nowhere_are_left_out(inside: Path) -> None:
+    with pytest.raises(ValueError, match="leads nowhere"):
+        host_target("", is_windows=False)
+    result, told = copy([("a", LINK, ""), ("b", FILE, b"x")], inside)
+    assert (result.files, result.left_out, len(told)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ, errno.EFBIG])
+def test_what_the_host_cannot_have_costs_one_entry(
+    code: int, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an exFAT that is asked for a colon in a name."""
+    make_directory = Target.make_directory
+
+    def refused(target: Target, parts: tuple[str, ...]) -> None:
+        if parts == ("a:b",):
+            raise OSError(code, os.strerror(code))
+        make_directory(target, parts)
+
+    monkeypatch.setattr(Target, "make_directory", refused)
+    monkeypatch.setattr("vhdx.ops.files.copy.host_name", str)
+    result, told = copy([("a:b", DIRECTORY, [("x", FILE, b"")]), ("b", FILE, b"x")], inside)
+    assert (result.files, result.left_out) == (1, 1)
+    assert told == [f"a:b: {os.strerror(code)}"]
+
+
+@pytest.mark.parametrize("code", [errno.EMLINK, errno.EPERM, errno.ENOTSUP])
+def test_a_host_without_hard_links_gets_copies(
+    code: int, inside: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Target, "new_link", refused)
+    monkeypatch.setattr(Guest, "entries", linked(Guest.entries))
+    result, told = copy([("a", FILE, b"one"), ("b", FILE, b"one")], inside)
+    assert [path.read_bytes() for path in inside.iterdir()] == [b"one", b"one"]
+    assert (result.files, result.others) == (2, 0)
+    assert told == [f"b: a copy of a: {os.strerror(code)}"]
+
+
+def test_hard_links_are_kept(inside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Guest, "entries", linked(Guest.entries))
+    nodes: list[Node] = [("a", FILE, b"one"), ("d", DIRECTORY, [("b", FILE, b"one")])]
+    result, _ = copy(nodes, inside)
+    assert (result.files, result.others) == (1, 1)
+    assert (inside / "a").samefile(inside / "d" / "b")
+    copy(nodes, inside, force=True)
+    assert (inside / "a").samefile(inside / "d" / "b")
+
+
+def linked(entries: Callable[[Guest, Entry], Iterator[Entry]]) -> Callable[[Guest, Entry], Iterator[Entry]]:
+    """All files are names of one."""
+
+    def them(guest: Guest, directory: Entry) -> Iterator[Entry]:
+        for entry in entries(guest, directory):
+            yield entry._replace(identity=7, links=2) if entry.kind is FILE else entry
+
+    return them
 
 
 def test_a_link_swapped_in_is_not_followed(inside: Path) -> None:

@@ -194,7 +194,9 @@ def test_every_byte(tmp_path: Path, size: int, options: dict[str, Any], describe
 def test_every_byte_of_fixed_tables_over_chunks(
     tmp_path: Path, blocks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vhdx.storage.host.reserve", lambda *_: True)  # the host's disk need not have 8 GiB
+    monkeypatch.setattr(
+        "vhdx.storage.file.host.reserve", lambda *_: True
+    )  # the host's disk need not have 8 GiB
     path = tmp_path / "a.vhdx"
     vhdx.create(path, blocks * MIB, block_size=MIB, disk_type="fixed")
     assert_is(path, should_be(path, disk_size=blocks * MIB, block_size=MIB, disk_type="fixed"))
@@ -255,7 +257,7 @@ def test_a_fixed_image_has_its_space_reserved(tmp_path: Path) -> None:
 
 
 def test_says_where_the_host_cannot_reserve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vhdx.storage.host.reserve", lambda *_: False)
+    monkeypatch.setattr("vhdx.storage.file.host.reserve", lambda *_: False)
     fixed = vhdx.create(tmp_path / "a.vhdx", "20M", disk_type="fixed")
     assert ["cannot reserve space" in remark for remark in fixed.remarks] == [True]
     assert vhdx.create(tmp_path / "b.vhdx", "20M").remarks == ()

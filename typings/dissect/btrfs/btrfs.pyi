@@ -8,16 +8,20 @@ class _InodeItem:
     mode: int
     nlink: int
     rdev: int
+    flags: int
 
 class _Superblock:
     csum_type: int
 
 class Btrfs:
     node_size: int
+    sector_size: int
+    _logical_fh: BinaryIO
     sb: _Superblock
     _root_tree: BTree
     def __init__(self, fh: object) -> None: ...
     def _read_node(self, address: int) -> bytes: ...
+    def _open_tree(self, objectid: int) -> BTree: ...
     def open_subvolume(self, objectid: int, parent: INode | None = None) -> Subvolume: ...
 
 class Subvolume:

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 
 class BTree:
+    root_offset: int
     def cursor(self) -> Cursor: ...
     def find(
         self, objectid: int | None = None, type: int | None = None, offset: int | None = None

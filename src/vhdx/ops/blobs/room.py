@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from vhdx.storage.page_blob import PageBlob
 
 PAGE_BLOB = "PageBlob"
-_NUMBERS = 1 << 48
-"""Of a random UUID the bits that say nothing else."""
 
 
 def room_of(
@@ -38,12 +36,11 @@ def room_of(
     if found is not None and found.kind != PAGE_BLOB:
         raise ValueError(f"{blob.name} is a {found.kind}, and disks are page blobs: choose another name")
     if resume is None:
-        _number(blob, uuid.uuid4())
-        _make(blob, found, size, overwrite=overwrite)
+        _make(blob, found, size, _number_of(uuid.uuid4()), overwrite=overwrite)
         return None
     journal = journal_of(resume, told, Identity(source or [], blob.name, size))
-    _number(blob, journal.upload)
     if told is not None and found is not None and _is_marked(blob, found, size, journal):
+        blob.take(_number_of(journal.upload), found.etag)
         return journal
     if journal.done:
         raise ValueError(
@@ -52,7 +49,7 @@ def room_of(
         )
     journal.save()  # before anything is cleared: where it cannot be kept nothing is lost
     try:
-        _make(blob, found, size, overwrite=overwrite)
+        _make(blob, found, size, _number_of(journal.upload), overwrite=overwrite)
     except BaseException:
         journal.remove()
         raise
@@ -60,10 +57,9 @@ def room_of(
     return journal
 
 
-def _number(blob: PageBlob, upload: uuid.UUID) -> None:
-    """Let what is written go on condition that nobody else began; one disk takes one upload by itself."""
-    if not blob.address.is_managed_disk:
-        blob.number = upload.int % _NUMBERS
+def _number_of(upload: uuid.UUID) -> int:
+    """By what the blob knows an upload: few enough bits for every program."""
+    return upload.int >> 80
 
 
 def _mark(journal: Journal) -> bytes:
@@ -93,25 +89,25 @@ def _unseen(blob: PageBlob, size: int) -> Found:
     )
 
 
-def _make(blob: PageBlob, found: Found | None, size: int, *, overwrite: bool) -> None:
-    """Let it be there, all zeros."""
+def _make(blob: PageBlob, found: Found | None, size: int, number: int, *, overwrite: bool) -> None:
+    """Let it be there, all zeros, and have this number."""
     if found is None:
         if not blob.address.allows_creation:
             raise FileNotFoundError(
                 errno.ENOENT, "there is no such blob, and this SAS does not allow to make one", blob.name
             )
-        blob.create(size)
+        blob.create(size, number)
     elif found.size != size:
-        _replace(blob, found, size, overwrite=overwrite)
+        _replace(blob, found, size, number, overwrite=overwrite)
     elif found.etag and next(blob.page_ranges(found.etag), None) is None:
-        blob.take(found.etag)
+        blob.take(number, found.etag)
     elif not overwrite:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), blob.name)
     else:
-        blob.clear(size, blob.take(found.etag))
+        blob.clear(size, blob.take(number, found.etag))
 
 
-def _replace(blob: PageBlob, found: Found, size: int, *, overwrite: bool) -> None:
+def _replace(blob: PageBlob, found: Found, size: int, number: int, *, overwrite: bool) -> None:
     """Make it anew with another size, where that may be."""
     if not blob.address.allows_creation:
         advice = f"; make one that takes it: {room_for(size)}" if blob.address.is_managed_disk else ""
@@ -121,4 +117,4 @@ def _replace(blob: PageBlob, found: Found, size: int, *, overwrite: bool) -> Non
         )
     if not overwrite:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), blob.name)
-    blob.create(size, over=found.etag)
+    blob.create(size, number, over=found.etag)

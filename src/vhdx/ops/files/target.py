@@ -10,18 +10,27 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
+import sys
 from typing import TYPE_CHECKING
 
+if sys.platform == "win32":
+    from vhdx.files.windows_names import host_name, host_target
+    from vhdx.storage import windows_below as host
+else:
+    from vhdx.files.host_names import host_name, host_target
+    from vhdx.storage import below as host
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Self
 
+    from vhdx.storage.looks import Found, Looks
+
+__all__ = ["Target", "dress", "give", "host_name", "host_target", "set_attribute", "truncate"]
+
 Parts = tuple[str, ...]
-_DIRECTORY = (
-    os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-)
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+truncate, give, set_attribute, dress = host.truncate, host.give, host.set_attribute, host.dress
+"""For what a `Target` has open."""
 
 _MOST_HELD = 64
 """Directories that are held open, so that deep trees need neither as many nor the whole way each time."""
@@ -34,9 +43,7 @@ class Target:
     """
 
     def __init__(self, root: str, *, force: bool = False, distinct: bool = False) -> None:
-        if os.open not in os.supports_dir_fd:
-            raise OSError(errno.ENOTSUP, "files are copied out only where directories can be held open", root)
-        self._root = os.open(root, _DIRECTORY & ~getattr(os, "O_NOFOLLOW", 0))
+        self._root = host.open_root(root)
         self._force = force
         self._distinct = distinct
         self._made: set[tuple[int, int]] = set()
@@ -61,7 +68,7 @@ class Target:
             os.close(self._held.pop()[1])
         at, descriptor = self._held[-1] if self._held else ((), self._root)
         for part in parts[len(at) :]:
-            descriptor = os.open(part, _DIRECTORY, dir_fd=descriptor)
+            descriptor = host.open_directory(part, descriptor)
             at = (*at, part)
             self._held.append((at, descriptor))
             if len(self._held) > _MOST_HELD:
@@ -72,24 +79,24 @@ class Target:
         """A directory, which may be there already unless it was made under another name in this run."""
         above = self.directory(parts[:-1])
         try:
-            os.mkdir(parts[-1], 0o700, dir_fd=above)
+            host.make_directory(parts[-1], above)
         except FileExistsError:
-            status = os.stat(parts[-1], dir_fd=above, follow_symlinks=False)
-            if not stat.S_ISDIR(status.st_mode) or (status.st_dev, status.st_ino) in self._made:
+            there = host.found(parts[-1], above)
+            if not there.is_directory or there.identity in self._made:
                 raise
-        self._remember(os.stat(parts[-1], dir_fd=above, follow_symlinks=False))
+        self._remember(host.found(parts[-1], above))
 
     @contextlib.contextmanager
     def new_file(self, parts: Parts) -> Iterator[int]:
         """A descriptor of a new file; what raises in the block leaves none behind."""
         above = self.directory(parts[:-1])
         self._make_room(parts[-1], above)
-        descriptor = os.open(parts[-1], _NEW, 0o600, dir_fd=above)
+        descriptor = host.create(parts[-1], above)
         try:
             yield descriptor
-            self._remember(os.fstat(descriptor))
+            self._remember(host.opened(descriptor))
         except BaseException:
-            os.unlink(parts[-1], dir_fd=self.directory(parts[:-1]))
+            host.withdraw(descriptor, parts[-1], self.directory(parts[:-1]))
             raise
         finally:
             os.close(descriptor)
@@ -100,36 +107,36 @@ class Target:
         try:
             above = self.directory(parts[:-1])
             self._make_room(parts[-1], above)
-            os.link(first[-1], parts[-1], src_dir_fd=source, dst_dir_fd=above, follow_symlinks=False)
+            host.link(parts[-1], above, first[-1], source)
         finally:
             os.close(source)
 
-    def new_symlink(self, parts: Parts, target: str) -> int:
-        """A symbolic link; a descriptor of the directory that it is in."""
+    def new_symlink(self, parts: Parts, target: str, is_directory: Callable[[], bool], looks: Looks) -> None:
+        """A symbolic link; some hosts ask whether it leads to a directory."""
         above = self.directory(parts[:-1])
         self._make_room(parts[-1], above)
-        os.symlink(target, parts[-1], dir_fd=above)
-        self._remember(os.stat(parts[-1], dir_fd=above, follow_symlinks=False))
-        return above
+        host.symlink(parts[-1], above, target, is_directory)
+        self._remember(host.found(parts[-1], above))
+        host.dress_name(parts[-1], above, looks)
 
-    def new_node(self, parts: Parts, mode: int, device: tuple[int, int]) -> int:
-        """A device or FIFO; a descriptor of the directory that it is in."""
+    def new_node(self, parts: Parts, mode: int, device: tuple[int, int], looks: Looks) -> None:
+        """A device or FIFO."""
         above = self.directory(parts[:-1])
         self._make_room(parts[-1], above)
-        os.mknod(parts[-1], mode, os.makedev(*device), dir_fd=above)
-        self._remember(os.stat(parts[-1], dir_fd=above, follow_symlinks=False))
-        return above
+        host.make_node(parts[-1], above, mode, device)
+        self._remember(host.found(parts[-1], above))
+        host.dress_name(parts[-1], above, looks)
 
     def _make_room(self, name: str, above: int) -> None:
         """Take away what was there before this run, where that is wanted."""
         try:
-            status = os.stat(name, dir_fd=above, follow_symlinks=False)
+            there = host.found(name, above)
         except FileNotFoundError:
             return
-        if not self._force or stat.S_ISDIR(status.st_mode) or (status.st_dev, status.st_ino) in self._made:
+        if not self._force or there.is_directory or there.identity in self._made:
             raise FileExistsError(errno.EEXIST, "File exists", name)
-        os.unlink(name, dir_fd=above)
+        host.remove(name, above)
 
-    def _remember(self, status: os.stat_result) -> None:
+    def _remember(self, made: Found) -> None:
         if not self._distinct:
-            self._made.add((status.st_dev, status.st_ino))
+            self._made.add(made.identity)

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from vhdx.examine.carve import unowned_blocks
-from vhdx.ops.files.target import Target
+from vhdx.ops.files.target import Target, truncate
 from vhdx.progress import Meter
 from vhdx.storage.zeros import stored_nonzero_runs
 
@@ -70,7 +70,7 @@ def _name_of(block: UnownedBlock) -> str:
 
 
 def _write(image: Image, block: UnownedBlock, descriptor: int) -> None:
-    os.truncate(descriptor, block.length)
+    truncate(descriptor, block.length)
     with os.fdopen(os.dup(descriptor), "wb", buffering=0) as file:
         for start, length in stored_nonzero_runs(image.storage, block.file_offset, block.length):
             file.seek(start - block.file_offset)

@@ -92,5 +92,5 @@ def _found(program: Program) -> str:
     found = shutil.which(program.name, path=path)
     if found is None:
         said = f"{program.name} is not installed; try: apt-get install {program.package}"
-        raise OSError(errno.ENOPKG, said)
+        raise OSError(errno.ENOSYS, said)
     return found
