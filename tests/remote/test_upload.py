@@ -279,7 +279,8 @@ def test_ctrl_c_leaves_nothing_or_what_is_gone_on_with(
         capfd.readouterr()
         assert interrupted.run(moment, "convert", raw, url) == EXIT_INTERRUPTED
         assert (
-            "is as it was, or whole if all had been sent; no other part of it stays" in capfd.readouterr().err
+            "is as it was, or whole if all had been sent; no other part of it is seen"
+            in capfd.readouterr().err
         )
         assert nothing_is_left(store)
     line: list[str | Path] = ["convert", raw, url, "--resume", tmp_path / "journal"]
@@ -471,3 +472,19 @@ def test_the_journal_has_no_password_of_the_endpoint(
         vhdx.convert(raw, store.url("a.raw"), resume=tmp_path / "journal")
     told = (tmp_path / "journal").read_text()
     assert (store.proxy.url in told, SECRET in told) == (True, False)
+
+
+@pytest.mark.parametrize("silent", ["create_multipart_upload", "upload_part"])
+def test_what_is_no_store_is_an_error(
+    store: Store, raw: Path, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers everything, and says nothing of an upload or its parts."""
+    asked = s3_uploads.S3Target.asked
+
+    def answered(target: s3_uploads.S3Target, operation: str, **words: Any) -> dict[str, Any]:
+        return {} if operation == silent else asked(target, operation, **words)
+
+    monkeypatch.setattr(s3_uploads.S3Target, "asked", answered)
+    with pytest.raises(OSError, match="no object store: it tells no"):
+        vhdx.convert(raw, store.url("a.raw"))
+    assert nothing_is_left(store)

@@ -66,7 +66,9 @@ class GoogleUpload(S3Upload):
         found = self._target.look()
         if found is None or _version(found) == self._before:
             return False
-        return found["ContentLength"] == sum(part.length for part in parts.values()) and not self.is_known()
+        return (
+            found.get("ContentLength") == sum(part.length for part in parts.values()) and not self.is_known()
+        )
 
 
 def _version(found: dict[str, Any] | None) -> tuple[object, ...] | None:
@@ -74,7 +76,7 @@ def _version(found: dict[str, Any] | None) -> tuple[object, ...] | None:
     if found is None:
         return None
     generation = found["ResponseMetadata"]["HTTPHeaders"].get("x-goog-generation")
-    return generation, found["ETag"], found["LastModified"]
+    return generation, found.get("ETag"), found.get("LastModified")
 
 
 class _Token:

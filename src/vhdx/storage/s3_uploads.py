@@ -89,6 +89,15 @@ class S3Target:
                 raise refusal(found.status, found.code, self.address, found.kind)
         return found
 
+    def told(self, field: str, operation: str, **words: Any) -> str:
+        """What an answer must say. Raises OSError where it does not."""
+        value = self.asked(operation, **words).get(field)
+        if not isinstance(value, str):
+            raise OSError(
+                errno.EPROTO, f"what answers there is no object store: it tells no {field}", self.name
+            )
+        return value
+
     def give_up(self, *, given_up: bool) -> None:
         """Ask nothing again from now on: whoever waits for the requests that run has no use for answers."""
         (self._is_given_up.set if given_up else self._is_given_up.clear)()
@@ -102,7 +111,7 @@ class S3Target:
 
     def begin(self) -> S3Upload:
         """A new upload."""
-        return self.upload(self.asked("create_multipart_upload")["UploadId"])
+        return self.upload(self.told("UploadId", "create_multipart_upload"))
 
     def upload(self, upload_id: str) -> S3Upload:
         """One that was begun."""
@@ -160,14 +169,15 @@ class S3Upload:
 
     def put(self, number: int, data: bytes | bytearray, digest: bytes) -> Part:
         """Send a part, which the store compares with its MD5."""
-        answer = self._target.asked(
+        tag = self._target.told(
+            "ETag",
             "upload_part",
             UploadId=self.upload_id,
             PartNumber=number,
             Body=data,
             ContentMD5=base64.b64encode(digest).decode(),
         )
-        return Part(len(data), digest.hex(), answer["ETag"])
+        return Part(len(data), digest.hex(), tag)
 
     def complete(self, parts: Mapping[int, Part], *, overwrite: bool) -> None:
         """Make the object of its parts, at once. Raises FileExistsError for a name that is taken.
@@ -189,7 +199,7 @@ class S3Upload:
     def _is_made(self, parts: Mapping[int, Part]) -> bool:
         """Whether the object is there as it is to be, by the tag that stores with MD5 give it."""
         found = self._target.look()
-        return found is not None and found["ETag"] == _tag_of_all(parts)
+        return found is not None and found.get("ETag") == _tag_of_all(parts)
 
     def abort(self) -> None:
         """Let the store forget it; nothing if that is so."""
