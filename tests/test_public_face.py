@@ -15,7 +15,7 @@ import vhdx
 from vhdx.cli.groups import VERBS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-ELSEWHERE = () if sys.platform == "win32" else ("vhdx.storage.windows",)
+ELSEWHERE = () if sys.platform == "win32" else ("vhdx.storage.windows", "vhdx.cli.windows_console")
 """How the names of modules begin that only load on Windows."""
 PACKAGES = [
     module.name

@@ -94,7 +94,7 @@ def is_installed() -> bool:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Service]:
+def running(folder: Path, memory_mb: int = _MEMORY_MB) -> Iterator[Service]:
     """Azurite, with everything in memory."""
     if not is_installed():
         if os.environ.get("CI"):
@@ -102,7 +102,7 @@ def running(folder: Path) -> Iterator[Service]:
         pytest.skip("not installed: azurite (.ci/azurite fetches it)")
     words = (
         *("node", str(_PROGRAM), "--blobPort", "0", "--inMemoryPersistence", "--disableTelemetry"),
-        *("--extentMemoryLimit", str(_MEMORY_MB), "--skipApiVersionCheck", "--silent"),
+        *("--extentMemoryLimit", str(memory_mb), "--skipApiVersionCheck", "--silent"),
     )
     process = subprocess.Popen(
         words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"

@@ -77,6 +77,8 @@ _NO_UNIX_FILE = "Wine gives Python no Unix file for its standard output"
 _NO_FUSE = "Windows has no FUSE, and says so first"
 
 NOT_HERE = {
+    "*fleet/test_run.py::test_an_image_in_use*": _NAMES_NOBODY,
+    "*fleet/test_run.py::test_dask*": "Dask is not installed there",
     **dict.fromkeys(
         (
             "*chains/test_tree.py::test_nothing_to_do",
