@@ -88,7 +88,7 @@ def test_what_an_address_stands_for(
             "http://mine.blob.core.windows.net/disks/a.vhd?sig=hunter2",
         ),
         *(f"{AZURE}#1.vhd?sig=hunter2", f"{AZURE}?sig=hunter2#", "https://user:hunter2\u2100@host/a/b"),
-        *("https://[host/disks/a.vhd?sig=hunter2",),
+        *("https://[host/disks/a.vhd?sig=hunter2", "s3://me:hunter2@disks/a.vhd", "az://me:hunter2@disks"),
     ],
 )
 def test_what_is_no_address(place: str) -> None:

@@ -166,7 +166,7 @@ def test_two_uploads_to_one_blob_are_never_mixed(
         return None
 
     proxy.begin(judge)
-    with pytest.raises(OSError, match=r"InvalidBlockList|exists"):
+    with pytest.raises(OSError, match=r"another one to it ended meanwhile.*InvalidBlockList|exists"):
         vhdx.convert(raw, address_of(proxy, key, words), overwrite=True)
     assert service.content(key) == other.read_bytes()
 
@@ -243,6 +243,38 @@ def test_what_is_taken_back_is_so_though_an_answer_was_lost(
     with pytest.raises(PermissionError):
         vhdx.convert(raw, url)
     assert nothing_is_left(service, key)
+
+
+def test_what_is_taken_back_is_nothing_of_another_upload(
+    raw: Path, url: str, key: str, service: Service, proxy: Proxy, tmp_path: Path
+) -> None:
+    """One that waits to be gone on with, or runs at the same time, keeps what it has sent."""
+    journal = tmp_path / "journal"
+
+    def judge(_number: int, kind: Kind) -> Fault | None:
+        return "refused" if kind == "block" and len(proxy.of("block")) > 3 else None
+
+    proxy.begin(judge)
+    with pytest.raises(PermissionError):
+        vhdx.convert(raw, url, resume=journal)
+    sent = journal.read_bytes().count(b"\n") - 1
+    proxy.begin(judge)
+    with pytest.raises(PermissionError):
+        vhdx.convert(raw, url)
+    proxy.begin()
+    vhdx.convert(raw, url, resume=journal)
+    assert len(proxy.of("block")) == -(-SIZE // MIB) - sent
+    assert service.content(key) == CONTENT
+
+
+def test_blocks_of_another_program_are_told_of(
+    raw: Path, url: str, key: str, service: Service, proxy: Proxy
+) -> None:
+    service.blob(key).stage_block("theirs", b"theirs")
+    with pytest.raises(OSError, match=r"blocks of another program.*InvalidBlobOrBlock") as failed:
+        vhdx.convert(raw, url)
+    assert_no_secret(failed)
+    assert unfinished(service, key) == ["theirs"]
 
 
 def test_an_upload_goes_on_where_it_was_broken_off(
@@ -332,3 +364,25 @@ def test_a_killed_upload_is_no_blob(
 )
 def test_which_urls_are_blobs(place: str, is_blob: bool) -> None:
     assert names_blob(place) == is_blob
+
+
+def test_a_block_that_was_sent_anew_is_not_taken_for_the_old_one(
+    raw: Path, url: str, key: str, service: Service, proxy: Proxy, tmp_path: Path
+) -> None:
+    """The source was another one for a while, unseen, and the upload killed before the journal said so."""
+    journal, times = tmp_path / "journal", raw.stat()
+    proxy.begin(lambda _number, kind: "refused" if kind == "list" else None)
+    with pytest.raises(PermissionError):
+        vhdx.convert(raw, url, resume=journal)
+    told = journal.read_bytes()
+    for content in (CONTENT[:MIB] + b"other" + CONTENT[MIB + 5 :], CONTENT):
+        raw.write_bytes(content)
+        os.utime(raw, ns=(times.st_atime_ns, times.st_mtime_ns))
+        if content is CONTENT:
+            proxy.begin()
+            vhdx.convert(raw, url, resume=journal)
+        else:
+            with pytest.raises(PermissionError):
+                vhdx.convert(raw, url, resume=journal)
+            journal.write_bytes(told)
+    assert service.content(key) == CONTENT

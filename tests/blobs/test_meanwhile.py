@@ -160,3 +160,52 @@ def test_a_journal_that_somebody_removed_fails_nothing(
     vhdx.upload(made.path, f"az://{CONTAINER}/{name}", resume=journal)
     assert service.content(name)[:-512] == made.content
     assert not journal.exists()
+
+
+@pytest.mark.parametrize("when", ["create", "clear"])
+def test_an_upload_finds_the_blob_of_another_still_empty(  # noqa: PLR0917  fixtures
+    when: Kind, made: Made, target: str, name: str, service: Service, proxy: Proxy
+) -> None:
+    """Whoever began first writes no page any more, nor ends, once another one has the blob."""
+    other = made.path.with_name("b.raw")
+    other.write_bytes((b"o" * MIB).ljust(16 * MIB, b"\0"))
+    beside = f"{service.url}/{CONTAINER}/{name}?{service.sas(name, 'rcw')}"
+    if when != "create":
+        vhdx.upload(made.path, target)
+    begun: list[vhdx.UploadResult] = []
+
+    def judge(_number: int, kind: Kind) -> Fault | None:
+        if not begun and proxy.of(when):
+            begun.append(vhdx.upload(other, beside, source_format="raw"))
+        return None
+
+    proxy.begin(judge)
+    with pytest.raises(OSError, match="another upload to it was begun meanwhile"):
+        vhdx.upload(made.path, target, overwrite=True)
+    assert begun
+    assert service.content(name)[:-512] == other.read_bytes()
+
+
+@pytest.mark.parametrize("fault", ["unheard", "unanswered"])
+def test_a_blob_is_taken_though_an_answer_was_lost(  # noqa: PLR0917  fixtures
+    fault: Fault, made: Made, target: str, name: str, service: Service, proxy: Proxy
+) -> None:
+    vhdx.upload(made.path, target)
+    failed = iter([fault])
+    proxy.begin(lambda _number, kind: next(failed, None) if kind == "take" else None)
+    vhdx.upload(made.path, target, overwrite=True)
+    assert len(proxy.of("take")) == 1
+    assert service.content(name)[:-512] == made.content
+
+
+def test_a_blob_that_is_read_is_not_written_over(
+    made: Made, target: str, name: str, service: Service, proxy: Proxy
+) -> None:
+    vhdx.upload(made.path, target)
+    url = f"{service.url}/{CONTAINER}/{name}"
+    addresses = (f"{url}?{service.sas(name, 'r')}", f"{url}?{service.sas(name, 'rw')}")
+    for source, place in ((target, target), addresses):
+        for send in (vhdx.convert, vhdx.upload):
+            with pytest.raises(ValueError, match="is the source or one of its parents"):
+                send(source, place, overwrite=True)
+    assert service.content(name)[:-512] == made.content

@@ -98,6 +98,23 @@ def test_what_qemu_writes_is_told_how_to_write(kind: str, folder: Path) -> None:
         assert (folder / "x.raw").read_bytes() == IMAGE.content()
 
 
+def test_no_line_that_is_told_has_a_secret_in_it(folder: Path) -> None:
+    url = "https://mine.blob.core.windows.net/disks/a.vhdx?sig=hunter2"
+    done = run("convert", url, "x.qcow2", cwd=folder)
+    assert "make a VHDX of https://mine.blob.core.windows.net/disks/a.vhdx first" in done.sentence
+    assert "hunter2" not in done.sentence
+    assert "say the name of one" in (told := run("convert", "a.vhdx", url, "-O", "vmdk", cwd=folder).sentence)
+    assert "hunter2" not in told
+    for words in (
+        ("upload", "a.vhdx", "s3://me:hunter2@disks/a.vhd"),
+        ("convert", "a.vhdx", "nbd://me:hunter2@host/a"),
+        ("convert", "nbds://me:hunter2@host/a", "b.vhdx"),
+        ("convert", "a.vhdx", "az://me:hunter2@disks"),
+    ):
+        done = run(*words, cwd=folder)
+        assert (done.code, "hunter2" in done.err) == (USAGE, False), words
+
+
 def test_standard_input_is_no_way_to_qemu(folder: Path) -> None:
     assert (
         "make a VHDX of standard input first" in run("convert", "-", "x.qcow2", cwd=folder, input="").sentence

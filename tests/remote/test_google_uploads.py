@@ -218,3 +218,33 @@ def test_whom_google_does_not_know_any_more(store: Store, raw: Path, google: _Go
         vhdx.convert(raw, f"gs://{store.bucket}/a.raw")
     assert "PRIVATE" not in str(failed.value)
     assert store.proxy.asked == []
+
+
+def test_an_old_object_is_not_taken_for_the_new_one(store: Store, raw: Path, url: str) -> None:
+    """It has the same length, and the store forgot the upload before its end."""
+    words = {"Bucket": store.bucket, "Key": "a.raw", "ACL": "public-read-write"}
+    store.client.put_object(Body=bytes(SIZE), **words)
+
+    def forget(asked: Asked) -> Fault | None:
+        if asked.method != "POST" or "uploadId" not in asked.path:
+            return None
+        (upload,) = store.uploads()
+        store.client.abort_multipart_upload(Bucket=store.bucket, Key="a.raw", UploadId=upload)
+        return Fault(404, code="NoSuchUpload")
+
+    store.proxy.fault = forget
+    with pytest.raises(FileNotFoundError, match="does not know the upload"):
+        vhdx.convert(raw, url.replace(".vhdx", ".raw"), overwrite=True)
+    assert store.get("a.raw") == bytes(SIZE)
+
+
+def test_a_lost_answer_to_the_end_of_an_upload_over_an_old_object(store: Store, raw: Path, url: str) -> None:
+    store.client.put_object(Body=bytes(SIZE), Bucket=store.bucket, Key="a.raw", ACL="public-read-write")
+    failed = iter([Fault(0, passed=True)])
+
+    def lose(asked: Asked) -> Fault | None:
+        return next(failed, None) if asked.method == "POST" and "uploadId" in asked.path else None
+
+    store.proxy.fault = lose
+    vhdx.convert(raw, url.replace(".vhdx", ".raw"), overwrite=True)
+    assert store.get("a.raw") == CONTENT

@@ -370,3 +370,13 @@ def test_the_variables_of_azures_own_programs() -> None:
         "account_name": "two",
         "sas_key": "sv=1&sig=2",
     }
+
+
+@pytest.mark.parametrize("query", ["sv=1&sig=", "X-Amz-Algorithm=1&X-Amz-Signature=", "x-goog-signature="])
+@pytest.mark.parametrize("scheme", ["az", "s3", "gs"])
+def test_a_signature_is_no_part_of_a_key(scheme: str, query: str) -> None:
+    """It would stand in every message."""
+    with pytest.raises(ValueError, match=f"{scheme}://b/a.vhdx: a signature is no part of a key") as caught:
+        vhdx.open(f"{scheme}://b/a.vhdx?{query}hunter2")
+    assert "hunter2" not in str(caught.value)
+    assert address_from(f"{scheme}://b/what?.vhdx").key == "what?.vhdx"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from vhdx.ops.make.addresses import shown
+from vhdx.storage.stream import is_url
 from vhdx.text import command, shell_word
 from vhdx.typed import TYPE_CHECKING, NamedTuple
 
@@ -33,6 +35,10 @@ def refuse_by_qemu(opening: Opening, target: str, target_format: str | None) -> 
 def _way(opening: Opening, target: str, wanted: str) -> str:
     if opening.source == "-":
         return "make a VHDX of standard input first; then convert says how"
+    if shown(opening.source) != opening.source:  # no line that is told has a secret in it
+        return f"make a VHDX of {shown(opening.source)} first; then convert says how"
+    if is_url(target):
+        return "it makes a file: say the name of one"
     options = f" -f {opening.source_format}" if opening.source_format else ""
     options += f" --partition {opening.partition}" if opening.partition else ""
     directories = opening.parents.directories

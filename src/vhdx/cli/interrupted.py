@@ -71,12 +71,12 @@ def passing_on(target: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def uploading(target: str) -> Iterator[None]:
-    """Around the making of an object, whole or not at all, of which nothing stays otherwise."""
+    """Around the making of an object, whole or not at all, of which nobody sees anything otherwise."""
     try:
         yield
     except KeyboardInterrupt:
         raise InterruptedChangeError(
-            f"interrupted; {target} is as it was, or whole if all had been sent; no other part of it stays"
+            f"interrupted; {target} is as it was, or whole if all had been sent; no other part of it is seen"
         ) from None
 
 

@@ -7,6 +7,7 @@ where the service or the line to it failed; what the service refuses is an OSErr
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import logging
 import random
@@ -14,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
+from vhdx.storage.blob_address import blob_address
 from vhdx.storage.blob_refusals import GONE, NOBODY, refused, why
 
 if TYPE_CHECKING:
@@ -82,6 +84,12 @@ class Blob:
             raise OSError(errno.EPROTO, "what answers there is no blob service", self.name)
         number = told.page_blob_sequence_number
         return Found(told.size, str(told.blob_type.value), told.etag, number)
+
+    def is_named_by(self, place: str) -> bool:
+        """Whether this is an address of the same blob."""
+        with contextlib.suppress(ValueError):
+            return blob_address(place).place == self.address.place
+        return False
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -47,6 +47,11 @@ class BlobAddress(NamedTuple):
         return f"<BlobAddress {self.url}>"
 
     @property
+    def place(self) -> tuple[str, str, str, str]:
+        """Where it is, however its address is written."""
+        return urlsplit(self.url).netloc.lower(), self.account, self.container, self.blob
+
+    @property
     def is_managed_disk(self) -> bool:
         """Whether Azure made it for an upload or download of a managed disk."""
         return (urlsplit(self.url).hostname or "").startswith("md-")
@@ -94,7 +99,7 @@ def blob_address(place: str, environment: Mapping[str, str] | None = None) -> Bl
     if scheme == "az":
         return _of_account(place, environment)
     if scheme not in _WEB:
-        raise ValueError(f"{place.partition('?')[0]} is no page blob: say {FORMS}")
+        raise ValueError(f"{without_secrets(place)} is no page blob: say {FORMS}")
     return _of_url(place, environment)
 
 
@@ -118,7 +123,7 @@ def _of_account(place: str, environment: Mapping[str, str]) -> BlobAddress:
     path = place.partition("://")[2]
     container, _, blob = path.partition("/")
     if not container or not blob or "?" in place:
-        raise ValueError(f"{place.partition('?')[0]} names no blob: say az://CONTAINER/NAME.vhd")
+        raise ValueError(f"{without_secrets(place)} names no blob: say az://CONTAINER/NAME.vhd")
     account = _account_of(environment)
     if account is None:
         raise ValueError(

@@ -32,6 +32,16 @@ _KINDS: dict[int, tuple[type[OSError], int, str]] = {
 _CODES: dict[str, tuple[type[OSError], int, str]] = {
     "BlobAlreadyExists": (FileExistsError, errno.EEXIST, "it exists already"),
     "ContainerNotFound": (OSError, errno.ENOENT, "there is no such container: make it first"),
+    "InvalidBlobOrBlock": (
+        OSError,
+        errno.EBUSY,
+        "blocks of another program's unfinished upload are in the way, for a week: choose another name",
+    ),
+    "InvalidBlockList": (
+        OSError,
+        errno.ESTALE,
+        "the service has not all blocks of this upload any more: another one to it ended meanwhile",
+    ),
     "SequenceNumberConditionNotMet": (
         ChangedError,
         errno.ESTALE,

@@ -1,8 +1,8 @@
 """A block blob of Azure that is written in parts: blocks are put in any order, then the list of them is.
 
-A block is named by its upload and its number: what another upload sends to the same blob is another block.
-Until the list is put nobody sees any of them; those of an upload that ended before are discarded where that
-is allowed, else by the service, after a week.
+A block is named by its upload, its number and its bytes: what another upload sends to the same blob is
+another block. Until the list is put nobody sees any of them; those of an upload that ended before are
+discarded where that is allowed and takes nobody else's away, else by the service, after a week.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import uuid
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from vhdx.storage.blob import Blob, if_still
-from vhdx.storage.blob_address import blob_address, names_blob
 from vhdx.storage.blob_refusals import ChangedError
 from vhdx.storage.multipart import AT_ONCE, Part, PartLimits
 from vhdx.units import MIB
@@ -52,12 +51,6 @@ class BlockBlobTarget(Blob):
                 f"{self.name} is a {found.kind}, and this becomes a {_KIND}: choose another name"
             )
         return found is not None
-
-    def is_named_by(self, place: str) -> bool:
-        """Whether this is an address of the same blob."""
-        with contextlib.suppress(ValueError):
-            return names_blob(place) and blob_address(place).url == self.address.url
-        return False
 
     def begin(self) -> BlockBlobUpload:
         """A new upload, of which the service knows nothing yet."""
@@ -117,25 +110,30 @@ class BlockBlobUpload:
         """Try nothing again from now on."""
         (self._target.given_up.set if given_up else self._target.given_up.clear)()
 
-    def _block(self, number: int) -> str:
-        """The name of a part: all have the same length, as the service wants it."""
-        return f"{self.upload_id}-{number:05}"
+    def _block(self, number: int, digest: str) -> str:
+        """The name of a part: all have the same length, at most 64, as the service wants it.
+
+        What is sent anew with other bytes is another block: who was killed may have had no time to note it.
+        """
+        return f"{self.upload_id}-{number:05}-{digest[:24]}"
 
     def kept_of(self, parts: Mapping[int, Part]) -> dict[int, Part]:
         """Those that the service still has: it drops them a week after the last came, or when others do."""
         lengths = self._target.blocks("uncommitted") if parts else {}
         return {
-            number: part for number, part in parts.items() if lengths.get(self._block(number)) == part.length
+            number: part
+            for number, part in parts.items()
+            if lengths.get(self._block(number, part.digest)) == part.length
         }
 
     def put(self, number: int, data: bytes | bytearray, digest: bytes) -> Part:
         """Send a part."""
-        self._target.put_block(self._block(number), data, digest)
+        self._target.put_block(self._block(number, digest.hex()), data, digest)
         return Part(len(data), digest.hex(), "")
 
     def complete(self, parts: Mapping[int, Part], *, overwrite: bool) -> None:
         """Make the blob of its parts, at once. Raises FileExistsError for a name that is taken."""
-        blocks = [self._block(number) for number in sorted(parts)]
+        blocks = [self._block(number, parts[number].digest) for number in sorted(parts)]
         try:
             self._target.put_list(blocks, overwrite=overwrite)
         except OSError:
@@ -143,6 +141,10 @@ class BlockBlobUpload:
                 raise
 
     def abort(self) -> None:
-        """Let the service forget its blocks, where that takes nothing else away: it drops them itself."""
-        if self._target.address.allows_deletion and not self._target.is_there():
-            self._target.discard()
+        """Let the service forget its blocks, where no others lie beside them: it drops them itself."""
+        target = self._target
+        if not target.address.allows_deletion or target.is_there():
+            return
+        blocks = target.blocks("uncommitted")
+        if blocks and all(block.startswith(f"{self.upload_id}-") for block in blocks):
+            target.discard()

@@ -53,24 +53,30 @@ class GoogleTarget(S3Target):
 class GoogleUpload(S3Upload):
     """An upload that is under way."""
 
+    _before: tuple[object, ...] | None = None
+    """The object that was there before its end."""
+
     def complete(self, parts: Mapping[int, Part], *, overwrite: bool) -> None:
-        """Make the object of its parts, at once. Raises FileExistsError for a name that is taken."""
-        before = self._target.look()
-        self._tag_before = None if before is None else before["ETag"]
+        """As of S3."""
+        self._before = _version(self._target.look()) if overwrite else None
         super().complete(parts, overwrite=overwrite)
 
     def _is_made(self, parts: Mapping[int, Part]) -> bool:
-        """Whether the upload has become an object of its length, and not of that which was there before.
-
-        Tags of objects tell nothing more there.
-        """
+        """Whether the upload has become an object of its length: tags do not tell what is in it there."""
         found = self._target.look()
-        size = sum(part.length for part in parts.values())
-        is_new = found is not None and (found["ContentLength"], found["ETag"] != self._tag_before) == (
-            size,
-            True,
+        if found is None or _version(found) == self._before:
+            return False
+        return (
+            found.get("ContentLength") == sum(part.length for part in parts.values()) and not self.is_known()
         )
-        return is_new and not self.is_known()
+
+
+def _version(found: dict[str, Any] | None) -> tuple[object, ...] | None:
+    """What another object of the name has another one of."""
+    if found is None:
+        return None
+    generation = found["ResponseMetadata"]["HTTPHeaders"].get("x-goog-generation")
+    return generation, found.get("ETag"), found.get("LastModified")
 
 
 class _Token:

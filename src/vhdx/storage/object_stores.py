@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vhdx.errors import ImageFailedError, missing_extra
 from vhdx.storage.aws import Access
 from vhdx.storage.azure_settings import azure_settings
+from vhdx.storage.blob_address import without_secrets
 
 if TYPE_CHECKING:
     from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Config, S3Credential, S3Store
@@ -38,6 +39,7 @@ _HOW_TO_LOG_IN = {
     "az": "credentials come from AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, or "
     "from AZURE_STORAGE_CONNECTION_STRING",
 }
+_SIGNED = re.compile(r"\?(.*&)?(sig|x-amz-signature|x-goog-signature)=", re.IGNORECASE)
 _KEPT_FOR = timedelta(minutes=5)
 
 
@@ -60,6 +62,8 @@ def address_from(url: str) -> ObjectAddress:
     bucket, _, key = rest.partition("/")
     if "@" in bucket or not bucket:
         raise ValueError(f"an object is named {scheme}://BUCKET/KEY, and credentials are no part of that")
+    if _SIGNED.search(key):
+        raise ValueError(f"{without_secrets(url)}: a signature is no part of a key: say it with https://")
     if not key or any(part in ("", ".", "..") for part in key.split("/")):
         raise ValueError(f"{url}: the key of an object has no empty parts and none that are dots")
     return ObjectAddress(scheme.lower(), bucket, key)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vhdx.storage.aws import Access
+from vhdx.storage.blob_address import without_secrets
 from vhdx.storage.multipart import AT_ONCE, Part, PartLimits
 from vhdx.storage.object_stores import RETRY, refusal, unset
 from vhdx.units import GIB
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 _PASSING = frozenset({None, "429", "500", "502", "503", "504"})
 """Answers to which the same request may get another one; None is no answer."""
-
+_PASSING_CODES = frozenset({"BadDigest", "IncompleteBody", "RequestTimeout"})
+"""Those of answers of 400 that tell of a line, and of no mistake: it was slow, or spoilt what was sent."""
 
 LIMITS = PartLimits(10000, 5 * GIB)
 CLIENT_SETTINGS: dict[str, Any] = {
@@ -54,7 +56,7 @@ class S3Target:
         except Exception as error:  # noqa: BLE001  what settings can be wrong in has no end
             raise unset(error, address) from None
         self._is_given_up = threading.Event()
-        self.endpoint: str = self._client.meta.endpoint_url
+        self.endpoint = without_secrets(self._client.meta.endpoint_url)
 
     def _made_client(self) -> Any:
         return Access.of_environment().client(**CLIENT_SETTINGS)
@@ -81,10 +83,20 @@ class S3Target:
         call = partial(getattr(self._client, operation), Bucket=self.address.bucket, Key=self.address.key)
         waits = delays()
         while isinstance(found := _answer_of(call, words), _Refused):
-            wait = next(waits, None) if found.status in _PASSING else None
+            may_help = found.status in _PASSING or found.code in _PASSING_CODES
+            wait = next(waits, None) if may_help else None
             if wait is None or self._is_given_up.wait(wait):
                 raise refusal(found.status, found.code, self.address, found.kind)
         return found
+
+    def told(self, field: str, operation: str, **words: Any) -> str:
+        """What an answer must say. Raises OSError where it does not."""
+        value = self.asked(operation, **words).get(field)
+        if not isinstance(value, str):
+            raise OSError(
+                errno.EPROTO, f"what answers there is no object store: it tells no {field}", self.name
+            )
+        return value
 
     def give_up(self, *, given_up: bool) -> None:
         """Ask nothing again from now on: whoever waits for the requests that run has no use for answers."""
@@ -99,7 +111,7 @@ class S3Target:
 
     def begin(self) -> S3Upload:
         """A new upload."""
-        return self.upload(self.asked("create_multipart_upload")["UploadId"])
+        return self.upload(self.told("UploadId", "create_multipart_upload"))
 
     def upload(self, upload_id: str) -> S3Upload:
         """One that was begun."""
@@ -157,14 +169,15 @@ class S3Upload:
 
     def put(self, number: int, data: bytes | bytearray, digest: bytes) -> Part:
         """Send a part, which the store compares with its MD5."""
-        answer = self._target.asked(
+        tag = self._target.told(
+            "ETag",
             "upload_part",
             UploadId=self.upload_id,
             PartNumber=number,
             Body=data,
             ContentMD5=base64.b64encode(digest).decode(),
         )
-        return Part(len(data), digest.hex(), answer["ETag"])
+        return Part(len(data), digest.hex(), tag)
 
     def complete(self, parts: Mapping[int, Part], *, overwrite: bool) -> None:
         """Make the object of its parts, at once. Raises FileExistsError for a name that is taken.
@@ -186,7 +199,7 @@ class S3Upload:
     def _is_made(self, parts: Mapping[int, Part]) -> bool:
         """Whether the object is there as it is to be, by the tag that stores with MD5 give it."""
         found = self._target.look()
-        return found is not None and found["ETag"] == _tag_of_all(parts)
+        return found is not None and found.get("ETag") == _tag_of_all(parts)
 
     def abort(self) -> None:
         """Let the store forget it; nothing if that is so."""

@@ -715,3 +715,14 @@ def test_the_host_is_hurried_only_where_it_is_waited_for(
         monkeypatch.setattr(host, name, lambda *_, name=name: called.append(name))
     vhdx.convert(raw, tmp_path / "disk.vhdx", sync=sync)
     assert set(called) == ({"start_writing_back", "synchronize"} if sync else set())
+
+
+@pytest.mark.parametrize("state", [None, "map"])
+def test_what_is_salvaged_shares_no_space(tmp_path: Path, state: str | None) -> None:
+    """So that must not be asked for: it would be copied without a word."""
+    source = tmp_path / "a.vhdx"
+    vhdx.create(source, size=4 * MIB)
+    how: dict[str, Any] = {"salvage": True, "state": state and tmp_path / state}
+    with pytest.raises(ValueError, match="leave --clone always out"):
+        vhdx.convert(source, tmp_path / "a.raw", clone="always", **how)
+    assert os.listdir(tmp_path) == ["a.vhdx"]

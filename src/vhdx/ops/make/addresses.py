@@ -70,7 +70,7 @@ def readable(place: object) -> Address:
     """The kind of place that a disk comes from. Raises ValueError for one that is not read."""
     address = address_of(place)
     if address.unread:
-        raise ValueError(f"{place}: {address.unread}")
+        raise ValueError(f"{shown(str(place))}: {address.unread}")
     return address
 
 

@@ -249,6 +249,8 @@ def _refuse_target(opened: Source, destination: Destination, wanted: _Wanted) ->
     destination.refuse_source(opened)
     if wanted.scan_zeros and destination.needs_map(wanted.options):
         raise ValueError(_BY_MAP)
+    if wanted.clone == "always" and wanted.salvage:
+        raise ValueError("what is salvaged is read, and no space of it shared: leave --clone always out")
     if wanted.clone == "always" and not isinstance(destination, FileDestination):
         raise ValueError(NOT_SHARED)
 

@@ -8,6 +8,7 @@ import os
 import sys
 
 from vhdx.ops.make.addresses import BLOB, DEVICE, EXPORT, OBJECT, PIPE, address_of, shown, writable
+from vhdx.ops.make.source import IS_SOURCE
 from vhdx.ops.make.target import format_of
 from vhdx.ops.make.writing import Writing
 from vhdx.storage.file import identity_of
@@ -116,7 +117,7 @@ def _standard_output() -> BinaryIO:
 
 def _refuse(name: str, identity: tuple[int, int], source: Source) -> None:
     if source.disk is not None and identity in source.disk.files():
-        raise ValueError(f"{name} is the source or one of its parents")
+        raise ValueError(IS_SOURCE.format(name))
 
 
 def goes_into_pages(target: str, target_format: Format | None, options: ImageOptions) -> bool:
@@ -159,10 +160,12 @@ def destination_of(
         yield FileDestination(target, target_format or format_of(target), overwrite, sync)
         return
     if target_format not in (None, "raw"):
-        raise ValueError(f"{target} is {address.kind}, which gets the disk itself: say -O raw, or nothing")
+        raise ValueError(
+            f"{shown(target)} is {address.kind}, which gets the disk itself: say -O raw, or nothing"
+        )
     if not overwrite:
         raise ValueError(
-            f"{target} is {address.kind}: all that is on it would be lost; say --force (overwrite)"
+            f"{shown(target)} is {address.kind}: all that is on it would be lost; say --force (overwrite)"
         )
     from vhdx.ops.make.device import device_destination, export_destination  # noqa: PLC0415  most are files
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
 from vhdx.ops.make.sink import touched_blocks
+from vhdx.ops.make.source import IS_SOURCE
 from vhdx.ops.make.writing import Writing
 from vhdx.storage.blob_address import blob_address
 from vhdx.storage.multipart import PartSizes
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from vhdx.storage.multipart import ObjectTarget, Part, Upload
 
 _STAYS = "{}; nor could the upload be aborted ({}): its parts stay with the store, as upload {}"
-_IS_SOURCE = "{} is the source or one of its parents"
 _GOES_ON = "what was sent stays with the store: the same command goes on from {}"
 _GONE = "{} tells of an upload that the store does not know any more: remove it to begin anew"
 
@@ -51,7 +51,7 @@ class ObjectDestination(NamedTuple):
         """Raise ValueError for an object that is read, FileExistsError for one that is to stay."""
         chain = () if source.disk is None else source.disk.chain
         if any(map(self.target.is_named_by, chain)):
-            raise ValueError(_IS_SOURCE.format(self.target.name))
+            raise ValueError(IS_SOURCE.format(self.target.name))
         if self.target.is_there() and not self.overwrite:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), self.target.name)
 

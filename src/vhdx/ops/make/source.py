@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     FreeRuns = Callable[[], Iterator[Any]]
 
 PIECE_SIZE = MIB
+IS_SOURCE = "{} is the source or one of its parents"
+"""Of a target."""
 _NO_MORE = (1 << 63, 1)
 
 _HIDDEN = (

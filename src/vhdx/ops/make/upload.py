@@ -19,7 +19,7 @@ from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.opening import open_source
 from vhdx.ops.make.plan import ImageOptions, Rounding
 from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import DiskSource, stored_size
+from vhdx.ops.make.source import IS_SOURCE, DiskSource, stored_size
 from vhdx.ops.make.target import target_for
 from vhdx.storage.blob_address import blob_address
 from vhdx.storage.page_blob import LARGEST_PIECE, PageBlob
@@ -142,6 +142,8 @@ def _uploaded(
     opened: Source, blob: PageBlob, crew: Workers, wanted: _Wanted, progress: Progress | None
 ) -> UploadResult:
     """Send a source that is open."""
+    if opened.disk is not None and any(map(blob.is_named_by, opened.disk.chain)):
+        raise ValueError(IS_SOURCE.format(blob.name))
     rounding = Rounding()
     made = target_for(opened, "vhd", ImageOptions(), rounding)
     if opened.size is None:
