@@ -77,6 +77,11 @@ _NO_UNIX_FILE = "Wine gives Python no Unix file for its standard output"
 _NO_FUSE = "Windows has no FUSE, and says so first"
 
 NOT_HERE = {
+    "*ops/test_compact.py::test_a_fixed_image_keeps_its_size*": _NO_HOLES,
+    "*ops/test_compact.py::test_holes_are_made*": _NO_HOLES,
+    "*ops/test_compact.py::test_where_nothing_is_to_be_gained*": _NO_HOLES,
+    "*ops/test_compact.py::test_progress_ends*": _NO_HOLES,
+    "*ops/test_compact.py::test_a_table_of_64_tib*": _SLOW,
     "*fleet/test_run.py::test_an_image_in_use*": _NAMES_NOBODY,
     "*fleet/test_run.py::test_dask*": "Dask is not installed there",
     **dict.fromkeys(
