@@ -239,7 +239,7 @@ def test_an_image_is_on_standard_input_as_a_file(folder: Path) -> None:
     assert (done.stdout == CONTENT, b"temporary" in done.stderr) == (True, False)
 
 
-@pytest.mark.parametrize(("place", "words"), [("nbds://h/x", "nbdcopy"), ("gs://b/x.vhdx", "only S3")])
+@pytest.mark.parametrize(("place", "words"), [("nbds://h/x", "nbdcopy"), ("gcs://b/x.vhdx", "only read")])
 def test_places_that_are_not_written_say_so(folder: Path, place: str, words: str) -> None:
     done = run("convert", folder / "a.vhdx", place)
     assert (done.code, words in done.sentence) == (USAGE, True)

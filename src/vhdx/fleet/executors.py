@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vhdx.errors import missing_extra
 from vhdx.fleet.engine import Pool
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
+    from collections.abc import Callable
+    from concurrent.futures import Executor, Future
     from contextlib import ExitStack
+
+Told = TypeVar("Told")
 
 LOCAL = "local"
 """Stands for a cluster that is made here for the time of the run."""
@@ -33,7 +37,26 @@ def processes(count: int) -> Pool:
     """Processes of this machine, which are not forked from one that may have threads."""
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    return Pool(count, make=partial(ProcessPoolExecutor, count, mp_context=context))
+    return Pool(count, make=partial(_Processes, count, mp_context=context, initializer=_ignore_interrupts))
+
+
+class _Processes(ProcessPoolExecutor):
+    """Processes that Ctrl-C interrupts at their work; those that wait for some would die with a traceback."""
+
+    def submit(self, function: Callable[..., Told], /, *arguments: Any, **options: Any) -> Future[Told]:
+        return super().submit(_interruptible, function, *arguments, **options)
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _interruptible(function: Callable[..., Told], *arguments: Any, **options: Any) -> Told:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return function(*arguments, **options)
+    finally:
+        _ignore_interrupts()
 
 
 def of_caller(executor: Executor) -> Pool:
