@@ -15,6 +15,7 @@ from tests.support.layout import KIB, MIB
 from tests.support.tools import needs
 from tests.support.vhd import DIFFERENCING, DYNAMIC, FIXED, VhdBuilder
 from vhdx.disk.open import open_any
+from vhdx.storage.file import FileStorage
 
 BLOCK = 64 * KIB
 SIZE = 5 * BLOCK - 1024
@@ -162,6 +163,19 @@ def test_salvage(tmp_path: Path, damage: Damage) -> None:
         same = got[block * BLOCK : (block + 1) * BLOCK] == content[block * BLOCK : (block + 1) * BLOCK]
         assert same or block in damage.lost, block
         assert same or block in doubted or not damage.doubtful
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=IDS)
+def test_check_where_the_host_tells_no_holes(
+    tmp_path: Path, damage: Damage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As macOS, Windows and servers: nothing is asked for behind the end of the file."""
+    path, _ = write(damage, tmp_path / "a.vhd")
+    found = vhdx.check(path)
+    monkeypatch.setattr(
+        FileStorage, "data_ranges", lambda _, file_offset, length: iter([(file_offset, length)])
+    )
+    assert vhdx.check(path) == found
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=IDS)

@@ -127,8 +127,8 @@ def _check_space(
     gaps = np.flatnonzero(owned[1:, 0] - reach[:-1] > 0)
     total, first = 0, None
     for index in gaps.tolist():
-        start, length = int(reach[index]), int(owned[index + 1, 0] - reach[index])
-        for place, count in stored_nonzero_runs(image.storage, start, length, vhd.SECTOR_SIZE):
+        start, stop = int(reach[index]), min(int(owned[index + 1, 0]), size)
+        for place, count in stored_nonzero_runs(image.storage, start, stop - start, vhd.SECTOR_SIZE):
             total += count
             first = place if first is None else first
     if first is not None and total >= _SMALLEST_EVIDENCE:
