@@ -59,7 +59,9 @@ def test_a_hostile_image_is_a_row(code: str, tmp_path: Path, monkeypatch: pytest
 
 
 def test_little_memory_is_told(tmp_path: Path) -> None:
-    vhdx.create(tmp_path / "a.vhdx", "1M")
-    (row,) = vhdx.fleet.run([tmp_path], "check", options=USUAL._replace(isolate=True, memory=20 * MIB))
+    vhdx.create(
+        tmp_path / "a.vhdx", "1T", block_size=MIB
+    )  # whose table has 8 MiB: what is there is not enough
+    (row,) = vhdx.fleet.run([tmp_path], "check", options=USUAL._replace(isolate=True, memory=MIB))
     assert row["result"] == "failed"
     assert row["error_code"] in ("memory", "worker-died")
