@@ -123,7 +123,7 @@ class _Provider:
 
 def unset(error: Exception, address: ObjectAddress) -> OSError:
     """The error for a store whose settings cannot be, in its library's first line."""
-    line = str(error).partition("\n")[0]
+    line = str(error).partition("\n")[0].rstrip(".")
     return PermissionError(errno.EACCES, f"{line}; {_HOW_TO_LOG_IN[address.scheme]}", address.url)
 
 

@@ -6,22 +6,17 @@ import os
 
 from vhdx.format.vhd import FOOTER_SIZE
 from vhdx.ops.make.addresses import shown
-from vhdx.ops.make.ahead import pieces_of
 from vhdx.ops.make.destination import FileDestination, destination_of, goes_into_pages
+from vhdx.ops.make.made import made_of
 from vhdx.ops.make.opening import open_source
-from vhdx.ops.make.plan import NOT_RESERVED, ImageOptions, Rounding
-from vhdx.ops.make.resector import with_sectors_of
-from vhdx.ops.make.source import stored_size
-from vhdx.ops.make.target import refuse_options, target_for
-from vhdx.storage.file import telling_if_full
-from vhdx.storage.sharing import NOT_SHARED, SHARED
-from vhdx.storage.write_back import WriteBack
+from vhdx.ops.make.plan import ImageOptions
+from vhdx.ops.make.target import refuse_options
+from vhdx.storage.sharing import NOT_SHARED
 from vhdx.text import brief
 from vhdx.typed import TYPE_CHECKING, NamedTuple
-from vhdx.units import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from vhdx.disk.formats import Format, Openable
     from vhdx.disk.free_space import VolumeSelection
@@ -29,11 +24,9 @@ if TYPE_CHECKING:
     from vhdx.extents import Doubt
     from vhdx.known import KnownDisk
     from vhdx.ops.make.carve import CarvedBlock
-    from vhdx.ops.make.carving import Carving
-    from vhdx.ops.make.cloning import Cloned
     from vhdx.ops.make.source import Source
     from vhdx.ops.make.upload import UploadResult
-    from vhdx.ops.make.writing import Destination, Writing
+    from vhdx.ops.make.writing import Destination
     from vhdx.progress import Progress
     from vhdx.storage.sharing import Clone
 
@@ -274,51 +267,6 @@ def _all_volumes() -> VolumeSelection:
     return VolumeSelection()
 
 
-class Made(NamedTuple):
-    """What was made, in bytes, and what is to be said of it."""
-
-    disk_size: int
-    file_size: int
-    written: int
-    rounded: Sequence[str]
-    remarks: Sequence[str]
-    left_over: Sequence[str]
-
-
-def made_of(
-    source: Source,
-    destination: Destination,
-    options: ImageOptions,
-    *,
-    salvage: bool = False,
-    clone: Clone = "never",
-    scan_zeros: bool = False,
-    carving: Carving | None = None,
-    progress: Progress | None = None,
-) -> Made:
-    """Make it of a source that is open."""
-    rounding = Rounding()
-    target = target_for(source, destination.format, options, rounding, salvage=salvage)
-    disk_size = None if source.size is None else target.disk_size(source.size, rounding)
-    size, sector_size = destination.medium or (disk_size, target.sector_size)
-    read, remarks = with_sectors_of(source, sector_size, size)
-    left_over: list[str] = []
-    with destination.opened(target, read, disk_size, left_over.append) as writing:
-        if carving is not None:
-            carving.prepare()
-        cloned = None if salvage else _shared(read, writing, clone, scan_zeros, progress)
-        if cloned is not None and cloned.shared and target.is_fixed:
-            left_over.append(SHARED)
-        written = _copy(read, writing, progress) if cloned is None else cloned.stored
-        if disk_size is None:
-            disk_size = target.disk_size(source.size or 0, rounding)
-        with telling_if_full(lambda: _told_written(written, writing)):
-            file_size = writing.sink.finish(disk_size)
-    if not writing.sink.reserved:
-        left_over.insert(0, NOT_RESERVED)
-    return Made(disk_size, file_size, written, rounding.sentences, remarks, left_over)
-
-
 class _Resuming(NamedTuple):
     """Where a conversion goes that can be broken off."""
 
@@ -354,50 +302,3 @@ def _report(doubts: Iterable[Doubt], on_doubt: Callable[[Doubt], None] | None) -
         if on_doubt is not None:
             on_doubt(doubt)
     return count
-
-
-def _shared(
-    source: Source, writing: Writing, clone: Clone, scan_zeros: bool, progress: Progress | None
-) -> Cloned | None:
-    """Share what is stored of the source; None, before anything is written, where it is to be copied."""
-    if clone == "never":
-        return None
-    done, storage = None, writing.storage
-    if storage is not None and storage.may_share_with(storage):
-        from vhdx.ops.make import cloning  # noqa: PLC0415  most file systems cannot
-
-        wish = cloning.Wish(must_be_shared=clone == "always", scan_zeros=scan_zeros)
-        if cloning.can_be_tried(source, writing):
-            done = cloning.clone(source, writing, wish, progress)
-    if clone == "always" and (done is None or (done.stored and not done.shared)):
-        raise ValueError(NOT_SHARED)
-    return done
-
-
-def _told_written(written: int, writing: Writing) -> str:
-    """How much data a target has whose host is full; through a pipe zeros and tables may have gone, too."""
-    if not written:
-        return "no data had been written"
-    fate = "which is not the whole disk" if writing.storage is None else "and went with the new file"
-    return f"{format_size(written)} of data had been written, {fate}"
-
-
-def _copy(source: Source, writing: Writing, progress: Progress | None) -> int:
-    """Copy what is not zeros; how many bytes that were."""
-    written = done = 0
-    write_back = WriteBack(writing.start_writing_back)
-    total = None if progress is None else stored_size(source)
-    with (
-        telling_if_full(lambda: _told_written(written, writing)),
-        pieces_of(source) as pieces,
-    ):
-        for offset, data, runs in pieces:
-            view = memoryview(data)
-            for start, stop in runs:
-                writing.sink.put(view[start:stop], offset + start)
-                written += stop - start
-                write_back.wrote(stop - start)
-            done += len(data)
-            if progress is not None:
-                progress(done, total)
-    return written

@@ -15,8 +15,8 @@ from vhdx.format.vhd import FOOTER_SIZE
 from vhdx.image.vhd_load import has_sound_footer
 from vhdx.ops.blobs.advice import revoke
 from vhdx.ops.make.addresses import FILE, writable
-from vhdx.ops.make.convert import made_of
 from vhdx.ops.make.destination import FileDestination
+from vhdx.ops.make.made import made_of
 from vhdx.ops.make.plan import ImageOptions
 from vhdx.ops.make.source import PIECE_SIZE, DiskSource
 from vhdx.ops.make.target import format_of
