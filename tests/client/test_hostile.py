@@ -1,6 +1,7 @@
 """Servers that lie, break the protocol, or say nothing: refused, and nothing is read that they made up."""
 
 import contextlib
+import errno
 import itertools
 import os
 import signal
@@ -161,7 +162,7 @@ def test_what_may_hold_something(tmp_path: Path, answer: Answer, expected: list[
         assert list(disk.data_ranges()) == expected
 
 
-@pytest.mark.parametrize(("number", "expected"), [(1, 1), (5, 5), (28, 28), (95, 95), (4000, 22)])
+@pytest.mark.parametrize(("number", "expected"), [(1, 1), (5, 5), (28, 28), (95, errno.ENOTSUP), (4000, 22)])
 def test_errors_keep_their_numbers(tmp_path: Path, number: int, expected: int) -> None:
     text = b"words of the server"
     answer = part(0x8001, f">IH{len(text)}s", number, len(text), text)  # type: ignore[arg-type]
@@ -197,7 +198,7 @@ def test_one_bad_sector_keeps_nothing_else_from_being_read(tmp_path: Path) -> No
     with listening(tmp_path, server) as uri, contextlib.closing(open_export(uri)) as storage:
         assert list(storage.data_ranges(0, MIB)) == [(0, MIB)]
         failed = []
-        for offset in range(0, MIB, 512):
+        for offset in range(0, MIB // 4, 512):
             try:
                 assert storage.read(512, offset) == b"\5" * 512
             except OSError:
