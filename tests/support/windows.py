@@ -20,6 +20,7 @@ _LACKING = re.compile(
 )
 
 _SPARSE = "its files of many GiB are sparse on Linux, which no file is here"
+_CLONES = "file systems on which Linux shares space"
 
 POSIX_ONLY = {
     "blobs/*": "Azurite runs in Node.js, which Wine has not",
@@ -35,7 +36,12 @@ POSIX_ONLY = {
     "docs/*": "the examples run in a shell of Unix",
     "mount/*": "Windows has no FUSE",
     "nbd/test_clients.py": "serves on Unix sockets",
+    "ops/make/test_clone.py": _CLONES,
+    "ops/make/test_convert_device.py": "loop devices of Linux",
+    "ops/make/test_convert_killed.py": "file systems and devices of Linux; tests/cli/test_windows.py kills",
+    "ops/make/test_full_disk.py": "a file system of Linux is made full",
     "ops/test_compact_killed.py": "signals of Unix",
+    "ops/test_shared.py": _CLONES,
     **dict.fromkeys(
         (
             "remote/test_azure_objects.py",
