@@ -49,7 +49,7 @@ OF_BOTH = {
 OF_INFO = {
     "cli": {"show_info"},
     "ops": {"info", "info_any", "tracking"},
-    "write": {"space"},
+    "write": {"space", "survey"},
 }
 OF_CHECK = {
     "cli": {"show_check"},
