@@ -42,8 +42,12 @@ def test_the_worst_comes_first(folder: Path) -> None:
     done = run("fleet", "check", ".", cwd=folder)
     lines = done.out.splitlines()
     assert lines[0].split() == ["result", "errors", "warnings", "notes", "leaked", "image"]
-    assert lines[1].endswith("./z.vhdx")
-    assert [line.split()[-1] for line in lines[2:5]] == ["./a.vhdx", "./b.vhdx", "./c.vhdx"]
+    assert lines[1].endswith(os.path.join(".", "z.vhdx"))
+    assert [line.split()[-1] for line in lines[2:5]] == [
+        os.path.join(".", "a.vhdx"),
+        os.path.join(".", "b.vhdx"),
+        os.path.join(".", "c.vhdx"),
+    ]
     assert lines[5].startswith("4 images, ")
     assert done.code == 2
 
@@ -146,14 +150,14 @@ def test_compact_and_its_log(folder: Path) -> None:
         done = run("fleet", "compact", ".", "--yes", "-o", "r.jsonl", cwd=folder)
     rows = {row["path"]: row for row in map(json.loads, (folder / "r.jsonl").read_text().splitlines())}
     assert done.code == 1
-    assert rows["./a.vhdx"]["file_size_after"] < before["a.vhdx"]
-    assert rows["./a.vhdx"]["file_size"] == (folder / "a.vhdx").stat().st_size
-    assert rows["./b.vhdx"]["error"].startswith("in use: process ")
+    assert rows[os.path.join(".", "a.vhdx")]["file_size_after"] < before["a.vhdx"]
+    assert rows[os.path.join(".", "a.vhdx")]["file_size"] == (folder / "a.vhdx").stat().st_size
+    assert rows[os.path.join(".", "b.vhdx")]["error"].startswith("in use: process ")
     assert (folder / "b.vhdx").stat().st_size == before["b.vhdx"]
     assert all(_contents(path) == data for path, data in contents.values())
     events = [json.loads(line) for line in (folder / "vhdx-fleet-compact.log").read_text().splitlines()]
     assert sorted((event["event"], event["path"]) for event in events) == sorted(
-        (event, f"./{name}.vhdx") for event in ("begun", "done") for name in "abcz"
+        (event, os.path.join(".", f"{name}.vhdx")) for event in ("begun", "done") for name in "abcz"
     )
     again = run("fleet", "compact", ".", "--yes", "-o", "r.jsonl", "--resume", cwd=folder)
     assert again.out.startswith("4 images")

@@ -111,6 +111,7 @@ NOT_HERE = {
         "DuckDB and polars do not load under Wine",
     ),
     "*fleet/test_command.py::test_a_compaction_of_many*[[]2]": "one process sends no SIGINT to another there",
+    "*fleet/test_command.py::test_compact_and_its_log": _NAMES_NOBODY,
     "*fleet/test_isolate.py::test_a_hostile_image_is_a_row[[]memory]": _NO_LIMIT,
     "*fleet/test_isolate.py::test_little_memory_is_told": _NO_LIMIT,
     "*fleet/test_pages.py::test_a_picture": "resvg does not load under Wine",
