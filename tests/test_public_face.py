@@ -15,8 +15,10 @@ import vhdx
 from vhdx.cli.groups import VERBS
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-ELSEWHERE = () if sys.platform == "win32" else ("vhdx.storage.windows", "vhdx.cli.windows_console")
-"""How the names of modules begin that only load on Windows."""
+POSIX = tuple(f"vhdx.storage.{name}" for name in ("below", "device", "host", "locks", "macos", "rename"))
+WINDOWS = ("vhdx.storage.windows", "vhdx.cli.windows_console")
+ELSEWHERE = POSIX if sys.platform == "win32" else WINDOWS
+"""How the names of modules begin that only load on other hosts."""
 PACKAGES = [
     module.name
     for module in pkgutil.walk_packages(vhdx.__path__, "vhdx.")

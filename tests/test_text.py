@@ -47,6 +47,8 @@ def test_what_is_quoted_is_whole_or_a_beginning_with_a_mark(text: str) -> None:
         ("a&b.vhdx", '"a&b.vhdx"'),
         ("it's.vhdx", '"it\'s.vhdx"'),
         ("it's $5.vhdx", "'it''s $5.vhdx'"),
+        ("a “b”.vhdx", "'a “b”.vhdx'"),
+        ("\u2018a\u2019 “b”.vhdx", "'\u2018\u2018a\u2019\u2019 “b”.vhdx'"),
         ("D:\\my disks\\", '"D:\\my disks\\\\"'),
         ("-x.vhdx", ".\\-x.vhdx"),
         ("", '""'),

@@ -128,4 +128,4 @@ def error_code(error: BaseException) -> str:
 def missing_extra(extra: str, why: object = "") -> OSError:
     """The error for what only the packages of an extra of this one can do."""
     told = f"{why}; " if why else "this needs packages that are not installed; "
-    return OSError(errno.ENOSYS, f"{told}try: pip install 'vhdx[{extra}]'")
+    return OSError(errno.ENOSYS, f'{told}try: pip install "vhdx[{extra}]"')

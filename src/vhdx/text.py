@@ -61,12 +61,15 @@ def windows_word(path: str) -> str:
     path = f".\\{path}" if path.startswith("-") else path
     if path and all(character.isalnum() or character in _PLAIN_ON_WINDOWS for character in path):
         return path
-    if "$" in path or "`" in path:
-        return "'" + path.replace("'", "''") + "'"
+    if any(character in _DOUBLE_QUOTED_BY_POWERSHELL for character in path):
+        return "'" + "".join(c * (2 if c in _SINGLE_QUOTES else 1) for c in path) + "'"
     return f'"{path}\\"' if path.endswith("\\") else f'"{path}"'
 
 
 _PLAIN_ON_WINDOWS = frozenset("\\/:._-")
+_DOUBLE_QUOTED_BY_POWERSHELL = frozenset("$`\u201c\u201d\u201e")
+"""What is not itself in its double quotes: typographic ones end them."""
+_SINGLE_QUOTES = frozenset("'\u2018\u2019\u201a\u201b")
 _TYPED = frozenset(map(chr, range(0x20, 0x7F))) - {"'", "\\"}
 """What stands for itself inside of ``$'…'``."""
 

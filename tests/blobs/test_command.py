@@ -97,4 +97,4 @@ def test_the_package_that_is_missing_is_named(tmp_path: Path, target: str, proxy
     for words in (("upload", made.path, target), ("download", target, tmp_path / "b.vhdx")):
         done = run(*words, fresh=True, env=environment)
         assert done.code == 1
-        assert "pip install 'vhdx[cloud]'" in done.sentence
+        assert 'pip install "vhdx[cloud]"' in done.sentence

@@ -4,6 +4,7 @@ Only a Python for Windows runs these (`make windows`); consoles: `tests/windows`
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ assert sys.platform == "win32"
 
 import vhdx
 from tests.support.layout import MIB
+from tests.support.shell import words_of
 
 from .running import COMMAND, run
 
@@ -65,6 +67,16 @@ def test_variables_in_names_are_known(image: Path, monkeypatch: pytest.MonkeyPat
     assert "%NOTHING%" in run("info", "%NOTHING%\\a.vhdx").err
     vhdx.create(image.parent / "%DISKS%.vhdx", "3M")
     assert "3 MiB" in run("info", "%DISKS%.vhdx", cwd=image.parent).out
+
+
+@pytest.mark.parametrize(("name", "made"), [("b.qcow2", "b.qcow2"), ("my b.qcow2", "DISK.qcow2")])
+def test_what_qemu_writes_is_told_how_to_write(image: Path, name: str, made: str) -> None:
+    """The line that is told, run by the shell of Windows, calls QEMU with the server's address."""
+    (image.parent / "qemu-img.cmd").write_text("@echo %*\n")
+    said = run("convert", image, name, cwd=image.parent).sentence
+    words = words_of(said.partition("try: vhdx ")[2])
+    done = run(*words, cwd=image.parent)
+    assert re.fullmatch(rf"convert -O qcow2 nbd://\S+/a.vhdx {made}\s*", done.out), (said, done)
 
 
 @pytest.fixture(name="interrupted")

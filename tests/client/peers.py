@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -54,7 +55,9 @@ def _listens(place: Path) -> bool:
 
 @contextlib.contextmanager
 def listening(folder: Path | None, serve: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Serve one client after the other by a function; the URI. Without a folder by TCP."""
+    """Serve one client after the other by a function; the URI. By TCP without a folder, and on Windows."""
+    if sys.platform == "win32":
+        folder = None
     with socket.socket(socket.AF_INET if folder is None else socket.AF_UNIX) as listener:
         if folder is None:
             listener.bind(("127.0.0.1", 0))
@@ -67,7 +70,9 @@ def listening(folder: Path | None, serve: Callable[[socket.socket], None]) -> It
         thread = threading.Thread(target=_accept, args=(listener, serve), daemon=True)
         thread.start()
         yield uri
-        listener.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):  # only a connected socket is shut on Windows, where closing wakes
+            listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
         thread.join(20)
 
 

@@ -1,7 +1,6 @@
 """What is proposed for lost metadata, and that the commands that check prints work as they are."""
 
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from tests.partitions.tables import gpt_disk
 from tests.support.damage import overwrite
 from tests.support.layout import MIB
 from tests.support.patterns import pattern
+from tests.support.shell import words_of
 
 ITEMS = 2 * MIB + 64 * 1024
 
@@ -58,7 +58,7 @@ def test_a_file_system_proposes_the_size_and_the_printed_commands_work(
     advised = re.findall(r"vhdx ((?:convert|repair) .*)", run("check", path.name, cwd=tmp_path).out)
     assert len(advised) == 2
     for line in advised:
-        assert run(*shlex.split(line), cwd=tmp_path).code == 0, line
+        assert run(*words_of(line), cwd=tmp_path).code == 0, line
     with vhdx.open(tmp_path / "SALVAGED.vhdx") as disk:
         assert disk.pread(disk.size, 0) == (tmp_path / "disk.raw").read_bytes()
 

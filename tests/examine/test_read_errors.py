@@ -6,7 +6,6 @@ is and what goes on; salvage takes it for zeros, and what depends on it is doubt
 
 import errno
 import os
-import shlex
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +21,7 @@ from tests.nbd.client import READ, Client
 from tests.nbd.serving import served
 from tests.support.layout import MIB
 from tests.support.reading import whole
+from tests.support.shell import words_of
 from tests.support.sparse import PAGE
 from tests.support.unreadable import UnreadableHost
 from vhdx.disk.open import open_any, open_disk
@@ -208,7 +208,7 @@ def test_the_advice_saves_the_disk_that_was_read_and_not_a_layer_of_it(
         vhdx.open(child, parents=vhdx.ParentPolicy(directories=(str(folder),))) as disk,
     ):
         whole(disk)
-    words = shlex.split(str(caught.value.strerror).rpartition("save everything else: ")[2])
+    words = words_of(str(caught.value.strerror).rpartition("save everything else: ")[2])
     assert words == ["vhdx", "convert", "--salvage", str(child), "SALVAGED.vhdx", "--parent-dir", str(folder)]
     assert run(*words[1:], cwd=tmp_path).code == 0  # in a process of its own the host can read everything
     with vhdx.open(tmp_path / "SALVAGED.vhdx") as disk:

@@ -16,6 +16,7 @@ from tests.support.tools import needs
 from tests.support.vhd import DIFFERENCING, DYNAMIC, FIXED, VhdBuilder
 from vhdx.disk.open import open_any
 from vhdx.storage.file import FileStorage
+from vhdx.text import shell_word
 
 BLOCK = 64 * KIB
 SIZE = 5 * BLOCK - 1024
@@ -312,4 +313,4 @@ def test_a_large_table_is_checked_in_arrays(tmp_path: Path) -> None:
 def test_what_is_said_of_shared_space_can_be_pasted(tmp_path: Path) -> None:
     [overlap] = [damage for damage in DAMAGES if damage.name == "overlap"]
     path, _ = write(overlap, tmp_path / "a b.vhd")
-    assert f"blocks share space with another: vhdx check '{path}'\n" in run("info", path).out
+    assert f"blocks share space with another: vhdx check {shell_word(str(path))}\n" in run("info", path).out

@@ -1,5 +1,6 @@
 """Images that do harm to whoever examines them cost a process, and a row."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from .estate import make
 from .rows import differences
 
 HOSTILE = """
-import runpy, sys, time
 from vhdx.ops import check, tree
 def harm(path, *args, **options):
     if str(path).endswith("hostile.vhdx"):
@@ -23,13 +23,11 @@ def harm(path, *args, **options):
     return real[0](path, *args, **options) if args or options else real[1](path)
 real = check.check, tree.member_of
 check.check = harm
-sys.argv[0] = "vhdx.fleet.isolated"
-from vhdx.fleet import isolated
-isolated.main()
 """
+"""What every Python does first that finds it under the name of ``sitecustomize``."""
 HARMS = {
     "memory": "bytearray(8 << 30)",
-    "time": "time.sleep(60)",
+    "time": "__import__('time').sleep(60)",
     "worker-died": "__import__('os').kill(__import__('os').getpid(), 9)",
 }
 
@@ -44,14 +42,10 @@ def test_the_same_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize("code", HARMS)
 def test_a_hostile_image_is_a_row(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The process is the real one, but for what one image does in it, which none can yet."""
-    program = tmp_path / "program.py"
-    program.write_text(HOSTILE.format(harm=HARMS[code]))
+    (tmp_path / "sitecustomize.py").write_text(HOSTILE.format(harm=HARMS[code]))
     for name in ("good.vhdx", "hostile.vhdx"):
         vhdx.create(tmp_path / name, "1M")
-    interpreter = tmp_path / "python"
-    interpreter.write_text(f'#!/bin/sh\nshift 2\nexec {sys.executable} {program} "$@"\n')
-    interpreter.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(interpreter))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     options = FleetOptions(isolate=True, seconds=3 if code == "time" else 60, memory=1024 * MIB)
     rows = {Path(row["path"]).stem: row for row in vhdx.fleet.run([tmp_path], "check", options=options)}
     assert rows["good"]["result"] == "ok", rows["good"]["error"]

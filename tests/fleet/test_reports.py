@@ -3,15 +3,12 @@
 import csv
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import polars as pl
 import pytest
 
 import vhdx
@@ -23,6 +20,10 @@ from vhdx.fleet.targets import open_report, read_report
 
 from .estate import Estate, make
 from .rows import comparable, differences
+
+if sys.platform != "win32":
+    import duckdb
+    import polars as pl
 
 DATA = ["r.jsonl", "r.csv", "r.parquet", "parts/"]
 
@@ -173,12 +174,12 @@ def _lines(path: Path) -> list[Row]:
 
 
 def _killed(command: list[str], cwd: Path, report: Path, after: int) -> None:
-    """Kill a run with all it started once it has written so many rows."""
-    with subprocess.Popen(command, cwd=cwd, start_new_session=True, stdout=subprocess.DEVNULL) as process:
+    """Kill a run once it has written so many rows; whatever it has started ends by itself."""
+    with subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL) as process:
         while not report.exists() or len(_lines(report)) < after:
             assert process.poll() is None, "it was done before it was killed"
             time.sleep(0.001)
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
 
 
 @pytest.mark.parametrize("workers", [["--threads", "1"], ["--processes", "2"]])
@@ -226,5 +227,5 @@ def test_without_its_packages(tmp_path: Path) -> None:
         words = [sys.executable, "-c", program, "fleet", "info", ".", *option]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 1
-        assert "pip install 'vhdx[" in done.stderr
+        assert 'pip install "vhdx[' in done.stderr
         assert "Traceback" not in done.stderr

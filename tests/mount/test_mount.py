@@ -405,7 +405,7 @@ def test_one_writer(path: Path, tmp_path: Path) -> None:
     ("environment", "said"),
     [
         ({"FUSE_LIBRARY_PATH": "/nowhere/libfuse.so"}, "mounting needs libfuse"),
-        ({"PYTHONPATH": "{hidden}"}, "try: pip install 'vhdx[mount]'"),
+        ({"PYTHONPATH": "{hidden}"}, 'try: pip install "vhdx[mount]"'),
     ],
 )
 def test_what_is_missing_is_told(path: Path, tmp_path: Path, environment: dict[str, str], said: str) -> None:

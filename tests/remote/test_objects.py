@@ -284,7 +284,7 @@ def test_missing_packages_are_told(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr == "vhdx: this needs packages that are not installed; try: pip install 'vhdx[cloud]'\n"
+    assert done.stderr == 'vhdx: this needs packages that are not installed; try: pip install "vhdx[cloud]"\n'
 
 
 def _google_at(url: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import subprocess
 import sys
 import traceback
@@ -148,12 +149,12 @@ def test_other_protocols_and_missing_packages_are_told(tmp_path: Path) -> None:
     program = "import vhdx.remote; vhdx.remote.open('https://a/b.vhdx')"
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={"PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stderr.splitlines()[-1].endswith("try: pip install 'vhdx[remote]'")
+    assert done.stderr.splitlines()[-1].endswith('try: pip install "vhdx[remote]"')
 
 
 # The cache ---------------------------------------------------------------------------------------

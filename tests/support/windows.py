@@ -15,11 +15,12 @@ import pytest
 _SOURCE = Path(__file__).parents[2] / "src"
 _LACKING = re.compile(
     r"has no attribute '(AF_UNIX|SIGHUP|SIGKILL|SEEK_DATA|O_NONBLOCK|fdatasync|fork|forkpty|geteuid|getuid|"
-    r"memfd_create|mkfifo|mknod|openpty|posix_fadvise|pread|preadv|pwrite|pwritev|register_at_fork|sendmsg|"
+    r"killpg|memfd_create|mkfifo|mknod|openpty|posix_fadvise|pread|preadv|pwrite|pwritev|register_at_fork|sendmsg|"
     r"setsid|st_blocks|statvfs|waitpid)'"
 )
 
 _SPARSE = "its files of many GiB are sparse on Linux, which no file is here"
+_CLONES = "file systems on which Linux shares space"
 
 POSIX_ONLY = {
     "blobs/*": "Azurite runs in Node.js, which Wine has not",
@@ -27,6 +28,7 @@ POSIX_ONLY = {
     "cli/test_serve.py": "Unix sockets; tests/windows serves on TCP, and test_serve_refused runs",
     "cli/test_signals.py": "signals of Unix",
     "cli/test_terminal.py": "pseudo-terminals of Unix",
+    "client/test_export.py": "nbdkit and qemu-nbd serve on Unix sockets",
     "disk/test_cost.py": "counts system calls of POSIX",
     "disk/test_typed.py": "the type checker is not installed there",
     "disk/test_untouched.py": "watches system calls of POSIX",
@@ -34,17 +36,24 @@ POSIX_ONLY = {
     "docs/*": "the examples run in a shell of Unix",
     "mount/*": "Windows has no FUSE",
     "nbd/test_clients.py": "serves on Unix sockets",
+    "ops/make/test_clone.py": _CLONES,
+    "ops/make/test_convert_device.py": "loop devices of Linux",
+    "ops/make/test_convert_killed.py": "file systems and devices of Linux; tests/cli/test_windows.py kills",
+    "ops/make/test_full_disk.py": "replaces functions of POSIX",
     "ops/test_compact_killed.py": "signals of Unix",
+    "ops/test_shared.py": _CLONES,
     **dict.fromkeys(
         (
             "remote/test_azure_objects.py",
             "remote/test_clouds_page.py",
+            "remote/test_google_uploads.py",
             "remote/test_objects.py",
             "remote/test_upload.py",
         ),
-        "moto, obstore and Azurite are not installed there",
+        "moto, botocore, obstore and Azurite are not installed there",
     ),
     "soak/*": "signals of Unix",
+    "support/test_support.py": "about what tests are made of, which is the same everywhere",
     "storage/test_sparse.py": "types of file systems as Linux names them",
     "storage/test_locks.py": "locks of POSIX; those of Windows: tests/storage/test_windows.py",
     "storage/test_meanwhile.py": "others act at system calls of POSIX",
@@ -73,6 +82,7 @@ _LONG = "Wine resolves no path of more than 260 characters"
 _ALIKE = "names that differ only in case are one name on Windows"
 _NO_HOLES = "the files of Windows have no holes unless somebody asks for them"
 
+_NO_LIMIT = "Windows has no limit of a process' memory that is its own to set"
 _NO_UNIX_FILE = "Wine gives Python no Unix file for its standard output"
 _NO_FUSE = "Windows has no FUSE, and says so first"
 
@@ -82,6 +92,21 @@ NOT_HERE = {
     "*ops/test_compact.py::test_where_nothing_is_to_be_gained*": _NO_HOLES,
     "*ops/test_compact.py::test_progress_ends*": _NO_HOLES,
     "*ops/test_compact.py::test_a_table_of_64_tib*": _SLOW,
+    **dict.fromkeys(
+        (
+            "*fleet/test_reports.py::test_a_part_is_whole_or_not_there",
+            "*fleet/test_reports.py::test_the_schema_is_what_is_told*",
+            "*fleet/test_reports.py::test_programs_of_others_read_every_kind",
+        ),
+        "DuckDB and polars do not load under Wine",
+    ),
+    "*fleet/test_command.py::test_a_compaction_of_many*[[]2]": "one process sends no SIGINT to another there",
+    "*fleet/test_isolate.py::test_a_hostile_image_is_a_row[[]memory]": _NO_LIMIT,
+    "*fleet/test_isolate.py::test_little_memory_is_told": _NO_LIMIT,
+    "*fleet/test_pages.py::test_a_picture": "resvg does not load under Wine",
+    "*fleet/test_pages.py::test_names_that_are_html": "no name has < and > there",
+    "*fleet/test_pages.py::test_the_bytes_of_a_vhd_and_of_a_raw_disk": _NO_HOLES,
+    "*fleet/test_reports.py::test_names_that_are_no_text": "names there are text",
     "*fleet/test_run.py::test_an_image_in_use*": _NAMES_NOBODY,
     "*fleet/test_run.py::test_dask*": "Dask is not installed there",
     **dict.fromkeys(
@@ -152,10 +177,29 @@ NOT_HERE = {
     "*test_reentry.py::test_signals_that*": "Windows has no alarm",
     "*test_reentry.py::test_a_fork*": "Windows has no fork",
     "*test_public.py::test_results_stand_in_one_line": _LONG,
+    "*test_public_face.py::test_each_name_can_be_had*": _SLOW,
+    "*fuzz/test_corpus.py::test_the_corpus_of[[]repair]": _SLOW,
+    "*fuzz/test_corpus.py::test_the_corpus_of[[]look]": _SLOW,
+    "*fuzz/test_corpus.py::test_the_corpus_of[[]write]": _SLOW,
+    "*test_packing.py::test_one_run_gives*": _SLOW,
+    "*remote/test_remote.py::*[[]s3]": "s3fs is not installed there",
     "*test_keywords.py::test_an_empty_range_is_refused[[]trim-raw]": _NO_HOLES,
     "*test_parent_names.py::test_of_names_that_are_alike*": _ALIKE,
     "*test_vhd.py::test_paths_out_of_the_directory*locator1*": _NO_LINKS,
     "*test_vhd.py::*deep*": _SLOW,
+    "*examine/test_check.py::test_a_naive_twin_agrees": _SLOW,
+    "*examine/test_check.py::test_no_damage_makes_check_fail*": _SLOW,
+    "*examine/test_faults.py::test_check_finds_exactly_this*": _SLOW,
+    "*examine/test_faults.py::test_opening_fails_where_the_table_says*": _SLOW,
+    "*examine/test_losses.py::test_some_losses_of_each_image*": _SLOW,
+    "*examine/test_lost_entries.py::test_a_fixed_image_gets_its_table_back*": _SLOW,
+    "*examine/test_lost_entries.py::test_lost_entries_are_errors_and_doubts*": _SLOW,
+    "*examine/test_lost_entries.py::test_no_byte_of_a_lost_block_goes*": _SLOW,
+    "*examine/test_repair.py::test_no_damage_is_made_worse*": _SLOW,
+    "*examine/test_repair.py::test_not_a_digit_of_a_backup_may_be_another*": _SLOW,
+    "*examine/test_repair.py::test_repair_does_what_the_table_says*": _SLOW,
+    "*examine/test_repair.py::test_staged_zeros_take_no_space": _NO_HOLES,
+    "*examine/test_table.py::test_a_small_sound_image_is_checked_without_numpy*": _SLOW,
     "*disk/test_chain.py::test_promise_1_a_random_chain*": _SLOW,
     "*disk/test_slice.py::test_changes_stay*": _SLOW,
     "*test_pread.py::test_promise_1_every_state_type_and_sector_size*differencing*": _SLOW,

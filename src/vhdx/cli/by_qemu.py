@@ -44,5 +44,16 @@ def _way(opening: Opening, target: str, wanted: str) -> str:
     directories = opening.parents.directories
     options += " --any-parent" if opening.parents.any_parent else ""
     options += " --parent-dir {}" * len(directories)
-    line = f'qemu-img convert -O {wanted} "$uri" {shell_word(target)}'
+    line = f"qemu-img convert -O {wanted} {_arguments(target, wanted)}"
     return "try: " + command("serve" + options + " {} --run {}", *directories, opening.source, line)
+
+
+def _arguments(target: str, wanted: str) -> str:
+    """The address and the target, as the shell of `--run` takes them.
+
+    On Windows no quotes within quotes mean the same to `cmd` and to PowerShell: a target has a plain name.
+    """
+    word = shell_word(target)
+    if os.name != "nt":
+        return f'"$uri" {word}'
+    return f"%uri% {target if word == target else f'DISK.{wanted}'}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from vhdx import wire
 from vhdx.client.handshake import RefusedError, agree
 from vhdx.client.replies import Replies, Request
+from vhdx.waiting import LONGEST_WAIT, wait_for
 from vhdx.wire import Command, Error, ProtocolError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Connection:
         except BaseException:
             self._socket.close()
             raise
-        self._socket.settimeout(PATIENCE_SECONDS)
+        self._socket.settimeout(_at_most(PATIENCE_SECONDS))
         self._replies = Replies(self.agreed, self._pending, self._receive_into)
         self._thread = threading.Thread(target=self._take_replies, name="NBD replies", daemon=True)
         self._thread.start()
@@ -64,7 +65,7 @@ class Connection:
         """Ask, without waiting for the answer; waits while too much is under way."""
         self._refuse_child()
         with self._changed:
-            self._changed.wait_for(lambda: len(self._pending) < MOST_UNDER_WAY or self._failure is not None)
+            wait_for(self._changed, lambda: len(self._pending) < MOST_UNDER_WAY or self._failure is not None)
             self._check()
             cookie = next(self._cookies)
             self._pending[cookie] = request
@@ -86,16 +87,25 @@ class Connection:
     def _send(self, frame: bytes, payload: memoryview | None) -> None:
         if payload is not None and len(payload) <= _JOINED:
             frame, payload = frame + payload, None
-        self._socket.sendall(frame)
+        self._send_all(memoryview(frame))
         if payload is not None:
-            self._socket.sendall(payload)
+            self._send_all(payload)
+
+    def _send_all(self, data: memoryview) -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while data:
+            try:
+                data = data[self._socket.send(data) :]
+            except TimeoutError:
+                if self._failure is not None or time.monotonic() >= until:
+                    raise
 
     def wait(self, request: Request) -> None:
         """Return when it is answered. Raises OSError where the answer is an error, or none comes."""
         self._refuse_child()
         try:
             with self._changed:
-                self._changed.wait_for(lambda: request.is_done or self._failure is not None)
+                wait_for(self._changed, lambda: request.is_done or self._failure is not None)
         except BaseException:  # what is read would still come, into a buffer of which nobody knows
             self.abort()
             raise
@@ -151,16 +161,19 @@ class Connection:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def _receive_into(self, view: memoryview) -> None:
+        heard = time.monotonic()
         while view:
             try:
                 count = self._socket.recv_into(view)
             except TimeoutError:  # the silence may have begun long before anything was asked
-                if self._pending and time.monotonic() - self._asked >= PATIENCE_SECONDS:
+                silent = time.monotonic() - max(self._asked, heard)
+                if self._failure is not None or (self._pending and silent >= PATIENCE_SECONDS):
                     raise
                 continue
             if not count:
                 raise ConnectionResetError(errno.ECONNRESET, _GONE)
             view = view[count:]
+            heard = time.monotonic()
 
     def abort(self) -> None:
         """Break off whatever is under way; nobody writes into a buffer of it afterwards."""
@@ -192,10 +205,13 @@ class _Handshake:
         """Exactly so many bytes."""
         found = bytearray()
         while len(found) < length:
-            self._socket.settimeout(max(0.001, self._deadline - time.monotonic()))
+            left = self._deadline - time.monotonic()
+            self._socket.settimeout(_at_most(max(0.001, left)))
             try:
                 piece = self._socket.recv(length - len(found))
             except OSError as error:
+                if isinstance(error, TimeoutError) and time.monotonic() < self._deadline:
+                    continue
                 raise self._named(error) from None
             if not piece:
                 raise OSError(errno.ECONNRESET, _GONE, self._name)
@@ -212,6 +228,11 @@ class _Handshake:
     def _named(self, error: OSError) -> OSError:
         text = _NO_ANSWER if isinstance(error, TimeoutError) else error.strerror
         return OSError(error.errno or errno.ETIMEDOUT, text, self._name)
+
+
+def _at_most(seconds: float) -> float:
+    """How long one call may wait: on Windows nobody wakes it, neither a signal nor who shuts the socket."""
+    return seconds if LONGEST_WAIT is None else min(seconds, LONGEST_WAIT)
 
 
 def _connected(address: ExportAddress) -> socket.socket:

@@ -9,6 +9,7 @@ from collections import deque
 
 from vhdx.storage.stream import is_export, is_url
 from vhdx.typed import TYPE_CHECKING
+from vhdx.waiting import result_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -42,8 +43,8 @@ def read_ahead(
             for place in places:
                 coming.append(pool.submit(read, *place))
                 if len(coming) == AT_ONCE:
-                    yield coming.popleft().result()
+                    yield result_of(coming.popleft())
             while coming:
-                yield coming.popleft().result()
+                yield result_of(coming.popleft())
         finally:
             pool.shutdown(cancel_futures=True)

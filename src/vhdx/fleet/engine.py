@@ -9,6 +9,8 @@ from concurrent import futures
 from concurrent.futures import BrokenExecutor, Executor, Future
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from vhdx.waiting import first_done
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -94,8 +96,7 @@ class Window(Generic[Asked, Told]):
         self._flying[self._pool.submit(self._function, asked, key)] = asked
 
     def _landed(self) -> Iterator[tuple[Asked, Told | BaseException, int]]:
-        done, _ = futures.wait(self._flying, return_when=futures.FIRST_COMPLETED)
-        for future in done:
+        for future in first_done(self._flying):
             asked = self._flying.pop(future)
             error = _error_of(future)
             if isinstance(error, self._pool.deaths):
@@ -114,7 +115,7 @@ class Window(Generic[Asked, Told]):
             asked = self._lost.pop(0)
             self._begin(asked, ATTEMPTS)
             future = next(iter(self._flying))
-            futures.wait((future,))
+            first_done((future,))
             del self._flying[future]
             error = _error_of(future)
             if isinstance(error, self._pool.deaths):

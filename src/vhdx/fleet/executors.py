@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,7 +38,7 @@ def processes(count: int) -> Pool:
     """Processes of this machine, which are not forked from one that may have threads."""
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    return Pool(count, make=partial(_Processes, count, mp_context=context, initializer=_ignore_interrupts))
+    return Pool(count, make=partial(_Processes, count, mp_context=context, initializer=_begin))
 
 
 class _Processes(ProcessPoolExecutor):
@@ -45,6 +46,19 @@ class _Processes(ProcessPoolExecutor):
 
     def submit(self, function: Callable[..., Told], /, *arguments: Any, **options: Any) -> Future[Told]:
         return super().submit(_interruptible, function, *arguments, **options)
+
+
+def _begin() -> None:
+    """What a process does before anything else. One whose parent is killed would wait for work for good."""
+    _ignore_interrupts()
+    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _ignore_interrupts() -> None:

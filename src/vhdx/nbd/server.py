@@ -6,12 +6,12 @@ import contextlib
 import errno
 import selectors
 import socket
-import sys
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from vhdx.nbd.connection import Connection
+from vhdx.waiting import LONGEST_WAIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,8 +23,6 @@ GRACE = 10.0
 """Seconds that clients get to take their answers when the server stops."""
 _PAUSE = 0.5
 """Seconds to wait where the host has no descriptors or threads left, or trouble with its network."""
-_LONGEST_WAIT = 0.5 if sys.platform == "win32" else None
-"""Seconds after which the server looks whether it is to stop: on Windows no signal ends a wait."""
 _NO_LISTENER = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
 """All other failures pass: Linux also tells here what went wrong with a client that waited."""
 
@@ -116,7 +114,7 @@ class Server:
 
     def _wait(self, until: float | None) -> float | None:
         """Seconds to wait for the next client."""
-        given = [seconds for seconds in (self._patience(until), _LONGEST_WAIT) if seconds is not None]
+        given = [seconds for seconds in (self._patience(until), LONGEST_WAIT) if seconds is not None]
         return min(given, default=None)
 
     def _accept(self, listener: socket.socket) -> None:

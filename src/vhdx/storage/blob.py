@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from vhdx.storage.blob_address import BlobAddress
 
 Answer = TypeVar("Answer")
-INSTALL = "blobs of Azure need packages that are not installed; try: pip install 'vhdx[cloud]'"
+INSTALL = 'blobs of Azure need packages that are not installed; try: pip install "vhdx[cloud]"'
 _ATTEMPTS = 7
 _FIRST_ATTEMPTS = 3
 """How often it is tried as long as nobody has ever answered: the address may be wrong."""

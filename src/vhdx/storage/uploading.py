@@ -11,6 +11,8 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
+from vhdx.waiting import LONGEST_WAIT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -87,7 +89,8 @@ class UploadingStorage:
         if number == 1:
             self._first = data
             return
-        self._free.acquire()
+        while not self._free.acquire(timeout=LONGEST_WAIT):
+            pass
         if self._failures:
             raise self._failures[0]
         self._pool.submit(self._send_or_fail, number, data)

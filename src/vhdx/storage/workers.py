@@ -12,6 +12,8 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
+from vhdx.waiting import result_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
@@ -50,7 +52,7 @@ class Workers:
 
     def _taken(self, future: Future[Result]) -> Result:
         try:
-            return future.result()
+            return result_of(future)
         except Exception:
             if self._failure is not None:  # for which others gave up
                 raise self._failure from None

@@ -15,6 +15,7 @@ from vhdx.disk.afar import is_afar, read_ahead
 from vhdx.ops.make.source import PIECE_SIZE, DiskSource
 from vhdx.storage.zeros import UNIT, nonzero_runs
 from vhdx.typed import TYPE_CHECKING, NamedTuple
+from vhdx.waiting import take
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +92,7 @@ class _Ring:
 
     def pieces(self) -> Iterator[Piece]:
         """What was read, in order; raises what reading raised."""
-        while (found := self._filled.get()) is not None:
+        while (found := take(self._filled)) is not None:
             if isinstance(found, BaseException):
                 raise found
             piece, buffer = found
