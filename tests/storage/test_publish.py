@@ -55,10 +55,16 @@ def test_the_longest_name_the_host_allows(path: Path) -> None:
     longest = path.with_name("n" * 255)
     publish(longest)
     assert longest.read_bytes() == NEW
-    with pytest.raises(OSError) as caught:
-        publish(path.with_name("n" * 256))
-    assert caught.value.errno == errno.ENAMETOOLONG
     assert names_in(path.parent) == [longest.name]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_name_that_is_too_long_is_told_before_anything_is_made(path: Path, *, overwrite: bool) -> None:
+    too_long = path.with_name("n" * 256)
+    with pytest.raises(OSError) as caught, new_file(str(too_long), overwrite=overwrite):
+        pytest.fail("hours of work would be lost with it")
+    assert caught.value.errno == errno.ENAMETOOLONG
+    assert (caught.value.filename, caught.value.filename2) == (str(too_long), None)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
