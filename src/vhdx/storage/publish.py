@@ -142,7 +142,7 @@ def _held(final: str, path: str) -> host.Descriptor | None:
 
 
 def _is_taken(path: str) -> bool:
-    """Whether anything has a name. Raises OSError for one that nothing can have: not only when all is done."""
+    """Whether anything has a name. Raises OSError for one that nothing can have, before all is done."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
