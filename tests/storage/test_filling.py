@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from vhdx.storage.filling import filled, read_whole
+from vhdx.storage.filling import filled, lines, read_whole
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no pipe of Windows can be told not to wait")
 DATA = bytes(range(256)) * 4
@@ -35,8 +35,20 @@ def test_all_that_comes_is_taken(take: Callable[[BinaryIO, int], bytes], bufferi
         assert take(stream, 2 * len(DATA)) == DATA[length:]
 
 
-def write_in_pieces(writer: int) -> None:
-    for start in range(0, len(DATA), 100):
+def test_lines_are_whole() -> None:
+    wanted = [b"one\n", b"\n", b"x" * 200_000 + b"\n", b"two\0three\n", b"no end"]
+    for listed in (wanted, wanted[:-1], [], [b"one"]):
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        with open(reader, "rb") as stream:
+            thread = threading.Thread(target=write_in_pieces, args=(writer, b"".join(listed)))
+            thread.start()
+            assert list(lines(stream)) == listed
+            thread.join()
+
+
+def write_in_pieces(writer: int, data: bytes = DATA) -> None:
+    for start in range(0, len(data), 100):
         time.sleep(0)
-        os.write(writer, DATA[start : start + 100])
+        os.write(writer, data[start : start + 100])
     os.close(writer)

@@ -9,7 +9,10 @@ from __future__ import annotations
 from vhdx.typed import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import BinaryIO
+
+_AT_ONCE = 64 * 1024
 
 
 def filled(stream: BinaryIO, view: memoryview) -> int:
@@ -38,6 +41,22 @@ def read_whole(stream: BinaryIO, length: int) -> bytearray:
         else:
             break
     return taken
+
+
+def lines(stream: BinaryIO) -> Iterator[bytes]:
+    """The lines of a stream with their ends, as they come."""
+    buffer, begun = bytearray(_AT_ONCE), list[bytes]()
+    while (count := stream.readinto1(buffer)) != 0:  # type: ignore[attr-defined]
+        if count is None:
+            wait_for(stream)
+            continue
+        *ended, rest = bytes(buffer[:count]).split(b"\n")
+        for end in ended:
+            yield b"".join((*begun, end, b"\n"))
+            begun.clear()
+        begun.append(rest)
+    if any(begun):
+        yield b"".join(begun)
 
 
 def wait_for(stream: BinaryIO) -> None:
