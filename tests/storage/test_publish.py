@@ -137,6 +137,26 @@ def test_what_hosts_say_that_have_no_links(path: Path, number: int, monkeypatch:
     assert path.read_bytes() == NEW
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of what Linux is asked by ctypes")
+def test_a_python_that_was_built_without_ctypes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can begin no write-back, and not rename without replacing."""
+
+    def link(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    host._sync_file_range.cache_clear()
+    try:
+        with new_file(str(path), overwrite=False) as storage:
+            storage.write_at(NEW, 0)
+            storage.start_writing_back()
+    finally:
+        host._sync_file_range.cache_clear()
+    assert path.read_bytes() == NEW
+    assert names_in(path.parent) == [path.name]
+
+
 def test_a_claim_that_somebody_replaces_is_theirs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another program may rename over the empty file by which the name was claimed."""
     force("claim", monkeypatch)
