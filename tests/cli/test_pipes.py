@@ -280,3 +280,33 @@ def test_a_full_host_is_told_at_the_end_of_the_zeros_of_an_empty_disk_too(tmp_pa
         line = [*COMMAND, "convert", "-O", "raw", str(tmp_path / "empty.vhdx"), "-"]
         done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, b"no data had been written" in done.stderr) == (1, True)
+
+
+def test_a_pipe_that_does_not_wait_is_read_to_its_end(tmp_path: Path) -> None:
+    """Whoever shares it may have said so."""
+    vhdx.create(tmp_path / "written.vhdx", SIZE)
+    for verb in (["convert", "-f", "raw", "-", "made.vhdx"], ["write", "written.vhdx", "0"]):
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        with subprocess.Popen(
+            [*COMMAND, *verb], stdin=reader, cwd=tmp_path, stdout=subprocess.DEVNULL
+        ) as process:
+            os.close(reader)
+            with open(writer, "wb", buffering=0) as stream:
+                stream.writelines(CONTENT[start : start + 5 * MIB] for start in range(0, SIZE, 5 * MIB))
+        assert process.returncode == 0
+    for name in ("made.vhdx", "written.vhdx"):
+        with vhdx.open(tmp_path / name) as disk:
+            assert disk.pread(SIZE, 0) == CONTENT
+            assert disk.size == SIZE
+
+
+def test_a_fixed_vhd_that_is_taken_for_a_raw_disk_is_told_of(folder: Path, tmp_path: Path) -> None:
+    vhdx.convert(folder / "a.raw", tmp_path / "a.vhd")
+    given = (tmp_path / "a.vhd").read_bytes()
+    guessed = Piped("convert", "-", tmp_path / "guessed.raw", given=given)
+    assert "say -f vhd" in guessed.err
+    assert "footer" not in Piped("convert", "-f", "vhd", "-", tmp_path / "vhd.raw", given=given).err
+    assert "footer" not in Piped("convert", "-f", "raw", "-", tmp_path / "raw.raw", given=given).err
+    assert "footer" not in Piped("convert", "-", tmp_path / "disk.raw", given=given[:-1]).err
+    assert (tmp_path / "vhd.raw").read_bytes().rstrip(b"\0") == CONTENT
