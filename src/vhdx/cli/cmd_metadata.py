@@ -68,7 +68,11 @@ def get_item(image: str, item: UUID, *, output: str | None) -> None:
 
     value = get_user_item(image, item)
     if output is None:
-        standard(sys.stdout).buffer.write(value)
+        from vhdx.storage.outgoing import WholeOutput  # noqa: PLC0415  --help needs no library
+
+        printed = WholeOutput(standard(sys.stdout).buffer)
+        printed.write(value)
+        printed.flush()
     else:
         _write_new(output, value)
 
