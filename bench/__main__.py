@@ -29,6 +29,7 @@ SUBJECTS = (
     "start",
     "writes",
     "chains",
+    "growth",
     "compact",
     "check",
     "looking",

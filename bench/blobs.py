@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 USED = 0.01
 SIZE, SMALLER = 4096 * MIB, 256 * MIB
-ROUNDS = 3
 _THEIRS = """
 import sys
 from azure.storage.blob import BlobClient
@@ -67,7 +66,7 @@ def measure(folder: Path) -> Iterator[Row]:
             OURS: command(*ours, small, _target("ours")),
             "azure-storage-blob": command(*theirs, full),
         }
-        found = take_turns(contestants, ROUNDS)
+        found = take_turns(contestants)
         yield from rows_of("upload of 256 MiB, 1 % data", found, {"azure-storage-blob": AIM})
         yield from _large(folder, service, theirs)
 

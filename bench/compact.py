@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 MOVED = 192 * MIB
 SCANNED = 256 * MIB
-ROUNDS = 5
 
 SCAN = Aim("at least as fast as numpy", lambda ours, theirs: ours <= theirs)
 
@@ -77,7 +76,7 @@ def _moving(folder: Path) -> Iterator[Row]:
         COPIED: copy,
         f"{COPIED}, and a file cut": copy_and_cut,
     }
-    found = take_turns(contestants, ROUNDS, before=restore)
+    found = take_turns(contestants, before=restore)
     yield from rows_of("compact, 192 MiB move", found, {COPIED: FLUSHED})
 
 
@@ -100,7 +99,7 @@ def _scanning(folder: Path) -> Iterator[Row]:
         "vhdx": partial(vhdx.compact, image, scan_zeros=True, dry_run=True),
         "numpy, read and any()": by_numpy,
     }
-    found = take_turns(contestants, ROUNDS)
+    found = take_turns(contestants)
     aims = {"numpy, read and any()": SCAN}
     yield from rows_of("zero scan of 256 MiB", found, aims)
     speeds = {name: seconds / (SCANNED / 1e9) for name, seconds in found.items()}
@@ -113,5 +112,5 @@ def _growing(folder: Path) -> Row:
     def fresh() -> None:
         vhdx.create(image, "1T", block_size=32 * MIB, overwrite=True)
 
-    found = take_turns({"vhdx": partial(vhdx.resize, image, "+1T")}, ROUNDS, before=fresh)
+    found = take_turns({"vhdx": partial(vhdx.resize, image, "+1T")}, before=fresh)
     return limit_row("1 TiB grows to 2 TiB", found["vhdx"], 0.1, "s", "milliseconds: within 100 ms")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 FULL_SIZE = 512 * MIB
 SPARSE_SIZE = 4096 * MIB
-ROUNDS = 5
 
 UNFLUSHED = "vhdx --no-sync"
 LEVEL = Aim("at least as fast as qemu-img", lambda ours, theirs: ours <= theirs)
@@ -40,7 +39,7 @@ def measure(folder: Path) -> Iterator[Row]:
         }
         for what, source, suffix in (("raw to VHDX", raw, "vhdx"), ("VHDX to raw", image, "raw")):
             target = folder / f"target.{suffix}"
-            found = take_turns(_contestants(source, target), ROUNDS, before=partial(tidy, target))
+            found = take_turns(_contestants(source, target), before=partial(tidy, target))
             tidy(target)
             unflushed = {"vhdx": found.pop(UNFLUSHED)}
             if "qemu-img" in found:  # which does not flush, either

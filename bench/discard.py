@@ -93,7 +93,7 @@ def _of_large_disks(folder: Path) -> Iterator[Row]:
         OURS: partial(converted, large, OURS),
         SAME_ON_LESS: partial(converted, small, SAME_ON_LESS),
     }
-    yield from rows_of(what, take_turns(contestants, 3), {SAME_ON_LESS: ALIKE})
+    yield from rows_of(what, take_turns(contestants), {SAME_ON_LESS: ALIKE})
     yield from rows_of(f"{what}: work", work, {SAME_ON_LESS: ALIKE})
     yield from rows_of(f"{what}: read", read, {SAME_ON_LESS: ALIKE}, unit="MiB")
     for path in (large, small, target):
@@ -200,7 +200,7 @@ def _converting(folder: Path, raw: Path) -> Iterator[Row]:
         OURS: partial(vhdx.convert, raw, small, discard_free=True, options=options, overwrite=True),
         "partclone to a file": partial(subprocess.run, cloning, check=True, capture_output=True),
     }
-    yield from rows_of("convert --discard-free of that ext4", take_turns(contestants, 3))
+    yield from rows_of("convert --discard-free of that ext4", take_turns(contestants))
 
 
 def _sparsifying(folder: Path, raw: Path) -> Iterator[Row]:

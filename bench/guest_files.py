@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 SIZE = 1024 * MIB
 FILES, IN_ONE = 100_000, 1000
-ROUNDS = 5
 MOST_MEBIBYTES = 256
 LEVEL = "at least level"
 READ_BY_TSK = """
@@ -71,8 +70,8 @@ def measure(folder: Path) -> Iterator[Row]:
     for kind, image in (("ext4", _ext4(folder, big)), ("NTFS", _ntfs(folder, big))):
         if image is not None:
             with _mounted(image) as point:
-                found = take_turns(_readers(kind, image, point), ROUNDS)
-                piped = take_turns(_piped(image, point), ROUNDS)
+                found = take_turns(_readers(kind, image, point))
+                piped = take_turns(_piped(image, point))
             yield from rows_of(f"{SIZE // MIB} MiB file out of {kind}", found, _AIMS)
             yield from rows_of(f"{SIZE // MIB} MiB file out of {kind} into a pipe", piped, _AIMS)
             image.unlink()
@@ -199,8 +198,8 @@ def _listed(kind: str, image: Path) -> Iterator[Row]:
         if importlib.util.find_spec("pytsk3"):
             listers["pytsk3"] = command(sys.executable, "-c", WALKED_BY_TSK, image)
             long["pytsk3"] = command(sys.executable, "-c", LISTED_BY_TSK, image)
-        found = take_turns(listers, ROUNDS)
-        found_long = take_turns(long, ROUNDS)
+        found = take_turns(listers)
+        found_long = take_turns(long)
     yield from rows_of(f"ls -R of {FILES} files, {kind}", found, _AIMS)
     yield from rows_of(f"ls -l -R of {FILES} files, {kind}", found_long, _AIMS)
     resident = median_cost([*names, "-l"]).mebibytes

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OURS = "vhdx"
 PAIRS = 9
-"""Rounds at least: on a machine that does other things, too, few pairs tell little."""
+"""Rounds: on a machine that does other things, too, fewer pairs tell little."""
 
 
 class Taken(float):
@@ -124,19 +124,19 @@ def limit_row(what: str, ours: float, limit: float, unit: str, aim: str) -> Row:
 
 def take_turns(
     contestants: Mapping[str, Contestant],
-    rounds: int,
+    rounds: int = PAIRS,
     *,
     choose: Callable[[Sequence[float]], float] = statistics.median,
     before: Callable[[], None] | None = None,
 ) -> dict[str, Taken]:
-    """Seconds of each contestant, of PAIRS rounds at least.
+    """Seconds of each contestant, in so many rounds.
 
     One more warms up; in each round somebody else begins. ``before`` runs before each contestant,
     outside the time.
     """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     names = list(contestants)
-    for number in range(max(rounds, PAIRS) + 1):
+    for number in range(rounds + 1):
         start = number % len(names)
         for name in names[start:] + names[:start]:
             if before is not None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 SIZE = 256 * MIB
 CHANGED = 64
 """Places of 64 KiB."""
-ROUNDS = 5
 
 
 def measure(folder: Path) -> Iterator[Row]:
@@ -50,12 +49,12 @@ def measure(folder: Path) -> Iterator[Row]:
         compare = ("qemu-img", "compare", "-f", "vhdx", "-F", "raw")
         comparing["qemu-img compare of equal disks"] = command(*compare, base, same)
     comparing["cmp of equal raw disks"] = command("cmp", raw, same)
-    found = take_turns(comparing, ROUNDS, before=partial(tidy, target))
+    found = take_turns(comparing, before=partial(tidy, target))
     yield from rows_of("increment by comparing, 4 MiB of 256 MiB", found)
     ours = join(map(str, our_command()))
     by_tables: dict[str, Contestant] = {
         OURS: command("bash", "-c", f"{ours} diff {child} --export - >{target} 2>/dev/null"),
         "by comparing": by_comparing,
     }
-    found = take_turns(by_tables, ROUNDS, before=partial(tidy, target))
+    found = take_turns(by_tables, before=partial(tidy, target))
     yield from rows_of("increment by tables, 4 MiB of 256 MiB", found)

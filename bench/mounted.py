@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import vhdx
-from bench.harness import OURS, PAIRS, Aim, Row, have, our_command, rows_of, take_turns
+from bench.harness import OURS, Aim, Row, have, our_command, rows_of, take_turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,9 +33,7 @@ def measure(folder: Path) -> list[Row]:
         files = {OURS: held.enter_context(_mounted(folder)), NBDFUSE: held.enter_context(_by_nbdfuse(folder))}
         opened = {name: held.enter_context(_opened(path)) for name, path in files.items()}
         for what, request in (("read", _read), ("write in place", _write)):
-            found = take_turns(
-                {name: partial(_random, file, request) for name, file in opened.items()}, PAIRS
-            )
+            found = take_turns({name: partial(_random, file, request) for name, file in opened.items()})
             each = {name: taken / COUNT for name, taken in found.items()}
             rows += rows_of(f"mounted: 4 KiB random {what}", each, {NBDFUSE: _LEVEL})
     return rows

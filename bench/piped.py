@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from bench.harness import Contestant, Row
 
 SIZE = 512 * MIB
-ROUNDS = 5
 AIM = Aim("at least as fast", lambda ours, theirs: ours <= theirs)
 
 
@@ -48,7 +47,7 @@ def measure(folder: Path) -> Iterator[Row]:
             f"nbdcopy -- [ qemu-nbd -r -f vhdx {image} ] - | cat >/dev/null"
         )
     for what, contestants in (("VHDX into a pipe", out), ("a pipe into VHDX", into)):
-        found = take_turns(contestants, ROUNDS, before=partial(_tidy, target, between))
+        found = take_turns(contestants, before=partial(_tidy, target, between))
         yield from rows_of(f"{what}, full 512 MiB", found, dict.fromkeys(contestants, AIM))
 
 

@@ -22,7 +22,6 @@ MIB = 1 << 20
 SIZE = 256 * MIB
 SMALL = 4096
 READS = 10000
-ROUNDS = 7
 
 RANDOM_AIMS = {
     "os.pread": Aim("within 2.5x of bare os.pread", lambda ours, theirs: ours <= 2.5 * theirs),
@@ -59,7 +58,6 @@ def measure(folder: Path) -> Iterator[Row]:
                 "os.pread": lambda: _bare_small(descriptor, spots),
                 **{name: _small_reader(read, spots) for name, read in others.items()},
             },
-            ROUNDS,
         )
         each = {name: seconds / READS for name, seconds in found.items()}
         yield from rows_of("4 KiB random pread", each, RANDOM_AIMS)
@@ -71,7 +69,6 @@ def measure(folder: Path) -> Iterator[Row]:
                 "os.preadv of the raw file": lambda: _bare_large(descriptor, buffer),
                 **{name: _large_reader(read) for name, read in others.items()},
             },
-            ROUNDS,
         )
         each = {name: seconds / (SIZE // MIB) for name, seconds in found.items()}
         yield from rows_of("1 MiB sequential preadinto", each, SEQUENTIAL_AIMS)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import vhdx
 from bench.conversion import fill
-from bench.harness import OURS, PAIRS, rows_of, take_turns
+from bench.harness import OURS, rows_of, take_turns
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 MIB = 1 << 20
-ROUNDS = PAIRS
 _FIRST_WRITE = (
     "import vhdx\nwith vhdx.open('{0}/huge.vhdx', 'r+') as disk:\n    disk.pwrite(b'x' * 512, 1 << 44)"
 )
@@ -63,7 +62,7 @@ def measure(folder: Path, base: str) -> Iterator[Row]:
             filled = [word.format(folder, SIZE // 4096) for word in words]
             runs = {name: partial(_run, filled, path) for name, path in sources.items()}
             fresh = partial(_restore, folder, RESTORED.get(what, ()))
-            yield from rows_of(what, take_turns(runs, ROUNDS, before=fresh))
+            yield from rows_of(what, take_turns(runs, before=fresh))
 
 
 @contextlib.contextmanager

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 FULL_SIZE, SPARSE_SIZE = 256 * MIB, 8 * 1024 * MIB
 QEMU = "qemu-nbd"
-ROUNDS = PAIRS
 _LEVEL = Aim("at least level with qemu-nbd", lambda mine, theirs: mine <= theirs)
 _TIMES = Aim("at least 3x qemu-nbd", lambda mine, theirs: 3 * mine <= theirs)
 
@@ -192,7 +191,7 @@ def _load_rows(load: _Load, uris: dict[str, str], pids: dict[str, int]) -> Itera
     """The time of one request, and what the server works for it."""
     found: dict[str, list[float]] = {name: [] for name in uris}
     work: dict[str, list[float]] = {name: [] for name in uris}
-    for number in range(ROUNDS):
+    for number in range(PAIRS):
         names = list(uris)
         for name in names[number % len(names) :] + names[: number % len(names)]:
             before = _work(pids[name])
@@ -237,7 +236,7 @@ def _peak(pid: int) -> float:
 
 def _copies(folder: Path, what: str, image: Path, aim: Aim) -> list[Row]:
     with _both(folder, image, write=False) as (uris, _):
-        found = take_turns({name: command("nbdcopy", uri, "null:") for name, uri in uris.items()}, ROUNDS)
+        found = take_turns({name: command("nbdcopy", uri, "null:") for name, uri in uris.items()})
     return rows_of(what, found, {QEMU: aim})
 
 
@@ -250,5 +249,5 @@ def _reads_without_map(folder: Path) -> list[Row]:
             name: command("nbdcopy", "--no-extents", "--request-size=1048576", uri, "null:")
             for name, uri in uris.items()
         }
-        found = take_turns(contestants, ROUNDS)
+        found = take_turns(contestants)
     return rows_of("1 GiB of holes read without a map", found, {QEMU: _LEVEL})

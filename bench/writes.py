@@ -120,7 +120,7 @@ def _in_place(files: _Files) -> list[Row]:
         os.fdatasync(descriptor)
 
     contestants = {OURS: files.ours(ours), "os.pwrite": files.bare(bare)}
-    found = take_turns(contestants, 5)
+    found = take_turns(contestants)
     aims = {"os.pwrite": Aim("within 2.5x of os.pwrite", lambda mine, theirs: mine <= 2.5 * theirs)}
     what = "4 KiB random in place, one flush"
     return rows_of(what, {name: seconds / IN_PLACE for name, seconds in found.items()}, aims)
@@ -142,7 +142,7 @@ def _committing(files: _Files) -> list[Row]:
         return run
 
     without = "no interval"
-    found = take_turns({OURS: writing(INTERVAL), without: writing(0)}, 3)
+    found = take_turns({OURS: writing(INTERVAL), without: writing(0)})
     aims = {without: Aim("at most 3 % more", lambda mine, theirs: mine <= 1.03 * theirs)}
     what = f"4 KiB random, committed every {INTERVAL} s"
     return rows_of(what, {name: seconds / LASTING for name, seconds in found.items()}, aims)

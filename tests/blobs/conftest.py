@@ -9,6 +9,7 @@ from vhdx.storage import blob as blob_requests
 
 from .azurite import CONTAINER, Service, environment, running
 from .proxy import Proxy, standing
+from .sources import Made, small
 
 
 @pytest.fixture(scope="session", name="service")
@@ -44,3 +45,13 @@ def _name(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def _target(name: str) -> str:
     """The address of a blob that is not there yet."""
     return f"az://{CONTAINER}/{name}"
+
+
+@pytest.fixture(name="made")
+def _made(tmp_path: Path) -> Made:
+    return small(tmp_path)
+
+
+@pytest.fixture(name="journal")
+def _journal(tmp_path: Path) -> Path:
+    return tmp_path / "journal"

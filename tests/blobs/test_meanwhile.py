@@ -14,20 +14,10 @@ from vhdx.storage import page_blob
 
 from .azurite import CONTAINER, Service, needs_service
 from .proxy import FOOTER, Fault, Handler, Kind, Proxy
-from .sources import Made, small
+from .sources import Made
 from .test_resume import broken_off
 
 pytestmark = needs_service
-
-
-@pytest.fixture(name="made")
-def _made(tmp_path: Path) -> Made:
-    return small(tmp_path)
-
-
-@pytest.fixture(name="journal")
-def _journal(tmp_path: Path) -> Path:
-    return tmp_path / "journal"
 
 
 def test_a_blob_that_another_upload_filled_meanwhile_is_not_gone_on_with(  # noqa: PLR0917  fixtures

@@ -24,16 +24,6 @@ JOBS = 4
 LONGEST = 4 * MIB
 
 
-@pytest.fixture(name="made")
-def _made(tmp_path: Path) -> Made:
-    return small(tmp_path)
-
-
-@pytest.fixture(name="journal")
-def _journal(tmp_path: Path) -> Path:
-    return tmp_path / "journal"
-
-
 @swept(one_in=5)
 def test_it_goes_on_after_a_failure_at_any_request(  # noqa: PLR0917  fixtures
     sweep: Sweep,

@@ -242,6 +242,7 @@ TRIED = {
     "disk/parents.py": 5,  # above, and tests/examine/test_read_errors.py
     "disk/vhd.py": 1,  # tests/disk/test_vhd.py
     "examine/lost_items.py": 1,  # tests/examine/test_lost.py
+    "examine/rebuild.py": 1,  # tests/docs, the page on damaged images
     "examine/rebuild_dynamic.py": 1,  # above
     "examine/salvage.py": 1,  # tests/disk/test_salvage.py
     "examine/unexplained.py": 2,  # one of them in tests/examine/test_lost_entries.py

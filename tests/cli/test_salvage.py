@@ -68,4 +68,4 @@ def test_what_cannot_be_salvaged_is_refused(tmp_path: Path) -> None:
         file.write(b"x" * 4096)
     done = run("convert", "--salvage", path, tmp_path / "a.raw")
     assert done.code == 1
-    assert "the region table cannot be rebuilt: no place can be meant" in done.sentence
+    assert "the region table cannot be rebuilt: no table that fits the metadata stands" in done.sentence

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import vhdx
 from tests.filesystems.making import MIB, need, raw_file
 from tests.filesystems.making import run as ran
 from vhdx.cli import quick, verbs
+from vhdx.cli.options import volumes_of
 
 from .running import USAGE, run, succeed
 
@@ -49,7 +51,7 @@ OF_BOTH = {
 OF_INFO = {
     "cli": {"show_info"},
     "ops": {"info", "info_any", "tracking"},
-    "write": {"space"},
+    "write": {"space", "survey"},
 }
 OF_CHECK = {
     "cli": {"show_check"},
@@ -60,7 +62,7 @@ OF_CHECK = {
 """The modules that `info` and `check` of an empty disk import: one more takes everybody's time."""
 COMPLETING = {"_VHDX_COMPLETE": "bash_complete", "COMP_WORDS": "vhdx {}", "COMP_CWORD": "1"}
 LEFT_TO_CLICK = {
-    "convert": {"discard_free", "swap", "zero_blocks", "scan_zeros", "verify", "salvage", "ignore_bitmaps"}
+    "convert": {"free", "swap", "zero_blocks", "scan_zeros", "verify", "salvage", "ignore_bitmaps"}
 }
 """Flags of what takes long anyway, or goes with others."""
 IMAGE_MODULES = 11
@@ -136,13 +138,16 @@ def test_listing_needs_neither_parser_nor_typing(tmp_path: Path, kind: str) -> N
 
 
 def by_click(verb: str, words: list[str]) -> dict[str, Any] | None:
-    """The parameters as click reads them; None where it complains."""
+    """The parameters as click reads them, volumes gathered; None where it complains."""
     command = verbs.main.get_command(click.Context(verbs.main), verb)
     assert command is not None
     try:
-        return command.make_context(verb, list(words)).params
+        read = command.make_context(verb, list(words)).params
     except (click.exceptions.ClickException, click.exceptions.Exit):
         return None
+    if verb == "convert":
+        read["volumes"] = volumes_of(**{name: read.pop(name) for name in signature(volumes_of).parameters})
+    return read
 
 
 WORDS = st.one_of(

@@ -452,7 +452,7 @@ def test_no_region_table_and_nothing_that_it_can_have_named_is_refused(tmp_path:
     image = clean()
     image.bat = {0: 8}
     image.region_tables = {1: RegionTable(raw=bytes(64 * KIB)), 2: RegionTable(raw=b"x" * 64 * KIB)}
-    with pytest.raises(CorruptImageError, match="no place can be meant"):
+    with pytest.raises(CorruptImageError, match="no table that fits the metadata"):
         salvaged(image.write(tmp_path / "a.vhdx"))
 
 

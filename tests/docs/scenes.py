@@ -135,7 +135,7 @@ def damaged(folder: Path) -> None:
     raw = bytearray(gpt_disk(64 * MIB, [(2048, 34815), (34816, 83967)]))
     raw[MIB : 40 * MIB] = pattern(1, 39 * MIB)
     (folder / "disk.raw").write_bytes(raw)
-    for name in ("begin.vhdx", "items.vhdx", "cut.vhdx"):
+    for name in ("begin.vhdx", "items.vhdx", "wiped.vhdx", "cut.vhdx"):
         vhdx.convert(folder / "disk.raw", folder / name, options=vhdx.ImageOptions(block_size=MIB))
     vhdx.convert(folder / "disk.raw", folder / "pieces.vhdx", options=vhdx.ImageOptions(block_size="8M"))
     raw = bytearray(gpt_disk(72 * MIB, [(2048, 34815), (34816, 83967)]))
@@ -148,6 +148,7 @@ def damaged(folder: Path) -> None:
         overwrite(folder / name, table, bytes(512))
     overwrite(folder / "begin.vhdx", 0, pattern(7, MIB))
     overwrite(folder / "items.vhdx", 2 * MIB + 64 * 1024, bytes(4096))
+    overwrite(folder / "wiped.vhdx", 0, pattern(8, table))
     with (folder / "cut.vhdx").open("r+b") as file:
         file.truncate(30 * MIB)
 

@@ -3,6 +3,7 @@
 `test_losses` has the table of all losses.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,6 +76,10 @@ def salvaged(path: Path) -> tuple[bytes, list[vhdx.Doubt]] | None:
         return None
 
 
+def ranges_of(doubts: Iterable[vhdx.Doubt]) -> list[tuple[int, int]]:
+    return [(doubt.offset, doubt.length) for doubt in doubts]
+
+
 @pytest.mark.parametrize("is_dirty", [False, True], ids=["clean", "dirty"])
 @pytest.mark.parametrize(
     ("kind", "lost"), [*((k, MIB) for k in KINDS), *(("dynamic", n * KIB) for n in (1, 64, 128, 192, 320))]
@@ -118,6 +123,21 @@ def test_a_dirty_log_is_told_from_one_that_was_emptied(tmp_path: Path) -> None:
             assert disk.pread(MIB, MIB) == pattern(1, MIB)
             assert disk.layers[0].header.log_guid.int == 0
             assert disk.layers[0].header.file_write_guid != disk.layers[0].header.data_write_guid
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_log_that_was_overwritten_is_not_taken_for_an_empty_one(kind: str, tmp_path: Path) -> None:
+    image, places = made(kind, 512, is_dirty=True)
+    path = tmp_path / "image.vhdx"
+    lost = damaged(image.build(), [(0, sum(places["log"]))], junk=True)
+    path.write_bytes(lost)
+    found = salvaged(path)
+    assert found is not None
+    assert ranges_of(found[1])[0] == (0, SIZE)
+    refused = vhdx.repair(path, rebuild=True).refused
+    assert refused is not None
+    assert "no log is left" in refused
+    assert path.read_bytes() == lost
 
 
 def test_of_two_sessions_nothing_is_guessed(tmp_path: Path) -> None:
@@ -171,6 +191,52 @@ def test_what_the_metadata_have_lost_can_be_told(kind: str, sector: int, tmp_pat
     again = salvaged(path)
     assert again is not None
     assert again[0] == expected[0]
+
+
+@pytest.mark.parametrize("sector", [512, 4096])
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("junk", [False, True])
+def test_a_table_is_found_by_the_sizes_of_its_disk_alone(
+    kind: str, sector: int, junk: bool, tmp_path: Path
+) -> None:
+    image, places = made(kind, sector, is_dirty=False)
+    sound = image.build()
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(sound)
+    expected = salvaged(path)
+    assert expected is not None
+    known = vhdx.KnownDisk(image.disk_size, MIB, sector, kind)
+    tables = [places["region table 1"], places["region table 2"]]
+    metadata = (places["metadata table"][0], MIB)
+    for ranges, doubts in (([*tables, metadata], 0), ([(0, sum(metadata))], 1)):
+        path.write_bytes(damaged(sound, ranges, junk=junk))
+        with pytest.raises(vhdx.CorruptImageError) as caught:
+            open_disk(path, salvage=True)
+        assert "convert --salvage --block-size N --virtual-size N" in (caught.value.next_command or "")
+        with open_disk(path, salvage=True, known=known) as disk:
+            assert whole(disk) == expected[0]
+            assert ranges_of(disk.doubts) == [(0, SIZE)] * doubts + ranges_of(expected[1])
+        assert path.read_bytes() == damaged(sound, ranges, junk=junk)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        vhdx.KnownDisk(SIZE, MIB, 512, "dynamic"),
+        vhdx.KnownDisk(SIZE - MIB, MIB, 512),
+        vhdx.KnownDisk(SIZE + 512, MIB, 4096),
+    ],
+    ids=["nothing is left", "a smaller disk", "no whole sectors"],
+)
+def test_no_table_is_made_of_what_is_none(known: vhdx.KnownDisk, tmp_path: Path) -> None:
+    image, places = made("fixed", 512, is_dirty=False)
+    ranges = [(0, sum(places["metadata items"]))]
+    if known.disk_type:
+        ranges.append((image.plan().bat_offset, MIB))
+    path = tmp_path / "image.vhdx"
+    path.write_bytes(damaged(image.build(), ranges, junk=True))
+    with pytest.raises((vhdx.CorruptImageError, ValueError), match=r"no table of a disk|no whole sectors"):
+        open_disk(path, salvage=True, known=known)
 
 
 @pytest.mark.parametrize(

@@ -324,7 +324,10 @@ def test_many_places_for_the_metadata_are_refused_quickly(tmp_path: Path) -> Non
 def test_no_place_is_refused(tmp_path: Path) -> None:
     image = dynamic(region_tables=tables(checksum=1), bat={5: 8})
     result = vhdx.repair(image.write(tmp_path / "image.vhdx"), rebuild=True)
-    assert result.refused == "the region table cannot be rebuilt: no place can be meant"
+    assert (
+        result.refused
+        == "the region table cannot be rebuilt: no table that fits the metadata stands in the file as a whole"
+    )
 
 
 # Backups -----------------------------------------------------------------------------------------

@@ -402,6 +402,10 @@ def test_nothing_is_found_to_give_back(tmp_path: Path) -> None:
         (("compact", "--swap"), "say so"),
         (("trim", "--free", "--force"), "no --force"),
         (("trim",), "say either"),
+        (("trim", "1M"), "say either"),
+        (("trim", "1M", "--free"), "say either"),
+        (("trim", "0", "1M", "--free"), "say either"),
+        (("trim", "0", "1M", "--swap"), "say so"),
     ],
 )
 def test_options_that_make_no_sense(words: tuple[str, ...], why: str, path: Path) -> None:

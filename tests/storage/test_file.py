@@ -126,11 +126,11 @@ def test_promise_21_a_read_that_runs_while_its_file_is_closed_never_gives_other_
             thread.start()
         started.wait()
         storage.close()
-        others = [os.open(theirs, os.O_RDONLY) for _ in range(4)]
+        others = [open_for_reading(str(theirs)) for _ in range(4)]
         for thread in threads:
             thread.join()
         for other in others:
-            os.close(other)
+            other.close()
     assert wrong == []
 
 

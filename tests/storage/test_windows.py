@@ -9,7 +9,6 @@ import os
 import struct
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -500,37 +499,6 @@ def test_nobody_replaces_a_file_that_came_meanwhile(path: Path) -> None:
         making.__exit__(None, None, None)
     assert other.read_bytes() == b"theirs"
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["file", "other"]
-
-
-def test_promise_21_a_closed_files_number_is_used_again_by_nobody_who_reads(tmp_path: Path) -> None:
-    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
-    ours.write_bytes(b"o" * 65536)
-    theirs.write_bytes(b"t" * 65536)
-    wrong: list[bytes] = []
-
-    def keep_reading(storage: FileStorage, started: threading.Event) -> None:
-        started.set()
-        try:
-            while True:
-                data = storage.read(4096, 4096)
-                if data != b"o" * 4096:
-                    wrong.append(data)
-        except OSError:
-            return
-
-    for _ in range(10):
-        storage, started = open_for_reading(str(ours)), threading.Event()
-        threads = [threading.Thread(target=keep_reading, args=(storage, started)) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        started.wait()
-        storage.close()
-        others = [open_for_reading(str(theirs)) for _ in range(4)]
-        for thread in threads:
-            thread.join()
-        for other in others:
-            other.close()
-    assert wrong == []
 
 
 def test_what_is_pinned_keeps_nobody_out(path: Path) -> None:

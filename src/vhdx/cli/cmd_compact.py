@@ -13,16 +13,16 @@ from vhdx.cli.options import (
     TARGET,
     chain_options,
     clone_option,
+    free_options,
     json_option,
-    selection,
     sparse_option,
     verbose_option,
-    volume_options,
 )
 from vhdx.cli.render import is_verbose, print_json, print_rows, progress_bar, shown
 from vhdx.text import command, printable
 
 if TYPE_CHECKING:
+    from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.places import ParentPolicy
     from vhdx.ops.compact import CompactResult
     from vhdx.storage.sharing import Clone
@@ -33,8 +33,7 @@ _HARDLY = 0.99
 
 @click.command()
 @click.argument("image", type=TARGET)
-@click.option("--discard-free", is_flag=True, help="Also give back what its file systems call free.")
-@volume_options
+@free_options("--discard-free", "Also give back what its file systems call free.")
 @click.option("--scan-zeros", is_flag=True, help="Also give back what holds zeros or equals the parent.")
 @click.option("--punch", is_flag=True, help="Make holes where blocks that stay are zeros, or free.")
 @click.option(
@@ -49,10 +48,7 @@ _HARDLY = 0.99
 def compact(
     image: str,
     *,
-    discard_free: bool,
-    swap: bool,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    volumes: VolumeSelection | None,
     scan_zeros: bool,
     punch: bool,
     accept_data_loss: bool,
@@ -77,7 +73,6 @@ def compact(
     """
     from vhdx.ops.compact import compact as compact_image  # noqa: PLC0415  --help needs no library
 
-    chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)
     stopwatch = Stopwatch()
     with changing("; running it again goes on", dry_run=dry_run), progress_bar("compacting") as progress:
         done = compact_image(
@@ -86,8 +81,8 @@ def compact(
             punch=punch,
             accept_data_loss=accept_data_loss,
             dry_run=dry_run,
-            discard_free=discard_free,
-            volumes=chosen,
+            discard_free=volumes is not None,
+            volumes=volumes,
             parents=parents,
             clone=clone,
             progress=progress,
@@ -95,14 +90,14 @@ def compact(
     if as_json:
         print_json(done)
         return
-    for line in volume_lines(done.volumes) if discard_free else ():
+    for line in volume_lines(done.volumes) if volumes else ():
         click.echo(printable(line))
     if is_verbose():
         print_rows(_rows(done), indent="  ")
     click.echo(f"{printable(image)}: {_closing(done, stopwatch)}")
     _print_hints(image, done)
     if _gained_nothing(done) and done.still_free_size is None and done.disk_type != "fixed":
-        _print_why(scan_zeros=scan_zeros, discard_free=discard_free, punch=punch)
+        _print_why(scan_zeros=scan_zeros, discard_free=volumes is not None, punch=punch)
     if done.disk_type == "fixed" and not punch:
         click.echo(
             "vhdx: a fixed image keeps its blocks; --punch gives the host back what is zeros", err=True

@@ -18,12 +18,11 @@ from vhdx.cli.options import (
     force_share_option,
     image_options,
     json_option,
+    left_out_option,
     partition_option,
-    selection,
     source_options,
     sparse_option,
     verbose_option,
-    volume_options,
 )
 
 
@@ -43,8 +42,7 @@ class TargetFormat(click.Choice[str]):
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by SOURCE's content.")
 @click.option("-O", "--target-format", type=TargetFormat(), help="By default told by TARGET's suffix.")
 @partition_option
-@click.option("--discard-free", is_flag=True, help="Leave out what file systems call free.")
-@volume_options
+@left_out_option
 @image_options
 @chain_options
 @force_share_option
@@ -116,8 +114,6 @@ def convert(**options: Any) -> int:
     """
     from vhdx.cli.show_convert import show  # noqa: PLC0415  --help needs no library
 
-    asked = {name: options[name] for name in ("swap", "include", "exclude")}
-    selection(asked=options["discard_free"], **asked)
     if not options["salvage"] and (options["virtual_size"] or options["source_type"]):
         raise click.UsageError("--virtual-size and --disk-type go with --salvage")
     if options["carve"] is not None and (not options["salvage"] or options["state"] is not None):

@@ -15,10 +15,9 @@ from vhdx.cli.options import (
     force_share_option,
     image_options,
     json_option,
+    left_out_option,
     partition_option,
-    selection,
     verbose_option,
-    volume_options,
 )
 from vhdx.cli.render import print_json, print_rows, progress_bar, shown
 from vhdx.units import format_size
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from vhdx.disk.formats import Format
+    from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.places import ParentPolicy
     from vhdx.ops.make.measure import MeasureResult
 
@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 )
 @click.option("--scan-zeros", is_flag=True, help="Read the contents, too: exact, but as slow as converting.")
 @partition_option
-@click.option("--discard-free", is_flag=True, help="Leave out what file systems call free.")
-@volume_options
+@left_out_option
 @image_options
 @chain_options
 @force_share_option
@@ -53,10 +52,7 @@ def measure(
     target_format: Format,
     scan_zeros: bool,
     partition: int | None,
-    discard_free: bool,
-    swap: bool,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    volumes: VolumeSelection | None,
     parents: ParentPolicy,
     force_share: bool,
     as_json: bool,
@@ -74,7 +70,6 @@ def measure(
     from vhdx.ops.make.measure import measure as measure_disk  # noqa: PLC0415  --help needs no library
     from vhdx.ops.make.plan import ImageOptions  # noqa: PLC0415
 
-    chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)
     with progress_bar("reading") as progress:
         look = partial(
             measure_disk,
@@ -82,8 +77,8 @@ def measure(
             target_format=target_format,
             options=ImageOptions(**options),
             partition=partition,
-            discard_free=discard_free,
-            volumes=chosen,
+            discard_free=volumes is not None,
+            volumes=volumes,
             scan_zeros=scan_zeros,
             parents=parents,
             lock=not force_share,

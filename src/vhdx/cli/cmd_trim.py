@@ -15,14 +15,13 @@ from vhdx.cli.options import (
     chain_options,
     chosen,
     format_option,
+    free_options,
     json_option,
     orphans_option,
     partition_option,
     refuse_to_orphan,
-    selection,
     sparse_option,
     verbose_option,
-    volume_options,
 )
 from vhdx.cli.render import print_json, shown
 from vhdx.cli.slices import in_slices
@@ -38,8 +37,7 @@ if TYPE_CHECKING:
 @click.argument("image", type=TARGET)
 @click.argument("offset", type=SIZE, required=False)
 @click.argument("length", type=SIZE, required=False)
-@click.option("--free", is_flag=True, help="All that its file systems call free, instead of a range.")
-@volume_options
+@free_options("--free", "All that its file systems call free, instead of a range.")
 @format_option
 @partition_option
 @orphans_option
@@ -53,10 +51,7 @@ def trim(
     length: int | None,
     *,
     image_format: Format | None,
-    free: bool,
-    swap: bool,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    volumes: VolumeSelection | None,
     partition: int | None,
     force: bool,
     parents: ParentPolicy,
@@ -71,26 +66,25 @@ def trim(
     With --free that is what the file systems on the disk call free, once all that they keep of it was read
     and agrees: what fstrim does in the guest. An image that others have for their parent is refused then.
     """
-    if free == (length is not None):
-        raise click.UsageError("say either OFFSET and LENGTH or --free")
-    if free and image_format not in (None, "vhdx"):
-        raise click.UsageError("--free is for VHDX images only")
-    volumes = selection(asked=free, swap=swap, include=include, exclude=exclude)
-    if offset is not None and length is not None:
+    if volumes is None and offset is not None and length is not None:
         _trim_range(
             *(image, offset, length, partition, parents),
             image_format=image_format,
             force=force,
             as_json=as_json,
         )
-    elif force:
+        return
+    if volumes is None or offset is not None:
+        raise click.UsageError("say either OFFSET and LENGTH or --free")
+    if image_format not in (None, "vhdx"):
+        raise click.UsageError("--free is for VHDX images only")
+    if force:
         raise click.UsageError(
             "no --force with --free: what is free in a parent may be in use in its children"
         )
-    else:
-        if partition is not None:
-            volumes = volumes._replace(include=(*volumes.include, str(partition)))
-        _trim_free(image, volumes, parents, as_json=as_json)
+    if partition is not None:
+        volumes = volumes._replace(include=(*volumes.include, str(partition)))
+    _trim_free(image, volumes, parents, as_json=as_json)
 
 
 def _trim_range(

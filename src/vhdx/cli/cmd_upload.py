@@ -16,16 +16,16 @@ from vhdx.cli.options import (
     force_share_option,
     jobs_option,
     json_option,
+    left_out_option,
     partition_option,
-    selection,
     verbose_option,
-    volume_options,
 )
 from vhdx.cli.render import print_json, progress_bar, shown
 from vhdx.text import printable
 
 if TYPE_CHECKING:
     from vhdx.disk.formats import Format
+    from vhdx.disk.free_space import VolumeSelection
     from vhdx.disk.places import ParentPolicy
     from vhdx.ops.make.upload import UploadResult
 
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 @click.argument("target")
 @click.option("-f", "--source-format", type=FORMAT, help="By default told by IMAGE's content.")
 @partition_option
-@click.option("--discard-free", is_flag=True, help="Leave out what file systems call free.")
-@volume_options
+@left_out_option
 @click.option(
     "--resume",
     type=TARGET,
@@ -55,10 +54,7 @@ def upload(
     *,
     source_format: Format | None,
     partition: int | None,
-    discard_free: bool,
-    swap: bool,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    volumes: VolumeSelection | None,
     resume: str | None,
     jobs: int,
     parents: ParentPolicy,
@@ -82,7 +78,6 @@ def upload(
     from vhdx.ops.make.upload import upload as upload_disk  # noqa: PLC0415  --help needs no library
     from vhdx.storage.blob_address import without_secrets  # noqa: PLC0415
 
-    chosen = selection(asked=discard_free, swap=swap, include=include, exclude=exclude)
     name = without_secrets(target)
     stopwatch = Stopwatch()
     with (
@@ -94,8 +89,8 @@ def upload(
             target,
             source_format=source_format,
             partition=partition,
-            discard_free=discard_free,
-            volumes=chosen,
+            discard_free=volumes is not None,
+            volumes=volumes,
             resume=resume,
             jobs=jobs,
             parents=parents,

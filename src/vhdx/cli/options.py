@@ -263,18 +263,47 @@ clone_option = click.option(
     show_default=True,
     help="Share space instead of copying where the file system can; what is shared is not looked through.",
 )
-volume_options = together(
-    click.option("--swap", is_flag=True, help="With free space: also that of swap areas."),
-    click.option(
-        "--include",
-        multiple=True,
-        metavar="PARTITION",
-        help="Only free space of the partition of this number, or of the volume GROUP/NAME. Repeatable.",
-    ),
-    click.option(
-        "--exclude", multiple=True, metavar="PARTITION", help="Free space of all but this one. Repeatable."
-    ),
-)
+
+
+def volumes_of(
+    *, free: bool, swap: bool, include: tuple[str, ...], exclude: tuple[str, ...]
+) -> VolumeSelection | None:
+    """Whose free space goes by `free_options`; None where nobody's does.
+
+    Raises UsageError for options that nothing was asked with.
+    """
+    if free:
+        from vhdx.disk.free_space import VolumeSelection  # noqa: PLC0415  parsing options needs no library
+
+        return VolumeSelection(swap, include, exclude)
+    if swap or include or exclude:
+        raise click.UsageError("--swap, --include and --exclude say of what free space is to go: say so")
+    return None
+
+
+def free_options(flag: str, explanation: str) -> Decorator:
+    """The option that asks for what file systems call free, and those that say of which; as ``volumes``."""
+    return gathered(
+        "volumes",
+        volumes_of,
+        click.option(flag, "free", is_flag=True, help=explanation),
+        click.option("--swap", is_flag=True, help="With free space: also that of swap areas."),
+        click.option(
+            "--include",
+            multiple=True,
+            metavar="PARTITION",
+            help="Only free space of the partition of this number, or of the volume GROUP/NAME. Repeatable.",
+        ),
+        click.option(
+            "--exclude",
+            multiple=True,
+            metavar="PARTITION",
+            help="Free space of all but this one. Repeatable.",
+        ),
+    )
+
+
+left_out_option = free_options("--discard-free", "Leave out what file systems call free.")
 
 
 def parent_policy(*, parent_dirs: tuple[str, ...], any_parent: bool) -> ParentPolicy:
@@ -380,14 +409,3 @@ def refuse_to_orphan(image: str, disk: Disk, *, force: bool, families: Families 
     if isinstance(disk, VhdxDisk) and not force:
         identity = disk.layers[0].header.data_write_guid
         refuse_orphans(image, identity, "a change of its contents", families)
-
-
-def selection(
-    *, asked: bool, swap: bool, include: tuple[str, ...], exclude: tuple[str, ...]
-) -> VolumeSelection:
-    """What the options stand for. Raises UsageError for options that nothing was asked with."""
-    from vhdx.disk.free_space import VolumeSelection  # noqa: PLC0415  parsing options needs no library
-
-    if not asked and (swap or include or exclude):
-        raise click.UsageError("--swap, --include and --exclude say of what free space is to go: say so")
-    return VolumeSelection(swap, include, exclude)

@@ -31,13 +31,13 @@ _UNSAID = {
     "cat": {"partition": None, "volume": None},
     "ls": {"partition": None, "volume": None},
     "convert": {
-        **dict.fromkeys(("source_format", "target_format", "partition", "resume", "state", "carve")),
+        **dict.fromkeys(
+            ("source_format", "target_format", "partition", "volumes", "resume", "state", "carve")
+        ),
         **dict.fromkeys(("virtual_size", "source_type", "disk_type", "block_size", "disk_id")),
         **dict.fromkeys(("logical_sector_size", "physical_sector_size")),
-        **dict.fromkeys(("discard_free", "swap", "zero_blocks", "scan_zeros", "verify", "salvage"), False),
+        **dict.fromkeys(("zero_blocks", "scan_zeros", "verify", "salvage"), False),
         "ignore_bitmaps": False,
-        "include": (),
-        "exclude": (),
         "log_size": MIB,
         "clone": "auto",
     },

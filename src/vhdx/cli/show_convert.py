@@ -31,10 +31,7 @@ def show(
     source_format: Format | None,
     target_format: Any,
     partition: int | None,
-    discard_free: bool,
-    swap: bool,
-    include: tuple[str, ...],
-    exclude: tuple[str, ...],
+    volumes: VolumeSelection | None,
     parents: ParentPolicy,
     force_share: bool,
     force: bool,
@@ -73,8 +70,8 @@ def show(
             options=made_options,
             known=known if salvage else None,
             partition=partition,
-            discard_free=discard_free,
-            volumes=_volumes(swap, include, exclude) if discard_free else None,
+            discard_free=volumes is not None,
+            volumes=volumes,
             parents=parents,
             overwrite=force,
             lock=not force_share,
@@ -96,12 +93,6 @@ def show(
     else:
         _print_text("standard output" if is_pipe else made.path, made, stopwatch, err=is_pipe)
     return EXIT_DOUBTS if made.doubts else 0
-
-
-def _volumes(*words: Any) -> VolumeSelection:
-    from vhdx.disk.free_space import VolumeSelection  # noqa: PLC0415  who keeps all need not wait for it
-
-    return VolumeSelection(*words)
 
 
 def _print_carved(block: CarvedBlock, *, err: bool) -> None:

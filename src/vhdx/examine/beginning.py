@@ -1,7 +1,8 @@
 """A lost beginning of a file, made anew from what stands behind it [MS-VHDX 2.2].
 
 Identifier, headers and region tables hold nothing that is not found elsewhere, but for identities: the log
-tells its session, metadata and BAT are searched for. What is still sound is used as it stands.
+tells its session, metadata and BAT are searched for. What is still sound is used as it stands. Where the
+metadata are lost, too, the BAT is searched for by the sizes of the disk, if somebody tells them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vhdx.format.header import Header
+    from vhdx.geometry import Geometry
     from vhdx.storage.base import ReadableStorage, Storage
 
 _UNREPLAYABLE = {rules.HEADER_LOG_PLACE, rules.HEADER_VERSION, rules.HEADER_LOG_VERSION}
@@ -37,15 +39,17 @@ class Beginning(NamedTuple):
     doubt: str | None = None
 
 
-def restored(file: ReadableStorage) -> Beginning:
+def restored(file: ReadableStorage, told: Geometry | None = None) -> Beginning:
     """What to put in the place of what is lost of a file's beginning.
 
-    Raises CorruptImageError where nothing says that the file is a VHDX, or more than one place can be meant.
+    ``told`` are the sizes of the disk: where no metadata are found the file has room for them behind its end
+    afterwards. Raises CorruptImageError where nothing says that the file is a VHDX, or more than one
+    place can be meant.
     """
     report = CollectingReport()
     pair = headers.load(file, report)
     has_identifier = headers.has_identifier(file)
-    log = None if pair is not None else _lost_log(file)
+    log = None if pair is not None else _lost_log(file, told)
     header = NO_LOG if log is None else log.header
     header = header if pair is None else pair.current
     storage = file if _UNREPLAYABLE & report.counts.keys() else replayed.load(file, header, report)[1]
@@ -54,8 +58,10 @@ def restored(file: ReadableStorage) -> Beginning:
     if all(map(region.damage, regions.read_copies(storage))):
         from vhdx.examine.rebuild import chosen  # noqa: PLC0415  sound tables need not wait for numpy
 
-        place = chosen(storage, header)
+        place = chosen(storage, header, told)
         found.append(f"metadata at {place.metadata.file_offset}, BAT at {place.bat.file_offset}")
+        if place.metadata.end > storage.size():
+            patches.append((place.metadata.end - SECTOR_SIZE, bytes(SECTOR_SIZE)))
         table = region.pack([place.bat, place.metadata])
         patches += [(offset, table) for offset in region.TABLE_OFFSETS]
     if log is not None:
@@ -69,21 +75,24 @@ def _numbered(header: Header, slot: int) -> Header:
     return header._replace(sequence_number=header.sequence_number + slot)
 
 
-def _lost_log(file: ReadableStorage) -> LostLog:
+def _lost_log(file: ReadableStorage, told: Geometry | None) -> LostLog:
     copies = [copy for copy in regions.read_copies(file) if region.damage(copy) is None]
     if copies:
         return lost_log(file, region.unpack(copies[0]))
-    from vhdx.examine.rebuild import first_metadata  # noqa: PLC0415  sound tables need not wait for numpy
+    from vhdx.examine.rebuild import chosen, first_metadata, with_sizes  # noqa: PLC0415  as above
 
     place = first_metadata(file)
-    if place is None:
+    if place is not None:
+        return lost_log(file, [place])
+    if told is None:
         raise CorruptImageError(
-            "there is no sign of a VHDX file",
+            "there is no sign of a VHDX file; only with the sizes of its disk a table may be found",
             image=file.name,
             structure="file identifier",
             rule=rules.IDENTIFIER_SIGNATURE.section,
+            next_command=with_sizes(file.name),
         )
-    return lost_log(file, [place])
+    return lost_log(file, [chosen(file, NO_LOG, told).bat], may_be_wiped=True)
 
 
 def replayed_file(file: ReadableStorage) -> ReadableStorage:

@@ -16,6 +16,7 @@ from vhdx.examine.proposals import proposals
 from vhdx.examine.remains import Remains
 from vhdx.format import guids, locator, metadata
 from vhdx.format.metadata import HAS_PARENT, KNOWN_ITEMS, LEAVE_BLOCK_ALLOCATED, MetadataEntry
+from vhdx.geometry import Geometry
 from vhdx.image import metadata as items
 from vhdx.rules import CollectingReport
 from vhdx.storage.overlay import SECTOR_SIZE
@@ -126,6 +127,25 @@ def items_of(file: ReadableStorage, known: KnownDisk) -> LostItems:
     if region is None:
         return NOTHING_LOST
     return restored_items(storage, region, remains.region(guids.BAT_REGION), known)
+
+
+def told_geometry(known: KnownDisk) -> Geometry | None:
+    """The sizes of a disk of which an image says nothing; None unless all are told.
+
+    Raises ValueError for what no disk has.
+    """
+    if None in (known.virtual_size, known.block_size, known.logical_sector_size):
+        return None
+    values: Values = {}
+    _complete(_Found(b"", {}, values, []), known)
+    block_size, flags = metadata.unpack_file_parameters(values[guids.FILE_PARAMETERS])
+    disk_size, sector_size = (
+        int.from_bytes(values[guid], "little")
+        for guid in (guids.VIRTUAL_DISK_SIZE, guids.LOGICAL_SECTOR_SIZE)
+    )
+    if disk_size % sector_size:
+        raise ValueError(f"a disk of {disk_size} bytes has no whole sectors of {sector_size}")
+    return Geometry(disk_size, block_size, sector_size, bool(flags & HAS_PARENT))
 
 
 def _rows(data: bytes) -> list[MetadataEntry]:

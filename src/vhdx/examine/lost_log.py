@@ -17,6 +17,7 @@ from vhdx.format.log import SECTOR_SIZE
 from vhdx.journal.replay import Change, changes
 from vhdx.journal.ring import Ring
 from vhdx.journal.scan import ActiveSequence, active_sequence, entry_fault
+from vhdx.pieces import pieces
 from vhdx.typed import TYPE_CHECKING, NamedTuple
 from vhdx.units import GIB, MIB
 
@@ -41,8 +42,12 @@ class LostLog(NamedTuple):
     doubt: str | None
 
 
-def lost_log(file: ReadableStorage, regions: Sequence[RegionEntry]) -> LostLog:
-    """What can be told of the log in the space before the first of the regions that are known."""
+def lost_log(file: ReadableStorage, regions: Sequence[RegionEntry], *, may_be_wiped: bool = False) -> LostLog:
+    """What can be told of the log in the space before the first of the regions that are known.
+
+    ``may_be_wiped``: zeros are no log that was never used, if what took other structures behind the header
+    section may have made them.
+    """
     end = min([file.size() // MIB * MIB, *(entry.file_offset for entry in regions)])
     end = min(end, HEADER_SECTION_SIZE + _LONGEST - MIB)
     if end <= HEADER_SECTION_SIZE:
@@ -52,6 +57,9 @@ def lost_log(file: ReadableStorage, regions: Sequence[RegionEntry]) -> LostLog:
     entries = [(whole.place(at), whole.sector(at)) for at in _first_and_last(whole)]
     if not entries:
         header = _header(guids.NIL, whole.file_offset, MIB)  # as long as everybody makes it
+        if may_be_wiped or _holds_anything(file, whole):
+            doubt = "no header is valid, and no log is left: whether it held missing changes is not known"
+            return LostLog(header, "no log was found", doubt)
         return LostLog(header, f"the log at {whole.file_offset} is empty", None)
     sessions = _sessions(whole)
     first, last = entries[0][0], entries[-1][0]
@@ -70,6 +78,15 @@ class _Session(NamedTuple):
 def _header(log_guid: uuid.UUID, offset: int, length: int) -> Header:
     identities = uuid.uuid4(), uuid.uuid4()
     return Header(_FIRST_SEQUENCE_NUMBER, *identities, log_guid, LOG_VERSION, VERSION, length, offset)
+
+
+def _holds_anything(file: ReadableStorage, whole: Ring) -> bool:
+    """Whether anything but zeros stands in a space."""
+    return any(
+        file.read(length, at).strip(b"\0")
+        for start, count in file.data_ranges(whole.file_offset, whole.length)
+        for at, length in pieces(start, count, MIB)
+    )
 
 
 def _first_and_last(whole: Ring) -> list[int]:

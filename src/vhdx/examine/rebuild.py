@@ -2,7 +2,8 @@
 
 Only places are taken that can be nothing else: a metadata table whose items say how large a disk is, and a
 table of exactly the size that this disk needs, of which every entry is legal, inside the file and disjoint
-from all others. If more than one place fits, somebody else must decide.
+from all others. If more than one place fits, somebody else must decide. Where the metadata are lost, too, who
+knows the sizes of the disk may tell them: the table of such a disk is still to be found.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from vhdx.image import metadata as items
 from vhdx.image.pages import PAGE_SIZE
 from vhdx.image.regions import Area, Regions
 from vhdx.rules import CollectingReport, Severity
+from vhdx.text import command
 from vhdx.units import GIB, MIB
 
 if TYPE_CHECKING:
@@ -55,13 +57,16 @@ class Candidate(NamedTuple):
     is_empty: bool
 
 
-def chosen(storage: ReadableStorage, current: Header) -> Candidate:
+def chosen(storage: ReadableStorage, current: Header, told: Geometry | None = None) -> Candidate:
     """The only places that can be meant, in the file as it is after replay.
 
-    Raises CorruptImageError if there is no place or more than one. Regions that were optional are forgotten:
-    nothing tells of them any more.
+    ``told`` are the sizes of the disk where somebody knows them: if no metadata are found, their place is
+    behind the end of the file, where they can be made anew. Raises CorruptImageError if there is no place or
+    more than one. Regions that were optional are forgotten: nothing tells of them any more.
     """
     found = candidates(storage, current)
+    if not found and told is not None:
+        found = _tables_of(storage, current, told)
     # A run of zeros is a legal table of an empty disk, and any unused space is one: it counts only alone.
     telling = [candidate for candidate in found if not candidate.is_empty] or found
     if len(telling) != 1:
@@ -69,8 +74,9 @@ def chosen(storage: ReadableStorage, current: Header) -> Candidate:
             f"\n  metadata at {each.metadata.file_offset}, BAT at {each.bat.file_offset}"
             for each in telling[:_LISTED]
         )
-        detail = f"{len(telling)} places can be meant:{listed}" if telling else "no place can be meant"
-        raise _refused(storage, detail)
+        if not telling:
+            raise _nowhere(storage, current, told)
+        raise _refused(storage, f"{len(telling)} places can be meant:{listed}")
     if telling[0].is_empty and _has_contents(storage, current, telling[0]):
         # Whatever stands there was some block's: the zeros are not the table, which must be damaged.
         place = telling[0].bat.file_offset
@@ -86,11 +92,30 @@ def first_metadata(storage: ReadableStorage) -> RegionEntry | None:
     return next((place for place, _ in places), None)
 
 
-def _refused(file: ReadableStorage, detail: str) -> CorruptImageError:
+def _refused(file: ReadableStorage, detail: str, advice: str | None = None) -> CorruptImageError:
     detail = f"the region table cannot be rebuilt: {detail}"
     return CorruptImageError(
-        detail, image=file.name, structure="region table", rule=rules.REGION_TABLE_NONE.section
+        detail,
+        image=file.name,
+        structure="region table",
+        rule=rules.REGION_TABLE_NONE.section,
+        next_command=advice,
     )
+
+
+def _nowhere(file: ReadableStorage, current: Header, told: Geometry | None) -> CorruptImageError:
+    if told is not None:
+        return _refused(file, "no table of a disk of these sizes stands in the file as a whole")
+    if any(_metadata_places(file, current)):
+        return _refused(file, "no table that fits the metadata stands in the file as a whole")
+    detail = "no metadata were found; only with the sizes of the disk a table may be"
+    return _refused(file, detail, with_sizes(file.name))
+
+
+def with_sizes(name: str) -> str:
+    """What to try of an image that does not tell the sizes of its disk, for who knows them."""
+    sizes = "--block-size N --virtual-size N --logical-sector-size 512"
+    return command(f"convert --salvage {sizes} {{}} SALVAGED.vhdx", name)
 
 
 def _has_contents(storage: ReadableStorage, current: Header, found: Candidate) -> bool:
@@ -118,6 +143,12 @@ def candidates(storage: ReadableStorage, current: Header) -> list[Candidate]:
         for place, geometry in places
         for bat, is_empty in _bat_places(storage, current, place, geometry)
     ]
+
+
+def _tables_of(storage: ReadableStorage, current: Header, geometry: Geometry) -> list[Candidate]:
+    """Every place that can be the BAT of such a disk, with one for metadata that are made anew."""
+    place = RegionEntry(guids.METADATA_REGION, aligned(storage.size()), MIB, _REQUIRED)
+    return [Candidate(place, *found) for found in _bat_places(storage, current, place, geometry)]
 
 
 def _aligned_data(storage: ReadableStorage, end: int | None = None) -> Iterator[int]:

@@ -12,7 +12,7 @@ from uuid import UUID
 from vhdx import rules
 from vhdx.errors import CorruptImageError, UnsupportedImageError
 from vhdx.examine.beginning import Beginning, laid_over, restored
-from vhdx.examine.lost_items import items_of
+from vhdx.examine.lost_items import items_of, told_geometry
 from vhdx.examine.owners import Owners
 from vhdx.examine.remains import Remains, filled_up
 from vhdx.examine.salvage_read import SalvageReader, joined
@@ -47,10 +47,10 @@ if TYPE_CHECKING:
 def load(file: ReadableStorage, known: KnownDisk = NOTHING_KNOWN) -> Image:
     """Open an image for reading, damaged or not. Raises CorruptImageError where nothing can be read.
 
-    ``known`` is taken for what the metadata have lost.
+    ``known`` is taken for what the metadata have lost. Raises ValueError for what no disk has.
     """
     readable = SkippingStorage(file)
-    anew = _beginning(readable)
+    anew = _beginning(readable, told_geometry(known))
     begun = laid_over(readable, anew.patches)
     lost: CorruptImageError | None = None
     try:
@@ -60,10 +60,10 @@ def load(file: ReadableStorage, known: KnownDisk = NOTHING_KNOWN) -> Image:
     return _Salvage(begun, readable, anew.doubt, lost).image()
 
 
-def _beginning(file: ReadableStorage) -> Beginning:
+def _beginning(file: ReadableStorage, told: Geometry | None) -> Beginning:
     """What stands for a lost beginning; nothing where the search fails, but a damaged table names places."""
     try:
-        return restored(file)
+        return restored(file, told)
     except CorruptImageError:
         remains = Remains(file)
         if None in (remains.region(guids.BAT_REGION), remains.region(guids.METADATA_REGION)):

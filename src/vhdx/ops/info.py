@@ -17,7 +17,7 @@ from vhdx.ops.tracking import tracking_files
 from vhdx.storage.file import FileStorage
 from vhdx.text import brief
 from vhdx.typed import TYPE_CHECKING, NamedTuple
-from vhdx.write.space import Conflict, survey
+from vhdx.write.survey import Conflict, survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

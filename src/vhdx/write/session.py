@@ -20,7 +20,7 @@ from vhdx.progress import to_nobody
 from vhdx.units import MIB
 from vhdx.write.kept_space import KeptSpace
 from vhdx.write.pins import Pins
-from vhdx.write.space import Conflict, keep_leftovers, survey
+from vhdx.write.survey import Conflict, keep_leftovers, survey
 from vhdx.write.transaction import Transaction, nobody_reads
 
 if TYPE_CHECKING:
