@@ -266,10 +266,12 @@ def test_a_disk_goes_through_a_socket_to_a_command_elsewhere(folder: Path, tmp_p
     same("vhdx", tmp_path / "there.vhdx", "vhdx")
 
 
-def test_where_there_is_no_room_for_more(folder: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_where_there_is_no_room_for_more(folder: Path, unbuffered: str) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with open("/dev/full", "wb") as full:
         line = [*COMMAND, "convert", "-O", "raw", str(folder / "a.vhdx"), "-"]
-        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, check=False)
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, check=False, env=environment)
     assert (done.returncode, b"no data had been written" in done.stderr) == (1, True)
 
 
@@ -280,3 +282,82 @@ def test_a_full_host_is_told_at_the_end_of_the_zeros_of_an_empty_disk_too(tmp_pa
         line = [*COMMAND, "convert", "-O", "raw", str(tmp_path / "empty.vhdx"), "-"]
         done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, check=False)
     assert (done.returncode, b"no data had been written" in done.stderr) == (1, True)
+
+
+def test_a_pipe_that_does_not_wait_is_read_to_its_end(tmp_path: Path) -> None:
+    """Whoever shares it may have said so."""
+    vhdx.create(tmp_path / "written.vhdx", SIZE)
+    for verb in (["convert", "-f", "raw", "-", "made.vhdx"], ["write", "written.vhdx", "0"]):
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
+        with subprocess.Popen(
+            [*COMMAND, *verb], stdin=reader, cwd=tmp_path, stdout=subprocess.DEVNULL
+        ) as process:
+            os.close(reader)
+            with open(writer, "wb", buffering=0) as stream:
+                stream.writelines(CONTENT[start : start + 5 * MIB] for start in range(0, SIZE, 5 * MIB))
+        assert process.returncode == 0
+    for name in ("made.vhdx", "written.vhdx"):
+        with vhdx.open(tmp_path / name) as disk:
+            assert disk.pread(SIZE, 0) == CONTENT
+            assert disk.size == SIZE
+
+
+def test_a_fixed_vhd_that_is_taken_for_a_raw_disk_is_told_of(folder: Path, tmp_path: Path) -> None:
+    vhdx.convert(folder / "a.raw", tmp_path / "a.vhd")
+    given = (tmp_path / "a.vhd").read_bytes()
+    guessed = Piped("convert", "-", tmp_path / "guessed.raw", given=given)
+    assert "say -f vhd" in guessed.err
+    assert "footer" not in Piped("convert", "-f", "vhd", "-", tmp_path / "vhd.raw", given=given).err
+    assert "footer" not in Piped("convert", "-f", "raw", "-", tmp_path / "raw.raw", given=given).err
+    assert "footer" not in Piped("convert", "-", tmp_path / "disk.raw", given=given[:-1]).err
+    assert (tmp_path / "vhd.raw").read_bytes().rstrip(b"\0") == CONTENT
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("verb", [("convert", "-O", "raw", "a.vhdx", "-"), ("read", "a.vhdx", "0")])
+def test_an_output_that_does_not_wait_gets_everything(
+    folder: Path, verb: tuple[str, ...], unbuffered: str
+) -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    line = [*COMMAND, *verb]
+    with subprocess.Popen(
+        line, stdout=writer, stderr=subprocess.DEVNULL, cwd=folder, env=environment
+    ) as process:
+        os.close(writer)
+        with open(reader, "rb") as stream:
+            assert stream.read() == CONTENT
+    assert process.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("verb", [("read", "a.vhdx", "0", "1500"), ("info", "a.vhdx")])
+def test_an_output_without_room_is_told_once(folder: Path, verb: tuple[str, ...], unbuffered: str) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "wb") as full:
+        line = [*COMMAND, *verb]
+        done = subprocess.run(
+            line, stdout=full, stderr=subprocess.PIPE, cwd=folder, env=environment, check=False
+        )
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+
+
+def test_a_write_that_takes_a_part_is_gone_on_with(folder: Path, tmp_path: Path) -> None:
+    """The last of it finds no room: without a buffer Python does not say so."""
+    resource = pytest.importorskip("resource", reason="not on Windows")
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with open(tmp_path / "short", "wb") as short:
+        done = subprocess.run(
+            [*COMMAND, "read", "a.vhdx", "0", "1500"],
+            stdout=short,
+            stderr=subprocess.PIPE,
+            cwd=folder,
+            env=environment,
+            check=False,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)),
+        )
+    assert done.returncode == 1
+    assert b"too large" in done.stderr

@@ -274,3 +274,16 @@ def test_changes_come_in_their_order(tmp_path: Path) -> None:
         storage.flush()
         storage.close()
     assert (tmp_path / "b.raw").read_bytes()[:20_000] == expected
+
+
+def test_what_is_read_ahead_beside_a_change_is_no_older(tmp_path: Path) -> None:
+    """Reads of one thread overtake a write of another, of which nobody knows yet whether it was done."""
+    (tmp_path / "b.raw").write_bytes(OLD)
+    with nbdkit(tmp_path, "--filter=delay", "file", tmp_path / "b.raw", "wdelay=100ms") as uri:
+        storage = open_export(uri)
+        storage.write_at(b"new", MIB)
+        storage._ahead.told(0, 2 * MIB)
+        first = memoryview(bytearray(4096))
+        assert storage._ahead.read_into(first, 0) == len(first)  # as by who looked for changes before it
+        assert storage.read(2 * MIB - 4096, 4096) == OLD[: MIB - 4096] + b"new" + OLD[: MIB - 3]
+        storage.close()

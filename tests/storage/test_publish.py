@@ -55,10 +55,16 @@ def test_the_longest_name_the_host_allows(path: Path) -> None:
     longest = path.with_name("n" * 255)
     publish(longest)
     assert longest.read_bytes() == NEW
-    with pytest.raises(OSError) as caught:
-        publish(path.with_name("n" * 256))
-    assert caught.value.errno == errno.ENAMETOOLONG
     assert names_in(path.parent) == [longest.name]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_name_that_is_too_long_is_told_before_anything_is_made(path: Path, *, overwrite: bool) -> None:
+    too_long = path.with_name("n" * 256)
+    with pytest.raises(OSError) as caught, new_file(str(too_long), overwrite=overwrite):
+        pytest.fail("hours of work would be lost with it")
+    assert caught.value.errno == errno.ENAMETOOLONG
+    assert (caught.value.filename, caught.value.filename2) == (str(too_long), None)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -129,6 +135,26 @@ def test_what_hosts_say_that_have_no_links(path: Path, number: int, monkeypatch:
     monkeypatch.setattr(os, "link", link)
     publish(path)
     assert path.read_bytes() == NEW
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of what Linux is asked by ctypes")
+def test_a_python_that_was_built_without_ctypes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It can begin no write-back, and not rename without replacing."""
+
+    def link(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setitem(sys.modules, "ctypes", None)
+    host._sync_file_range.cache_clear()
+    try:
+        with new_file(str(path), overwrite=False) as storage:
+            storage.write_at(NEW, 0)
+            storage.start_writing_back()
+    finally:
+        host._sync_file_range.cache_clear()
+    assert path.read_bytes() == NEW
+    assert names_in(path.parent) == [path.name]
 
 
 def test_a_claim_that_somebody_replaces_is_theirs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,6 +37,7 @@ def test_names_of_files(name: str) -> None:
     refuse_as_named(["..", ".", "C:", name])
 
 
+@pytest.mark.filterwarnings("ignore:pathlib.PurePath.is_reserved:DeprecationWarning")  # from Python 3.13 on
 def test_python_has_the_same_names_for_devices() -> None:
     for name in ["CON", "nul", "COM1", "lpt9.vhdx", "COM¹", "CONE", "COM0", "a.con", "lpt"]:
         assert is_reserved(name) == PureWindowsPath(name).is_reserved()

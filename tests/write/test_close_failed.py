@@ -12,10 +12,13 @@ import pytest
 import vhdx
 from tests.support.layout import MIB
 from vhdx.disk.open import open_any
+from vhdx.disk.raw import RawDisk
 from vhdx.image import image
 from vhdx.storage import host
 from vhdx.storage.file import open_for_writing
 from vhdx.write.session import Session
+
+from .tasks import Task
 
 
 @pytest.fixture
@@ -110,6 +113,29 @@ def test_a_session_of_a_job_says_it_too(path: Path, failing: _Failing) -> None:
         with pytest.raises(OSError, match="Input/output"), Session(storage, image.load(storage)) as session:  # noqa: PT012
             failing.left = 1
             session.begin()
+
+
+def test_two_flushes_of_a_raw_disk_at_once_both_hear_of_a_lost_write(raw: Path) -> None:
+    """Linux tells it to one of them, and the other one that all is durable."""
+    storage = open_for_writing(str(raw))
+    others: list[Task[None]] = []
+
+    def flush() -> None:
+        if others:
+            return
+        others.append(Task(disk.flush))
+        others[0].ends_within(0.1)
+        raise OSError(errno.EIO, "Input/output error")
+
+    storage.flush = flush  # type: ignore[method-assign]
+    disk = RawDisk(storage, storage)
+    disk.pwrite(b"lost", 0)
+    with pytest.raises(OSError, match="Input/output"):
+        disk.flush()
+    with pytest.raises(vhdx.ImageFailedError):
+        others[0].result()
+    with pytest.raises(vhdx.ImageFailedError):
+        disk.close()
 
 
 def test_a_raw_disk_does_not_believe_the_flush_after_one_that_failed(raw: Path, failing: _Failing) -> None:

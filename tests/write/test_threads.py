@@ -15,7 +15,7 @@ from tests.support.patterns import pattern
 
 from .checking import copied, is_clean, naively, structure_of
 from .gate import Gate, gated, named
-from .tasks import Task
+from .tasks import Task, reached
 
 SIZE = 12 * MIB
 LANE = 128 * 1024
@@ -243,6 +243,55 @@ def test_a_write_beside_close_is_there_or_refused(block: int, tmp_path: Path) ->
     assert is_clean(path)
     with naively(path) as look:
         assert look.read(512, block * MIB) == b"x" * 512 or not accepted
+
+
+def test_a_write_that_begins_while_the_disk_is_closed_is_refused(tmp_path: Path) -> None:
+    """It was let in before the disk was closed, and comes to its block when everything was made durable."""
+    path = made(tmp_path / "a.vhdx")
+    with vhdx.open(path, "r+") as disk:
+        disk.pwrite(pattern(0, MIB), 0)
+    gate, disk = gated(path)
+    disk.pwrite(b"begun", 512)
+    assert disk._writer is not None
+    pins, let_in, durable = disk._writer.session.pins, threading.Event(), threading.Event()
+    enter = pins.enter
+
+    def late(pin: object) -> None:
+        let_in.set()
+        reached(durable)
+        enter(pin)
+
+    pins.enter = late
+    writing = Task(lambda: disk.pwrite(b"late", 0))
+    reached(let_in)
+    files = gate.stop(lambda name, arguments: name == "close")
+    closing = Task(disk.close)
+    files.wait_until_there()
+    durable.set()
+    with pytest.raises(ValueError, match="is closed"):
+        writing.result()
+    files.let_go()
+    closing.result()
+    with naively(path) as look:
+        assert look.read(4, 0) == pattern(0, 4)
+
+
+def test_who_closes_second_waits_for_the_first(tmp_path: Path) -> None:
+    """And takes no file away from under what is being made durable."""
+    path = made(tmp_path / "a.vhdx")
+    gate, disk = gated(path)
+    disk.pwrite(pattern(0, MIB), 0)
+    flushing = gate.stop(lambda name, arguments: name == "flush")
+    first = Task(disk.close)
+    flushing.wait_until_there()
+    second = Task(disk.close)
+    assert not second.ends_within(0.1)
+    flushing.let_go()
+    first.result()
+    second.result()
+    assert is_clean(path)
+    with naively(path) as look:
+        assert look.read(MIB, 0) == pattern(0, MIB)
 
 
 def test_close_waits_for_nobody_who_waits_for_it(tmp_path: Path) -> None:

@@ -68,7 +68,11 @@ def get_item(image: str, item: UUID, *, output: str | None) -> None:
 
     value = get_user_item(image, item)
     if output is None:
-        standard(sys.stdout).buffer.write(value)
+        from vhdx.storage.outgoing import WholeOutput  # noqa: PLC0415  --help needs no library
+
+        printed = WholeOutput(standard(sys.stdout).buffer)
+        printed.write(value)
+        printed.flush()
     else:
         _write_new(output, value)
 
@@ -109,8 +113,10 @@ def set_item(image: str, item: UUID, source: str, *, virtual_disk: bool | None, 
 
 def _value_from(source: str) -> bytes:
     """What an item is to have; a byte more than it may have is enough to be refused."""
+    from vhdx.storage.filling import read_whole  # noqa: PLC0415  --help needs no library
+
     with standard(sys.stdin).buffer if source == "-" else open(source, "rb") as file:
-        return file.read(MIB + 1)
+        return bytes(read_whole(file, MIB + 1))
 
 
 @metadata.command("delete")

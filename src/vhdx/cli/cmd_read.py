@@ -53,8 +53,9 @@ def read(
     """
     from vhdx.disk.base import check_range  # noqa: PLC0415  --help needs no library
     from vhdx.disk.open import open_any  # noqa: PLC0415
+    from vhdx.storage.outgoing import WholeOutput  # noqa: PLC0415
 
-    output = standard(sys.stdout).buffer
+    output = WholeOutput(standard(sys.stdout).buffer)
     doubtful = 0
     with open_any(
         image, image_format=image_format, parents=parents, lock=not force_share, salvage=salvage

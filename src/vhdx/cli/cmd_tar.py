@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -13,7 +13,7 @@ from vhdx.cli.options import FILE
 from vhdx.cli.render import progress_bar, standard
 
 if TYPE_CHECKING:
-    from typing import Unpack
+    from typing import IO, Unpack
 
     from vhdx.cli.guest_volumes import Chosen
 
@@ -29,14 +29,14 @@ def tar(place: str, *, devices: bool, **chosen: Unpack[Chosen]) -> int:
     out; the exit code is 1 then. Needs the extra vhdx[files].
     """
     from vhdx.ops.files.archive import Archiver  # noqa: PLC0415  --help needs no library
+    from vhdx.storage.outgoing import WholeOutput  # noqa: PLC0415
 
-    output = standard(sys.stdout)
-    if output.isatty():
+    if standard(sys.stdout).isatty():
         raise click.UsageError("an archive is nothing for a terminal; redirect it: > files.tar")
-    told = Told()
+    told, output = Told(), WholeOutput(standard(sys.stdout).buffer)
     with volume_of(place, told, **chosen) as (volume, path), progress_bar("archiving") as progress:
-        archiver = Archiver(volume, output.buffer, devices=devices, progress=progress)
+        archiver = Archiver(volume, cast("IO[bytes]", output), devices=devices, progress=progress)
         archiver.add(volume.find(path))
         archiver.close()
-    output.buffer.flush()
+    output.flush()
     return told.code

@@ -94,8 +94,10 @@ def _kept(done: int) -> str:
 def _copy(
     source: BinaryIO, disk: VirtualDisk, offset: int, length: int | None, progress: ProgressBar | None
 ) -> int:
+    from vhdx.storage.filling import read_whole  # noqa: PLC0415  --help needs no library
+
     start = offset
-    while piece := source.read(MIB):
+    while piece := read_whole(source, MIB):
         if offset + len(piece) > disk.size:
             raise OSError(
                 errno.ENOSPC,

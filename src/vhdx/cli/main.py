@@ -37,6 +37,7 @@ def run() -> NoReturn:
     for number in _INTERRUPTS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt_once)
+    _buffer_output()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # file names need not be text, nor ASCII
             ascii_only = codecs.lookup(stream.encoding).name == "ascii"
@@ -47,8 +48,20 @@ def run() -> NoReturn:
     for number in _INTERRUPTS:
         if signal.getsignal(number) is _interrupt_once:  # all is done: how Python ends needs no words
             signal.signal(number, signal.SIG_IGN)
+    _forget_unprinted()
     gc.freeze()  # as Python ends it looks for cycles: what is there now is not worth a tenth of the start
     sys.exit(code)
+
+
+def _buffer_output() -> None:
+    """Have a buffer in front of standard output also where Python is told to have none (PYTHONUNBUFFERED).
+
+    A pipe or a full disk may take a part of what is written, and without a buffer nobody sees to the rest.
+    """
+    bare = sys.stdout
+    if isinstance(bare, io.TextIOWrapper) and isinstance(bare.buffer, io.RawIOBase):
+        buffer = io.BufferedWriter(bare.buffer)
+        sys.stdout = io.TextIOWrapper(buffer, bare.encoding, bare.errors, line_buffering=True)
 
 
 def exit_code_of(arguments: list[str]) -> int:
@@ -86,6 +99,15 @@ def _says_that_nobody_reads(error: OSError) -> bool:
         return isinstance(error, BrokenPipeError)
     said = (error.errno, error.filename, getattr(error, "winerror", None))
     return said == (errno.EINVAL, None, None)
+
+
+def _forget_unprinted() -> None:
+    """Of output without room it was told: Python would try once more, and exit with a code of its own."""
+    try:
+        if sys.stdout is not None:  # closed by whoever called us
+            sys.stdout.flush()
+    except OSError:
+        _stop_printing()
 
 
 def _stop_printing() -> None:

@@ -156,7 +156,6 @@ class ExportStorage:
     def _change(self, request: Request, payload: memoryview | None = None, flags: int = 0) -> None:
         """Begin a change, after those of the same bytes; raises what earlier ones have met."""
         with self._lock:
-            self._ahead.forget()
             if any(other.offset < request.end and request.offset < other.end for other in self._changes):
                 self._settle()
             while self._changes and (self._changes[0].is_done or len(self._changes) >= MOST_UNDER_WAY):
@@ -170,12 +169,17 @@ class ExportStorage:
                 self._wait_for_first()
 
     def _wait_for_first(self) -> None:
-        """For the oldest change; what went wrong with one is no more forgotten."""
+        """For the oldest change; what went wrong with one is no more forgotten.
+
+        What was read ahead until then may be older than the change, which other threads may have overtaken.
+        """
         try:
             self._connection.wait(self._changes.popleft())
         except OSError as error:
             self._failure = error
             raise
+        finally:
+            self._ahead.forget()
 
     def flush(self) -> None:
         """Return when all that was written is done, and durable where the server can say so."""

@@ -6,7 +6,7 @@ import io
 import os
 import warnings
 import weakref
-from _thread import get_ident  # as `threading` has it, which takes longer to import
+from _thread import allocate_lock, get_ident  # as `threading` has them, which takes longer to import
 from itertools import accumulate
 
 from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
@@ -63,6 +63,7 @@ class VhdxDisk(Disk):
         self._size = self._leaf.geometry.disk_size
         self._closed = False
         self._forked = False
+        self._closing = allocate_lock()
         self._entrance = Entrance(self._leaf.name, self._leaf.pages.lock)
         self._answers: tuple[Answer, ...] = answers_of(self._layers)
         self._near = Nearest(self._layers) if len(self._layers) > _FEW_LAYERS else None
@@ -402,6 +403,10 @@ class VhdxDisk(Disk):
         Reads and writes from then on raise ValueError. Closing twice does no harm. Raises ImageFailedError,
         once, after a failure that could not be undone: what was not flushed before it is lost.
         """
+        with self._closing:  # nobody lets go of files that another thread still makes durable
+            self._close()
+
+    def _close(self) -> None:
         writer = None if self._closed or self._forked else self._writer
         if writer is not None and self._commits is not None:  # not after a fork, where its lock may be held
             self._commits.stop()
@@ -442,6 +447,7 @@ class VhdxDisk(Disk):
         A fork inside a call, by a signal handler, lets that call go on in the child, too: it finds no file.
         """
         self._forked = True
+        self._closing = allocate_lock()  # the old one may be held by a thread that is not here
         self._refuse_everything()
         if get_ident() in self._entrance.inside:
             for layer in self._layers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+from _thread import RLock  # as `threading` has it, which takes longer to import
 
 from vhdx.disk.base import bytes_in, bytes_of, check_change, check_range, keywords_only
 from vhdx.disk.opened import Disk
@@ -43,6 +44,7 @@ class RawDisk(Disk):
         self._storage = storage
         self._writer = writable
         self._closed = False
+        self._flushing = RLock()
         self._failure: OSError | None = None
         self.stored_size = storage.size()
         """The length of the file in bytes, its last sector not filled up."""
@@ -129,15 +131,16 @@ class RawDisk(Disk):
         """Return when everything written before is durable.
 
         Once that has failed nothing is written any more: a host drops what it could not write, and answers
-        the next time as if nothing had been.
+        the next time as if nothing had been, also another thread that asks at the same time.
         """
-        self._check()
-        if self._writer is not None:
-            try:
-                self._writer.flush()
-            except OSError as error:
-                self._failure = error
-                raise
+        with self._flushing:
+            self._check()
+            if self._writer is not None:
+                try:
+                    self._writer.flush()
+                except OSError as error:
+                    self._failure = error
+                    raise
 
     def _check(self) -> None:
         if self._failure is not None:
@@ -203,13 +206,14 @@ class RawDisk(Disk):
 
         Raises ImageFailedError, once, if an earlier `flush` has failed.
         """
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            self.flush()
-        finally:
-            self._storage.close()
+        with self._flushing:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                self.flush()
+            finally:
+                self._storage.close()
 
 
 def _not_fast(name: str) -> OSError:

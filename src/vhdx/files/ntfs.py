@@ -186,13 +186,14 @@ class NtfsTree(NamedTree["pyfsntfs.volume", "pyfsntfs.file_entry", "Name"]):
         entry: Entry = content.entry
         if content.size < _WORTH_A_LOOK or content.stream is not None or entry.handle.reparse.tag == WOF:
             return None
-        try:
-            stream = self.records.stream(entry.identity, DATA)
-        except NotFreeError:  # libfsntfs says what it is
-            return None
-        if isinstance(stream, Value) or not stream.is_as_stored or stream.length != content.size:
-            return None
-        return list(stream.places())
+        with self.lock:
+            try:
+                stream = self.records.stream(entry.identity, DATA)
+            except NotFreeError:  # libfsntfs says what it is
+                return None
+            if isinstance(stream, Value) or not stream.is_as_stored or stream.length != content.size:
+                return None
+            return list(stream.places())
 
     def streams(self, entry: Entry) -> tuple[str, ...]:
         """The names of its alternate streams, without the one that is its compressed contents."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import re
+from _thread import RLock  # as `threading` has it, which takes longer to import
 from collections import OrderedDict
 
 from vhdx.files.base import Entry, Kind
@@ -33,12 +34,16 @@ class Found(NamedTuple):
 
 
 class Resolver:
-    """Looks paths up; remembers a bounded number of directories. ``named`` says what names are called."""
+    """Looks paths up; remembers a bounded number of directories. ``named`` says what names are called.
+
+    Any number of threads may use it.
+    """
 
     def __init__(self, tree: Tree, named: Callable[[str], str] = str) -> None:
         self._tree, self._called = tree, named
         self._known: OrderedDict[int, dict[str, Entry]] = OrderedDict()
         self._names = 0
+        self._lock = RLock()  # whoever hears of damage may look something up itself
 
     def find(self, path: str, *, follow: bool = True) -> Found:
         """The entry of a path. Raises FileNotFoundError, NotADirectoryError, OSError (ELOOP).
@@ -74,6 +79,10 @@ class Resolver:
 
     def names(self, directory: Entry) -> dict[str, Entry]:
         """The entries of a directory by name."""
+        with self._lock:
+            return self._entries(directory)
+
+    def _entries(self, directory: Entry) -> dict[str, Entry]:
         known = self._known.get(directory.identity)
         if known is not None:
             self._known.move_to_end(directory.identity)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import io
+from _thread import RLock  # as `threading` has it, which takes longer to import
 from collections import deque
-from functools import cached_property
 
 from vhdx.disk import volumes as disk_volumes
 from vhdx.errors import FileSystemError, UnsupportedImageError
@@ -40,6 +40,9 @@ class FileVolume:
         self._volume = volume
         self.told: deque[str] = deque(maxlen=_MOST_TOLD)
         self.tell: Tell = tell or self.told.append
+        self._opening = RLock()
+        self._tree: Tree | None = None
+        self._resolver: Resolver | None = None
 
     def __repr__(self) -> str:
         return f"<{self.title} of {self._whole!r}>"
@@ -71,9 +74,18 @@ class FileVolume:
 
         return disk_of(self._whole, self._volume.map)
 
-    @cached_property
+    @property
     def tree(self) -> Tree:
-        """Its files. Raises UnsupportedImageError, FileSystemError."""
+        """Its files, the same for all threads. Raises UnsupportedImageError, FileSystemError.
+
+        No cached_property: from Python 3.12 on that makes several, each with a lock of its own.
+        """
+        with self._opening:
+            if self._tree is None:
+                self._tree = self._opened()
+            return self._tree
+
+    def _opened(self) -> Tree:
         file_system = self._volume.file_system
         if file_system.kind in _LOGS and file_system.state not in ("clean", "replayed"):
             why = "; ".join(file_system.reasons) or file_system.state
@@ -87,10 +99,13 @@ class FileVolume:
         start, count = self._volume.map.runs(offset, length)[0]
         return sent(self._whole, output, count, start)
 
-    @cached_property
+    @property
     def resolver(self) -> Resolver:
         """What looks its paths up."""
-        return Resolver(self.tree)
+        with self._opening:
+            if self._resolver is None:
+                self._resolver = Resolver(self.tree)
+            return self._resolver
 
     def find(self, path: str, *, follow: bool = True) -> Found:
         """The entry of a path. Raises FileNotFoundError, NotADirectoryError, OSError for a loop of links."""

@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from vhdx.disk.formats import SUFFIXES
+from vhdx.storage.filling import lines
 from vhdx.storage.stream import is_url
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _below(directory: str, patterns: tuple[str, ...]) -> Iterator[str]:
 
 def _listed(stream: BinaryIO) -> Iterator[str]:
     """Names that end with a zero byte where there is one in the first line, else with the line."""
-    for line in stream:
+    for line in lines(stream):
         for name in line.rstrip(b"\r\n").split(b"\0") if b"\0" in line else (line.rstrip(b"\r\n"),):
             if name:
                 yield os.fsdecode(name)

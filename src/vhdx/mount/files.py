@@ -10,7 +10,6 @@ import errno
 import itertools
 import os
 import stat
-import threading
 from typing import TYPE_CHECKING, Any
 
 from vhdx.files.base import TYPE_OF_KIND, Kind
@@ -45,7 +44,6 @@ class FilesDirectory(Answering):
         self._tree = tree
         self._size, self._free = size, free
         self._resolver = Resolver(self._tree, host_name)
-        self._looking = threading.Lock()
         self._open: dict[int, Content] = {}
         self._numbers = itertools.count(1)
         remembered = 0 if shared else _REMEMBERED
@@ -82,8 +80,7 @@ class FilesDirectory(Answering):
     def readdir(self, path: str, fh: int) -> list[Any]:  # noqa: ARG002
         """The names in a directory, with what they are."""
         directory = self._entry(path)
-        with self._looking:
-            names = self._resolver.names(directory)
+        names = self._resolver.names(directory)
         kinds = [(".", stat.S_IFDIR, 0), ("..", stat.S_IFDIR, 0)]
         return kinds + [
             (name, {"st_mode": TYPE_OF_KIND[each.kind], "st_ino": each.identity or 1}, 0)
@@ -164,8 +161,7 @@ class FilesDirectory(Answering):
 
     def _entry(self, path: str) -> Entry:
         try:
-            with self._looking:
-                found = self._resolver.find(path, follow=False)
+            found = self._resolver.find(path, follow=False)
         except OSError as error:  # that something is not there is nothing to tell people of
             raise (error if error.errno is None or error.filename != path else failure(error.errno)) from None
         if found.stream is not None:  # has no place in a directory of the host

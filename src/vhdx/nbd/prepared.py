@@ -30,8 +30,8 @@ assert _DONE.size == wire.CHUNK.size
 assert _EXTENDED_DONE.size == wire.EXTENDED_CHUNK.size
 READ_LIMIT = HOLE_GRAIN - 1
 """Bytes of the longest read that is answered so: longer ones may say where zeros are."""
-_NOTHING = 0
-"""A first number that no request has."""
+_NOTHING = -1
+"""A first number that no request has, whatever its client sends: 0 some would."""
 
 
 class Prepared:

@@ -53,6 +53,7 @@ class Serving:
         self._stopping = False
         self._failure: Exception | None = None
         self._watch = DiskWatch()
+        self._cold_reads = 0 if transport.one_thread else _COLD
         self._cold = 0
         self._waiting: Buffers = []
         self._waiting_bytes = 0
@@ -109,7 +110,7 @@ class Serving:
                 self._other(request, requests.payload_length(request))
         self._send_waiting()
         if count > 1 and not self._cold and self._watch.has_waited():
-            self._cold = _COLD
+            self._cold = self._cold_reads
         return True
 
     def _small(self) -> int:

@@ -22,6 +22,7 @@ from vhdx.image import image, metadata
 from vhdx.ops.make.child import braced, locator_values
 from vhdx.ops.merge import merge, refuse_orphans
 from vhdx.storage.file import identity_of, open_for_reading, open_for_writing, refuse_as_target
+from vhdx.storage.filling import read_whole
 from vhdx.storage.publish import new_file, remove_file
 from vhdx.storage.zeros import nonzero_runs
 from vhdx.text import brief
@@ -180,7 +181,7 @@ def _keep(how: _How, increment: BinaryIO | str | os.PathLike[str]) -> int:
 def _received(how: _How, stream: BinaryIO, storage: FileStorage) -> int:
     """Write a stream into a file, zeros left out; its length. Raises CorruptImageError for no VHDX."""
     offset = 0
-    while piece := _filled(stream):
+    while piece := read_whole(stream, MIB):
         if not offset:
             if not piece.startswith(SIGNATURE):
                 raise CorruptImageError("it does not begin as a VHDX does", image=_NAME)
@@ -193,15 +194,6 @@ def _received(how: _How, stream: BinaryIO, storage: FileStorage) -> int:
         raise CorruptImageError("nothing came: whatever makes it has failed", image=_NAME)
     storage.resize(offset)
     return offset
-
-
-def _filled(stream: BinaryIO) -> bytearray:
-    """The next MiB of a stream, less at its end: pipes give what is there."""
-    pieces, missing = [], MIB
-    while missing and (piece := stream.read(missing)):
-        pieces.append(piece)
-        missing -= len(piece)
-    return bytearray().join(pieces)
 
 
 def _increment(storage: FileStorage) -> VhdxDisk:

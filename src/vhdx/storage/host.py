@@ -241,8 +241,10 @@ def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
     """Linux's call, which Python does not have."""
     if not sys.platform.startswith("linux"):
         return None
-    import ctypes  # noqa: PLC0415  only whoever writes much needs it
-
+    try:
+        import ctypes  # noqa: PLC0415  only whoever writes much needs it
+    except ImportError:  # Python can be built without it
+        return None
     call = getattr(ctypes.CDLL(None), "sync_file_range", None)
     if call is None:
         return None
@@ -395,8 +397,10 @@ def rename_to_new(source: str, target: str) -> bool:
 
     Raises FileExistsError if the name is taken, OSError.
     """
-    import ctypes  # noqa: PLC0415  only hosts without hard links wait for it
-
+    try:
+        import ctypes  # noqa: PLC0415  only hosts without hard links wait for it
+    except ImportError:  # as above
+        return False
     library = ctypes.CDLL(None, use_errno=True)
     names = os.fsencode(source), os.fsencode(target)
     if sys.platform == "darwin":

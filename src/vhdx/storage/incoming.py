@@ -11,6 +11,7 @@ import threading
 
 from vhdx.storage.base import ended_early
 from vhdx.storage.file import temporary_file
+from vhdx.storage.filling import filled
 from vhdx.storage.zeros import nonzero_runs
 from vhdx.typed import TYPE_CHECKING
 from vhdx.units import MIB, TIB
@@ -109,10 +110,7 @@ class IncomingStorage:
                 self._kept_end = self._position
 
     def _fill(self, view: memoryview) -> int:
-        """Pipes give what is there: read on until the buffer is full or the stream ends."""
-        done = 0
-        while done < len(view) and (count := self._stream.readinto(view[done:])):  # type: ignore[attr-defined]
-            done += count
+        done = filled(self._stream, view)
         self._position += done
         self._ended = self._ended or done < len(view)
         return done

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from vhdx.pieces import pieces
 from vhdx.storage.base import ZEROS
 from vhdx.typed import TYPE_CHECKING
@@ -10,11 +12,46 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 
+class WholeOutput:
+    """Takes all that is written, into a stream that may take less: it has no buffer, or never waits."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Write all of it, and wait where there is no room for the moment."""
+        view, done = memoryview(data), 0
+        while done < len(view):
+            try:
+                count: int | None = self._stream.write(view[done:])
+            except BlockingIOError as error:
+                done += error.characters_written
+                count = None
+            if count is None:
+                self._wait()
+            else:
+                done += count
+        return done
+
+    def flush(self) -> None:
+        """Hand over what is still in a buffer."""
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                self._stream.flush()
+                return
+            self._wait()
+
+    def _wait(self) -> None:
+        import select  # noqa: PLC0415  pipes hardly ever need it
+
+        select.select((), (self._stream.fileno(),), ())
+
+
 class OutgoingStorage:
     """A stream that is written front to back, and whose bytes are gone once they are written."""
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
-        self._stream = stream
+        self._stream = WholeOutput(stream)
         self.name = name
         self._position = 0
 
@@ -29,11 +66,7 @@ class OutgoingStorage:
         self._write(data)
 
     def _write(self, data: bytes | bytearray | memoryview) -> None:
-        """Streams without a buffer take what fits."""
-        view, done = memoryview(data), 0
-        while done < len(view):
-            done += self._stream.write(view[done:])
-        self._position += done
+        self._position += self._stream.write(data)
 
     def resize(self, size: int) -> None:
         """Write zeros up to a length; nothing is taken back."""

@@ -55,7 +55,7 @@ def new_file(
     for sentence in remove_left_over(final):
         if remark is not None:
             remark(sentence)
-    if os.path.lexists(path):
+    if _is_taken(path):
         _refuse_other_kinds(final, path)
         if not overwrite:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
@@ -139,6 +139,15 @@ def _held(final: str, path: str) -> host.Descriptor | None:
             return descriptor
         host.close(descriptor)
     raise replaced_meanwhile(path)
+
+
+def _is_taken(path: str) -> bool:
+    """Whether anything has a name. Raises OSError for one that nothing can have, before all is done."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _refuse_other_kinds(final: str, path: str) -> None:

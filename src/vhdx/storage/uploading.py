@@ -44,6 +44,7 @@ class UploadingStorage:
         self._free = threading.Semaphore(sizes.at_once)
         self._pool = ThreadPoolExecutor(sizes.at_once, "parts of an object")
         self._failures: list[BaseException] = []
+        self._counting = threading.Lock()
         self.sent = self.kept = 0
         """Parts that went to the store, and those that it had already."""
 
@@ -115,11 +116,13 @@ class UploadingStorage:
         digest = hashlib.md5(data, usedforsecurity=False).digest()
         part = self._finished.parts.get(number)
         if part is not None and (part.length, part.digest) == (len(data), digest.hex()):
-            self.kept += 1
+            with self._counting:
+                self.kept += 1
         else:
             part = self._upload.put(number, data, digest)
             self._finished.add(number, part)
-            self.sent += 1
+            with self._counting:
+                self.sent += 1
         self._parts[number] = part
 
     def finish(self, *, overwrite: bool) -> None:

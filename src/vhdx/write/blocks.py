@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from vhdx.extents import BlockState
 from vhdx.format import bat
 from vhdx.format.bat import file_offset_of, state_of
+from vhdx.image.read import SPLIT
 from vhdx.storage.sharing import put
 from vhdx.write.sectors import SectorWriter
 
@@ -36,12 +37,13 @@ class BlockWriter:
         """Write a range that lies in one present block, all its sectors here; False if it does not.
 
         The pin comes before the look into the table: while it is held, space that the range resolves to
-        gets no other owner.
+        gets no other owner. And before the look whether contents may be changed: who closes waits for pins.
         """
-        pin = object()
+        pin, place = object(), SPLIT
         try:  # entered inside, left before any other call: wherever an interrupt comes, no pin stays behind
             self._pins.enter(pin)
-            place = self._locate(offset, len(data))
+            if self._transaction.contents_began:
+                place = self._locate(offset, len(data))
             if place > 0:
                 put(self._file, data, place)
         finally:
@@ -55,7 +57,7 @@ class BlockWriter:
         """Write to a block that was not present, or not wholly, a moment ago."""
         session = self._session
         with session.lock:
-            session.transaction.check()
+            session.begin()
             if self.write_in_place(data, self._geometry.offset_of(span)):
                 return
             entry = session.bat.payload(span.block)

@@ -100,6 +100,33 @@ def test_whoever_stops_taking_ends_the_thread(
     assert not readers()
 
 
+def test_a_start_that_is_broken_off_leaves_no_thread(
+    scattered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        real(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt), pieces_of(source_of(scattered)):
+        pytest.fail("Ctrl-C came")
+    assert not readers()
+
+
+def test_a_host_without_another_thread_reads_all_the_same(
+    scattered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    target = scattered.with_name("target.vhdx")
+    vhdx.convert(scattered, target)
+    assert vhdx.compare(scattered, target).identical
+
+
 def test_a_pipe_is_read_by_its_taker(monkeypatch: pytest.MonkeyPatch) -> None:
     class Pipe:
         disk = size = None

@@ -48,9 +48,8 @@ def pieces_of(source: Source, unit: int = UNIT) -> Iterator[Iterator[Piece]]:
             yield pieces
         return
     ring = _Ring(source, unit)
-    ring.start()
     try:
-        yield ring.pieces()
+        yield ring.pieces() if ring.start() else pieces_here(source, unit)
     finally:
         ring.stop()
 
@@ -81,14 +80,20 @@ class _Ring:
         for _ in range(_BUFFERS):
             self._free.put(bytearray(PIECE_SIZE))
 
-    def start(self) -> None:
-        self._thread.start()
+    def start(self) -> bool:
+        """Let the thread begin; False where the host gives no more of them."""
+        try:
+            self._thread.start()
+        except RuntimeError:
+            return False
+        return True
 
     def stop(self) -> None:
         """Return when the thread has ended: nobody reads the source from then on."""
         self._stopped = True
         self._free.put(bytearray())  # should it wait for one
-        self._thread.join()
+        if self._thread.is_alive():  # else it was not started, or ends before it reads anything
+            self._thread.join()
 
     def pieces(self) -> Iterator[Piece]:
         """What was read, in order; raises what reading raised."""

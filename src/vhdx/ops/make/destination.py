@@ -93,11 +93,9 @@ class PipeDestination(NamedTuple):
         remark: Callable[[str], None],  # noqa: ARG002
     ) -> Iterator[Writing]:
         """What is written goes at once, in its order."""
-        stream = _standard_output()
-        yield Writing(
-            made.forward_sink(OutgoingStorage(stream, "standard output"), source, disk_size), stream.flush
-        )
-        stream.flush()
+        output = OutgoingStorage(_standard_output(), "standard output")
+        yield Writing(made.forward_sink(output, source, disk_size), output.flush)
+        output.flush()
 
 
 def _wait_for_nothing() -> None:
@@ -105,14 +103,18 @@ def _wait_for_nothing() -> None:
 
 
 def _standard_output() -> BinaryIO:
-    """Raises ValueError where nothing can be written there, or would be shown as text."""
+    """Without its buffer: what is in that was not written yet, and should not be told of as if it were.
+
+    Raises ValueError where nothing can be written there, or would be shown as text.
+    """
     if sys.stdout is None:
         raise ValueError("standard output is closed")
     if sys.stdout.isatty():
         raise ValueError(
             "a disk is not written to a terminal: say where it goes, such as > FILE or | COMMAND"
         )
-    return sys.stdout.buffer
+    bare: BinaryIO = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+    return bare
 
 
 def _refuse(name: str, identity: tuple[int, int], source: Source) -> None:

@@ -13,10 +13,11 @@ from vhdx.disk.open import open_any, readable_disk, with_parents
 from vhdx.extents import ExtentKind
 from vhdx.format.foreign import PREFIX_SIZE
 from vhdx.format.identifier import SIGNATURE
-from vhdx.format.vhd import FOOTER_COOKIE
+from vhdx.format.vhd import FOOTER_COOKIE, FOOTER_SIZE
 from vhdx.ops.make.source import PIECE_SIZE, DiskSource, Source, vhd_of
 from vhdx.storage.cursor import reader_of
 from vhdx.storage.file import of_descriptor
+from vhdx.storage.filling import filled
 from vhdx.storage.incoming import IncomingStorage
 from vhdx.typed import TYPE_CHECKING, NamedTuple, cast
 from vhdx.units import size_text
@@ -36,6 +37,10 @@ _NAME = "standard input"
 _KEPT = (
     "{} of standard input went through a temporary file without a name: it could not be read front to back"
 )
+_LIKE_A_VHD = (
+    f"what came ends as a fixed VHD does, and was taken for a raw disk, its footer of {FOOTER_SIZE} bytes "
+    "for contents: if it was a VHD, say -f vhd"
+)
 _SIGNATURES: tuple[tuple[bytes, Format], ...] = ((SIGNATURE, "vhdx"), (FOOTER_COOKIE, "vhd"))
 
 
@@ -49,8 +54,11 @@ class StreamSource:
     waits = comes_once = True
     is_changed = False
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, *, is_said: bool) -> None:
+        """``is_said``: whoever started it says that the bytes are raw."""
         self._stream = stream
+        self._is_said = is_said
+        self._last = b""
         self.size: int | None = None
 
     def ranges(self) -> Iterator[tuple[int, int]]:
@@ -61,18 +69,20 @@ class StreamSource:
         """All that comes, up to its end."""
         offset = 0
         for piece in buffers:
-            length = _filled(self._stream, memoryview(piece))
+            length = filled(self._stream, memoryview(piece))
             if not length:
                 break
-            yield offset, piece if length == PIECE_SIZE else piece[:length]
+            taken = piece if length == PIECE_SIZE else piece[:length]
+            self._last = (self._last + taken[-FOOTER_SIZE:])[-FOOTER_SIZE:]
+            yield offset, taken
             offset += length
         if not offset:
             raise ValueError(f"nothing came through {_NAME}: whatever was to write there has failed")
         self.size = offset
 
     def remarks(self) -> tuple[str, ...]:
-        """Nothing is known of it."""
-        return ()
+        """Whether it ends as no raw disk does."""
+        return (_LIKE_A_VHD,) if self._last.startswith(FOOTER_COOKIE) and not self._is_said else ()
 
 
 class IncomingImage(DiskSource):
@@ -144,7 +154,7 @@ def standard_input(
     found = name or _format_from(beginning.prefix)
     incoming = cast("BinaryIO", beginning)
     if found == "raw" and not (whole or salvage):
-        yield StreamSource(incoming)
+        yield StreamSource(incoming, is_said=name is not None)
         return
     with (
         contextlib.closing(IncomingStorage(incoming, _NAME)) as kept,
@@ -217,18 +227,14 @@ class _Beginning:
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         buffer = bytearray(PREFIX_SIZE)
-        count = _filled(stream, memoryview(buffer))
+        count = filled(stream, memoryview(buffer))
         self.prefix = bytes(buffer[:count])
         self._again = io.BytesIO(self.prefix)
 
-    def readinto(self, view: memoryview) -> int:
+    def readinto(self, view: memoryview) -> int | None:
         """What was looked at, then what comes."""
         return self._again.readinto(view) or self._stream.readinto(view)  # type: ignore[attr-defined]
 
-
-def _filled(stream: BinaryIO, view: memoryview) -> int:
-    """Pipes give what is there: read on until the piece is full or the stream ends; how many bytes it has."""
-    done = 0
-    while done < len(view) and (count := stream.readinto(view[done:])):  # type: ignore[attr-defined]
-        done += count
-    return done
+    def fileno(self) -> int:
+        """That of the stream."""
+        return self._stream.fileno()
