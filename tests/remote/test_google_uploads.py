@@ -108,7 +108,8 @@ def test_what_fails_for_good_leaves_nothing(store: Store, raw: Path, url: str, f
     store.proxy.fault = lambda asked: (
         Fault(503) if asked.number >= first and asked.method != "DELETE" else None
     )
-    with pytest.raises(OSError, match="the store failed"):
+    # Who is refused while sending may find the connection closed before the answer.
+    with pytest.raises(OSError, match=r"the store (failed|did not answer)"):
         vhdx.convert(raw, url)
     assert nothing_is_left(store)
 

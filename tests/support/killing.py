@@ -15,7 +15,7 @@ _CALLS = (
     *((os, name) for name in ("pwrite", "pwritev", "write", "ftruncate", "fsync", "fdatasync", "link")),
     *((os, name) for name in ("replace", "unlink")),
     (fcntl, "ioctl"),
-    (socket.socket, "sendall"),
+    *((socket.socket, name) for name in ("send", "sendall")),
 )
 
 
