@@ -35,7 +35,6 @@ from tests.support.naive import naive_content, naive_size
 from tests.support.parts import Block, Item, Region
 from tests.support.patterns import pattern
 from vhdx.disk.open import open_disk
-from vhdx.storage import host
 
 from .making import (
     Pieces,
@@ -712,7 +711,7 @@ def test_the_host_is_hurried_only_where_it_is_waited_for(
     raw.write_bytes(b"disk" * (33 * MIB // 4))
     called = []
     for name in ("start_writing_back", "synchronize"):
-        monkeypatch.setattr(host, name, lambda *_, name=name: called.append(name))
+        monkeypatch.setattr(f"vhdx.storage.file.host.{name}", lambda *_, name=name: called.append(name))
     vhdx.convert(raw, tmp_path / "disk.vhdx", sync=sync)
     assert set(called) == ({"start_writing_back", "synchronize"} if sync else set())
 
