@@ -179,7 +179,7 @@ NOT_HERE = {
     "*test_publish.py::TestLocks::test_through_a_link": _NO_LINKS,
     "*test_publish.py::TestLocks::test_a_reader_of_our_own": _NAMES_NOBODY,
     "*test_publish.py::TestLocks::test_a_read_only_image*": "Windows replaces no file that is read-only",
-    "*test_publish.py::test_a_name_that_is_too_long*": "Wine finds nothing wrong with such a name before it is used",
+    "*test_publish.py::test_a_name_that_is_too_long*": "Wine refuses such a name only when it is used",
     "*test_publish.py::test_the_longest_name*": "Windows has another error for it, and Wine yet another",
     "*test_publish.py::test_what_hosts_say_that_have_no_links*": _RENAMED,
     "*test_publish.py::test_a_claim_that_somebody_replaces*": _RENAMED,
