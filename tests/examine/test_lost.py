@@ -76,6 +76,14 @@ def salvaged(path: Path) -> tuple[bytes, list[vhdx.Doubt]] | None:
         return None
 
 
+def whole_of(path: Path, sound: bytes) -> tuple[bytes, list[vhdx.Doubt]]:
+    """What a sound file says, which is written there."""
+    path.write_bytes(sound)
+    found = salvaged(path)
+    assert found is not None
+    return found
+
+
 def ranges_of(doubts: Iterable[vhdx.Doubt]) -> list[tuple[int, int]]:
     return [(doubt.offset, doubt.length) for doubt in doubts]
 
@@ -171,11 +179,8 @@ def test_no_search_makes_an_image_of_what_is_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sector", [512, 4096])
 def test_what_the_metadata_have_lost_can_be_told(kind: str, sector: int, tmp_path: Path) -> None:
     image, places = made(kind, sector, is_dirty=False)
-    sound = image.build()
-    path = tmp_path / "image.vhdx"
-    path.write_bytes(sound)
-    expected = salvaged(path)
-    assert expected is not None
+    sound, path = image.build(), tmp_path / "image.vhdx"
+    expected = whole_of(path, sound)
     start = places["metadata items"][0]
     path.write_bytes(damaged(sound, [(start, 40)], junk=False))
     assert salvaged(path) is None
@@ -196,15 +201,13 @@ def test_what_the_metadata_have_lost_can_be_told(kind: str, sector: int, tmp_pat
 @pytest.mark.parametrize("sector", [512, 4096])
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("junk", [False, True])
+@pytest.mark.parametrize("is_dirty", [False, True], ids=["clean", "dirty"])
 def test_a_table_is_found_by_the_sizes_of_its_disk_alone(
-    kind: str, sector: int, junk: bool, tmp_path: Path
+    kind: str, sector: int, junk: bool, is_dirty: bool, tmp_path: Path
 ) -> None:
-    image, places = made(kind, sector, is_dirty=False)
-    sound = image.build()
-    path = tmp_path / "image.vhdx"
-    path.write_bytes(sound)
-    expected = salvaged(path)
-    assert expected is not None
+    image, places = made(kind, sector, is_dirty=is_dirty)
+    sound, path = image.build(), tmp_path / "image.vhdx"
+    expected = whole_of(path, sound)
     known = vhdx.KnownDisk(image.disk_size, MIB, sector, kind)
     tables = [places["region table 1"], places["region table 2"]]
     metadata = (places["metadata table"][0], MIB)

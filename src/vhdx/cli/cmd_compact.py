@@ -90,7 +90,7 @@ def compact(
     if as_json:
         print_json(done)
         return
-    for line in volume_lines(done.volumes) if volumes else ():
+    for line in volume_lines(done.volumes) if volumes is not None else ():
         click.echo(printable(line))
     if is_verbose():
         print_rows(_rows(done), indent="  ")
